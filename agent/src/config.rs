@@ -1,0 +1,121 @@
+//! What a closure tells lastgood: `etc/lastgood/lastgood.toml` inside it, so that it rolls back with it.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Where the file is inside a closure.
+pub const PATH: &str = "etc/lastgood/lastgood.toml";
+
+/// The whole file. A missing file, section or key means the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// `[health]`
+    pub health: Health,
+    /// `[firewall]`
+    pub firewall: Firewall,
+}
+
+/// `[health]`: what "healthy" means for this closure.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Health {
+    /// Units that must be active, besides those that `boot-complete.target` requires.
+    pub required_units: Vec<String>,
+    /// How long everything must stay well before the generation is proven, in seconds.
+    pub settle_sec: NonZeroU64,
+    /// When an assessment that has come to no verdict ends as a failure, in seconds since the agent began.
+    pub deadline_sec: NonZeroU64,
+}
+
+/// `[firewall]`: what must be in the kernel before the network.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Firewall {
+    /// An nftables script inside the closure, relative to its top. None: the closure's own units see to it.
+    pub ruleset: Option<PathBuf>,
+    /// TCP ports that stay open when the ruleset cannot be loaded and the machine is closed instead.
+    pub management_ports: Vec<u16>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            required_units: Vec::new(),
+            settle_sec: seconds(10),
+            deadline_sec: seconds(300),
+        }
+    }
+}
+
+impl Default for Firewall {
+    fn default() -> Self {
+        Self {
+            ruleset: None,
+            management_ports: vec![22],
+        }
+    }
+}
+
+const fn seconds(count: u64) -> NonZeroU64 {
+    match NonZeroU64::new(count) {
+        Some(count) => count,
+        None => NonZeroU64::MIN,
+    }
+}
+
+/// The first mistake in a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct Mistake {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What is wrong, in one line.
+    pub message: String,
+}
+
+impl Config {
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// The first mistake, with its place. An unknown key is one: a misspelt key must not be a silent default.
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        toml::from_str(text).map_err(|error| {
+            let before = text
+                .get(..error.span().map_or(0, |span| span.start))
+                .unwrap_or_default();
+            Mistake {
+                line: before.matches('\n').count() + 1,
+                column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+                message: error.message().lines().collect::<Vec<_>>().join(" "),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_with_its_place() {
+        let mistake = Config::parse("[health]\nsettle-sec = 5\n  dedline-sec = 9\n").unwrap_err();
+        assert_eq!((mistake.line, mistake.column), (3, 3));
+        assert!(mistake.message.contains("dedline-sec"), "{mistake}");
+    }
+
+    #[test]
+    fn no_time_at_all_is_refused() {
+        let mistake = Config::parse("[health]\nsettle-sec = 0\n").unwrap_err();
+        assert_eq!((mistake.line, mistake.column), (2, 14));
+    }
+}

@@ -1,0 +1,5 @@
+//! lastgood: every server, every boot, ends up running the newest generation that works.
+
+pub mod cause;
+pub mod config;
+pub mod program;
