@@ -1,5 +1,35 @@
 //! Generations in, a provably bootable `$BOOT` out.
+//!
+//! The way data flows is the reading order:
+//!
+//! 1. What is there: [`generation`] (a profile's numbered history), [`bootspec`] (what a closure says about
+//!    booting itself), [`kernel`] and [`payload`] (the files an entry points at), [`boot_partition`] and [`efi`]
+//!    (where `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once.
+//! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`],
+//!    [`loader`] (a model of systemd-boot: what boots next, and after how many failures what).
+//! 3. What to do: [`plan`] turns an observation and an intent into steps. It is pure.
+//! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes.
+//!
+//! [`root`] lies under all of it: the same code runs on a live machine and on any directory.
+//!
+//! This crate knows nothing of units, health, or policy over time: the caller brings its verdicts as
+//! [`plan::Intent`].
 
+pub mod apply;
+pub mod boot_partition;
+pub mod bootspec;
+pub mod durable;
+pub mod efi;
+pub mod entry;
+pub mod generation;
+pub mod kernel;
+pub mod loader;
+pub mod loader_conf;
+pub mod name;
+pub mod observe;
+pub mod payload;
+pub mod plan;
 pub mod root;
 
+pub use generation::GenerationId;
 pub use root::Root;

@@ -1,0 +1,55 @@
+//! Walks the steps of a plan. Decides nothing.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::durable;
+use crate::plan::Step;
+
+/// A step that could not be made. The steps before it are done; a later run goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file in the store.
+    #[error("cannot read {}", path.display())]
+    Source {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A change to `$BOOT`.
+    #[error(transparent)]
+    Write(#[from] durable::Error),
+}
+
+/// Makes `steps`, in order, on the `$BOOT` at `directory` (a path of this process). `started` hears of each before
+/// it begins.
+///
+/// # Errors
+/// At the first step that cannot be made.
+pub fn apply(
+    directory: &Path,
+    steps: &[Step],
+    mut started: impl FnMut(&Step),
+) -> Result<(), Error> {
+    for step in steps {
+        started(step);
+        match step {
+            Step::Copy {
+                source,
+                content,
+                path,
+            } => {
+                let mut file = File::open(source).map_err(|error| Error::Source {
+                    path: source.clone(),
+                    source: error,
+                })?;
+                durable::put(&mut file, content, &directory.join(path))?;
+            }
+            Step::Text { text, path } => durable::put_text(text, &directory.join(path))?,
+            Step::Remove { path } => durable::remove(&directory.join(path))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! The only module that writes. What it has written is on the disk, whole, when it returns.
+//!
+//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, renamed, and
+//! then its directory is flushed. An interrupted write leaves the old file, or none, and a temporary file that the
+//! next run takes over or sweeps away.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::payload::{CHUNK, Content};
+
+/// Temporary names: hidden from the loader by the dot and by the ending, and recognisably ours.
+const PREFIX: &str = ".lastgood-";
+const ENDING: &str = ".part";
+
+/// A change that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {}", path.display())]
+pub struct Error {
+    what: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn at<T>(what: &'static str, path: &Path, result: io::Result<T>) -> Result<T, Error> {
+    result.map_err(|source| Error {
+        what,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Makes `to` a file with the bytes of `from`, which must be `content`.
+///
+/// # Errors
+/// When a step fails, or what is read back is something else. `to` is then as it was.
+pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Error> {
+    let directory = at("find the directory of", to, parent(to))?;
+    make_directory(directory)?;
+    let part = directory.join(part_name(to));
+    let written = write(from, &part).and_then(|()| verify(&part, content));
+    if let Err(error) = at("write", to, written) {
+        // The first error is the one to tell. What stays behind is swept by the next run.
+        drop(std::fs::remove_file(&part));
+        return Err(error);
+    }
+    at("put in place", to, std::fs::rename(&part, to))?;
+    flush_directory(directory)
+}
+
+/// [`put`] for a text.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_text(text: &str, to: &Path) -> Result<(), Error> {
+    let content = at("hash", to, Content::of(&mut text.as_bytes()))?;
+    put(&mut text.as_bytes(), &content, to)
+}
+
+/// Removes a file. One that is not there is removed already.
+///
+/// # Errors
+/// When it is there and cannot be removed, or the directory cannot be flushed.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Ok(()) => flush_directory(at("find the directory of", path, parent(path))?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => at("remove", path, Err(error)),
+    }
+}
+
+/// Makes `link` a symbolic link to `target`, replacing what is there in one step. Not for FAT.
+///
+/// # Errors
+/// When a step fails; `link` is then as it was.
+pub fn put_link(target: &Path, link: &Path) -> Result<(), Error> {
+    let directory = at("find the directory of", link, parent(link))?;
+    make_directory(directory)?;
+    let part = directory.join(part_name(link));
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return at("replace", &part, Err(error));
+        }
+        _ => {}
+    }
+    at("make", &part, std::os::unix::fs::symlink(target, &part))?;
+    at("put in place", link, std::fs::rename(&part, link))?;
+    flush_directory(directory)
+}
+
+/// Adds one line to a file that only ever grows.
+///
+/// A line cut short by a crash stays a line of its own: the reader can tell and pass it over.
+///
+/// # Errors
+/// When it cannot be written or flushed.
+pub fn append_line(line: &str, to: &Path) -> Result<(), Error> {
+    let directory = at("find the directory of", to, parent(to))?;
+    make_directory(directory)?;
+    let open = File::options()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(to);
+    let mut file = at("open", to, open)?;
+    let torn = at("read", to, ends_torn(&mut file))?;
+    let text = format!("{}{line}\n", if torn { "\n" } else { "" });
+    at(
+        "write",
+        to,
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all()),
+    )?;
+    flush_directory(directory)
+}
+
+fn ends_torn(file: &mut File) -> io::Result<bool> {
+    use std::io::{Seek, SeekFrom};
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+/// Makes a directory and those above it, each flushed into the one that holds it.
+///
+/// # Errors
+/// When one cannot be made or flushed.
+pub fn make_directory(path: &Path) -> Result<(), Error> {
+    if at("look at", path, path.try_exists())? {
+        return Ok(());
+    }
+    let above = at("find the directory of", path, parent(path))?;
+    make_directory(above)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => at("make", path, Err(error)),
+        _ => flush_directory(above),
+    }
+}
+
+/// Whether a file of this name is what an interrupted run left behind.
+#[must_use]
+pub fn is_leftover(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(ENDING)
+}
+
+fn part_name(to: &Path) -> String {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    format!("{PREFIX}{name}{ENDING}")
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is a root directory"))
+}
+
+fn write(from: &mut impl Read, part: &Path) -> io::Result<()> {
+    // An old leftover is truncated, not refused: a crash must not stand in the way of the next run.
+    let mut file = File::create(part)?;
+    let mut piece = vec![0; CHUNK];
+    loop {
+        let count = from.read(&mut piece)?;
+        match piece.get(..count) {
+            Some(bytes) if !bytes.is_empty() => file.write_all(bytes)?,
+            _ => break,
+        }
+    }
+    file.sync_all()
+}
+
+/// Reads a flushed file back and compares it with what it should be.
+fn verify(part: &Path, content: &Content) -> io::Result<()> {
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    let mut file = File::open(part)?;
+    // From the disk, not from memory, where the kernel follows the advice.
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    if Content::of(&mut file)? == *content {
+        Ok(())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "read back other bytes than were written",
+        ))
+    }
+}
+
+fn flush_directory(directory: &Path) -> Result<(), Error> {
+    at(
+        "flush",
+        directory,
+        File::open(directory).and_then(|d| d.sync_all()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_nothing_behind() {
+        let tree = tempfile::tempdir().unwrap();
+        let to = tree.path().join("a/b/loader.conf");
+        put_text("one\n", &to).unwrap();
+        put_text("two\n", &to).unwrap();
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "two\n");
+        assert_eq!(std::fs::read_dir(to.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn other_bytes_than_promised_are_not_put_in_place() {
+        let tree = tempfile::tempdir().unwrap();
+        let to = tree.path().join("kernel");
+        put_text("old", &to).unwrap();
+        let promised = Content::of(&mut &b"new"[..]).unwrap();
+        let error = put(&mut &b"nev"[..], &promised, &to).unwrap_err();
+        assert!(error.to_string().contains("kernel"), "{error}");
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(tree.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_stuck_leftover_does_not_stop_the_next_run() {
+        let tree = tempfile::tempdir().unwrap();
+        let to = tree.path().join("x.conf");
+        let stuck = tree.path().join(part_name(&to));
+        assert!(is_leftover(stuck.file_name().unwrap().to_str().unwrap()));
+        put_text("much longer than what follows", &stuck).unwrap();
+        put_text("short", &to).unwrap();
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "short");
+        assert!(!stuck.try_exists().unwrap());
+    }
+
+    #[test]
+    fn a_torn_line_stays_alone() {
+        let tree = tempfile::tempdir().unwrap();
+        let to = tree.path().join("ledger");
+        append_line("one", &to).unwrap();
+        File::options()
+            .append(true)
+            .open(&to)
+            .unwrap()
+            .write_all(b"to")
+            .unwrap();
+        append_line("three", &to).unwrap();
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "one\nto\nthree\n");
+    }
+
+    #[test]
+    fn links_are_replaced_and_removal_is_idempotent() {
+        let tree = tempfile::tempdir().unwrap();
+        let link = tree.path().join("system");
+        put_link(Path::new("system-1-link"), &link).unwrap();
+        put_link(Path::new("system-2-link"), &link).unwrap();
+        assert_eq!(
+            std::fs::read_link(&link).unwrap(),
+            Path::new("system-2-link")
+        );
+        remove(&link).unwrap();
+        remove(&link).unwrap();
+    }
+}

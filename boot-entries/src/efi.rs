@@ -1,0 +1,90 @@
+//! What systemd-boot tells the running system through EFI variables (Boot Loader Interface).
+//!
+//! Read only, and each variable at most once: some firmware stalls on every read.
+
+use std::io;
+
+use crate::Root;
+
+/// The vendor of every `Loader*` variable.
+const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// efivarfs puts the variable's attributes before its data.
+const ATTRIBUTES: usize = 4;
+
+/// The variables that say which entry was started and what may be started next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoaderVariables {
+    /// `LoaderInfo`, e.g. `systemd-boot 252.39-1~deb12u2`. None: no systemd-boot started this machine, or its
+    /// variables cannot be seen from here.
+    pub info: Option<String>,
+    /// `LoaderEntrySelected`: the entry this boot was started from; up to version 257 with the counter it had
+    /// *before* the boot was counted.
+    pub selected: Option<String>,
+    /// `LoaderBootCountPath`: the entry's file after the boot was counted. None: the boot was not counted.
+    pub boot_count_path: Option<String>,
+    /// `LoaderDevicePartUUID`: the partition the loader itself came from.
+    pub partition: Option<String>,
+    /// `LoaderEntryOneShot`: a pattern that wins the next boot only.
+    pub one_shot: Option<String>,
+    /// `LoaderEntryDefault`: a pattern that wins over `default` in loader.conf until somebody clears it.
+    pub default: Option<String>,
+    /// `LoaderEntryPreferred`: likewise over `preferred`, from version 260 on.
+    pub preferred: Option<String>,
+}
+
+impl LoaderVariables {
+    /// Reads the variables that the firmware under `root` has. A variable that is not there is None.
+    ///
+    /// # Errors
+    /// When one is there and cannot be read.
+    pub fn read(root: &Root) -> io::Result<Self> {
+        let read = |name: &str| match std::fs::read(
+            root.join(format!("/sys/firmware/efi/efivars/{name}-{LOADER}")),
+        ) {
+            Ok(bytes) => Ok(Some(text_of(&bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        Ok(Self {
+            info: read("LoaderInfo")?,
+            selected: read("LoaderEntrySelected")?,
+            boot_count_path: read("LoaderBootCountPath")?,
+            partition: read("LoaderDevicePartUUID")?,
+            one_shot: read("LoaderEntryOneShot")?,
+            default: read("LoaderEntryDefault")?,
+            preferred: read("LoaderEntryPreferred")?,
+        })
+    }
+}
+
+/// The text of a variable: UTF-16, little endian, with a NUL at its end.
+fn text_of(file: &[u8]) -> String {
+    let data = file.get(ATTRIBUTES..).unwrap_or_default();
+    let units = data.chunks_exact(2).map(|pair| match pair {
+        [low, high] => u16::from_le_bytes([*low, *high]),
+        _ => 0,
+    });
+    char::decode_utf16(units.take_while(|unit| *unit != 0))
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_utf16_after_the_attributes() {
+        assert_eq!(text_of(b"\x06\0\0\0a\0\xe4\0\0\0x\0"), "a\u{e4}");
+        for odd in [&b""[..], b"\x06\0", b"\x06\0\0\0a"] {
+            assert_eq!(text_of(odd), "");
+        }
+    }
+
+    #[test]
+    fn no_firmware_is_no_variables() {
+        let tree = tempfile::tempdir().unwrap();
+        let read = LoaderVariables::read(&Root::new(tree.path())).unwrap();
+        assert_eq!(read, LoaderVariables::default());
+    }
+}

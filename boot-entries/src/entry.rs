@@ -1,0 +1,173 @@
+//! A Boot Loader Specification entry of type 1 (UAPI.1): reading anybody's, writing ours.
+
+use std::fmt::Write as _;
+
+/// What the loader takes from an entry file. Lines it does not know are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// For people.
+    pub title: Option<String>,
+    /// First ordering criterion among good entries.
+    pub sort_key: Option<String>,
+    /// Second ordering criterion.
+    pub machine_id: Option<String>,
+    /// Third, newest first.
+    pub version: Option<String>,
+    /// The kernel, as a path on `$BOOT`.
+    pub linux: Option<String>,
+    /// Another EFI program; such entries are not counted by systemd-boot 259 and later.
+    pub efi: Option<String>,
+    /// The initrds, in order.
+    pub initrds: Vec<String>,
+    /// The kernel's command line. Several `options` lines are joined by a space.
+    pub options: String,
+}
+
+impl Entry {
+    /// Reads the text of an entry file. Every text is one: what makes no sense is passed over, as the loader does.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut entry = Self::default();
+        for line in text.lines() {
+            let line = line.trim();
+            let Some((key, value)) = line.split_once([' ', '\t']) else {
+                continue;
+            };
+            let value = value.trim();
+            if line.starts_with('#') || value.is_empty() {
+                continue;
+            }
+            match key {
+                "title" => entry.title = Some(value.to_owned()),
+                "sort-key" => entry.sort_key = Some(value.to_owned()),
+                "machine-id" => entry.machine_id = Some(value.to_owned()),
+                "version" => entry.version = Some(value.to_owned()),
+                "linux" => entry.linux = Some(value.to_owned()),
+                "efi" => entry.efi = Some(value.to_owned()),
+                "initrd" => entry.initrds.push(value.to_owned()),
+                "options" => {
+                    if !entry.options.is_empty() {
+                        entry.options.push(' ');
+                    }
+                    entry.options.push_str(value);
+                }
+                _ => {}
+            }
+        }
+        entry
+    }
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::new();
+        let mut line = |key: &str, value: &str| writeln!(text, "{key} {value}");
+        let optional = [
+            ("title", &self.title),
+            ("sort-key", &self.sort_key),
+            ("machine-id", &self.machine_id),
+            ("version", &self.version),
+            ("linux", &self.linux),
+            ("efi", &self.efi),
+        ];
+        for (key, value) in optional {
+            if let Some(value) = value {
+                line(key, value)?;
+            }
+        }
+        for initrd in &self.initrds {
+            line("initrd", initrd)?;
+        }
+        if !self.options.is_empty() {
+            line("options", &self.options)?;
+        }
+        f.write_str(&text)
+    }
+}
+
+/// Where an entry stands among ours, encoded in its sort key.
+///
+/// systemd-boot has no portable way to say "boot this one unless it is bad" (`default` pins bad entries from
+/// version 258 on, `preferred` exists from 260 on), but every version sorts the same way and starts the first good
+/// entry. So selection *is* order: each selection takes the next rank, and a higher rank sorts earlier. Below the
+/// selected entry lies the last good one, which was selected before it, and needs no rewriting for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(u32);
+
+impl Rank {
+    /// Never selected: after everything that was.
+    pub const UNRANKED: Self = Self(0);
+    /// Proven once and passed by since: above [`Self::UNRANKED`], below every selection.
+    pub const PROVEN: Self = Self(1);
+    /// The highest: six digits.
+    pub const MAX: Self = Self(999_999);
+
+    /// The next higher one; None at [`Self::MAX`].
+    #[must_use]
+    pub fn above(self) -> Option<Self> {
+        (self < Self::MAX).then_some(Self(self.0 + 1))
+    }
+
+    /// The sort key: descending, fixed width, because the loader compares it as text and starts with the smallest.
+    #[must_use]
+    pub fn sort_key(self) -> String {
+        format!("lastgood-{:06}", Self::MAX.0 - self.0)
+    }
+
+    /// The rank in a sort key of ours.
+    #[must_use]
+    pub fn of_sort_key(key: &str) -> Option<Self> {
+        let digits = key.strip_prefix("lastgood-")?;
+        let value: u32 = digits.parse().ok()?;
+        let rank = Self(Self::MAX.0.checked_sub(value)?);
+        (rank.sort_key() == key).then_some(rank)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn options_are_joined_and_order_is_kept() {
+        let entry = Entry::parse(
+            "title A\n# options no\noptions a  b\ninitrd /1\ninitrd /2\noptions c\nversion\nfoo bar\n",
+        );
+        assert_eq!(entry.options, "a  b c");
+        assert_eq!(entry.initrds, ["/1", "/2"]);
+        assert_eq!((entry.title.as_deref(), entry.version), (Some("A"), None));
+    }
+
+    #[test]
+    fn a_higher_rank_sorts_earlier() {
+        let ranks = [
+            Rank::UNRANKED,
+            Rank::PROVEN,
+            Rank(2),
+            Rank(9),
+            Rank(10),
+            Rank(99_999),
+            Rank(100_000),
+            Rank::MAX,
+        ];
+        for pair in ranks.windows(2) {
+            assert!(pair[0].sort_key() > pair[1].sort_key(), "{pair:?}");
+        }
+        for rank in ranks {
+            assert_eq!(Rank::of_sort_key(&rank.sort_key()), Some(rank));
+        }
+        for foreign in ["nixos", "lastgood-1", "lastgood-+00001", "lastgood-9999999"] {
+            assert_eq!(Rank::of_sort_key(foreign), None, "{foreign}");
+        }
+        assert_eq!(Rank::MAX.above(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_and_prints_stably(text in "(?s).{0,200}") {
+            let once = Entry::parse(&text);
+            prop_assert_eq!(Entry::parse(&once.to_string()), once);
+        }
+    }
+}

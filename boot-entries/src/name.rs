@@ -1,0 +1,249 @@
+//! What an entry's file is called: an id, and the loader's counter.
+//!
+//! Boot Loader Specification (UAPI.1), "Boot counting": `NAME[+LEFT[-DONE]].conf`.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::generation::Generation;
+use crate::payload::Digest;
+
+/// How often a trial may be started before the loader passes it over.
+pub const TRIES: u32 = 3;
+
+/// Entry files end so, and no temporary file of ours does.
+const SUFFIX: &str = ".conf";
+/// Ours start so: `$BOOT` is shared.
+const PREFIX: &str = "lastgood-";
+
+/// The counter in an entry's file name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    /// Boots the loader will still grant. 0: the entry is bad, and sorts last.
+    pub left: u32,
+    /// Boots it has granted so far. None: not written, which means none.
+    pub done: Option<u32>,
+}
+
+impl Tries {
+    /// A new trial: `+3-0`. One digit each: the loader's rename then never needs a longer name on FAT, and it is
+    /// the only form that keeps its length under every version of systemd-boot.
+    pub const ARMED: Self = Self {
+        left: TRIES,
+        done: Some(0),
+    };
+
+    /// The counter as the loader leaves it when it starts the entry.
+    #[must_use]
+    pub fn after_a_boot(self) -> Self {
+        Self {
+            left: self.left.saturating_sub(1),
+            done: Some(self.done.unwrap_or(0).saturating_add(1)),
+        }
+    }
+
+    /// A counter that says "bad" and still tells how many boots were granted (one digit, see [`Self::ARMED`]).
+    #[must_use]
+    pub fn used_up(self) -> Self {
+        Self {
+            left: 0,
+            done: Some(self.done.unwrap_or(0).clamp(1, 9)),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (left, done) = match text.split_once('-') {
+            Some((left, done)) => (left, Some(digits(done)?)),
+            None => (text, None),
+        };
+        Some(Self {
+            left: digits(left)?,
+            done,
+        })
+    }
+}
+
+/// Decimal digits and nothing else: `str::parse` alone would take a sign.
+fn digits(text: &str) -> Option<u32> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// An entry's file name, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryName {
+    /// The name without counter and `.conf`.
+    pub stem: String,
+    /// The counter; None for an entry that is not counted: proven, or not ours.
+    pub tries: Option<Tries>,
+}
+
+impl EntryName {
+    /// Reads a file name the way systemd-boot does. None: the loader does not look at such a file.
+    #[must_use]
+    pub fn parse(file: &str) -> Option<Self> {
+        let at = file.len().checked_sub(SUFFIX.len())?;
+        let (whole, suffix) = (file.get(..at)?, file.get(at..)?);
+        let lower = file.to_ascii_lowercase();
+        if !suffix.eq_ignore_ascii_case(SUFFIX)
+            || lower.starts_with('.')
+            || lower.starts_with("auto-")
+        {
+            return None;
+        }
+        // Only what follows the last `+` can be a counter; anything else is part of the name.
+        let counted = whole
+            .rsplit_once('+')
+            .and_then(|(stem, text)| Some((stem, Tries::parse(text)?)));
+        let (stem, tries) = match counted {
+            Some((stem, tries)) => (stem, Some(tries)),
+            None => (whole, None),
+        };
+        Some(Self {
+            stem: stem.to_owned(),
+            tries,
+        })
+    }
+
+    /// Whether the file is ours to change: `lastgood-NUMBER-HASH`, with or without a counter.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.generation_number().is_some()
+    }
+
+    /// The generation number in a name of ours.
+    #[must_use]
+    pub fn generation_number(&self) -> Option<u64> {
+        let (number, hash) = self.stem.strip_prefix(PREFIX)?.split_once('-')?;
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if hash.len() != HASH_DIGITS || !hash.bytes().all(hex) {
+            return None;
+        }
+        number.parse().ok()
+    }
+}
+
+impl fmt::Display for EntryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.stem)?;
+        if let Some(Tries { left, done }) = self.tries {
+            write!(f, "+{left}")?;
+            if let Some(done) = done {
+                write!(f, "-{done}")?;
+            }
+        }
+        f.write_str(SUFFIX)
+    }
+}
+
+const HASH_DIGITS: usize = 8;
+
+/// The stem of a generation's entry: its number for people, and a hash over profile, number and closure, because a
+/// number can come back with another closure, and two profiles have the same numbers.
+///
+/// Nothing that changes without the generation changing is in it: no date, no machine id, no verdict.
+#[must_use]
+pub fn stem_of(generation: &Generation) -> String {
+    let mut hash = Sha256::new();
+    hash.update(generation.id.link_name());
+    hash.update([0]);
+    hash.update(generation.toplevel.as_os_str().as_encoded_bytes());
+    let hash = Digest::from(hash).to_string();
+    let hash = hash.get(..HASH_DIGITS).unwrap_or_default();
+    format!("{PREFIX}{}-{hash}", generation.id.number())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GenerationId;
+    use proptest::prelude::*;
+
+    #[test]
+    fn counters_are_trailing_and_decimal() {
+        let tries = |file: &str| EntryName::parse(file).map(|name| (name.stem, name.tries));
+        let some = |stem: &str, left, done| Some((stem.to_owned(), Some(Tries { left, done })));
+        assert_eq!(tries("a+3-0.conf"), some("a", 3, Some(0)));
+        assert_eq!(tries("a+3.conf"), some("a", 3, None));
+        assert_eq!(tries("a+b+0-12.CONF"), some("a+b", 0, Some(12)));
+        for plain in ["a", "a+", "a+x", "a+3-", "a+-3", "a+3-1-", "a+3 ", "+"] {
+            assert_eq!(
+                tries(&format!("{plain}.conf")),
+                Some((plain.to_owned(), None))
+            );
+        }
+        for unseen in [
+            "a.conf.part",
+            ".a.conf",
+            "auto-x.conf",
+            "AUTO-x.conf",
+            "conf",
+            "",
+        ] {
+            assert_eq!(tries(unseen), None, "{unseen}");
+        }
+    }
+
+    #[test]
+    fn ours_and_not_ours() {
+        let ours = |file: &str| EntryName::parse(file).is_some_and(|name| name.is_ours());
+        assert!(ours("lastgood-3-0123abcd+3-0.conf"));
+        assert!(ours("lastgood-3-0123abcd.conf"));
+        for foreign in [
+            "lastgood-3.conf",
+            "lastgood-3-0123ABCD.conf",
+            "nixos-3-0123abcd.conf",
+            "lastgood-x-0123abcd.conf",
+        ] {
+            assert!(!ours(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_trial_counts_down_without_growing() {
+        let mut name = EntryName {
+            stem: "a".to_owned(),
+            tries: Some(Tries::ARMED),
+        };
+        let mut seen = vec![name.to_string()];
+        for _ in 0..3 {
+            name.tries = name.tries.map(Tries::after_a_boot);
+            seen.push(name.to_string());
+        }
+        assert_eq!(
+            seen,
+            ["a+3-0.conf", "a+2-1.conf", "a+1-2.conf", "a+0-3.conf"]
+        );
+    }
+
+    #[test]
+    fn a_reused_number_has_another_name() {
+        let of = |toplevel: &str| {
+            stem_of(&Generation {
+                id: GenerationId::system(3),
+                toplevel: toplevel.into(),
+                made: std::time::SystemTime::UNIX_EPOCH,
+            })
+        };
+        assert_ne!(of("/nix/store/a"), of("/nix/store/b"));
+        assert!(
+            EntryName::parse(&format!("{}+3-0.conf", of("/nix/store/a")))
+                .unwrap()
+                .is_ours()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn printing_what_was_parsed_gives_the_file_name(file in "[a-z0-9+-]{0,12}\\.conf") {
+            if let Some(name) = EntryName::parse(&file) {
+                // Leading zeros are the one thing that is not kept; the loader does not keep them either.
+                if !file.contains("+0") && !file.contains("-0") {
+                    prop_assert_eq!(name.to_string(), file);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Reads everything a plan depends on, once: generations, closures, `$BOOT`.
+//!
+//! What one generation's closure lacks is that generation's trouble, kept beside it ([`Found::bootable`]); it never
+//! stops the others (invariant B8). What `$BOOT` itself refuses to tell is an error.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::bootspec::{self, Document};
+use crate::durable;
+use crate::efi::LoaderVariables;
+use crate::entry::Entry;
+use crate::generation::{self, Generation, GenerationId, Profiles};
+use crate::loader::{Band, Listed, Loader};
+use crate::loader_conf::LoaderConf;
+use crate::name::{EntryName, stem_of};
+use crate::payload::{self, Content, Kind};
+use crate::{Root, kernel};
+
+/// Where entries are, on `$BOOT`.
+pub const ENTRIES: &str = "loader/entries";
+/// Where the loader's settings are, on `$BOOT`.
+pub const LOADER_CONF: &str = "loader/loader.conf";
+
+/// Something that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A profile.
+    #[error(transparent)]
+    Profile(#[from] generation::Error),
+    /// A part of `$BOOT`.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A file an entry points at, in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// Where it is, as a path of this process.
+    pub source: PathBuf,
+    /// Its bytes.
+    pub content: Content,
+    /// What for.
+    pub kind: Kind,
+}
+
+impl Payload {
+    /// Where it goes, on `$BOOT`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let name = payload::file_name(&self.content, self.kind);
+        format!("{}/{name}", payload::DIRECTORY)
+    }
+}
+
+/// What it takes to boot a closure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bootable {
+    /// bootspec's label.
+    pub label: String,
+    /// The kernel's command line.
+    pub options: String,
+    /// The kernel.
+    pub kernel: Payload,
+    /// The initrd.
+    pub initrd: Option<Payload>,
+}
+
+/// A generation, and whether it could be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub generation: Generation,
+    /// What its entry is called, without counter.
+    pub stem: String,
+    /// What it takes to boot it, or why it cannot be.
+    pub bootable: Result<Bootable, String>,
+}
+
+/// An entry file on `$BOOT`, anybody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryFile {
+    /// Its name, taken apart.
+    pub name: EntryName,
+    /// Its content as the loader understands it.
+    pub entry: Entry,
+    /// Its content to the letter.
+    pub text: String,
+}
+
+/// `$BOOT`, without the payload's bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// Where it is, as a path of this process.
+    pub directory: PathBuf,
+    /// The entry files that the loader looks at, by file name.
+    pub entries: BTreeMap<String, EntryFile>,
+    /// The loader's settings file.
+    pub loader_conf: Option<String>,
+    /// What interrupted runs left behind, as paths on `$BOOT`.
+    pub leftovers: Vec<String>,
+}
+
+/// Everything a plan depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Every generation, in order of its id.
+    pub generations: Vec<Found>,
+    /// `$BOOT`.
+    pub boot: Boot,
+    /// Our payload files on `$BOOT`, by name, and what is really in them.
+    pub payload: BTreeMap<String, Content>,
+}
+
+impl Observation {
+    /// Observes `profiles` and, beyond what they still list, `protected` generations, and the `$BOOT` at `directory`
+    /// (a path of this process).
+    ///
+    /// # Errors
+    /// When `$BOOT` cannot be read. A generation that cannot be read is [`Found`] with the reason.
+    pub fn read(
+        root: &Root,
+        directory: &Path,
+        profiles: &Profiles,
+        protected: &[Generation],
+    ) -> Result<Self, Error> {
+        let mut generations = profiles.generations.clone();
+        for kept in protected {
+            if !generations.iter().any(|g| g.id == kept.id) {
+                generations.push(kept.clone());
+            }
+        }
+        generations.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut closures = Closures {
+            root,
+            contents: BTreeMap::new(),
+        };
+        let found = generations.into_iter().map(|generation| Found {
+            stem: stem_of(&generation),
+            bootable: closures.bootable(&generation.toplevel),
+            generation,
+        });
+        Ok(Self {
+            generations: found.collect(),
+            boot: Boot::read(directory)?,
+            payload: read_payload(&directory.join(payload::DIRECTORY))?,
+        })
+    }
+
+    /// The generation `id`, if there is one.
+    #[must_use]
+    pub fn find(&self, id: &GenerationId) -> Option<&Found> {
+        self.generations.iter().find(|f| f.generation.id == *id)
+    }
+}
+
+impl Boot {
+    /// Reads entries and settings of the `$BOOT` at `directory` (a path of this process).
+    ///
+    /// # Errors
+    /// When something is there and cannot be read.
+    pub fn read(directory: &Path) -> Result<Self, Error> {
+        let mut boot = Self {
+            directory: directory.to_owned(),
+            loader_conf: text(&directory.join(LOADER_CONF))?,
+            ..Self::default()
+        };
+        for folder in [ENTRIES, "loader", payload::DIRECTORY] {
+            for name in names(&directory.join(folder))? {
+                if durable::is_leftover(&name) {
+                    boot.leftovers.push(format!("{folder}/{name}"));
+                } else if folder == ENTRIES
+                    && let Some(parsed) = EntryName::parse(&name)
+                    && let Some(text) = text(&directory.join(folder).join(&name))?
+                {
+                    let entry = Entry::parse(&text);
+                    let file = EntryFile {
+                        name: parsed,
+                        entry,
+                        text,
+                    };
+                    boot.entries.insert(name, file);
+                }
+            }
+        }
+        Ok(boot)
+    }
+
+    /// The loader as it will find this `$BOOT`. An entry whose program is not there is not listed.
+    ///
+    /// # Errors
+    /// When it cannot be told whether a file is there.
+    pub fn loader(&self, band: Band, variables: LoaderVariables) -> Result<Loader, Error> {
+        let mut entries = Vec::new();
+        for file in self.entries.values() {
+            let Some(program) = file.entry.linux.as_ref().or(file.entry.efi.as_ref()) else {
+                continue;
+            };
+            let path = self.directory.join(program.trim_start_matches('/'));
+            let there = path.try_exists();
+            if there.map_err(|source| Error::Read { path, source })? {
+                entries.push(Listed {
+                    name: file.name.clone(),
+                    entry: file.entry.clone(),
+                });
+            }
+        }
+        Ok(Loader {
+            band,
+            entries,
+            conf: LoaderConf::parse(self.loader_conf.as_deref().unwrap_or_default()),
+            variables,
+        })
+    }
+
+    /// The entry files with this stem: normally one.
+    pub fn files_of(&self, stem: &str) -> impl Iterator<Item = (&String, &EntryFile)> {
+        self.entries
+            .iter()
+            .filter(move |(_, file)| file.name.stem == stem)
+    }
+}
+
+/// Reads closures; a file that several of them share is hashed once.
+struct Closures<'a> {
+    root: &'a Root,
+    contents: BTreeMap<PathBuf, Content>,
+}
+
+impl Closures<'_> {
+    fn bootable(&mut self, toplevel: &Path) -> Result<Bootable, String> {
+        let path = toplevel.join(bootspec::FILE);
+        let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let here = self.root.resolve(&path).map_err(|error| said(&error))?;
+        let text = std::fs::read_to_string(here).map_err(|error| said(&error))?;
+        let spec = Document::parse(&text)
+            .map_err(|mistake| said(&mistake))?
+            .bootspec;
+        if spec.initrd_secrets.is_some() {
+            return Err(said(
+                &"initrd secrets (initrdSecrets) are not supported yet",
+            ));
+        }
+        let kernel = self.payload(&spec.kernel, Kind::Kernel)?;
+        kernel::check(&kernel.source).map_err(|no| format!("{} {no}", spec.kernel.display()))?;
+        let initrd = match &spec.initrd {
+            Some(path) => Some(self.payload(path, Kind::Initrd)?),
+            None => None,
+        };
+        let mut options = format!("init={}", spec.init.display());
+        for parameter in &spec.kernel_params {
+            options.push(' ');
+            options.push_str(parameter);
+        }
+        Ok(Bootable {
+            label: spec.label,
+            options,
+            kernel,
+            initrd,
+        })
+    }
+
+    fn payload(&mut self, path: &Path, kind: Kind) -> Result<Payload, String> {
+        let said = |error: io::Error| format!("cannot read {}: {error}", path.display());
+        let source = self.root.resolve(path).map_err(said)?;
+        let content = match self.contents.get(&source) {
+            Some(content) => *content,
+            None => Content::of_file(&source).map_err(said)?,
+        };
+        if content.size == 0 {
+            return Err(format!("{} is empty", path.display()));
+        }
+        self.contents.insert(source.clone(), content);
+        Ok(Payload {
+            source,
+            content,
+            kind,
+        })
+    }
+}
+
+fn read_payload(directory: &Path) -> Result<BTreeMap<String, Content>, Error> {
+    let mut payload = BTreeMap::new();
+    for name in names(directory)? {
+        if payload::kind_of(&name).is_some() {
+            let path = directory.join(&name);
+            let content = Content::of_file(&path).map_err(|source| Error::Read { path, source })?;
+            payload.insert(name, content);
+        }
+    }
+    Ok(payload)
+}
+
+/// The names in a directory; none when it is not there. A name that is no UTF-8 is nobody's we know.
+fn names(directory: &Path) -> Result<Vec<String>, Error> {
+    let at = |source| Error::Read {
+        path: directory.to_owned(),
+        source,
+    };
+    let listing = match std::fs::read_dir(directory) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(at(error)),
+    };
+    let mut names = Vec::new();
+    for item in listing {
+        names.extend(item.map_err(at)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The text of a small file; None when it is not there or is none (a directory). Bytes that are no UTF-8 are
+/// replaced: such a file is not ours, and the loader has its own opinion of it.
+fn text(path: &Path) -> Result<Option<String>, Error> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(Error::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}

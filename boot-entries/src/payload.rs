@@ -1,0 +1,136 @@
+//! What an entry points at (kernel, initrd), named by content.
+//!
+//! A name that holds the hash of the bytes can be shared between generations, is never overwritten by another
+//! generation's file, and says by itself whether the bytes under it are still the right ones.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+/// Our directory on `$BOOT`.
+pub const DIRECTORY: &str = "EFI/lastgood";
+
+/// How much of a file is in memory at a time.
+pub(crate) const CHUNK: usize = 128 * 1024;
+
+/// SHA-256 of a file's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl From<Sha256> for Digest {
+    fn from(hash: Sha256) -> Self {
+        Self(hash.finalize().into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A file's content, known by size and digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// In bytes.
+    pub size: u64,
+    /// Of all of them.
+    pub digest: Digest,
+}
+
+impl Content {
+    /// Reads the file at `path`, a piece at a time.
+    ///
+    /// # Errors
+    /// When it cannot be opened or read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        Self::of(&mut File::open(path)?)
+    }
+
+    /// Reads `reader` to its end, a piece at a time.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(reader: &mut impl Read) -> io::Result<Self> {
+        let mut piece = vec![0; CHUNK];
+        let mut hash = Sha256::new();
+        let mut size = 0;
+        loop {
+            let count = reader.read(&mut piece)?;
+            let Some(bytes) = piece.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                break;
+            };
+            hash.update(bytes);
+            size += bytes.len() as u64;
+        }
+        Ok(Self {
+            size,
+            digest: hash.into(),
+        })
+    }
+}
+
+/// What a payload file is for; the ending of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A kernel image.
+    Kernel,
+    /// An initrd.
+    Initrd,
+}
+
+impl Kind {
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Kernel => "-kernel.efi",
+            Self::Initrd => "-initrd",
+        }
+    }
+}
+
+/// How many hexadecimal digits of the digest are in a name: 128 bits.
+const NAME_DIGITS: usize = 32;
+
+/// The file name of `content`, within [`DIRECTORY`].
+#[must_use]
+pub fn file_name(content: &Content, kind: Kind) -> String {
+    let mut name = content.digest.to_string();
+    name.truncate(NAME_DIGITS);
+    name.push_str(kind.ending());
+    name
+}
+
+/// Whether a file of this name in [`DIRECTORY`] is ours to remove, and what for it was.
+#[must_use]
+pub fn kind_of(name: &str) -> Option<Kind> {
+    [Kind::Kernel, Kind::Initrd].into_iter().find(|kind| {
+        name.strip_suffix(kind.ending()).is_some_and(|hash| {
+            hash.len() == NAME_DIGITS && hash.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_sha256_and_names_are_recognised() {
+        let content = Content::of(&mut &b"abc"[..]).unwrap();
+        // FIPS 180-2, appendix B.1
+        assert!(
+            content
+                .digest
+                .to_string()
+                .starts_with("ba7816bf8f01cfea414140de5dae2223")
+        );
+        assert_eq!(content.size, 3);
+        for kind in [Kind::Kernel, Kind::Initrd] {
+            assert_eq!(kind_of(&file_name(&content, kind)), Some(kind));
+        }
+        assert_eq!(kind_of("bzImage.efi"), None);
+    }
+}
