@@ -91,21 +91,19 @@ impl Standard<'_> {
     }
 
     fn required_unit(&self, snapshot: &Snapshot, name: &str, demand: Demand) -> Option<Complaint> {
-        let of = |weight, text: String| {
-            Some(Complaint {
-                weight,
-                kind: Kind::Required,
-                unit: name.to_owned(),
-                text: format!("required {name} {text}"),
-            })
+        let of = |weight, text: String| Complaint {
+            weight,
+            kind: Kind::Required,
+            unit: name.to_owned(),
+            text: format!("required {name} {text}"),
         };
         let Some(unit) = snapshot.units.get(name) else {
-            return of(Weight::Open, "is not known to systemd".to_owned());
+            return Some(of(Weight::Open, "is not known to systemd".to_owned()));
         };
         if demand.is_met_by(unit) {
             let again = self.restarted.contains(name);
             let text = format!("was started again ({} restarts)", unit.restarts);
-            return again.then(|| of(Weight::Open, text)).flatten();
+            return again.then(|| of(Weight::Open, text));
         }
         let queued = snapshot.has_job(name);
         let (weight, text) = match (&unit.active, &unit.load) {
@@ -130,7 +128,7 @@ impl Standard<'_> {
             ),
             (Active::Changing(state), _) => (Weight::Open, format!("is {state} ({})", unit.sub)),
         };
-        of(weight, text)
+        Some(of(weight, text))
     }
 
     fn other_unit(&self, snapshot: &Snapshot, name: &str, unit: &Unit) -> Option<Complaint> {

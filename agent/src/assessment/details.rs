@@ -61,10 +61,12 @@ pub(super) fn failure(unit: &str, state: &str, commands: &str) -> UnitFailure {
     }
 }
 
-/// The last run's id, if the unit ever ran.
-pub(super) fn invocation(state: &str) -> Option<&str> {
-    let id = block_of(state).get("InvocationID").copied()?;
-    (!id.is_empty()).then_some(id)
+/// The run that failed. None: it is not known which, because the unit never ran, or has been started again since.
+pub(super) fn failed_invocation(state: &str) -> Option<&str> {
+    let properties = block_of(state);
+    let id = properties.get("InvocationID").copied()?;
+    let failed = properties.get("ActiveState") == Some(&"failed");
+    (failed && !id.is_empty()).then_some(id)
 }
 
 /// The status of the command that made the unit fail.

@@ -85,7 +85,7 @@ impl Observer for Systemd {
             }
         };
         let mut failure = details::failure(unit, &state, &commands);
-        match journal(unit, details::invocation(&state)) {
+        match journal(unit, details::failed_invocation(&state)) {
             Ok(text) => failure.log.extend(details::log(&text)),
             Err(error) => failure.log.push(error.to_string()),
         }
@@ -99,7 +99,7 @@ fn systemctl(arguments: &[&str], names: &[&str]) -> Result<String, program::Erro
     program::stdout_of(command.env("SYSTEMD_BUS_TIMEOUT", TIMEOUT))
 }
 
-/// What a unit's last run wrote, and what systemd wrote about it. A unit that never ran has no invocation.
+/// What a unit's failed run wrote, and what systemd wrote about it; without one, all that is about it in this boot.
 fn journal(unit: &str, invocation: Option<&str>) -> Result<String, program::Error> {
     let mut command = Command::new("journalctl");
     command.args(["--boot", "--quiet", "--no-pager", "--output=json", ENTRIES]);
@@ -113,7 +113,11 @@ fn journal(unit: &str, invocation: Option<&str>) -> Result<String, program::Erro
             "+",
             &format!("COREDUMP_UNIT={unit}"),
         ]),
-        None => command.arg(format!("UNIT={unit}")),
+        None => command.args([
+            &format!("_SYSTEMD_UNIT={unit}"),
+            "+",
+            &format!("UNIT={unit}"),
+        ]),
     };
     program::stdout_of(&mut command)
 }
