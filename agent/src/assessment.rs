@@ -1,0 +1,133 @@
+//! Watches the machine until it is proven healthy or proven not, and says why.
+//!
+//! Read in this order: [`snapshot`] (what is seen), [`verdict`] (what follows from it, and when), [`complaint`] (what is
+//! wrong with one snapshot), [`manager`] (who looks).
+
+pub mod complaint;
+mod details;
+pub mod manager;
+mod parse;
+pub mod snapshot;
+pub mod verdict;
+
+use std::time::{Duration, Instant};
+
+use crate::cause::{Cause, UnitFailure};
+use snapshot::Snapshot;
+use verdict::{Baseline, Judgement, Requirements, Watch};
+
+/// The least time between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The most, however slow the machine is.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Looking takes at most one part in this many of a machine that is busy booting.
+const SHARE: u32 = 5;
+/// Details are gathered for this many units; a machine where more failed is not understood by reading all.
+const DETAILED: usize = 10;
+
+/// Who looks at the machine.
+pub trait Observer {
+    /// What it is like now.
+    ///
+    /// # Errors
+    /// When systemd does not answer.
+    fn snapshot(&mut self) -> Result<Snapshot, manager::Error>;
+
+    /// What is known about a unit that is not well. What cannot be found out is left out or said in its log.
+    fn failure(&mut self, unit: &str) -> UnitFailure;
+}
+
+/// Time, as far as an assessment needs it.
+pub trait Clock {
+    /// Since the agent began: what the deadline counts from.
+    fn elapsed(&self) -> Duration;
+    /// Lets time go by.
+    fn pause(&mut self, length: Duration);
+}
+
+/// Real, monotonic time.
+#[derive(Debug, Clone, Copy)]
+pub struct Monotonic {
+    /// When the agent began.
+    pub began: Instant,
+}
+
+impl Clock for Monotonic {
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn pause(&mut self, length: Duration) {
+        std::thread::sleep(length);
+    }
+}
+
+/// How an assessment ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The generation works; this is what the next one will be compared with.
+    Healthy(Baseline),
+    /// It does not.
+    Unhealthy(Cause),
+    /// The machine could not be seen until the deadline. Says nothing about the generation: a proven one must not be
+    /// rebooted for it, a trial has not been proven by it.
+    Unknown(String),
+}
+
+/// Watches until there is an outcome: at the latest one `settle` after the deadline, and as long as one look may take.
+pub fn assess(
+    requirements: &Requirements,
+    baseline: Option<&Baseline>,
+    observer: &mut impl Observer,
+    clock: &mut impl Clock,
+) -> Outcome {
+    let mut watch = Watch::new(requirements, baseline);
+    let mut told = String::new();
+    loop {
+        let began = clock.elapsed();
+        let seen = observer.snapshot().map_err(|error| error.to_string());
+        let at = clock.elapsed();
+        match watch.observe(at, seen.as_ref().map_err(String::as_str)) {
+            Judgement::Wait { why } => {
+                if why != told {
+                    tracing::info!("waiting: {why}");
+                    told = why;
+                }
+            }
+            Judgement::Healthy { baseline } => return healthy(baseline),
+            Judgement::Unhealthy {
+                summary,
+                units,
+                stage,
+            } => {
+                tracing::error!("unhealthy: {summary}");
+                let units = units.iter().take(DETAILED);
+                return Outcome::Unhealthy(Cause {
+                    stage,
+                    summary,
+                    units: units.map(|unit| observer.failure(unit)).collect(),
+                });
+            }
+            Judgement::Unknown { why } => {
+                tracing::error!("cannot tell whether the machine is healthy: {why}");
+                return Outcome::Unknown(why);
+            }
+        }
+        let pause = at.saturating_sub(began).saturating_mul(SHARE - 1);
+        clock.pause(pause.clamp(PAUSE, LONGEST_PAUSE));
+    }
+}
+
+fn healthy(baseline: Baseline) -> Outcome {
+    tracing::info!("healthy");
+    for unit in &baseline.unwell {
+        tracing::warn!(
+            "{unit} is not well, but neither required nor known to have ever been better"
+        );
+    }
+    Outcome::Healthy(baseline)
+}
+
+#[cfg(test)]
+#[path = "assessment/tests.rs"]
+mod tests;

@@ -1,0 +1,289 @@
+//! What is wrong with one snapshot. No time in here: that is `verdict`'s.
+
+use std::collections::BTreeSet;
+
+use super::snapshot::{Active, Ended, Job, Load, Snapshot, Unit};
+use super::verdict::{Baseline, Requirements};
+use crate::cause::Stage;
+
+/// The closure's own activation and the firewall: no baseline excuses these, and they are never taken for lastgood's
+/// own trouble, because a generation without them is not in place (invariant A2).
+pub const NEVER_EXCUSED: [&str; 2] = ["lastgood-activate.service", "lastgood-firewall.service"];
+
+/// Where systemd ends up when it gives up on the boot. Nobody is there to answer its prompt.
+const LAST_RESORTS: [&str; 2] = ["emergency.target", "rescue.target"];
+
+/// How much a complaint counts. In the order of a report: the decisive first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    /// systemd has given up: waiting longer changes nothing.
+    Final,
+    /// May still get well; unhealthy if it has not by the deadline.
+    Open,
+    /// The same, but nothing says that this machine was ever better: not a reason to call the generation unhealthy.
+    Bearable,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Complaint {
+    pub(super) weight: Weight,
+    /// Sorts what was asked for before what was compared.
+    pub(super) kind: Kind,
+    pub(super) unit: String,
+    /// A clause that begins with the unit's name.
+    pub(super) text: String,
+}
+
+/// Why the unit matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Essential,
+    Required,
+    Compared,
+}
+
+/// What one snapshot is judged against.
+pub(super) struct Standard<'a> {
+    pub(super) requirements: &'a Requirements,
+    pub(super) baseline: Option<&'a Baseline>,
+    /// Units that systemd has restarted since the last snapshot because they ended badly, or that were started anew.
+    pub(super) restarted: &'a BTreeSet<String>,
+}
+
+impl Standard<'_> {
+    /// Everything that is wrong, the decisive first.
+    pub(super) fn complaints(&self, snapshot: &Snapshot) -> Vec<Complaint> {
+        let required = self.required(snapshot);
+        let mut complaints: Vec<Complaint> = essential(snapshot).collect();
+        complaints.extend(
+            required
+                .iter()
+                .filter_map(|(name, demand)| self.required_unit(snapshot, name, *demand)),
+        );
+        for (name, unit) in &snapshot.units {
+            if !is_judged(name, unit) || required.iter().any(|(own, _)| own == name) {
+                continue;
+            }
+            complaints.extend(self.other_unit(snapshot, name, unit));
+        }
+        let jobs = snapshot.jobs.iter().filter(|job| is_unsettled(job));
+        complaints.extend(jobs.filter_map(|job| self.job(job)));
+        complaints.sort();
+        let mut told = BTreeSet::new();
+        complaints.retain(|complaint| told.insert(complaint.unit.clone()));
+        complaints
+    }
+
+    /// By their own names, each once.
+    fn required(&self, snapshot: &Snapshot) -> Vec<(String, Demand)> {
+        let declared = self.requirements.units.iter().map(|n| (n, Demand::Active));
+        let by_target = &snapshot.boot_complete_requires;
+        let by_target = by_target.iter().map(|n| (n, Demand::AsSystemd));
+        let mut required: Vec<(String, Demand)> = Vec::new();
+        for (name, demand) in declared.chain(by_target) {
+            let own = snapshot.unit(name).map_or(name.as_str(), |(own, _)| own);
+            if !is_ours(own) && required.iter().all(|(known, _)| known != own) {
+                required.push((own.to_owned(), demand));
+            }
+        }
+        required
+    }
+
+    fn required_unit(&self, snapshot: &Snapshot, name: &str, demand: Demand) -> Option<Complaint> {
+        let of = |weight, text: String| Complaint {
+            weight,
+            kind: Kind::Required,
+            unit: name.to_owned(),
+            text: format!("required {name} {text}"),
+        };
+        let Some(unit) = snapshot.units.get(name) else {
+            return Some(of(Weight::Open, "is not known to systemd".to_owned()));
+        };
+        if demand.is_met_by(unit) {
+            let again = self.restarted.contains(name);
+            let text = format!("was started again ({} restarts)", unit.restarts);
+            return again.then(|| of(Weight::Open, text));
+        }
+        let queued = snapshot.has_job(name);
+        let (weight, text) = match (&unit.active, &unit.load) {
+            // Somebody is about to start it again: systemd has not given up.
+            (Active::Failed, _) if queued => {
+                (Weight::Open, "failed and is queued again".to_owned())
+            }
+            (Active::Failed, _) => (Weight::Final, "failed".to_owned()),
+            (Active::Inactive, Load::NotFound) => (Weight::Final, "is not found".to_owned()),
+            (Active::Inactive, Load::Masked) => (Weight::Final, "is masked".to_owned()),
+            (Active::Inactive, Load::Unusable(word)) => {
+                (Weight::Final, format!("cannot be loaded ({word})"))
+            }
+            (Active::Inactive, _) if queued => (Weight::Open, "waits to be started".to_owned()),
+            (Active::Inactive, _) if unit.ended == Ended::Skipped => (
+                Weight::Open,
+                "was skipped: its conditions are not met".to_owned(),
+            ),
+            (Active::Inactive | Active::Active, _) => (
+                Weight::Open,
+                "is not active, and nothing is about to start it".to_owned(),
+            ),
+            (Active::Changing(state), _) => (Weight::Open, format!("is {state} ({})", unit.sub)),
+        };
+        Some(of(weight, text))
+    }
+
+    fn other_unit(&self, snapshot: &Snapshot, name: &str, unit: &Unit) -> Option<Complaint> {
+        if self.excuses(name) {
+            return None;
+        }
+        let (weight, text) = match &unit.active {
+            // Without a baseline there is nothing to say that it ever worked: recorded, not judged.
+            Active::Failed if self.baseline.is_none() => return None,
+            Active::Failed if snapshot.has_job(name) => {
+                (Weight::Open, format!("{name} failed and is queued again"))
+            }
+            Active::Failed => (Weight::Final, format!("{name} failed")),
+            _ if is_crashing(unit) || self.restarted.contains(name) => (
+                self.compared(),
+                format!("{name} keeps ending ({} restarts)", unit.restarts),
+            ),
+            _ => return None,
+        };
+        Some(Complaint {
+            weight,
+            kind: Kind::Compared,
+            unit: name.to_owned(),
+            text,
+        })
+    }
+
+    fn job(&self, job: &Job) -> Option<Complaint> {
+        let essential = NEVER_EXCUSED.contains(&job.unit.as_str());
+        (essential || !self.excuses(&job.unit)).then(|| Complaint {
+            weight: if essential {
+                Weight::Open
+            } else {
+                self.compared()
+            },
+            kind: if essential {
+                Kind::Essential
+            } else {
+                Kind::Compared
+            },
+            unit: job.unit.clone(),
+            text: format!("{} has not finished its {}", job.unit, job.kind),
+        })
+    }
+
+    fn excuses(&self, name: &str) -> bool {
+        self.baseline
+            .is_some_and(|baseline| baseline.unwell.contains(name))
+    }
+
+    /// What it weighs to be worse than the baseline.
+    fn compared(&self) -> Weight {
+        self.baseline.map_or(Weight::Bearable, |_| Weight::Open)
+    }
+}
+
+/// What is asked of a required unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    /// `required-units`: it must be active, or a oneshot that is done.
+    Active,
+    /// `Requires=` of `boot-complete.target`: a unit that its conditions skip is well too.
+    AsSystemd,
+}
+
+impl Demand {
+    fn is_met_by(self, unit: &Unit) -> bool {
+        match (&unit.active, unit.ended) {
+            (Active::Active, _) | (Active::Inactive, Ended::OneshotDone) => true,
+            (Active::Inactive, Ended::Skipped) => self == Self::AsSystemd,
+            _ => false,
+        }
+    }
+}
+
+fn essential(snapshot: &Snapshot) -> impl Iterator<Item = Complaint> {
+    let failed = NEVER_EXCUSED.into_iter().filter_map(|name| {
+        let failed = snapshot.units.get(name)?.active == Active::Failed;
+        failed.then(|| (name, format!("{name} failed")))
+    });
+    let given_up = LAST_RESORTS.into_iter().filter_map(|name| {
+        let reached = snapshot.units.get(name)?.active == Active::Active;
+        reached.then(|| {
+            (
+                name,
+                format!("{name} was reached instead of a running system"),
+            )
+        })
+    });
+    failed.chain(given_up).map(|(name, text)| Complaint {
+        weight: Weight::Final,
+        kind: Kind::Essential,
+        unit: name.to_owned(),
+        text,
+    })
+}
+
+/// lastgood's own units do not judge themselves: the agent's own fault is no fault of the generation (invariant A8).
+pub(super) fn is_ours(name: &str) -> bool {
+    name.starts_with("lastgood-") && !NEVER_EXCUSED.contains(&name)
+}
+
+/// Whether a failure of this unit can say anything about the generation.
+///
+/// Not so for what somebody started by hand (`systemd-run`), for scopes (processes that systemd did not start: a
+/// login's) and for the instances of a per-connection service (`sshd@4-10.0.0.1:22-10.0.0.9:3910.service`): their
+/// names are new each time, so that no baseline could ever know them.
+pub(super) fn is_judged(name: &str, unit: &Unit) -> bool {
+    !is_ours(name)
+        && !NEVER_EXCUSED.contains(&name)
+        && !unit.transient
+        && name.rsplit('.').next() != Some("scope")
+        && !is_per_connection(name)
+}
+
+/// systemd names these `N-...`, counting connections from 0.
+fn is_per_connection(name: &str) -> bool {
+    let counted = |(_, instance): (&str, &str)| {
+        let (number, rest) = instance.split_once('-')?;
+        Some(!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && rest.contains('-'))
+    };
+    name.split_once('@').and_then(counted).unwrap_or(false)
+}
+
+/// Ended badly and about to be started again. One that ends well and is started again does so on purpose.
+pub(super) fn is_crashing(unit: &Unit) -> bool {
+    unit.is_between_restarts() && unit.ended == Ended::Badly
+}
+
+/// A job that the boot waits for. What waits itself has one of these before it, or lastgood: `boot-complete.target`
+/// and all behind it wait for this very assessment. What nothing waits for is not part of the boot (`apt-daily.service`
+/// begun by its timer may run for as long as it likes). The activation and the firewall are always waited for.
+pub(super) fn is_unsettled(job: &Job) -> bool {
+    NEVER_EXCUSED.contains(&job.unit.as_str())
+        || (job.running && job.blocks_others && !is_ours(&job.unit))
+}
+
+/// How far this boot got. Never beyond services: what comes after is for the judgement to say.
+pub(super) fn stage(snapshot: &Snapshot) -> Stage {
+    let is = |name, state| {
+        snapshot
+            .units
+            .get(name)
+            .is_some_and(|unit| unit.active == state)
+    };
+    let [activate, firewall] = NEVER_EXCUSED;
+    if is(activate, Active::Failed) {
+        Stage::Begun
+    } else if is(firewall, Active::Failed) {
+        Stage::Activated
+    } else if is("basic.target", Active::Active) {
+        Stage::Services
+    } else if is("network.target", Active::Active) {
+        Stage::Network
+    } else {
+        Stage::Firewalled
+    }
+}

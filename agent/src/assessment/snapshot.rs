@@ -1,0 +1,142 @@
+//! What systemd said at one instant, as plain data: the only thing a judgement sees of the machine.
+
+use std::collections::BTreeMap;
+
+/// All of it. Units come from one call and jobs from another: it is not taken at one stroke, and need not be, because
+/// a verdict rests on many of these.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Every unit systemd has in memory, and every required one, by its own name.
+    pub units: BTreeMap<String, Unit>,
+    /// Other names of units, e.g. `sshd.service` -> `ssh.service`.
+    pub aliases: BTreeMap<String, String>,
+    /// What systemd is doing or waiting to do.
+    pub jobs: Vec<Job>,
+    /// What `boot-complete.target` requires: how NixOS and others declare checks.
+    pub boot_complete_requires: Vec<String>,
+}
+
+impl Snapshot {
+    /// The unit that goes by `name`, with its own name.
+    #[must_use]
+    pub fn unit<'a>(&'a self, name: &'a str) -> Option<(&'a str, &'a Unit)> {
+        let own = self.aliases.get(name).map_or(name, String::as_str);
+        self.units.get_key_value(own).map(|(n, u)| (n.as_str(), u))
+    }
+
+    /// Whether something is queued or under way for this unit.
+    #[must_use]
+    pub fn has_job(&self, unit: &str) -> bool {
+        self.jobs.iter().any(|job| job.unit == unit)
+    }
+}
+
+/// One unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// Whether systemd could read it.
+    pub load: Load,
+    /// What it is doing.
+    pub active: Active,
+    /// The finer state, e.g. `running`, `auto-restart`; differs from type to type.
+    pub sub: String,
+    /// Services only: how often systemd has restarted it by itself.
+    pub restarts: u32,
+    /// Services only: changes whenever it is started anew.
+    pub invocation: String,
+    /// Services only: how the last run ended, as far as it is known.
+    pub ended: Ended,
+    /// Services only: made at run time by somebody (`systemd-run`), not by the closure.
+    pub transient: bool,
+}
+
+impl Unit {
+    /// Waiting to be started again after it ended by itself.
+    #[must_use]
+    pub fn is_between_restarts(&self) -> bool {
+        self.sub.starts_with("auto-restart")
+    }
+}
+
+/// systemd's `LoadState=`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Load {
+    /// It was read.
+    #[default]
+    Loaded,
+    /// There is no such file.
+    NotFound,
+    /// The administrator forbade it.
+    Masked,
+    /// It cannot be used: `bad-setting`, `error`. In systemd's word.
+    Unusable(String),
+    /// A state that says nothing against it, e.g. `merged`, `stub`.
+    Other(String),
+}
+
+impl From<&str> for Load {
+    fn from(word: &str) -> Self {
+        match word {
+            "loaded" => Self::Loaded,
+            "not-found" => Self::NotFound,
+            "masked" => Self::Masked,
+            "bad-setting" | "error" => Self::Unusable(word.to_owned()),
+            _ => Self::Other(word.to_owned()),
+        }
+    }
+}
+
+/// systemd's `ActiveState=`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Active {
+    /// Up; also while it reloads.
+    Active,
+    /// Not up, and nothing went wrong as far as systemd knows.
+    #[default]
+    Inactive,
+    /// systemd has given up on it.
+    Failed,
+    /// On its way, or on its way down: in systemd's word.
+    Changing(String),
+}
+
+impl From<&str> for Active {
+    fn from(word: &str) -> Self {
+        match word {
+            // "refreshing" came with systemd 257; like "reloading" it is a state of a unit that is up.
+            "active" | "reloading" | "refreshing" => Self::Active,
+            "inactive" => Self::Inactive,
+            "failed" => Self::Failed,
+            _ => Self::Changing(word.to_owned()),
+        }
+    }
+}
+
+/// How a service's last run ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// It did not run, or still runs.
+    #[default]
+    Not,
+    /// A condition said that it need not run.
+    Skipped,
+    /// Its process did what was asked: `Type=oneshot` is done then, although the unit is not active any more.
+    OneshotDone,
+    /// Any other service that ended of its own accord with success.
+    Cleanly,
+    /// Badly.
+    Badly,
+}
+
+/// Something systemd is doing or waiting to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// To which unit.
+    pub unit: String,
+    /// `start`, `stop`, `restart` and so on.
+    pub kind: String,
+    /// Under way, not just waiting for others.
+    pub running: bool,
+    /// Whether any other job waits for it. A job of the boot has one (its target); one that a timer began has none.
+    pub blocks_others: bool,
+}

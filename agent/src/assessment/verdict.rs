@@ -1,0 +1,312 @@
+//! Healthy or not: the decision, over plain data. It sees no clock and no machine.
+//!
+//! | what is seen | what follows |
+//! |---|---|
+//! | a required unit failed, or cannot be loaded; a unit failed that had not in the baseline | unhealthy, after [`GATHER`] |
+//! | a required unit on its way; the boot has not finished; a unit keeps crashing that did not in the baseline | wait; at the deadline unhealthy |
+//! | nothing wrong, unbroken for `settle` | healthy |
+//! | systemd does not answer | wait; at the deadline unknown |
+//!
+//! **No baseline** (no generation was ever proven here): nothing to compare with. Required units, the activation and the
+//! firewall decide; anything else is waited for until the deadline, then recorded as this machine's baseline.
+//!
+//! A machine that is well when the deadline comes may complete its `settle`: rebooting a healthy machine is worse than
+//! being late. So the last possible moment is the deadline and one more `settle`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::complaint::{self, Complaint, Standard, Weight};
+use super::snapshot::{Active, Ended, Snapshot};
+use crate::cause::Stage;
+use crate::config::Health;
+
+/// Failures come in groups, some a moment after others: how long to go on looking after the first, so that the report
+/// names the cause and not just what fell first.
+pub const GATHER: Duration = Duration::from_secs(2);
+
+/// What a closure asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirements {
+    /// Units that must be active, with their suffix. Those of `boot-complete.target` come with each snapshot.
+    pub units: Vec<String>,
+    /// How long everything must stay well.
+    pub settle: Duration,
+    /// When waiting ends, counted from the same instant as the observations.
+    pub deadline: Duration,
+}
+
+impl From<&Health> for Requirements {
+    fn from(health: &Health) -> Self {
+        Self {
+            units: health.required_units.iter().map(|n| full_name(n)).collect(),
+            settle: Duration::from_secs(health.settle_sec.get()),
+            deadline: Duration::from_secs(health.deadline_sec.get()),
+        }
+    }
+}
+
+/// `nginx` means `nginx.service`, as for systemctl.
+fn full_name(name: &str) -> String {
+    const SUFFIXES: [&str; 11] = [
+        "service",
+        "socket",
+        "target",
+        "mount",
+        "automount",
+        "timer",
+        "path",
+        "swap",
+        "device",
+        "slice",
+        "scope",
+    ];
+    match name.rsplit_once('.') {
+        Some((_, suffix)) if SUFFIXES.contains(&suffix) => name.to_owned(),
+        _ => format!("{name}.service"),
+    }
+}
+
+/// What was not well when the last good generation was proven: a fault it shares is no fault of the next one (A4).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Baseline {
+    /// Units that had failed, kept crashing, or had not finished starting.
+    pub unwell: BTreeSet<String>,
+}
+
+/// What is to be thought of the machine by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// Nothing yet.
+    Wait {
+        /// For what: one line for a person.
+        why: String,
+    },
+    /// The generation works.
+    Healthy {
+        /// What the next one is compared with.
+        baseline: Baseline,
+    },
+    /// It does not.
+    Unhealthy {
+        /// One line for a person.
+        summary: String,
+        /// The units at fault, the one that decided first.
+        units: Vec<String>,
+        /// The furthest stage that was reached.
+        stage: Stage,
+    },
+    /// Time is up and the machine cannot be seen. Not the generation's fault as far as anybody knows (invariant A8).
+    Unknown {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// The memory of one assessment: the observations so far, folded.
+#[derive(Debug, Clone)]
+pub struct Watch<'a> {
+    requirements: &'a Requirements,
+    baseline: Option<&'a Baseline>,
+    /// Since when nothing at all is wrong.
+    well_since: Option<Duration>,
+    /// Since when nothing is wrong that a machine without a baseline could not live with.
+    bearable_since: Option<Duration>,
+    /// Since when something final is wrong.
+    final_since: Option<Duration>,
+    runs: BTreeMap<String, Run>,
+}
+
+/// How a unit was running when it was last seen.
+#[derive(Debug, Clone)]
+struct Run {
+    restarts: u32,
+    invocation: String,
+    up: bool,
+    /// It has been seen to end well between two restarts, so that restarts alone say nothing.
+    ends_well: bool,
+    /// When it was last seen to have been restarted.
+    restarted_at: Option<Duration>,
+}
+
+impl<'a> Watch<'a> {
+    /// Nothing seen yet. `baseline` is `None` where no generation was ever proven.
+    #[must_use]
+    pub fn new(requirements: &'a Requirements, baseline: Option<&'a Baseline>) -> Self {
+        Self {
+            requirements,
+            baseline,
+            well_since: None,
+            bearable_since: None,
+            final_since: None,
+            runs: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in one more observation, made at `at`: what systemd said, or why it could not be asked.
+    ///
+    /// Observations must come in the order of time; one that does not counts as made at the same instant.
+    pub fn observe(&mut self, at: Duration, seen: Result<&Snapshot, &str>) -> Judgement {
+        let snapshot = match seen {
+            Ok(snapshot) => snapshot,
+            Err(why) => return self.blind(at, why),
+        };
+        let restarted = self.restarted(at, snapshot);
+        let standard = Standard {
+            requirements: self.requirements,
+            baseline: self.baseline,
+            restarted: &restarted,
+        };
+        let complaints = standard.complaints(snapshot);
+        let has = |up_to: Weight| complaints.first().is_some_and(|c| c.weight <= up_to);
+        since(&mut self.well_since, !has(Weight::Bearable), at);
+        since(&mut self.bearable_since, !has(Weight::Open), at);
+        since(&mut self.final_since, has(Weight::Final), at);
+
+        let late = at >= self.requirements.deadline;
+        let lasted =
+            |mark: Option<Duration>, long| mark.is_some_and(|m| at.saturating_sub(m) >= long);
+        let settle = self.requirements.settle;
+        let is_final = has(Weight::Final);
+        if is_final && (late || lasted(self.final_since, GATHER)) {
+            return unhealthy(&complaints, Weight::Final, None, snapshot);
+        }
+        if !is_final && has(Weight::Open) && late {
+            return unhealthy(
+                &complaints,
+                Weight::Open,
+                Some(self.requirements.deadline),
+                snapshot,
+            );
+        }
+        if lasted(self.well_since, settle) || (late && lasted(self.bearable_since, settle)) {
+            let baseline = self.baseline_of(at, snapshot);
+            return Judgement::Healthy { baseline };
+        }
+        Judgement::Wait {
+            why: waiting_for(&complaints, settle),
+        }
+    }
+
+    fn blind(&mut self, at: Duration, why: &str) -> Judgement {
+        // What was not seen was not seen to be well.
+        self.well_since = None;
+        self.bearable_since = None;
+        self.final_since = None;
+        let why = why.to_owned();
+        if at >= self.requirements.deadline {
+            Judgement::Unknown { why }
+        } else {
+            Judgement::Wait { why }
+        }
+    }
+
+    /// Which units were started again since the snapshot before: polling alone would miss a restart in between.
+    fn restarted(&mut self, at: Duration, snapshot: &Snapshot) -> BTreeSet<String> {
+        let mut restarted = BTreeSet::new();
+        for (name, unit) in &snapshot.units {
+            let before = self.runs.get(name);
+            let up = unit.active == Active::Active;
+            let again = before.is_some_and(|run| unit.restarts > run.restarts);
+            let anew = before.is_some_and(|run| run.up && up && run.invocation != unit.invocation);
+            let ends_well = before.is_some_and(|run| run.ends_well)
+                || (unit.is_between_restarts() && unit.ended == Ended::Cleanly);
+            let run = Run {
+                restarts: unit.restarts,
+                invocation: unit.invocation.clone(),
+                up,
+                ends_well,
+                restarted_at: match before {
+                    _ if again => Some(at),
+                    Some(run) => run.restarted_at,
+                    None => None,
+                },
+            };
+            // A required unit must stay up. Of others, only crashes matter: they may be restarted on purpose.
+            if (again && !ends_well) || ((again || anew) && self.is_required(snapshot, name)) {
+                restarted.insert(name.clone());
+            }
+            self.runs.insert(name.clone(), run);
+        }
+        restarted
+    }
+
+    fn is_required(&self, snapshot: &Snapshot, name: &str) -> bool {
+        let required = self.requirements.units.iter();
+        required
+            .chain(&snapshot.boot_complete_requires)
+            .any(|wanted| snapshot.unit(wanted).is_some_and(|(own, _)| own == name))
+    }
+
+    fn baseline_of(&self, at: Duration, snapshot: &Snapshot) -> Baseline {
+        let crashed_lately = |name: &str| {
+            self.runs.get(name).is_some_and(|run| {
+                let lately = |when| at.saturating_sub(when) <= self.requirements.settle;
+                !run.ends_well && run.restarted_at.is_some_and(lately)
+            })
+        };
+        let units = snapshot.units.iter().filter(|(name, unit)| {
+            complaint::is_judged(name, unit)
+                && (unit.active == Active::Failed
+                    || complaint::is_crashing(unit)
+                    || crashed_lately(name))
+        });
+        let jobs = snapshot
+            .jobs
+            .iter()
+            .filter(|job| complaint::is_unsettled(job));
+        Baseline {
+            unwell: units
+                .map(|(name, _)| name.clone())
+                .chain(jobs.map(|job| job.unit.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// Keeps the start of a state for as long as the state holds.
+fn since(mark: &mut Option<Duration>, holds: bool, at: Duration) {
+    *mark = if holds { mark.or(Some(at)) } else { None };
+}
+
+fn unhealthy(
+    complaints: &[Complaint],
+    weight: Weight,
+    deadline: Option<Duration>,
+    snapshot: &Snapshot,
+) -> Judgement {
+    let guilty: Vec<&Complaint> = complaints.iter().filter(|c| c.weight == weight).collect();
+    let texts: Vec<&str> = guilty.iter().map(|c| c.text.as_str()).collect();
+    let texts = texts.join("; ");
+    Judgement::Unhealthy {
+        summary: match deadline {
+            Some(deadline) => format!("not well within {} s: {texts}", deadline.as_secs()),
+            None => texts,
+        },
+        units: guilty.iter().map(|c| c.unit.clone()).collect(),
+        stage: complaint::stage(snapshot),
+    }
+}
+
+/// The first complaints: enough for a line.
+fn waiting_for(complaints: &[Complaint], settle: Duration) -> String {
+    const SHOWN: usize = 3;
+    let [first, rest @ ..] = complaints else {
+        return format!("all is well; it must stay so for {} s", settle.as_secs());
+    };
+    let mut why = first.text.clone();
+    for complaint in rest.iter().take(SHOWN - 1) {
+        why = format!("{why}; {}", complaint.text);
+    }
+    match complaints.len().saturating_sub(SHOWN) {
+        0 => why,
+        more => format!("{why}; and {more} more"),
+    }
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

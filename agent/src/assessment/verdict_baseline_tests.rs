@@ -1,0 +1,137 @@
+//! What is only wrong by comparison.
+
+use super::*;
+
+#[test]
+fn a_new_failure_is_unhealthy_and_a_shared_one_is_not() {
+    let fails = |_| with(&[("b.service", unit("failed", "failed"))]);
+    let (at, judgement) = usual(Some(&baseline(&["c.service"])), fails);
+    assert_eq!(
+        (at, blamed(&judgement).0),
+        (GATHER.as_secs(), vec!["b.service"])
+    );
+    let shared = baseline(&["b.service"]);
+    assert_eq!(
+        usual(Some(&shared), fails),
+        (SETTLE, healthy_with(&["b.service"]))
+    );
+}
+
+#[test]
+fn with_nothing_to_compare_a_failure_is_recorded() {
+    let fails = |_| with(&[("b.service", unit("failed", "failed"))]);
+    assert_eq!(usual(None, fails), (SETTLE, healthy_with(&["b.service"])));
+}
+
+#[test]
+fn a_baseline_forgets_what_got_well() {
+    assert_eq!(
+        usual(Some(&baseline(&["b.service"])), |_| with(&[])).1,
+        healthy_with(&[])
+    );
+}
+
+#[test]
+fn a_boot_that_does_not_finish_names_what_hangs() {
+    let mut jobs = vec![
+        running_job("hang.service", true),
+        running_job("multi-user.target", true),
+    ];
+    jobs.iter_mut().skip(1).for_each(|job| job.running = false);
+    let (at, judgement) = usual(Some(&baseline(&[])), |_| with_jobs(&jobs));
+    assert_eq!((at, blamed(&judgement).0), (DEADLINE, vec!["hang.service"]));
+    let shared = baseline(&["hang.service"]);
+    assert_eq!(
+        usual(Some(&shared), |_| with_jobs(&jobs)),
+        (SETTLE, healthy_with(&["hang.service"]))
+    );
+    assert_eq!(
+        usual(None, |_| with_jobs(&jobs)),
+        (DEADLINE, healthy_with(&["hang.service"]))
+    );
+}
+
+#[test]
+fn neither_our_own_jobs_nor_a_timers_are_waited_for() {
+    let jobs = [
+        running_job("lastgood-assess.service", true),
+        running_job("apt-daily.service", false),
+    ];
+    assert_eq!(
+        usual(Some(&baseline(&[])), |_| with_jobs(&jobs)),
+        (SETTLE, healthy_with(&[]))
+    );
+}
+
+#[test]
+fn a_new_crash_loop_counts_like_a_failure_but_may_end() {
+    let loops = |at: u64| {
+        with(&[(
+            "b.service",
+            crashing(u32::try_from(at).unwrap(), Ended::Badly),
+        )])
+    };
+    let (at, judgement) = usual(Some(&baseline(&[])), loops);
+    assert_eq!((at, blamed(&judgement).0), (DEADLINE, vec!["b.service"]));
+    assert_eq!(
+        usual(Some(&baseline(&["b.service"])), loops),
+        (SETTLE, healthy_with(&["b.service"]))
+    );
+    assert_eq!(usual(None, loops), (DEADLINE, healthy_with(&["b.service"])));
+}
+
+#[test]
+fn restarting_on_purpose_is_no_crash() {
+    let on_purpose = |at: u64| {
+        let restarts = u32::try_from(at).unwrap();
+        let pause = crashing(restarts, Ended::Cleanly);
+        let run = Unit {
+            restarts,
+            ..unit("active", "running")
+        };
+        with(&[("b.service", if at.is_multiple_of(2) { pause } else { run })])
+    };
+    assert_eq!(
+        usual(Some(&baseline(&[])), on_purpose),
+        (SETTLE, healthy_with(&[]))
+    );
+}
+
+#[test]
+fn what_no_baseline_can_know_is_not_compared() {
+    let failed = || unit("failed", "failed");
+    let seen = |_| {
+        with(&[
+            (
+                "run-r1.service",
+                Unit {
+                    transient: true,
+                    ..failed()
+                },
+            ),
+            ("session-3.scope", failed()),
+            ("sshd@4-10.0.0.1:22-10.0.0.9:3910.service", failed()),
+        ])
+    };
+    assert_eq!(
+        usual(Some(&baseline(&[])), seen),
+        (SETTLE, healthy_with(&[]))
+    );
+    let instance = |_| with(&[("backup@0-home.service", failed())]);
+    assert_eq!(
+        blamed(&usual(Some(&baseline(&[])), instance).1).0,
+        ["backup@0-home.service"]
+    );
+}
+
+#[test]
+fn a_baseline_is_read_back_also_from_other_versions() {
+    let baseline = baseline(&["b.service"]);
+    let text = serde_json::to_string(&baseline).unwrap();
+    assert_eq!(text, r#"{"unwell":["b.service"]}"#);
+    assert_eq!(serde_json::from_str::<Baseline>(&text).unwrap(), baseline);
+    assert_eq!(
+        serde_json::from_str::<Baseline>(r#"{"sockets":[]}"#).unwrap(),
+        Baseline::default()
+    );
+}
