@@ -71,15 +71,9 @@ pub(super) fn failed_invocation(state: &str) -> Option<&str> {
 
 /// The status of the command that made the unit fail.
 fn decisive(result: &str, main: &Command, others: &[Command]) -> Option<i32> {
-    // What comes before the main process decides alone: the main process never ran.
-    let before = others
-        .iter()
-        .find(|command| command.property != "ExecStartPost" && command.explains(result));
-    let after = others.iter().find(|command| command.explains(result));
-    let decisive = before
-        .filter(|_| main.code == Code::Not)
-        .or(Some(main).filter(|main| main.explains(result)))
-        .or(after)
+    let decisive = Some(main)
+        .filter(|main| main.explains(result))
+        .or_else(|| others.iter().find(|command| command.explains(result)))
         .or(Some(main).filter(|main| main.code != Code::Not))?;
     // A death by signal is only the unit's own where `result` says so. Otherwise systemd killed it, e.g. after a timeout.
     let own_death = matches!(result, "signal" | "core-dump" | "watchdog" | "oom-kill");

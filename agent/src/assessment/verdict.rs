@@ -279,8 +279,7 @@ fn unhealthy(
     snapshot: &Snapshot,
 ) -> Judgement {
     let guilty: Vec<&Complaint> = complaints.iter().filter(|c| c.weight == weight).collect();
-    let texts: Vec<&str> = guilty.iter().map(|c| c.text.as_str()).collect();
-    let texts = texts.join("; ");
+    let texts = in_a_line(&guilty);
     Judgement::Unhealthy {
         summary: match deadline {
             Some(deadline) => format!("not well within {} s: {texts}", deadline.as_secs()),
@@ -291,19 +290,21 @@ fn unhealthy(
     }
 }
 
-/// The first complaints: enough for a line.
 fn waiting_for(complaints: &[Complaint], settle: Duration) -> String {
-    const SHOWN: usize = 3;
-    let [first, rest @ ..] = complaints else {
+    if complaints.is_empty() {
         return format!("all is well; it must stay so for {} s", settle.as_secs());
-    };
-    let mut why = first.text.clone();
-    for complaint in rest.iter().take(SHOWN - 1) {
-        why = format!("{why}; {}", complaint.text);
     }
+    in_a_line(&complaints.iter().collect::<Vec<_>>())
+}
+
+/// The first complaints: enough for a line.
+fn in_a_line(complaints: &[&Complaint]) -> String {
+    const SHOWN: usize = 3;
+    let first = complaints.iter().take(SHOWN).map(|c| c.text.as_str());
+    let texts = first.collect::<Vec<_>>().join("; ");
     match complaints.len().saturating_sub(SHOWN) {
-        0 => why,
-        more => format!("{why}; and {more} more"),
+        0 => texts,
+        more => format!("{texts}; and {more} more"),
     }
 }
 

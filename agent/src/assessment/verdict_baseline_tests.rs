@@ -18,6 +18,19 @@ fn a_new_failure_is_unhealthy_and_a_shared_one_is_not() {
 }
 
 #[test]
+fn a_line_stays_a_line_and_the_units_are_all_there() {
+    let names = ["b.service", "c.service", "d.service", "e.service"];
+    let fails = |_| with(&names.map(|name| (name, unit("failed", "failed"))));
+    let (_, judgement) = usual(Some(&baseline(&[])), fails);
+    let (units, summary, _) = blamed(&judgement);
+    assert_eq!(units, names);
+    assert_eq!(
+        summary,
+        "b.service failed; c.service failed; d.service failed; and 1 more"
+    );
+}
+
+#[test]
 fn with_nothing_to_compare_a_failure_is_recorded() {
     let fails = |_| with(&[("b.service", unit("failed", "failed"))]);
     assert_eq!(usual(None, fails), (SETTLE, healthy_with(&["b.service"])));
@@ -78,6 +91,16 @@ fn a_new_crash_loop_counts_like_a_failure_but_may_end() {
         (SETTLE, healthy_with(&["b.service"]))
     );
     assert_eq!(usual(None, loops), (DEADLINE, healthy_with(&["b.service"])));
+}
+
+#[test]
+fn a_crash_loop_that_is_never_seen_down_is_recorded() {
+    let quick = |at: u64| Unit {
+        restarts: u32::try_from(at / 2).unwrap(),
+        ..unit("active", "running")
+    };
+    let (at, judgement) = usual(None, |at| with(&[("b.service", quick(at))]));
+    assert_eq!((at, judgement), (DEADLINE, healthy_with(&["b.service"])));
 }
 
 #[test]

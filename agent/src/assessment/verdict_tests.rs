@@ -386,3 +386,13 @@ fn a_machine_that_is_well_when_time_is_up_may_finish_settling() {
     };
     assert_eq!(blamed(&usual(None, then_breaks).1).0, ["a.service"]);
 }
+
+#[test]
+fn a_failed_unit_that_is_queued_again_has_not_been_given_up() {
+    let again = Snapshot {
+        jobs: vec![running_job("a.service", false)],
+        ..with(&[("a.service", unit("failed", "failed"))])
+    };
+    let recovers = |at| if at < 5 { again.clone() } else { with(&[]) };
+    assert_eq!(usual(None, recovers), (5 + SETTLE, healthy_with(&[])));
+}
