@@ -85,7 +85,7 @@ impl Closures {
 }
 
 /// Builds every variant in the store of `root`, makes the first one generation 1 of the system profile, and writes the
-/// list to `list`.
+/// list to `list`. Only generation 1 has a root: `nix-collect-garbage` in the guest removes what was not installed.
 ///
 /// # Errors
 /// When Nix or a tool says no.
@@ -131,6 +131,10 @@ pub fn build(base: &Base, root: &Path, list: &Path) -> Result<()> {
         "nix-env",
         profile.into_iter().chain([first.as_os_str()]),
     ))?;
+    // Links of the builds above into a /tmp that is gone.
+    for root in files::sorted_entries(&root.join("nix/var/nix/gcroots/auto"))? {
+        files::remove(&root)?;
+    }
     files::write(list, serde_json::to_string_pretty(&closures)?)?;
     files::remove(&work)
 }

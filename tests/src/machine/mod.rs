@@ -103,6 +103,7 @@ impl Machine {
     /// When it is on already, or QEMU does not start.
     pub fn power_on(&mut self) -> Result<()> {
         ensure!(self.qemu.is_none(), "the machine is on already");
+        self.serial.skip();
         self.timeline.note("power on");
         self.qemu = Some(Qemu::start(&self.dir, &self.serial)?);
         Ok(())
@@ -141,7 +142,9 @@ impl Machine {
     /// # Errors
     /// When the guest does not answer, or does not come back to the loader in time.
     pub fn reboot(&mut self) -> Result<()> {
-        self.agent()?.start("systemctl reboot")?;
+        let mut agent = self.agent()?;
+        self.serial.skip();
+        agent.start("systemctl reboot")?;
         self.timeline.note("reboot asked for");
         self.wait_for(Fact::LoaderStarted, BOOT)?;
         Ok(())
@@ -149,7 +152,8 @@ impl Machine {
 
     /// Waits until the serial line says `fact`, in a line after the one the last wait ended at.
     ///
-    /// Nothing that was said in between is missed, whenever the call comes; nothing is counted twice.
+    /// Nothing that was said in between is missed, whenever the call comes; nothing is counted twice. What was said
+    /// before [`Machine::power_on`] or [`Machine::reboot`] is about an earlier boot and is skipped.
     ///
     /// # Errors
     /// After `within`, or as soon as the machine is off; with the last 30 lines.
