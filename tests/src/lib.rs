@@ -1,1 +1,39 @@
-//! Whole-system tests and their harness.
+//! Whole-system tests and their harness: a Debian guest with real Nix, real closures and the agent under test, booted
+//! through OVMF, systemd-boot and the kernel in QEMU.
+//!
+//! Building, each step cached under `target/rig/` by the hash of what goes into it:
+//!
+//! ```text
+//! host      Debian packages the rig needs
+//! base      Debian minbase + cloud kernel          (mmdebstrap)
+//! guest     base + tests/guest/ + closures         (initrd.rs, closures.rs: real Nix in a chroot)
+//! image     guest + agent + units + entries        (program.rs, units.rs, disk.rs) -> disk.img
+//! ```
+//!
+//! Running:
+//!
+//! ```text
+//! scenario  one story over one machine; leaves evidence when it fails
+//! machine   the typed driver: power, serial line, guest agent, network, timeline
+//! esp       the boot partition, read from outside
+//! evidence  what a failed scenario leaves
+//! ```
+
+pub mod base;
+pub mod cache;
+pub mod closures;
+pub mod command;
+pub mod disk;
+pub mod esp;
+pub mod evidence;
+pub mod files;
+pub mod guest;
+pub mod host;
+pub mod image;
+pub mod initrd;
+pub mod machine;
+pub mod paths;
+pub mod program;
+pub mod scenario;
+pub mod timeline;
+pub mod units;

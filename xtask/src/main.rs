@@ -1,3 +1,72 @@
-//! The project's own commands.
+//! The project's own commands: `cargo xtask COMMAND`.
 
-fn main() {}
+mod demo;
+mod output;
+mod rings;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use lastgood_tests::{host, image};
+
+use crate::rings::Ring;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the Debian packages that the tests need
+    Setup,
+    /// Build the virtual machine's image, or say where it is
+    Image,
+    /// Run the tests, fast ones first; whatever cannot run is a failure
+    Test {
+        /// Only this ring
+        #[arg(long, value_enum)]
+        ring: Option<Ring>,
+    },
+    /// Show it: a bad generation is booted, judged, and undone, with nobody at the console
+    Demo,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Setup => host::ensure_packages(output::line),
+        Command::Image => build_image(),
+        Command::Test { ring } => rings::run(ring),
+        Command::Demo => demo::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&format!("{error:?}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build_image() -> Result<()> {
+    let begun = Instant::now();
+    host::ensure_packages(output::line)?;
+    let image = image::build()?;
+    for (step, built) in &image.steps {
+        output::line(&match built.took {
+            Some(took) => format!("{step}: built in {:.1} s", took.as_secs_f64()),
+            None => format!("{step}: there already"),
+        });
+    }
+    let disk = image.disk();
+    output::line(&format!(
+        "{} ({:.1} s)",
+        disk.display(),
+        begun.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! The disk: GPT, a FAT32 ESP, an ext4 root. Written without mounting anything: the host's kernel may not know FAT.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{command, files};
+
+const MIB: u64 = 1 << 20;
+
+/// Where the ESP begins.
+pub const ESP_START: u64 = MIB;
+
+const ESP_SIZE: u64 = 128 * MIB;
+
+/// Where the root begins.
+pub const ROOT_START: u64 = ESP_START + ESP_SIZE;
+
+/// The root's size; the image is sparse.
+pub const ROOT_SIZE: u64 = 1024 * MIB;
+
+/// Writes a disk whose ESP holds `esp` and whose root holds `root`.
+///
+/// # Errors
+/// When a tool says no.
+pub fn write(image: &Path, esp: &Path, root: &Path) -> Result<()> {
+    let disk = File::create(image)?;
+    // The backup GPT needs room at the end.
+    disk.set_len(ROOT_START + ROOT_SIZE + MIB)?;
+    drop(disk);
+    partition(image)?;
+
+    // mkfs.vfat derives the cluster size from the whole file: without `-s 2` a FAT32 this small has too few clusters.
+    let sector = (ESP_START / 512).to_string();
+    let mut mkfs = Command::new("mkfs.vfat");
+    mkfs.args([
+        "-F", "32", "-s", "2", "-n", "ESP", "-i", "20240101", "--offset", &sector,
+    ]);
+    command::output(mkfs.arg(image).arg((ESP_SIZE / 1024).to_string()))?;
+    let fat = format!("{}@@{ESP_START}", image.display());
+    let mut copy = Command::new("mcopy");
+    copy.args(["-s", "-Q", "-m", "-i", &fat])
+        .args(files::sorted_entries(esp)?)
+        .arg("::/");
+    command::output(copy.env("MTOOLS_SKIP_CHECK", "1"))?;
+
+    let options = format!("offset={ROOT_START},lazy_itable_init=1,nodiscard");
+    let mut mkfs = Command::new("mkfs.ext4");
+    mkfs.args([
+        "-q",
+        "-F",
+        "-L",
+        "root",
+        "-U",
+        "22222222-2222-4333-8444-555555555555",
+        "-E",
+        &options,
+        "-d",
+    ]);
+    command::output(
+        mkfs.arg(root)
+            .arg(image)
+            .arg(format!("{}k", ROOT_SIZE / 1024)),
+    )?;
+    Ok(())
+}
+
+fn partition(image: &Path) -> Result<()> {
+    let table = format!(
+        "label: gpt\n\
+         label-id: 11111111-2222-4333-8444-555555555555\n\
+         start={}MiB, size={}MiB, type=U, name=esp, uuid=aaaaaaaa-0000-4000-8000-000000000001\n\
+         start={}MiB, size={}MiB, type=L, name=root, uuid=aaaaaaaa-0000-4000-8000-000000000002\n",
+        ESP_START / MIB,
+        ESP_SIZE / MIB,
+        ROOT_START / MIB,
+        ROOT_SIZE / MIB
+    );
+    let mut sfdisk = Command::new("sfdisk")
+        .arg("-q")
+        .arg(image)
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let mut stdin = sfdisk.stdin.take().context("sfdisk has no input")?;
+    std::io::Write::write_all(&mut stdin, table.as_bytes())?;
+    drop(stdin);
+    let status = sfdisk.wait()?;
+    ensure!(status.success(), "sfdisk: {status}");
+    Ok(())
+}

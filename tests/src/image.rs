@@ -1,0 +1,115 @@
+//! The whole image: the guest, the agent and its units, systemd-boot, and the entries `lastgood install` writes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::base::{self, Base};
+use crate::cache::{Built, Step};
+use crate::closures::{Closures, Variant};
+use crate::guest::{self, Guest};
+use crate::{command, disk, esp, files, program, units};
+
+/// A disk that boots generation 1, and the tree it was made from.
+pub struct Image {
+    /// The steps, in order, with how long each took.
+    pub steps: Vec<(&'static str, Built)>,
+    dir: PathBuf,
+    closures: Closures,
+}
+
+impl Image {
+    /// The disk image. Never booted itself: each scenario takes a sparse copy.
+    #[must_use]
+    pub fn disk(&self) -> PathBuf {
+        self.dir.join("disk.img")
+    }
+
+    /// The tree the root was made from, with agent and units installed.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// The toplevel of `variant`, as the guest sees it.
+    ///
+    /// # Errors
+    /// When it was not built.
+    pub fn toplevel(&self, variant: Variant) -> Result<&Path> {
+        self.closures.toplevel(variant)
+    }
+}
+
+/// Builds what is missing and gives the image.
+///
+/// # Errors
+/// When a step fails.
+pub fn build() -> Result<Image> {
+    let base: Base = base::build()?;
+    let guest: Guest = guest::build(&base)?;
+    let program = program::build()?;
+    let mut step = Step::new("image")
+        .text(&guest.built.key)
+        .text(include_str!("image.rs"));
+    step = step
+        .text(concat!(include_str!("disk.rs"), include_str!("units.rs")))
+        .tree(&program)?;
+    if units::source().try_exists()? {
+        step = step.tree(&units::source())?;
+    }
+    let built = step.get(|dir| assemble(dir, &guest, &program))?;
+    let dir = built.dir.clone();
+    let closures = guest.closures()?;
+    Ok(Image {
+        steps: vec![
+            ("base", base.built),
+            ("guest", guest.built),
+            ("image", built),
+        ],
+        dir,
+        closures,
+    })
+}
+
+fn assemble(dir: &Path, guest: &Guest, program: &Path) -> Result<()> {
+    let root = dir.join("root");
+    files::copy_tree(&guest.root(), &root)?;
+    fs::copy(program, root.join("usr/bin/lastgood"))?;
+    files::link(
+        "/usr/bin/lastgood",
+        &root.join("usr/lib/systemd/system-generators/lastgood-generator"),
+    )?;
+    units::install(&root)?;
+
+    let boot = root.join("boot");
+    loader(&root, &boot)?;
+    command::run(
+        &program.to_string_lossy(),
+        ["--root".as_ref(), root.as_os_str(), "install".as_ref()],
+    )?;
+
+    // The tree's /boot becomes the ESP, and is an empty mount point from here on.
+    let image = dir.join("disk.img");
+    let esp = dir.join("esp");
+    fs::rename(&boot, &esp)?;
+    fs::create_dir(&boot)?;
+    disk::write(&image, &esp, &root)?;
+    let entries = esp::entries(&image)?;
+    ensure!(
+        !entries.is_empty(),
+        "`lastgood install` wrote no entry: nothing would boot"
+    );
+    Ok(())
+}
+
+/// What `bootctl install` would put on the ESP. The guest's own systemd-boot, so that loader and userspace agree.
+fn loader(root: &Path, boot: &Path) -> Result<()> {
+    let systemd_boot = root.join("usr/lib/systemd/boot/efi/systemd-bootx64.efi");
+    for place in ["EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"] {
+        let content = fs::read(&systemd_boot).context("no systemd-boot in the guest")?;
+        files::write(&boot.join(place), content)?;
+    }
+    fs::create_dir_all(boot.join("loader/entries"))?;
+    files::write(&boot.join("loader/loader.conf"), "timeout 0\n")
+}

@@ -1,0 +1,175 @@
+//! One life of the virtual machine: from power-on to power-off.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use super::serial::Serial;
+
+const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+
+/// What the firmware's variables are on a machine fresh from the factory.
+pub(super) const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// Ports of the guest that can be reached from outside.
+const FORWARDED: [u16; 3] = [80, 443, 8080];
+
+/// A running QEMU. Dropping it kills it.
+pub(super) struct Qemu {
+    child: Child,
+    reader: Option<JoinHandle<()>>,
+    /// Sockets have short names, and `target/` may be deep.
+    sockets: TempDir,
+    /// (port of the guest, port of this host)
+    ports: Vec<(u16, u16)>,
+}
+
+impl Qemu {
+    /// Starts the machine whose disk and variables are in `dir`.
+    pub(super) fn start(dir: &Path, serial: &Serial) -> Result<Self> {
+        let sockets = tempfile::Builder::new().prefix("lastgood-rig-").tempdir()?;
+        let ports = free_ports()?;
+        let errors = File::create(dir.join("qemu.log"))?;
+        // QEMU must not outlive a test run that is killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        command.args(arguments(dir, sockets.path(), &ports));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors);
+        let mut child = command.spawn().context("cannot start QEMU")?;
+        let reader = child.stdout.take().map(|stdout| serial.attach(stdout));
+        Ok(Self {
+            child,
+            reader,
+            sockets,
+            ports,
+        })
+    }
+
+    /// Where the guest agent is reached.
+    pub(super) fn agent_socket(&self) -> PathBuf {
+        agent_socket(self.sockets.path())
+    }
+
+    /// The port of this host that leads to `guest_port`.
+    pub(super) fn host_port(&self, guest_port: u16) -> Result<u16> {
+        let found = self.ports.iter().find(|(guest, _)| *guest == guest_port);
+        found
+            .map(|(_, host)| *host)
+            .with_context(|| format!("port {guest_port} of the guest is not forwarded"))
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(super) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for the guest to switch the machine off.
+    pub(super) fn wait_until_off(mut self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("the machine is still on after {} s", within.as_secs());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // It may be gone already, which is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if let Some(reader) = self.reader.take() {
+            drop(reader.join());
+        }
+    }
+}
+
+/// The machine. Everything is emulated: no KVM, the same on every host.
+fn arguments(dir: &Path, sockets: &Path, ports: &[(u16, u16)]) -> Vec<String> {
+    let forwards: Vec<String> = ports
+        .iter()
+        .map(|(guest, host)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"))
+        .collect();
+    let network = format!("user,id=net{}", forwards.concat());
+    let variables = dir.join("firmware-variables.fd");
+    let disk = dir.join("disk.img");
+    let agent = agent_socket(sockets);
+    let mut arguments: Vec<String> = Vec::new();
+    let mut add = |words: &str| arguments.extend(words.split_whitespace().map(str::to_owned));
+    add("-machine q35 -cpu qemu64 -smp 2 -m 1024");
+    // A big cache of translated code makes warm resets slow, a small one userspace: this is between.
+    add("-accel tcg,thread=multi,tb-size=128");
+    add("-nodefaults -display none -serial stdio");
+    // A panic and a reboot are the guest's own affair.
+    add("-action panic=none,reboot=reset,shutdown=poweroff");
+    add(&format!(
+        "-drive if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}"
+    ));
+    // The cloud kernel has this driver built in: the root needs no module.
+    add("-device nvme,drive=disk,serial=rig,bootindex=0");
+    add(&format!(
+        "-netdev {network} -device virtio-net-pci,netdev=net,romfile="
+    ));
+    add(
+        "-device virtio-serial-pci -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+    );
+    // Paths may hold blanks.
+    for (option, value) in [
+        (
+            "-drive",
+            format!("if=pflash,format=raw,unit=1,file={}", escaped(&variables)),
+        ),
+        (
+            "-drive",
+            format!(
+                "if=none,id=disk,format=raw,cache=unsafe,file={}",
+                escaped(&disk)
+            ),
+        ),
+        (
+            "-chardev",
+            format!(
+                "socket,id=agent,server=on,wait=off,path={}",
+                escaped(&agent)
+            ),
+        ),
+    ] {
+        arguments.push(option.to_owned());
+        arguments.push(value);
+    }
+    arguments
+}
+
+/// A path inside a QEMU option: a comma is written twice.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+fn agent_socket(sockets: &Path) -> PathBuf {
+    sockets.join("agent")
+}
+
+/// A free port of this host for each forwarded one; all are held until all are known, so they differ.
+fn free_ports() -> Result<Vec<(u16, u16)>> {
+    let mut held = Vec::new();
+    for guest in FORWARDED {
+        held.push((guest, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?));
+    }
+    held.iter()
+        .map(|(guest, listener)| Ok((*guest, listener.local_addr()?.port())))
+        .collect()
+}

@@ -1,0 +1,239 @@
+//! The serial line: every line with its time, in memory for waiting and in a log file for people.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::fact::Fact;
+
+/// How many lines an error shows.
+const TAIL: usize = 30;
+
+/// One line, without terminal control sequences.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Since the machine was first switched on.
+    pub at: Duration,
+    /// The text.
+    pub text: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:8.2} {}", self.at.as_secs_f64(), self.text)
+    }
+}
+
+/// The line, over every power cycle of a machine.
+pub(super) struct Serial {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    begun: Instant,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    lines: Vec<Line>,
+    /// Lines before this one have been waited for.
+    next: usize,
+    /// Whether somebody is at the other end.
+    open: bool,
+    log: File,
+}
+
+impl Serial {
+    pub(super) fn new(log: &Path, begun: Instant) -> Result<Self> {
+        let log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let state = State {
+            lines: Vec::new(),
+            next: 0,
+            open: false,
+            log,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                begun,
+                state: Mutex::new(state),
+                changed: Condvar::new(),
+            }),
+        })
+    }
+
+    /// Reads `source` until it ends, in a thread of its own.
+    pub(super) fn attach(&self, source: impl Read + Send + 'static) -> JoinHandle<()> {
+        let shared = Arc::clone(&self.shared);
+        shared.lock().open = true;
+        thread::spawn(move || {
+            shared.read(source);
+            shared.lock().open = false;
+            shared.changed.notify_all();
+        })
+    }
+
+    /// Waits for a line that states `fact`, after the one the last wait ended at.
+    pub(super) fn wait(&self, fact: &Fact, within: Duration) -> Result<Line> {
+        let deadline = Instant::now() + within;
+        let mut state = self.shared.lock();
+        let mut looked_at = state.next;
+        loop {
+            while let Some(line) = state.lines.get(looked_at).cloned() {
+                looked_at += 1;
+                if fact.is_in(&line.text) {
+                    state.next = looked_at;
+                    return Ok(line);
+                }
+            }
+            if !state.open {
+                bail!(
+                    "the machine went off before {fact:?}; its last lines:\n{}",
+                    tail(&state.lines)
+                );
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                bail!(
+                    "no {fact:?} within {} s; the last lines:\n{}",
+                    within.as_secs(),
+                    tail(&state.lines)
+                );
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Everything said so far has been waited for.
+    pub(super) fn skip(&self) {
+        let mut state = self.shared.lock();
+        state.next = state.lines.len();
+    }
+
+    /// How many lines state `fact`.
+    pub(super) fn count(&self, fact: &Fact) -> usize {
+        self.shared
+            .lock()
+            .lines
+            .iter()
+            .filter(|line| fact.is_in(&line.text))
+            .count()
+    }
+
+    /// The last lines.
+    pub(super) fn tail(&self) -> String {
+        tail(&self.shared.lock().lines)
+    }
+}
+
+impl Shared {
+    /// A panic in another thread leaves the lines as good as they were.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, mut source: impl Read) {
+        let mut buffer = [0; 4096];
+        let mut pending = Vec::new();
+        while let Ok(count @ 1..) = source.read(&mut buffer) {
+            for byte in buffer.iter().take(count) {
+                if matches!(byte, b'\n' | b'\r') {
+                    self.add(&std::mem::take(&mut pending));
+                } else {
+                    pending.push(*byte);
+                }
+            }
+        }
+        self.add(&pending);
+    }
+
+    fn add(&self, raw: &[u8]) {
+        let text = plain(&String::from_utf8_lossy(raw));
+        if text.is_empty() {
+            return;
+        }
+        let line = Line {
+            at: self.begun.elapsed(),
+            text,
+        };
+        let mut state = self.lock();
+        // The log is for people; the lines in memory are what a test is judged by.
+        drop(writeln!(state.log, "{line}"));
+        state.lines.push(line);
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+fn tail(lines: &[Line]) -> String {
+    let from = lines.len().saturating_sub(TAIL);
+    let last = lines.get(from..).unwrap_or_default();
+    let last: Vec<String> = last.iter().map(Line::to_string).collect();
+    last.join("\n")
+}
+
+/// `raw` without escape sequences, which firmware and loader use to paint the screen, and without blanks around.
+fn plain(raw: &str) -> String {
+    let mut text = String::new();
+    let mut chars = raw.chars();
+    while let Some(char) = chars.next() {
+        if char != '\u{1b}' {
+            if !char.is_control() {
+                text.push(char);
+            }
+            continue;
+        }
+        match chars.next() {
+            Some('[') => while chars.next().is_some_and(|char| !matches!(char, '@'..='~')) {},
+            Some('(' | ')') => drop(chars.next()),
+            _ => {}
+        }
+    }
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serial(text: &'static str) -> Serial {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let serial = Serial::new(log.path(), Instant::now()).unwrap();
+        serial.attach(text.as_bytes()).join().unwrap();
+        serial
+    }
+
+    #[test]
+    fn a_wait_begins_after_the_last_one() {
+        let serial = serial("a 1\r\n\r\nb\na 2\n");
+        let wait = |text| {
+            serial
+                .wait(&Fact::from(text), Duration::ZERO)
+                .map(|line| line.text)
+        };
+        assert_eq!(wait("a").unwrap(), "a 1");
+        assert_eq!(wait("a").unwrap(), "a 2");
+        serial.shared.lock().next = 0;
+        serial.skip();
+        let error = wait("b").unwrap_err().to_string();
+        assert!(
+            error.contains("went off") && error.contains("a 2"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn painting_is_not_text() {
+        assert_eq!(
+            plain("\u{1b}[2J\u{1b}[01;01H\u{1b}(BBdsDxe: \u{1b}[0mstarting "),
+            "BdsDxe: starting"
+        );
+    }
+}

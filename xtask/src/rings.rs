@@ -1,0 +1,200 @@
+//! The rings of tests, fast ones first. What cannot run is a failure, never a skip.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use lastgood_tests::{host, image, paths, units};
+
+use crate::output;
+
+/// A ring of tests. Each is slower than the one before and closer to a real machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ring {
+    /// Format, lints, units as systemd reads them, and the tests inside the crates
+    Fast,
+    /// Golden trees: whole commands with `--root`
+    Trees,
+    /// Real boots in a virtual machine
+    Vm,
+}
+
+/// What one ring came to.
+struct Report {
+    ring: Ring,
+    tests: usize,
+    took: Duration,
+    outcome: Result<()>,
+}
+
+/// Runs one ring, or all of them; a failed one does not keep the next from running.
+pub(crate) fn run(only: Option<Ring>) -> Result<()> {
+    host::ensure_packages(output::line)?;
+    let rings = Ring::value_variants()
+        .iter()
+        .copied()
+        .filter(|ring| only.is_none_or(|only| only == *ring));
+    let mut reports = Vec::new();
+    for ring in rings {
+        let begun = Instant::now();
+        let mut tests = 0;
+        let mut outcome = ring.run(&mut tests);
+        if outcome.is_ok() && tests == 0 {
+            outcome = Err(anyhow::anyhow!("no test ran"));
+        }
+        reports.push(Report {
+            ring,
+            tests,
+            took: begun.elapsed(),
+            outcome,
+        });
+    }
+    output::line("");
+    for report in &reports {
+        let outcome = match &report.outcome {
+            Ok(()) => "passed".to_owned(),
+            Err(error) => format!("FAILED: {error:#}"),
+        };
+        let ring = format!("{:?}", report.ring).to_lowercase();
+        let took = report.took.as_secs_f64();
+        output::line(&format!(
+            "{ring:5}  {:4} tests  {took:6.1} s  {outcome}",
+            report.tests
+        ));
+    }
+    let failed = reports
+        .iter()
+        .filter(|report| report.outcome.is_err())
+        .count();
+    ensure!(failed == 0, "{failed} of {} rings failed", reports.len());
+    Ok(())
+}
+
+impl Ring {
+    fn run(self, tests: &mut usize) -> Result<()> {
+        match self {
+            Self::Fast => {
+                cargo(&["fmt", "--check"])?;
+                cargo(&[
+                    "clippy",
+                    "--quiet",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "-D",
+                    "warnings",
+                ])?;
+                count(
+                    &["test", "--quiet", "--workspace", "--lib", "--bins"],
+                    tests,
+                )?;
+                let checked = units::verify(&image::build()?.root())?;
+                output::line(&format!("systemd has no complaint about {checked} units"));
+                Ok(())
+            }
+            Self::Trees => count(
+                &[
+                    "test",
+                    "--quiet",
+                    "--package",
+                    "lastgood-tests",
+                    "--test",
+                    "trees",
+                ],
+                tests,
+            ),
+            // One machine at a time: each has as many processors as two cores can emulate.
+            Self::Vm => {
+                let vm = [
+                    "test",
+                    "--quiet",
+                    "--package",
+                    "lastgood-tests",
+                    "--test",
+                    "vm",
+                ];
+                count(&[&vm[..], &["--", "--test-threads=1"]].concat(), tests)
+            }
+        }
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let status = command(arguments).status().context("cannot run cargo")?;
+    ensure!(status.success(), "cargo {}: {status}", arguments.join(" "));
+    Ok(())
+}
+
+/// Runs `cargo test` and adds up how many tests it ran.
+fn count(arguments: &[&str], tests: &mut usize) -> Result<()> {
+    let mut child = command(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo")?;
+    let stdout = child.stdout.take().context("cargo has no output")?;
+    let mut ignored = 0;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        output::line(&line);
+        if let Some(summary) = Summary::parse(&line) {
+            *tests += summary.run;
+            ignored += summary.ignored;
+        }
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "cargo {}: {status}", arguments.join(" "));
+    if ignored > 0 {
+        bail!("{ignored} tests are ignored: a test that does not run proves nothing");
+    }
+    Ok(())
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).current_dir(paths::repository());
+    cargo
+}
+
+/// The line a test program ends with.
+#[derive(Debug, PartialEq, Eq)]
+struct Summary {
+    run: usize,
+    ignored: usize,
+}
+
+impl Summary {
+    /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`.
+    fn parse(line: &str) -> Option<Self> {
+        let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+        let of = |word: &str| {
+            let part = counts
+                .split("; ")
+                .find_map(|part| part.strip_suffix(word))?;
+            part.trim().parse::<usize>().ok()
+        };
+        Some(Self {
+            run: of(" passed")? + of(" failed")?,
+            ignored: of(" ignored")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_counted_and_other_lines_are_not() {
+        let line = "test result: FAILED. 11 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.59s";
+        assert_eq!(
+            Summary::parse(line),
+            Some(Summary {
+                run: 13,
+                ignored: 1
+            })
+        );
+        assert_eq!(Summary::parse("test cache::tests::x ... ok"), None);
+    }
+}
