@@ -34,9 +34,11 @@ pub enum Stage {
 pub struct UnitFailure {
     /// Its name, e.g. `nginx.service`.
     pub unit: String,
-    /// systemd's `Result=`, e.g. `exit-code`, `signal`, `timeout`.
+    /// systemd's `Result=`, e.g. `exit-code`, `signal`, `timeout`; where that says nothing, the unit's state, e.g.
+    /// `not-found`.
     pub result: String,
-    /// `ExecMainStatus=`: the exit status, or the signal's number when `result` is `signal`. None: nothing was run.
+    /// The exit status of the command that decided, be it the main process or one before or after it; the signal's number
+    /// when `result` is `signal`. None: nothing was run, or systemd itself ended it.
     pub exit_status: Option<i32>,
     /// The last lines it logged in this boot, oldest first.
     pub log: Vec<String>,

@@ -1,8 +1,10 @@
 //! What a closure tells lastgood: `etc/lastgood/lastgood.toml` inside it, so that it rolls back with it.
 
+use std::io;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use boot_entries::Root;
 use serde::Deserialize;
 
 /// Where the file is inside a closure.
@@ -95,6 +97,39 @@ impl Config {
             }
         })
     }
+}
+
+/// A configuration that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is there and cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// The file says what makes no sense.
+    #[error("{0}")]
+    Mistake(#[from] Mistake),
+}
+
+/// The configuration inside the closure `toplevel`. No file: the defaults.
+///
+/// # Errors
+/// When there is a file and it cannot be read or understood.
+pub fn read(root: &Root, toplevel: &Path) -> Result<Config, Error> {
+    match std::fs::read_to_string(root.resolve(toplevel.join(PATH))?) {
+        Ok(text) => Ok(Config::parse(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// [`read`] at boot, where nobody can mend the file: the machine goes on with the defaults, loudly.
+#[must_use]
+pub fn read_or_default(root: &Root, toplevel: &Path) -> Config {
+    read(root, toplevel).unwrap_or_else(|error| {
+        let path = toplevel.join(PATH);
+        tracing::error!("{}: {error}; going on with the defaults", path.display());
+        Config::default()
+    })
 }
 
 #[cfg(test)]

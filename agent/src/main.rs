@@ -1,7 +1,56 @@
 //! The one binary. Reads the command line and returns; the library does the work.
 
+use std::ffi::OsString;
+use std::io::{Write, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 
+use boot_entries::Root;
+use clap::Parser;
+use clap::error::ErrorKind;
+use lastgood::cli::Cli;
+use lastgood::error::{Error, one_line};
+use lastgood::exit::Exit;
+use lastgood::{command, generator};
+
+/// systemd runs generators by their file name, with three directories and no options.
+const GENERATOR: &str = "lastgood-generator";
+
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let called = arguments.first().map(Path::new).and_then(Path::file_name);
+    if called.is_some_and(|name| name == GENERATOR) {
+        if let Some(early) = arguments.get(2) {
+            generator::run(&Root::new("/"), Path::new(early));
+        }
+        return Exit::Done.into();
+    }
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => run(cli).into(),
+        Err(said) => {
+            let help = matches!(
+                said.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            // A closed terminal is no reason to fail differently.
+            drop(said.print());
+            if help { Exit::Done } else { Exit::Usage }.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Exit {
+    command::start_journal(cli.verbose, cli.quiet);
+    let mut out = stdout().lock();
+    let done = command::run(&Root::new(cli.root), cli.command, &mut out)
+        .and_then(|()| out.flush().map_err(Error::Output));
+    match done {
+        // Whoever read our output has seen enough of it.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            drop(writeln!(stderr(), "lastgood: {}", one_line(&error)));
+            Exit::Failed
+        }
+        Ok(()) => Exit::Done,
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! The way data flows is the reading order:
 //!
-//! 1. What is there: [`generation`] (a profile's numbered history), [`bootspec`] (what a closure says about
-//!    booting itself), [`kernel`] and [`payload`] (the files an entry points at), [`boot_partition`] and [`efi`]
+//! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] (what a closure says
+//!    about booting itself), [`kernel`] and [`payload`] (the files an entry points at), [`boot_partition`] and [`efi`]
 //!    (where `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once.
 //! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`],
 //!    [`loader`] (a model of systemd-boot: what boots next, and after how many failures what).
@@ -18,6 +18,7 @@
 pub mod apply;
 pub mod boot_partition;
 pub mod bootspec;
+pub mod closure;
 pub mod durable;
 pub mod efi;
 pub mod entry;

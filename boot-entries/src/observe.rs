@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bootspec::{self, Document};
+use crate::Root;
+use crate::closure::{Bootable, Closures};
 use crate::durable;
 use crate::efi::LoaderVariables;
 use crate::entry::Entry;
@@ -15,8 +16,7 @@ use crate::generation::{self, Generation, GenerationId, Profiles};
 use crate::loader::{Band, Listed, Loader};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
-use crate::payload::{self, Content, Kind};
-use crate::{Root, kernel};
+use crate::payload::{self, Content};
 
 /// Where entries are, on `$BOOT`.
 pub const ENTRIES: &str = "loader/entries";
@@ -37,39 +37,6 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-}
-
-/// A file an entry points at, in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload {
-    /// Where it is, as a path of this process.
-    pub source: PathBuf,
-    /// Its bytes.
-    pub content: Content,
-    /// What for.
-    pub kind: Kind,
-}
-
-impl Payload {
-    /// Where it goes, on `$BOOT`.
-    #[must_use]
-    pub fn path(&self) -> String {
-        let name = payload::file_name(&self.content, self.kind);
-        format!("{}/{name}", payload::DIRECTORY)
-    }
-}
-
-/// What it takes to boot a closure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bootable {
-    /// bootspec's label.
-    pub label: String,
-    /// The kernel's command line.
-    pub options: String,
-    /// The kernel.
-    pub kernel: Payload,
-    /// The initrd.
-    pub initrd: Option<Payload>,
 }
 
 /// A generation, and whether it could be booted.
@@ -137,10 +104,7 @@ impl Observation {
             }
         }
         generations.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut closures = Closures {
-            root,
-            contents: BTreeMap::new(),
-        };
+        let mut closures = Closures::new(root);
         let found = generations.into_iter().map(|generation| Found {
             stem: stem_of(&generation),
             bootable: closures.bootable(&generation.toplevel),
@@ -224,64 +188,6 @@ impl Boot {
         self.entries
             .iter()
             .filter(move |(_, file)| file.name.stem == stem)
-    }
-}
-
-/// Reads closures; a file that several of them share is hashed once.
-struct Closures<'a> {
-    root: &'a Root,
-    contents: BTreeMap<PathBuf, Content>,
-}
-
-impl Closures<'_> {
-    fn bootable(&mut self, toplevel: &Path) -> Result<Bootable, String> {
-        let path = toplevel.join(bootspec::FILE);
-        let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let here = self.root.resolve(&path).map_err(|error| said(&error))?;
-        let text = std::fs::read_to_string(here).map_err(|error| said(&error))?;
-        let spec = Document::parse(&text)
-            .map_err(|mistake| said(&mistake))?
-            .bootspec;
-        if spec.initrd_secrets.is_some() {
-            return Err(said(
-                &"initrd secrets (initrdSecrets) are not supported yet",
-            ));
-        }
-        let kernel = self.payload(&spec.kernel, Kind::Kernel)?;
-        kernel::check(&kernel.source).map_err(|no| format!("{} {no}", spec.kernel.display()))?;
-        let initrd = match &spec.initrd {
-            Some(path) => Some(self.payload(path, Kind::Initrd)?),
-            None => None,
-        };
-        let mut options = format!("init={}", spec.init.display());
-        for parameter in &spec.kernel_params {
-            options.push(' ');
-            options.push_str(parameter);
-        }
-        Ok(Bootable {
-            label: spec.label,
-            options,
-            kernel,
-            initrd,
-        })
-    }
-
-    fn payload(&mut self, path: &Path, kind: Kind) -> Result<Payload, String> {
-        let said = |error: io::Error| format!("cannot read {}: {error}", path.display());
-        let source = self.root.resolve(path).map_err(said)?;
-        let content = match self.contents.get(&source) {
-            Some(content) => *content,
-            None => Content::of_file(&source).map_err(said)?,
-        };
-        if content.size == 0 {
-            return Err(format!("{} is empty", path.display()));
-        }
-        self.contents.insert(source.clone(), content);
-        Ok(Payload {
-            source,
-            content,
-            kind,
-        })
     }
 }
 

@@ -15,11 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::closure::{Bootable, Payload};
 use crate::entry::{Entry, Rank};
 use crate::generation::GenerationId;
 use crate::loader_conf;
 use crate::name::{EntryName, Tries};
-use crate::observe::{Bootable, ENTRIES, EntryFile, Found, LOADER_CONF, Observation};
+use crate::observe::{ENTRIES, EntryFile, Found, LOADER_CONF, Observation};
 use crate::payload::{self, Content};
 
 /// What the caller has found out about a generation.
@@ -225,7 +226,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn entry(&self) -> Entry {
-        let on_boot = |payload: &crate::observe::Payload| format!("/{}", payload.path());
+        let on_boot = |payload: &Payload| format!("/{}", payload.path());
         Entry {
             title: Some(format!("{} (generation {})", self.bootable.label, self.id)),
             sort_key: Some(self.rank.sort_key()),

@@ -8,6 +8,7 @@ use crate::command;
 
 /// Debian packages the tests need, and what for.
 const PACKAGES: &[(&str, &str)] = &[
+    ("busybox-static", "builds the trees' closures"),
     ("cpio", "initrds"),
     (
         "debian-archive-keyring",
@@ -23,6 +24,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nix-bin", "profiles made by the real nix-env"),
     ("ovmf", "the firmware"),
     ("qemu-system-x86", "the machine"),
+    ("strace", "the order of writes, as the kernel sees it"),
     ("systemd", "systemd-analyze verify, journalctl"),
     (
         "systemd-boot",

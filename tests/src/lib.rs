@@ -17,6 +17,7 @@
 //! machine   the typed driver: power, serial line, guest agent, network, timeline
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
+//! tree      a directory that plays a machine, for `--root`
 //! ```
 
 pub mod base;
@@ -36,4 +37,5 @@ pub mod paths;
 pub mod program;
 pub mod scenario;
 pub mod timeline;
+pub mod tree;
 pub mod units;

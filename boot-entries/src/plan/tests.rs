@@ -5,7 +5,7 @@ use crate::efi::LoaderVariables;
 use crate::generation::Generation;
 use crate::loader::Band;
 use crate::name::stem_of;
-use crate::observe::{Boot, Payload};
+use crate::observe::Boot;
 use crate::payload::Kind;
 use std::time::SystemTime;
 

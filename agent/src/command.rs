@@ -1,0 +1,137 @@
+//! The operator's commands. Each reads, decides, and writes its answer to `out`.
+
+mod generations;
+mod install;
+mod judge;
+mod next_boot;
+mod status;
+mod why;
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use boot_entries::Root;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::cli::Command;
+use crate::error::Error;
+use crate::machine::Standing;
+use crate::{boot, journal};
+
+/// Does what was asked for.
+///
+/// # Errors
+/// Why it was not done.
+pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Error> {
+    match command {
+        Command::Install(install) => install::run(root, &install, out),
+        Command::ListGenerations(output) => generations::run(root, output, out),
+        Command::Status(output) => status::run(root, output, out),
+        Command::Why { generation, output } => why::run(root, generation.as_ref(), output, out),
+        Command::NextBoot { failures, output } => next_boot::run(root, failures, output, out),
+        Command::Good { generation } => judge::good(root, generation.as_ref(), out),
+        Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
+        Command::Boot(step) => boot::run(root, step),
+    }
+}
+
+/// Starts saying things as the command line wants it.
+pub fn start_journal(verbose: bool, quiet: bool) {
+    journal::start(match (verbose, quiet) {
+        (true, _) => journal::Verbosity::Verbose,
+        (_, true) => journal::Verbosity::Quiet,
+        _ => journal::Verbosity::Normal,
+    });
+}
+
+/// How a generation stands, as the contract names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Word {
+    Proven,
+    Trial,
+    Untested,
+    Rejected,
+    Unbootable,
+}
+
+impl Word {
+    fn of(standing: Standing, bootable: bool) -> Self {
+        match standing {
+            _ if !bootable => Self::Unbootable,
+            Standing::Untested => Self::Untested,
+            Standing::Trial => Self::Trial,
+            Standing::Proven => Self::Proven,
+            Standing::Rejected => Self::Rejected,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Trial => "trial",
+            Self::Untested => "untested",
+            Self::Rejected => "rejected",
+            Self::Unbootable => "unbootable",
+        }
+    }
+}
+
+fn print(out: &mut impl Write, text: &str) -> Result<(), Error> {
+    out.write_all(text.as_bytes()).map_err(Error::Output)
+}
+
+fn print_json(out: &mut impl Write, value: &impl Serialize) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(out, &text)
+}
+
+/// Local time, as nixos-rebuild writes it.
+fn local(time: Timestamp) -> String {
+    let zoned = time.to_zoned(TimeZone::system());
+    zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn local_of(time: SystemTime) -> String {
+    if time == SystemTime::UNIX_EPOCH {
+        return "Unknown".to_owned();
+    }
+    Timestamp::try_from(time).map_or_else(|_| "Unknown".to_owned(), local)
+}
+
+/// Lines of columns, each as wide as its widest cell.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        assert_eq!(
+            table(&[row(["a", "bb"]), row(["ccc", ""])]),
+            "a    bb\nccc\n"
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! `lastgood list-generations`: nixos-rebuild's list, and how each generation stands.
+
+use std::io::Write;
+use std::path::Path;
+
+use boot_entries::generation::Generation;
+use boot_entries::name::stem_of;
+use boot_entries::observe::Boot;
+use boot_entries::{GenerationId, Root, closure};
+use serde::Serialize;
+
+use super::{Word, local_of, print, print_json, table};
+use crate::cli::Output;
+use crate::error::{Error, one_line};
+use crate::view::{View, subject_of};
+
+/// What nixos-rebuild writes for what it cannot find out.
+const UNKNOWN: &str = "Unknown";
+
+/// One generation. The first seven keys are nixos-rebuild's.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "the contract's keys, each a fact of its own"
+)]
+struct Row {
+    generation: Number,
+    date: String,
+    nixos_version: String,
+    kernel_version: String,
+    configuration_revision: String,
+    specialisations: Vec<String>,
+    current: bool,
+    state: Word,
+    booted: bool,
+    selected: bool,
+    last_good: bool,
+    tries_left: Option<u32>,
+    toplevel: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unbootable_because: Option<String>,
+}
+
+/// A plain number for the system profile, as nixos-rebuild has it; `profile:number` for another.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Number {
+    System(u64),
+    Other(GenerationId),
+}
+
+pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
+    let view = View::read(root)?;
+    let boot = view.boot().unwrap_or_else(|error| {
+        tracing::warn!("tries are not shown: {}", one_line(&error));
+        Boot::default()
+    });
+    let mut generations = view.generations();
+    generations.reverse();
+    let rows: Vec<Row> = generations.iter().map(|g| row(&view, &boot, g)).collect();
+    if output.json {
+        return print_json(out, &rows);
+    }
+    let mut lines = vec![headings()];
+    lines.extend(
+        generations
+            .iter()
+            .zip(&rows)
+            .map(|(g, row)| cells(&g.id, row)),
+    );
+    print(out, &table(&lines))
+}
+
+fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
+    let subject = subject_of(generation);
+    let examined = closure::examine(&view.root, &generation.toplevel);
+    let is = |other: Option<&_>| other == Some(&subject);
+    let stem = stem_of(generation);
+    let left = boot
+        .files_of(&stem)
+        .filter_map(|(_, file)| file.name.tries)
+        .map(|tries| tries.left)
+        .min();
+    let id = &generation.id;
+    let system = GenerationId::system(id.number());
+    Row {
+        generation: if *id == system {
+            Number::System(id.number())
+        } else {
+            Number::Other(id.clone())
+        },
+        date: local_of(generation.made),
+        nixos_version: nixos_version(&view.root, &generation.toplevel),
+        kernel_version: kernel_version(&view.root, &generation.toplevel),
+        // nixos-rebuild runs the closure's own nixos-version for this; a tool that must not fail runs nothing.
+        configuration_revision: UNKNOWN.to_owned(),
+        current: view.profiles.current.contains(id),
+        state: Word::of(view.state.standing(&subject), examined.is_ok()),
+        booted: is(view.state.running()),
+        selected: is(view.state.selected.as_ref()),
+        last_good: is(view.state.last_good()),
+        tries_left: left,
+        toplevel: generation.toplevel.display().to_string(),
+        specialisations: examined
+            .as_ref()
+            .map(|e| e.specialisations.clone())
+            .unwrap_or_default(),
+        unbootable_because: examined.err(),
+    }
+}
+
+fn headings() -> Vec<String> {
+    let names = [
+        "Generation",
+        "Build-date",
+        "NixOS version",
+        "Kernel",
+        "State",
+        "Tries left",
+        "Marks",
+    ];
+    names.map(str::to_owned).to_vec()
+}
+
+fn cells(id: &GenerationId, row: &Row) -> Vec<String> {
+    let marks = [
+        (row.booted, "booted"),
+        (row.selected, "selected"),
+        (row.last_good, "last good"),
+        (row.current, "current"),
+    ];
+    let marks: Vec<&str> = marks
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| *name)
+        .collect();
+    vec![
+        id.to_string(),
+        row.date.clone(),
+        row.nixos_version.clone(),
+        row.kernel_version.clone(),
+        row.state.text().to_owned(),
+        row.tries_left
+            .map_or_else(|| "-".to_owned(), |left| left.to_string()),
+        marks.join(", "),
+    ]
+}
+
+fn nixos_version(root: &Root, toplevel: &Path) -> String {
+    let text = root
+        .resolve(toplevel.join("nixos-version"))
+        .and_then(std::fs::read_to_string);
+    text.map_or_else(|_| UNKNOWN.to_owned(), |text| text.trim().to_owned())
+}
+
+fn kernel_version(root: &Root, toplevel: &Path) -> String {
+    let listing = root
+        .resolve(toplevel.join("kernel-modules/lib/modules"))
+        .and_then(std::fs::read_dir);
+    let first = listing.ok().and_then(|mut listing| listing.next()?.ok());
+    first.map_or_else(
+        || UNKNOWN.to_owned(),
+        |item| item.file_name().to_string_lossy().into_owned(),
+    )
+}

@@ -1,0 +1,86 @@
+//! `lastgood good` and `lastgood bad`: the operator's own verdict.
+
+use std::io::Write;
+
+use boot_entries::{GenerationId, Root};
+
+use super::print;
+use crate::cause::{Cause, Stage};
+use crate::error::Error;
+use crate::machine::{Event, Subject};
+use crate::session::Session;
+
+pub(super) fn good(
+    root: &Root,
+    id: Option<&GenerationId>,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let mut session = Session::open(root)?;
+    let subject = named(&session, id)?;
+    // Nobody measured anything: what was fine under the last good generation counts as fine under this one.
+    let baseline = session.state.baseline().cloned().unwrap_or_default();
+    session.record(&Event::Proven {
+        subject: subject.clone(),
+        baseline,
+    })?;
+    session.settle()?;
+    print(
+        out,
+        &format!("generation {} is proven\n", subject.generation),
+    )
+}
+
+pub(super) fn bad(
+    root: &Root,
+    id: Option<&GenerationId>,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let mut session = Session::open(root)?;
+    let subject = named(&session, id)?;
+    let others = session
+        .state
+        .proven
+        .iter()
+        .filter(|good| good.subject != subject);
+    if others.count() == 0 {
+        return Err(Error::Refused(format!(
+            "generation {} is not rejected: no other generation is proven that the machine could fall back to",
+            subject.generation
+        )));
+    }
+    let stage = session.state.furthest.get(&subject).copied();
+    let cause = Cause {
+        stage: stage.unwrap_or(Stage::Proven),
+        summary: "the operator rejected it".to_owned(),
+        units: Vec::new(),
+    };
+    session.record(&Event::Rejected {
+        subject: subject.clone(),
+        cause,
+    })?;
+    if let Some(to) = session.state.last_good().cloned() {
+        session.repoint_profile(&subject, &to)?;
+    }
+    session.settle()?;
+    let id = &subject.generation;
+    let rest = match session.state.last_good() {
+        Some(to) if session.state.running() == Some(&subject) => {
+            format!(
+                "; it still runs: `systemctl reboot` goes back to generation {}",
+                to.generation
+            )
+        }
+        _ => String::new(),
+    };
+    print(out, &format!("generation {id} is rejected{rest}\n"))
+}
+
+fn named(session: &Session, id: Option<&GenerationId>) -> Result<Subject, Error> {
+    match (id, session.state.running()) {
+        (Some(id), _) => session.subject(id),
+        (None, Some(running)) => Ok(running.clone()),
+        (None, None) => Err(Error::Refused(
+            "what runs is no generation; name one, as in `lastgood good 3`".to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,92 @@
+//! `lastgood next-boot`: what the loader will do, by the model of it.
+
+use std::io::Write;
+
+use boot_entries::loader::{self, Band};
+use boot_entries::name::{EntryName, stem_of};
+use boot_entries::{GenerationId, Root};
+use serde::Serialize;
+
+use super::{Word, print, print_json, table};
+use crate::cli::Output;
+use crate::error::Error;
+use crate::view::{View, subject_of};
+
+/// One boot to come.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Prediction {
+    failures: usize,
+    entry: String,
+    pub(super) generation: Option<GenerationId>,
+    state: Option<Word>,
+    why: &'static str,
+}
+
+pub(super) fn run(
+    root: &Root,
+    failures: usize,
+    output: Output,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let view = View::read(root)?;
+    let boots = predict(&view, failures)?;
+    if output.json {
+        return print_json(out, &boots);
+    }
+    if boots.is_empty() {
+        return Err(Error::Refused(
+            "no entry can be started: the machine would not boot; run `lastgood install`"
+                .to_owned(),
+        ));
+    }
+    let row = |boot: &Prediction| {
+        vec![
+            match boot.failures {
+                0 => "now".to_owned(),
+                1 => "after 1 failed boot".to_owned(),
+                count => format!("after {count} failed boots"),
+            },
+            boot.generation
+                .as_ref()
+                .map_or_else(|| "not ours".to_owned(), |id| format!("generation {id}")),
+            boot.state.map_or("-", Word::text).to_owned(),
+            boot.entry.clone(),
+            boot.why.to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = boots.iter().map(row).collect();
+    print(out, &table(&rows))
+}
+
+/// What boots now and after each of `failures` failed boots.
+pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, Error> {
+    let directory = view.boot_directory()?;
+    let boot = boot_entries::observe::Boot::read(&directory)?;
+    let info = view
+        .variables
+        .info
+        .clone()
+        .or_else(|| loader::installed(&directory));
+    let band = info
+        .as_deref()
+        .and_then(Band::of_loader_info)
+        .unwrap_or_else(|| {
+            tracing::warn!("no systemd-boot can be seen here; predicting as for version 252");
+            Band::To257
+        });
+    let generations = view.generations();
+    let boots = boot.loader(band, view.variables.clone())?.predict(failures);
+    let prediction = |(failures, boot): (usize, loader::Boot)| {
+        let of = |name: &EntryName| generations.iter().find(|g| stem_of(g) == name.stem);
+        let generation = of(&boot.name);
+        Prediction {
+            failures,
+            entry: boot.name.to_string(),
+            generation: generation.map(|g| g.id.clone()),
+            state: generation.map(|g| Word::of(view.state.standing(&subject_of(g)), true)),
+            why: boot.why,
+        }
+    };
+    Ok(boots.into_iter().enumerate().map(prediction).collect())
+}

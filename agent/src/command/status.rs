@@ -1,0 +1,98 @@
+//! `lastgood status`: what runs, what is selected, what is proven.
+
+use std::io::Write;
+
+use boot_entries::{GenerationId, Root};
+use serde::Serialize;
+
+use super::{Word, next_boot, print, print_json, table};
+use crate::cause::{Cause, Stage};
+use crate::cli::Output;
+use crate::error::{Error, one_line};
+use crate::machine::Subject;
+use crate::view::View;
+
+/// The answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    version: u32,
+    running: Option<&'a Subject>,
+    state: Option<Word>,
+    stage: Option<Stage>,
+    selected: Option<&'a Subject>,
+    last_good: Option<&'a Subject>,
+    next_boot: Option<GenerationId>,
+    automatic_reboots: u32,
+    degraded: Option<&'a Cause>,
+    rejected: Vec<&'a Subject>,
+    damaged_ledger_lines: &'a [usize],
+}
+
+pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
+    let view = View::read(root)?;
+    let state = &view.state;
+    let next = next_boot::predict(&view, 0).unwrap_or_else(|error| {
+        tracing::warn!("what boots next cannot be told: {}", one_line(&error));
+        Vec::new()
+    });
+    let running = state.running();
+    let status = Status {
+        version: 1,
+        running,
+        state: running.map(|subject| Word::of(state.standing(subject), true)),
+        stage: state.boot.as_ref().map(|boot| boot.stage),
+        selected: state.selected.as_ref(),
+        last_good: state.last_good(),
+        next_boot: next.into_iter().next().and_then(|boot| boot.generation),
+        automatic_reboots: state.reboots,
+        degraded: running.and_then(|subject| state.degraded.get(subject)),
+        rejected: state.rejected.keys().collect(),
+        damaged_ledger_lines: &view.ledger.damaged,
+    };
+    if output.json {
+        return print_json(out, &status);
+    }
+    print(out, &table(&lines(&status)))
+}
+
+fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
+    let subject = |subject: Option<&Subject>| {
+        subject.map_or_else(
+            || "none".to_owned(),
+            |s| format!("generation {} ({})", s.generation, s.toplevel.display()),
+        )
+    };
+    let mut lines = vec![
+        ("running", subject(status.running)),
+        (
+            "state",
+            status.state.map_or("unknown", Word::text).to_owned(),
+        ),
+        ("selected", subject(status.selected)),
+        ("last good", subject(status.last_good)),
+        (
+            "boots next",
+            status
+                .next_boot
+                .as_ref()
+                .map_or_else(|| "unknown".to_owned(), |id| format!("generation {id}")),
+        ),
+    ];
+    if let Some(cause) = status.degraded {
+        lines.push(("not well", cause.summary.clone()));
+    }
+    for rejected in &status.rejected {
+        lines.push(("rejected", subject(Some(rejected))));
+    }
+    if status.automatic_reboots > 0 {
+        lines.push((
+            "reboots",
+            format!("{} automatic in a row", status.automatic_reboots),
+        ));
+    }
+    lines
+        .into_iter()
+        .map(|(key, value)| vec![key.to_owned(), value])
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! `lastgood why`: the cause that a verdict left behind.
+
+use std::io::Write;
+
+use boot_entries::{GenerationId, Root};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Word, local, print, print_json};
+use crate::cause::{Cause, UnitFailure};
+use crate::cli::Output;
+use crate::error::Error;
+use crate::machine::{Event, Subject};
+use crate::view::View;
+
+/// The answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Why<'a> {
+    version: u32,
+    #[serde(flatten)]
+    subject: &'a Subject,
+    state: Word,
+    time: Timestamp,
+    cause: Option<&'a Cause>,
+}
+
+pub(super) fn run(
+    root: &Root,
+    id: Option<&GenerationId>,
+    output: Output,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let view = View::read(root)?;
+    let Some(why) = latest(&view, id) else {
+        let who = id.map_or_else(
+            || "no generation has".to_owned(),
+            |id| format!("generation {id} has not"),
+        );
+        return Err(Error::Refused(format!(
+            "{who} been judged on this machine yet"
+        )));
+    };
+    if output.json {
+        return print_json(out, &why);
+    }
+    print(out, &told(&why))
+}
+
+/// The latest verdict on `id`; without one, the latest that was not good, or else the latest at all.
+fn latest<'a>(view: &'a View, id: Option<&GenerationId>) -> Option<Why<'a>> {
+    let verdict = |record: &'a crate::ledger::Record| {
+        let (subject, cause) = match &record.event {
+            Event::Proven { subject, .. } => (subject, None),
+            Event::Rejected { subject, cause } | Event::Degraded { subject, cause } => {
+                (subject, Some(cause))
+            }
+            _ => return None,
+        };
+        Some(Why {
+            version: 1,
+            subject,
+            state: Word::of(view.state.standing(subject), true),
+            time: record.time,
+            cause,
+        })
+    };
+    let mut verdicts = view.ledger.records.iter().rev().filter_map(verdict);
+    if let Some(id) = id {
+        return verdicts.find(|why| why.subject.generation == *id);
+    }
+    let mut all: Vec<Why<'_>> = verdicts.collect();
+    let at = all.iter().position(|why| why.cause.is_some()).unwrap_or(0);
+    (at < all.len()).then(|| all.swap_remove(at))
+}
+
+fn told(why: &Why<'_>) -> String {
+    let id = &why.subject.generation;
+    let when = local(why.time);
+    let closure = why.subject.toplevel.display();
+    let Some(cause) = why.cause else {
+        let state = why.state.text();
+        return format!("generation {id} is {state} since {when}\n  closure  {closure}\n");
+    };
+    let verb = match why.state {
+        Word::Rejected => "was rejected",
+        Word::Proven => "is proven, and was not well",
+        _ => "was not well",
+    };
+    let mut lines = vec![
+        format!("generation {id} {verb} at {when}: {}", cause.summary),
+        format!("  closure  {closure}"),
+        format!("  stage    {}", stage_name(cause)),
+    ];
+    for unit in &cause.units {
+        lines.push(format!("  unit     {}: {}", unit.unit, ended(unit)));
+        lines.extend(unit.log.iter().map(|line| format!("    | {line}")));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn ended(unit: &UnitFailure) -> String {
+    match (unit.exit_status, unit.result.as_str()) {
+        (Some(number), "signal" | "core-dump") => format!("{}, signal {number}", unit.result),
+        (Some(status), result) => format!("{result}, exit status {status}"),
+        (None, result) => result.to_owned(),
+    }
+}
+
+fn stage_name(cause: &Cause) -> String {
+    match serde_json::to_value(cause.stage) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,286 @@
+//! A directory that plays a machine: a real Nix store and profile in it, made by real Nix, and a `/boot`.
+//!
+//! The golden-tree ring runs the shipped binary on it with `--root`. There is no kernel to boot here: systemd's EFI stub,
+//! which is an x86-64 EFI application like a kernel's, plays it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::{command, files, paths, program};
+
+/// An EFI application that every host of the rig has.
+const KERNEL: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+/// The loader, as `bootctl install` puts it.
+const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+/// The system profile.
+const PROFILE: &str = "nix/var/nix/profiles/system";
+
+/// A machine in a directory. Gone when dropped.
+#[derive(Debug)]
+pub struct Tree {
+    directory: tempfile::TempDir,
+}
+
+/// How a run of `lastgood` ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit status.
+    pub status: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it said.
+    pub stderr: String,
+}
+
+impl Tree {
+    /// A tree with systemd-boot on its `/boot` and no generation.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new() -> Result<Self> {
+        let rig = paths::rig();
+        fs::create_dir_all(&rig)?;
+        let tree = Self {
+            directory: tempfile::Builder::new().prefix("tree-").tempdir_in(rig)?,
+        };
+        let loader = tree.path("boot/EFI/systemd/systemd-bootx64.efi");
+        fs::create_dir_all(tree.path("boot/EFI/systemd"))?;
+        fs::copy(LOADER, loader)?;
+        Ok(tree)
+    }
+
+    /// A path of the tree as a path of this process.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    /// A store path with NixOS's layout, built by real Nix. `extra` are shell commands that run at the end of its
+    /// builder, with `$out` being the closure.
+    ///
+    /// # Errors
+    /// When Nix says no.
+    pub fn build(&self, name: &str, extra: &str) -> Result<PathBuf> {
+        let expression = paths::repository().join("tests/trees/closure.nix");
+        let built = command::output(
+            self.nix("nix-build")
+                .arg(expression)
+                .args(["--no-out-link", "--argstr", "name", name])
+                .args(["--argstr", "extra", extra])
+                .args(["--arg", "kernel", KERNEL]),
+        )?;
+        Ok(PathBuf::from(built.trim()))
+    }
+
+    /// Makes `toplevel` the next generation of the system profile, with real `nix-env`.
+    ///
+    /// # Errors
+    /// When Nix says no.
+    pub fn set(&self, toplevel: &Path) -> Result<()> {
+        let profile = self.path(PROFILE);
+        command::output(
+            self.nix("nix-env")
+                .arg("--profile")
+                .arg(profile)
+                .arg("--set")
+                .arg(toplevel),
+        )?;
+        Ok(())
+    }
+
+    /// Generations 1 to `count`, each with parameters of its own.
+    ///
+    /// # Errors
+    /// When Nix says no.
+    pub fn generations(&self, count: u64) -> Result<Vec<PathBuf>> {
+        let mut all = Vec::new();
+        for number in 1..=count {
+            let toplevel = self.build(&number.to_string(), "")?;
+            self.set(&toplevel)?;
+            all.push(toplevel);
+        }
+        Ok(all)
+    }
+
+    /// Real `nix-env --delete-generations`.
+    ///
+    /// # Errors
+    /// When Nix says no.
+    pub fn delete_generation(&self, number: u64) -> Result<()> {
+        let profile = self.path(PROFILE);
+        let number = number.to_string();
+        command::output(
+            self.nix("nix-env")
+                .arg("--profile")
+                .arg(profile)
+                .args(["--delete-generations", &number]),
+        )?;
+        Ok(())
+    }
+
+    fn nix(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("NIX_REMOTE", format!("local?root={}", self.directory.path().display()))
+            .env("NIX_CONFIG", "substitute = false\nbuild-users-group =\nsandbox-paths = /bin/busybox=/bin/busybox")
+            .env("HOME", self.directory.path());
+        command
+    }
+
+    /// Runs the shipped binary on this tree.
+    ///
+    /// # Errors
+    /// When it cannot be built or started.
+    pub fn lastgood(&self, arguments: &[&str]) -> Result<Ended> {
+        Self::run(
+            Command::new(program::build()?)
+                .arg("--root")
+                .arg(self.directory.path())
+                .args(arguments),
+        )
+    }
+
+    /// Runs it under strace with the given options, which write to `trace`.
+    ///
+    /// # Errors
+    /// When it cannot be built or started.
+    pub fn traced(&self, options: &[&str], trace: &Path, arguments: &[&str]) -> Result<Ended> {
+        let mut strace = Command::new("strace");
+        strace
+            .arg("-o")
+            .arg(trace)
+            .args(options)
+            .arg(program::build()?);
+        Self::run(
+            strace
+                .arg("--root")
+                .arg(self.directory.path())
+                .args(arguments),
+        )
+    }
+
+    fn run(command: &mut Command) -> Result<Ended> {
+        let output = command
+            .stdin(Stdio::null())
+            .env("TZ", "UTC")
+            .output()
+            .context("cannot run lastgood")?;
+        Ok(Ended {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// What systemd's own reader makes of this tree's `/boot`: `bootctl list --json`.
+    ///
+    /// bootctl insists on the root of a file system, so it sees a copy on a tmpfs of its own.
+    ///
+    /// # Errors
+    /// When it says no.
+    pub fn bootctl_list(&self) -> Result<Vec<Value>> {
+        const SCRIPT: &str = r#"mount -t tmpfs tmpfs /mnt; cp -r "$1/." /mnt
+            exec bootctl list --esp-path=/mnt --boot-path=/mnt --json=short"#;
+        let listed = command::output(
+            Command::new("unshare")
+                .args(["--mount", "sh", "-euc", SCRIPT, "list"])
+                .arg(self.path("boot"))
+                .env("SYSTEMD_RELAX_ESP_CHECKS", "1")
+                .env("SYSTEMD_RELAX_XBOOTLDR_CHECKS", "1"),
+        )?;
+        // Version 252 prints one object a line, later ones an array of them.
+        let mut entries = Vec::new();
+        for value in serde_json::Deserializer::from_str(&listed).into_iter() {
+            match value? {
+                Value::Array(several) => entries.extend(several),
+                one => entries.push(one),
+            }
+        }
+        // What the loader finds by itself (the firmware's setup, say) is not ours to compare.
+        entries.retain(|entry| entry.get("linux").is_some());
+        Ok(entries)
+    }
+
+    /// The names of the entry files, sorted.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn entries(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for path in files::sorted_entries(&self.path("boot/loader/entries"))? {
+            names.push(
+                path.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
+        }
+        Ok(names)
+    }
+
+    /// The file name of the entry of a generation.
+    ///
+    /// # Errors
+    /// When there is not exactly one.
+    pub fn entry_of(&self, number: u64) -> Result<String> {
+        let prefix = format!("lastgood-{number}-");
+        let all = self.entries()?;
+        let mut names = all.iter().filter(|name| name.starts_with(&prefix));
+        let name = names
+            .next()
+            .with_context(|| format!("no entry of generation {number} in {all:?}"))?;
+        anyhow::ensure!(
+            names.next().is_none(),
+            "generation {number} has several entries: {all:?}"
+        );
+        Ok(name.clone())
+    }
+
+    /// Plays the loader: counts one boot of a generation, as systemd-boot does, by renaming its entry.
+    ///
+    /// # Errors
+    /// When it has no counter.
+    pub fn count_a_boot(&self, number: u64) -> Result<()> {
+        let name = self.entry_of(number)?;
+        let (stem, rest) = name.rsplit_once('+').context("not counted")?;
+        let (left, done) = rest
+            .trim_end_matches(".conf")
+            .split_once('-')
+            .context("not counted")?;
+        let (left, done): (u32, u32) = (left.parse()?, done.parse()?);
+        let to = format!("{stem}+{}-{}.conf", left.saturating_sub(1), done + 1);
+        let entries = self.path("boot/loader/entries");
+        Ok(fs::rename(entries.join(name), entries.join(to))?)
+    }
+
+    /// Every file and directory under `/boot` and `/var`, with what changes when it is written to: two equal ones mean
+    /// that nothing was written in between.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn stamps(&self) -> Result<BTreeMap<PathBuf, (u64, i64, i64, u64)>> {
+        let mut stamps = BTreeMap::new();
+        let mut todo = vec![
+            self.path("boot"),
+            self.path("var"),
+            self.path("nix/var/nix/gcroots"),
+        ];
+        while let Some(path) = todo.pop() {
+            let found = fs::symlink_metadata(&path)?;
+            if found.is_dir() {
+                todo.extend(files::sorted_entries(&path)?);
+            }
+            stamps.insert(
+                path,
+                (found.ino(), found.ctime(), found.ctime_nsec(), found.size()),
+            );
+        }
+        Ok(stamps)
+    }
+}
