@@ -3,3 +3,4 @@
 pub mod cause;
 pub mod config;
 pub mod program;
+pub mod running;
