@@ -2,5 +2,6 @@
 
 pub mod cause;
 pub mod config;
+pub mod generator;
 pub mod program;
 pub mod running;
