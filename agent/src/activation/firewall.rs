@@ -1,0 +1,194 @@
+//! The closure's firewall, in the kernel before the network; or a closed machine.
+//!
+//! One run of `nft` is one transaction: all of a ruleset is in, or nothing of it. If it cannot be loaded our own table
+//! closes the machine but for the declared management ports. Other tables are never touched: Docker, Kubernetes and
+//! CNI plugins keep theirs (A2), which is why a ruleset that flushes everybody's is refused.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use boot_entries::Root;
+
+use super::ruleset;
+use crate::{config, program};
+
+/// The table that closes the machine.
+pub const LOCKDOWN: &str = "inet lastgood-lockdown";
+
+/// What came of it. An [`Outcome::Closed`] machine is safe, but its generation is not healthy.
+#[derive(Debug)]
+#[must_use]
+pub enum Outcome {
+    /// The closure names no ruleset: its own units see to it.
+    NotAsked,
+    /// The closure's ruleset is in the kernel.
+    Loaded(PathBuf),
+    /// The ruleset could not be loaded; the machine is closed but for the management ports.
+    Closed(Refusal),
+}
+
+/// Why a ruleset was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It could not be read.
+    #[error("cannot read the ruleset {}: {source}", path.display())]
+    Read {
+        /// The ruleset.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It would remove the tables of others.
+    #[error("the ruleset {} says `flush ruleset` in line {line}, which removes the tables of others too: \
+             remove its own with `table F N; delete table F N`", path.display())]
+    FlushesAll {
+        /// The file, the ruleset or one that it includes.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// It includes what cannot be looked into beforehand.
+    #[error("the ruleset {} includes {pattern:?} in line {line}: only absolute paths without wildcards can be checked", path.display())]
+    Includes {
+        /// The file that includes.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What it includes.
+        pattern: String,
+    },
+    /// nft said no.
+    #[error("cannot load the ruleset {}: {source}", path.display())]
+    Load {
+        /// The ruleset.
+        path: PathBuf,
+        /// What nft said.
+        source: program::Error,
+    },
+    /// What is to be loaded is not known: the configuration could not be read.
+    #[error("cannot tell which ruleset to load: {0}")]
+    Unknown(String),
+}
+
+/// Neither the ruleset nor the lockdown is in the kernel. Nothing was opened, nothing could be closed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot close the machine: {lockdown} (after: {why})")]
+pub struct NotClosed {
+    /// Why the machine should have been closed.
+    pub why: Box<Refusal>,
+    /// Why it could not be.
+    #[source]
+    pub lockdown: program::Error,
+}
+
+/// Loads the ruleset of `closure`, or closes the machine.
+///
+/// # Errors
+/// When neither could be done.
+pub fn load(
+    root: &Root,
+    closure: &Path,
+    firewall: &config::Firewall,
+) -> Result<Outcome, NotClosed> {
+    load_with(&nft, root, closure, firewall)
+}
+
+/// Closes the machine, for the reason given: the configuration is unreadable, so no ruleset is known (A8).
+///
+/// # Errors
+/// When that could not be done.
+pub fn close(ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
+    close_with(&nft, ports, why)
+}
+
+/// Runs `nft` on one script, which is one transaction.
+fn nft(script: &str) -> Result<(), program::Error> {
+    program::stdout_of(Command::new("nft").arg(script)).map(drop)
+}
+
+type Nft<'a> = &'a dyn Fn(&str) -> Result<(), program::Error>;
+
+fn load_with(
+    nft: Nft<'_>,
+    root: &Root,
+    closure: &Path,
+    firewall: &config::Firewall,
+) -> Result<Outcome, NotClosed> {
+    let Some(ruleset) = &firewall.ruleset else {
+        // The machine may be closed from before a live switch. Where nft is not installed, it is not.
+        if let Err(error) = nft(&without_lockdown()) {
+            tracing::debug!("cannot remove a lockdown: {error}");
+        }
+        return Ok(Outcome::NotAsked);
+    };
+    match load_ruleset(nft, root, &closure.join(ruleset)) {
+        Ok(()) => Ok(Outcome::Loaded(closure.join(ruleset))),
+        Err(why) => close_with(nft, &firewall.management_ports, why),
+    }
+}
+
+fn load_ruleset(nft: Nft<'_>, root: &Root, path: &Path) -> Result<(), Refusal> {
+    ruleset::check(root, path)?;
+    let file = root.resolve(path).map_err(|source| Refusal::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    // Included and not read in here: what nft has to say about it then has the right file and line.
+    let script = format!("include \"{}\"\n{}", file.display(), without_lockdown());
+    nft(&script).map_err(|source| Refusal::Load {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn close_with(nft: Nft<'_>, ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
+    match nft(&lockdown(ports)) {
+        Ok(()) => Ok(Outcome::Closed(why)),
+        Err(lockdown) => Err(NotClosed {
+            why: Box::new(why),
+            lockdown,
+        }),
+    }
+}
+
+/// Removes the lockdown whether it is there or not: nft 1.0.6 has no `destroy`.
+fn without_lockdown() -> String {
+    format!("add table {LOCKDOWN}\ndelete table {LOCKDOWN}\n")
+}
+
+/// The script that closes the machine but for `ports`.
+///
+/// What stays open is what keeps a closed machine reachable: its own answers, the address it has (neighbours, routers,
+/// DHCP), ping to find it, and the management ports. A verdict of "drop" is final in nftables, whatever other tables
+/// accept.
+#[must_use]
+pub fn lockdown(ports: &[u16]) -> String {
+    let management = if ports.is_empty() {
+        String::new()
+    } else {
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        format!("\t\ttcp dport {{ {} }} accept\n", ports.join(", "))
+    };
+    let removal = without_lockdown();
+    format!(
+        "{removal}table {LOCKDOWN} {{
+\tchain input {{
+\t\ttype filter hook input priority filter; policy drop;
+\t\tiif lo accept
+\t\tct state {{ established, related }} accept
+\t\ticmp type echo-request accept
+\t\ticmpv6 type {{ echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, mld-listener-query }} accept
+\t\tudp sport 67 udp dport 68 accept
+\t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
+{management}\t}}
+\tchain forward {{
+\t\ttype filter hook forward priority filter; policy drop;
+\t}}
+}}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! With the real `nft`, in a network namespace of each test's own: nothing here can reach the machine's rules.
+
+use super::*;
+
+use std::fs::File;
+use std::io::Write;
+use std::process::{Child, Stdio};
+
+/// A network namespace, for as long as its process lives.
+struct Namespace(Child);
+
+impl Namespace {
+    fn new() -> Self {
+        let mut child = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo; exec sleep 300"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0];
+        let mut out = child.stdout.take().unwrap();
+        io::Read::read_exact(&mut out, &mut ready).expect("a network namespace needs root");
+        Self(child)
+    }
+
+    fn nft(&self, words: &[&str]) -> Result<String, program::Error> {
+        let pid = self.0.id().to_string();
+        let inside = ["--net", "--target", &pid, "--", "nft"];
+        program::stdout_of(Command::new("nsenter").args(inside).args(words))
+    }
+
+    fn run(&self, script: &str) -> Result<(), program::Error> {
+        self.nft(&[script]).map(drop)
+    }
+
+    fn tables(&self) -> Vec<String> {
+        let listed = self.nft(&["list", "tables"]).unwrap();
+        listed.lines().map(ToOwned::to_owned).collect()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+const CLOSURE: &str = "/nix/store/a-nixos";
+const GOOD: &str = "table inet ours { chain input { type filter hook input priority 0; policy drop; tcp dport 22 accept; }; }\n";
+const DOCKER: &str = "table ip docker { chain forward { type filter hook forward priority 0; }; }";
+
+fn tree(ruleset: &str) -> (tempfile::TempDir, Root) {
+    let tree = tempfile::tempdir().unwrap();
+    let etc = tree.path().join("nix/store/a-nixos/etc");
+    std::fs::create_dir_all(&etc).unwrap();
+    let mut file = File::create(etc.join("nftables.conf")).unwrap();
+    file.write_all(ruleset.as_bytes()).unwrap();
+    let root = Root::new(tree.path());
+    (tree, root)
+}
+
+fn config(ports: &[u16]) -> config::Firewall {
+    config::Firewall {
+        ruleset: Some("etc/nftables.conf".into()),
+        management_ports: ports.to_vec(),
+    }
+}
+
+fn load_in(
+    namespace: &Namespace,
+    ruleset: &str,
+    firewall: &config::Firewall,
+) -> Result<Outcome, NotClosed> {
+    let (_tree, root) = tree(ruleset);
+    let nft = |script: &str| namespace.run(script);
+    load_with(&nft, &root, Path::new(CLOSURE), firewall)
+}
+
+#[test]
+fn a_good_ruleset_is_loaded_beside_the_tables_of_others() {
+    let namespace = Namespace::new();
+    namespace.run(DOCKER).unwrap();
+    let outcome = load_in(&namespace, GOOD, &config(&[22])).unwrap();
+    assert!(matches!(outcome, Outcome::Loaded(_)), "{outcome:?}");
+    assert_eq!(namespace.tables(), ["table ip docker", "table inet ours"]);
+}
+
+#[test]
+fn a_ruleset_that_nft_refuses_closes_the_machine_and_nothing_else() {
+    for bad in [
+        "nonsense\n".to_owned(),
+        format!("{GOOD}table inet x {{ chain y {{ iif no-such-interface accept; }}; }}\n"),
+        "table inet x {\n".to_owned(),
+    ] {
+        let namespace = Namespace::new();
+        namespace.run(DOCKER).unwrap();
+        let outcome = load_in(&namespace, &bad, &config(&[22, 2222])).unwrap();
+        let Outcome::Closed(why) = outcome else {
+            panic!("{bad}: {outcome:?}")
+        };
+        assert!(why.to_string().contains("nftables.conf:"), "{why}");
+        assert_eq!(
+            namespace.tables(),
+            ["table ip docker", "table inet lastgood-lockdown"],
+            "nothing of the refused ruleset may be in"
+        );
+        let rules = namespace.nft(&["list", "ruleset"]).unwrap();
+        assert_eq!(rules.matches("policy drop").count(), 2, "{rules}");
+        assert!(rules.contains("tcp dport { 22, 2222 } accept"), "{rules}");
+    }
+}
+
+#[test]
+fn a_ruleset_that_flushes_everybody_s_is_refused() {
+    let namespace = Namespace::new();
+    namespace.run(DOCKER).unwrap();
+    let flushing = format!("#!/usr/sbin/nft -f\nflush ruleset\n{GOOD}");
+    let outcome = load_in(&namespace, &flushing, &config(&[22])).unwrap();
+    let Outcome::Closed(why) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(why.to_string().contains("line 2"), "{why}");
+    assert_eq!(
+        namespace.tables(),
+        ["table ip docker", "table inet lastgood-lockdown"]
+    );
+}
+
+#[test]
+fn an_absent_ruleset_closes_the_machine() {
+    let namespace = Namespace::new();
+    let firewall = config::Firewall {
+        ruleset: Some("etc/other.conf".into()),
+        management_ports: vec![],
+    };
+    let outcome = load_in(&namespace, GOOD, &firewall).unwrap();
+    assert!(matches!(outcome, Outcome::Closed(Refusal::Read { .. })));
+    let rules = namespace.nft(&["list", "ruleset"]).unwrap();
+    assert!(!rules.contains("tcp dport"), "{rules}");
+}
+
+#[test]
+fn a_stale_lockdown_goes_with_the_next_good_ruleset() {
+    let namespace = Namespace::new();
+    for _ in 0..2 {
+        let _closed = load_in(&namespace, "nonsense", &config(&[22])).unwrap();
+        assert_eq!(namespace.tables(), ["table inet lastgood-lockdown"]);
+    }
+    let _loaded = load_in(&namespace, GOOD, &config(&[22])).unwrap();
+    assert_eq!(namespace.tables(), ["table inet ours"]);
+}
+
+#[test]
+fn a_ruleset_of_nobody_runs_no_risk() {
+    let namespace = Namespace::new();
+    namespace.run(DOCKER).unwrap();
+    let outcome = load_in(&namespace, GOOD, &config::Firewall::default()).unwrap();
+    assert!(matches!(outcome, Outcome::NotAsked));
+    assert_eq!(namespace.tables(), ["table ip docker"]);
+}
+
+#[test]
+fn without_nft_it_is_an_error_that_tells_both_reasons() {
+    let (_tree, root) = tree(GOOD);
+    let absent = |script: &str| program::stdout_of(Command::new("/no/nft").arg(script)).map(drop);
+    let error = load_with(&absent, &root, Path::new(CLOSURE), &config(&[22])).unwrap_err();
+    assert!(
+        error.to_string().contains("cannot close the machine"),
+        "{error}"
+    );
+    assert!(matches!(*error.why, Refusal::Load { .. }), "{error}");
+}
+
+/// `lastgood-firewall.service` loads that file when the agent itself is gone.
+#[test]
+fn the_unit_s_own_lockdown_is_ours() {
+    let file = include_str!("../../../../units/lockdown.nft");
+    let text: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
+    let ours = lockdown(&config::Firewall::default().management_ports);
+    assert_eq!(text, ours.lines().collect::<Vec<_>>());
+}

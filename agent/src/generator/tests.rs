@@ -1,0 +1,243 @@
+use super::*;
+
+use std::collections::BTreeMap;
+
+const CLOSURE: &str = "/nix/store/a-nixos";
+
+fn listed(path: &str, leads: Leads) -> Listed {
+    Listed {
+        path: path.into(),
+        leads,
+    }
+}
+
+fn found(units: Vec<Listed>) -> Found {
+    Found {
+        closure: Some(CLOSURE.into()),
+        units,
+        nixos: false,
+        trial: false,
+    }
+}
+
+/// Links by name; files lead to their text.
+fn made(found: &Found) -> BTreeMap<String, String> {
+    plan(found)
+        .into_iter()
+        .map(|make| match make {
+            Make::Link { at, to } => (at.display().to_string(), to.display().to_string()),
+            Make::File { at, text } => (at.display().to_string(), text.to_owned()),
+        })
+        .collect()
+}
+
+#[test]
+fn units_lead_into_the_closure_and_masks_and_second_names_stay_what_they_are() {
+    let makes = made(&found(vec![
+        listed("nginx.service", Leads::File),
+        listed("web.service", Leads::Alias("nginx.service".into())),
+        listed("telnet.service", Leads::Nowhere),
+        listed("multi-user.target.wants/nginx.service", Leads::File),
+        listed("sshd.service.d/limits.conf", Leads::File),
+    ]));
+    let expected = [
+        (
+            "multi-user.target.wants/nginx.service",
+            "/nix/store/a-nixos/etc/systemd/system/multi-user.target.wants/nginx.service",
+        ),
+        (
+            "nginx.service",
+            "/nix/store/a-nixos/etc/systemd/system/nginx.service",
+        ),
+        (
+            "sshd.service.d/limits.conf",
+            "/nix/store/a-nixos/etc/systemd/system/sshd.service.d/limits.conf",
+        ),
+        ("systemd-bless-boot.service", "/dev/null"),
+        ("telnet.service", "/dev/null"),
+        ("web.service", "nginx.service"),
+    ];
+    let expected = expected.map(|(at, to)| (at.to_owned(), to.to_owned()));
+    assert_eq!(makes, BTreeMap::from(expected));
+}
+
+#[test]
+fn a_closure_has_no_say_in_the_agent_s_own_units() {
+    let makes = made(&found(vec![
+        listed("lastgood-assess.service", Leads::Nowhere),
+        listed("lastgood-firewall.service.d/off.conf", Leads::File),
+        listed("sysinit.target.wants/lastgood-begin.service", Leads::File),
+        listed("systemd-bless-boot.service", Leads::File),
+    ]));
+    let mask = [("systemd-bless-boot.service", "/dev/null")];
+    assert_eq!(
+        makes,
+        mask.map(|(a, b)| (a.to_owned(), b.to_owned())).into()
+    );
+}
+
+/// Every combination of what decides.
+#[test]
+fn what_is_made_for_whom() {
+    for ours in [false, true] {
+        for nixos in [false, true] {
+            for trial in [false, true] {
+                let found = Found {
+                    closure: ours.then(|| CLOSURE.into()),
+                    units: vec![listed("nginx.service", Leads::File)],
+                    nixos,
+                    trial,
+                };
+                let makes = made(&found);
+                let has = |name: &str| makes.contains_key(name);
+                assert_eq!(has("systemd-bless-boot.service"), ours);
+                assert_eq!(has("nginx.service"), ours && !nixos);
+                for name in [
+                    "lastgood-assess.service.d/50-lastgood-trial.conf",
+                    "boot-complete.target.d/50-lastgood-trial.conf",
+                    "emergency.target.wants/lastgood-no-prompt.service",
+                    "rescue.target.wants/lastgood-no-prompt.service",
+                ] {
+                    assert_eq!(has(name), ours && trial, "{name} {found:?}");
+                }
+            }
+        }
+    }
+}
+
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new(cmdline: &str) -> Self {
+        let machine = Self(tempfile::tempdir().unwrap());
+        machine.file("/proc/cmdline", cmdline);
+        // As NixOS lays it out: links all the way.
+        let units = "/nix/store/u-system-units";
+        machine.link("/nix/store/e-etc/etc", &format!("{CLOSURE}/etc"));
+        machine.link(units, "/nix/store/e-etc/etc/systemd/system");
+        machine.file("/nix/store/n/nginx.service", "[Service]\n");
+        machine.link(
+            "/nix/store/n/nginx.service",
+            &format!("{units}/nginx.service"),
+        );
+        machine.link("nginx.service", &format!("{units}/web.service"));
+        machine.link("/nix/store/n/off", &format!("{units}/off.service"));
+        machine.link("/dev/null", "/nix/store/n/off");
+        machine.link(
+            "../nginx.service",
+            &format!("{units}/multi-user.target.wants/nginx.service"),
+        );
+        machine.link(
+            "../getty@.service",
+            &format!("{units}/getty.target.wants/getty@tty1.service"),
+        );
+        machine.file("/nix/store/d/x.conf", "[Unit]\n");
+        machine.link("/nix/store/d", &format!("{units}/sshd.service.d"));
+        machine
+    }
+
+    fn root(&self) -> Root {
+        Root::new(self.0.path())
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        let place = self.root().join(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        place
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let mut file = std::fs::File::create(self.place(path)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn link(&self, target: &str, path: &str) {
+        symlink(target, self.place(path)).unwrap();
+    }
+
+    fn early(&self) -> BTreeMap<String, PathBuf> {
+        let early = tempfile::tempdir().unwrap();
+        run(&self.root(), early.path());
+        let mut made = BTreeMap::new();
+        let mut todo = vec![early.path().to_owned()];
+        while let Some(directory) = todo.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() && !path.is_symlink() {
+                    todo.push(path);
+                } else {
+                    let name = path
+                        .strip_prefix(early.path())
+                        .unwrap()
+                        .display()
+                        .to_string();
+                    made.insert(name, std::fs::read_link(&path).unwrap_or_default());
+                }
+            }
+        }
+        made
+    }
+}
+
+const OURS: &str = "quiet init=/nix/store/a-nixos/init";
+
+#[test]
+fn a_closure_laid_out_as_nixos_does_it() {
+    let made = Machine::new(OURS).early();
+    let to = |path: &str| PathBuf::from(CLOSURE).join(UNITS).join(path);
+    let expected = [
+        (
+            "getty.target.wants/getty@tty1.service",
+            to("getty.target.wants/getty@tty1.service"),
+        ),
+        (
+            "multi-user.target.wants/nginx.service",
+            to("multi-user.target.wants/nginx.service"),
+        ),
+        ("nginx.service", to("nginx.service")),
+        ("off.service", NOWHERE.into()),
+        ("sshd.service.d/x.conf", to("sshd.service.d/x.conf")),
+        ("systemd-bless-boot.service", NOWHERE.into()),
+        ("web.service", "nginx.service".into()),
+    ];
+    assert_eq!(made, expected.map(|(at, to)| (at.to_owned(), to)).into());
+}
+
+#[test]
+fn nothing_is_made_where_the_boot_is_not_ours() {
+    assert_eq!(Machine::new("init=/sbin/init").early(), BTreeMap::new());
+    let initrd = Machine::new(OURS);
+    initrd.file("/etc/initrd-release", "");
+    assert_eq!(initrd.early(), BTreeMap::new());
+}
+
+#[test]
+fn a_trial_is_one_until_it_is_proven() {
+    let drop_in = "lastgood-assess.service.d/50-lastgood-trial.conf";
+    let machine = Machine::new(OURS);
+    machine.file(COUNTED, "\u{6}");
+    assert!(machine.early().contains_key(drop_in));
+    machine.file(PROVEN, "");
+    assert!(!machine.early().contains_key(drop_in));
+}
+
+#[test]
+fn after_a_live_switch_the_units_are_the_current_system_s() {
+    let machine = Machine::new(OURS);
+    machine.file("/nix/store/b-nixos/etc/systemd/system/only-b.service", "");
+    machine.link("/nix/store/b-nixos", "/run/current-system");
+    let made = machine.early();
+    assert!(made.contains_key("only-b.service"), "{made:?}");
+    assert!(!made.contains_key("nginx.service"), "{made:?}");
+}
+
+#[test]
+fn a_closure_s_file_is_never_written_through() {
+    let machine = Machine::new(OURS);
+    machine.file(COUNTED, "\u{6}");
+    let theirs = "/nix/store/u-system-units/boot-complete.target.d/50-lastgood-trial.conf";
+    machine.file(theirs, "theirs");
+    machine.early();
+    let text = std::fs::read_to_string(machine.root().join(theirs)).unwrap();
+    assert_eq!(text, "theirs");
+}

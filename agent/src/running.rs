@@ -1,0 +1,154 @@
+//! Which closure does this boot run? The kernel command line says, and nothing else is asked.
+//!
+//! A boot whose `init=` is not a closure's belongs to some other system (the distribution's own entry, a rescue
+//! system): the answer is then "none", and every step of the agent has nothing to do, which is a success.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use boot_entries::Root;
+
+const CMDLINE: &str = "/proc/cmdline";
+
+/// The command line could not be read: whether the boot is ours is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}", path.display())]
+pub struct Error {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The closure this boot runs, as a path of the machine. None: the boot is not one of ours.
+///
+/// # Errors
+/// When the command line cannot be read.
+pub fn closure(root: &Root) -> Result<Option<PathBuf>, Error> {
+    let path = root.join(CMDLINE);
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(closure_of(&String::from_utf8_lossy(&bytes))),
+        Err(source) => Err(Error { path, source }),
+    }
+}
+
+/// The closure that `cmdline` starts: the last `init=` decides, as in the kernel (`init/main.c`, `init_setup`).
+///
+/// None when there is no `init=`, or when it is not `/nix/<...>/init`: `/sbin/init` ends in `/init` too.
+#[must_use]
+pub fn closure_of(cmdline: &str) -> Option<PathBuf> {
+    let init = words(cmdline)
+        .take_while(|(name, value)| !(name == "--" && value.is_none()))
+        .filter(|(name, _)| name == "init")
+        .filter_map(|(_, value)| value)
+        .last()?;
+    let closure = Path::new(init.strip_suffix("/init")?);
+    let plain = closure
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    // `/nix` itself is not below `/nix`.
+    let below = closure.strip_prefix("/nix").ok()?;
+    (plain && below.file_name().is_some()).then(|| closure.to_owned())
+}
+
+/// Words as the kernel cuts them (`lib/cmdline.c`, `next_arg`): a double quote only switches whether blanks
+/// separate, and is dropped from the outer ends of the word and of its value, not from their middle.
+fn words(cmdline: &str) -> impl Iterator<Item = (String, Option<String>)> {
+    let mut quoted = false;
+    cmdline
+        .split(move |c: char| {
+            quoted ^= c == '"';
+            // isspace(3) in the C locale has the vertical tab, which `is_ascii_whitespace` has not.
+            !quoted && (c.is_ascii_whitespace() || c == '\u{b}')
+        })
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let (word, whole) = match word.strip_prefix('"') {
+                Some(rest) => (rest, true),
+                None => (word, false),
+            };
+            match word.split_once('=') {
+                Some((name, value)) => {
+                    let (value, opened) = match value.strip_prefix('"') {
+                        Some(rest) => (rest, true),
+                        None => (value, false),
+                    };
+                    let closed = if opened || whole {
+                        value.strip_suffix('"').unwrap_or(value)
+                    } else {
+                        value
+                    };
+                    (name.to_owned(), Some(closed.to_owned()))
+                }
+                None => (word.trim_end_matches('"').to_owned(), None),
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(cmdline: &str) -> Option<String> {
+        closure_of(cmdline).map(|path| path.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn the_last_init_decides() {
+        let two = "quiet init=/nix/store/a-nixos/init root=/dev/vda init=/nix/store/b-nixos/init\n";
+        assert_eq!(of(two).as_deref(), Some("/nix/store/b-nixos"));
+        // Also when the last is somebody else's: the operator typed it in the loader.
+        assert_eq!(of("init=/nix/store/a-nixos/init init=/bin/sh"), None);
+    }
+
+    #[test]
+    fn another_system_s_boot_is_none() {
+        for other in [
+            "",
+            "\n",
+            "root=/dev/vda ro quiet",
+            "init=/sbin/init",
+            "init=/usr/lib/systemd/systemd",
+            "init=/nix/init",
+            "init=/nix/store/a-nixos",
+            "init=/nix/store/a-nixos/initrd",
+            "init=/nix/../sbin/init",
+            "init=nix/store/a-nixos/init",
+            "init",
+            "init=",
+            "rdinit=/nix/store/a-nixos/init",
+            "rd.init=/nix/store/a-nixos/init",
+            // What follows `--` is for init itself.
+            "quiet -- init=/nix/store/a-nixos/init",
+        ] {
+            assert_eq!(of(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_the_kernel_s() {
+        for (cmdline, closure) in [
+            (r#"init="/nix/store/a b/init" ro"#, Some("/nix/store/a b")),
+            (r#""init=/nix/store/a b/init" ro"#, Some("/nix/store/a b")),
+            (r#"dyndbg="file a init=/nix/store/a/init""#, None),
+            (
+                r#"dyndbg="file a +p" init=/nix/store/a/init"#,
+                Some("/nix/store/a"),
+            ),
+            ("a\tinit=/nix/store/a/init\tb", Some("/nix/store/a")),
+            // A quote that is never closed runs to the end, as in the kernel.
+            (r#"x="y init=/nix/store/a/init"#, None),
+            (
+                "init=/nix/store/a-nixos/specialisation/x/init",
+                Some("/nix/store/a-nixos/specialisation/x"),
+            ),
+        ] {
+            assert_eq!(of(cmdline).as_deref(), closure, "{cmdline}");
+        }
+    }
+
+    #[test]
+    fn not_readable_is_not_the_same_as_not_ours() {
+        let tree = tempfile::tempdir().unwrap();
+        let error = closure(&Root::new(tree.path())).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read "), "{error}");
+    }
+}
