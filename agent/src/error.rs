@@ -4,7 +4,7 @@ use std::io;
 
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
-use crate::{gc_roots, ledger, lock, program, running};
+use crate::{activation, gc_roots, ledger, lock, program, running};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,12 @@ pub enum Error {
     /// See the source.
     #[error(transparent)]
     Running(#[from] running::Error),
+    /// See the source.
+    #[error(transparent)]
+    Activation(#[from] activation::Error),
+    /// See the source.
+    #[error(transparent)]
+    Firewall(#[from] activation::firewall::NotClosed),
     /// See the source.
     #[error(transparent)]
     Program(#[from] program::Error),

@@ -11,12 +11,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
+use boot_entries::efi::LoaderVariables;
+use boot_entries::name::{EntryName, TRIES};
 
 use crate::running;
 
-/// Set by systemd-boot when the entry it started carries a boot counter: this boot is a trial.
-const COUNTED: &str =
-    "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good.
 const PROVEN: &str = "/run/lastgood/proven";
 /// Where a closure keeps its units.
@@ -77,9 +76,10 @@ pub enum Make {
     },
 }
 
-/// On a trial a crash of the assessor, or its running out of time, ends in a reboot. Never on a proven generation (A8).
-const ASSESS_ON_TRIAL: &str = "\
-# This boot is a trial: an assessor that crashes or runs out of time must not leave the machine unjudged.
+/// On a trial an agent that cannot even fall back ends in a reboot: the loader's counter knows the way. Never on a
+/// proven generation (A8).
+const FALL_BACK_ON_TRIAL: &str = "\
+# This boot is a trial: an agent that cannot fall back by itself must not leave the machine as it is.
 [Unit]
 FailureAction=reboot
 ";
@@ -108,7 +108,7 @@ pub fn plan(found: &Found) -> Vec<Make> {
     });
     if found.trial {
         for (at, text) in [
-            ("lastgood-assess.service.d", ASSESS_ON_TRIAL),
+            ("lastgood-fall-back.service.d", FALL_BACK_ON_TRIAL),
             ("boot-complete.target.d", DEADLINE_ON_TRIAL),
         ] {
             makes.push(Make::File {
@@ -181,6 +181,19 @@ pub fn run(root: &Root, early: &Path) {
     );
 }
 
+/// Whether the boot of this entry was one of the tries it was given.
+///
+/// systemd-boot sets `LoaderBootCountPath` for every entry with a counter. One whose tries are used up is started only
+/// when nothing good is left: then there is nothing to fall back to, and rebooting would go on for ever (A3).
+fn has_tries(boot_count_path: &str) -> bool {
+    let file = boot_count_path
+        .rsplit(['\\', '/'])
+        .next()
+        .unwrap_or_default();
+    let tries = EntryName::parse(file).and_then(|name| name.tries);
+    tries.is_some_and(|tries| tries.left > 0 || tries.done.unwrap_or(0) <= TRIES)
+}
+
 /// Looks. What cannot be told is said, and taken for the harmless answer: no units, no trial.
 fn observe(root: &Root, log: &mut Log) -> Found {
     let there = |path: &str, log: &mut Log| match root.join(path).symlink_metadata() {
@@ -217,8 +230,16 @@ fn observe(root: &Root, log: &mut Log) -> Found {
             Vec::new()
         })
     };
+    let counted = LoaderVariables::read(root).unwrap_or_else(|error| {
+        log.say(
+            ERROR,
+            &format!("cannot read the loader's EFI variables: {error}"),
+        );
+        LoaderVariables::default()
+    });
+    let counted = counted.boot_count_path.as_deref().is_some_and(has_tries);
     Found {
-        trial: there(COUNTED, log) && !there(PROVEN, log),
+        trial: counted && !there(PROVEN, log),
         closure: Some(closure),
         units,
         nixos,

@@ -2,19 +2,24 @@
 
 use boot_entries::Root;
 
+use crate::activation::firewall::Outcome;
+use crate::activation::{self, Done};
 use crate::cause::Stage;
 use crate::error::Error;
 use crate::machine::Event;
 use crate::session::Session;
-use crate::{activation, config, running};
+use crate::{config, running};
 
 pub(super) fn activate(root: &Root) -> Result<(), Error> {
     let Some(closure) = running::closure(root)? else {
         tracing::info!("nothing to activate: this boot is no generation's");
         return Ok(());
     };
-    activation::activate(root, &closure)?;
-    tracing::info!("activated: {}", closure.display());
+    let closure_shown = closure.display();
+    match activation::activate(root, &closure)? {
+        Done::Linked(changes) => tracing::info!("activated: {closure_shown} ({changes} changes)"),
+        Done::Checked => tracing::info!("activated by NixOS: {closure_shown}"),
+    }
     reached(root, Stage::Activated)
 }
 
@@ -23,9 +28,21 @@ pub(super) fn firewall(root: &Root) -> Result<(), Error> {
         tracing::info!("no firewall to load: this boot is no generation's");
         return Ok(());
     };
-    let config = config::read_or_default(root, &closure);
-    activation::firewall(root, &closure, &config.firewall)?;
-    reached(root, Stage::Firewalled)
+    let config = config::read_or_default(root, &closure).firewall;
+    match activation::firewall(root, &closure, &config)? {
+        Outcome::NotAsked => {
+            tracing::info!("no firewall of ours: the closure names no ruleset");
+            Ok(())
+        }
+        Outcome::Loaded(path) => {
+            tracing::info!("firewalled: {}", path.display());
+            reached(root, Stage::Firewalled)
+        }
+        Outcome::Closed(why) => Err(Error::Refused(format!(
+            "{why}; the machine is closed but for TCP ports {:?}",
+            config.management_ports
+        ))),
+    }
 }
 
 fn reached(root: &Root, stage: Stage) -> Result<(), Error> {

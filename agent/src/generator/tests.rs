@@ -93,7 +93,7 @@ fn what_is_made_for_whom() {
                 assert_eq!(has("systemd-bless-boot.service"), ours);
                 assert_eq!(has("nginx.service"), ours && !nixos);
                 for name in [
-                    "lastgood-assess.service.d/50-lastgood-trial.conf",
+                    "lastgood-fall-back.service.d/50-lastgood-trial.conf",
                     "boot-complete.target.d/50-lastgood-trial.conf",
                     "emergency.target.wants/lastgood-no-prompt.service",
                     "rescue.target.wants/lastgood-no-prompt.service",
@@ -144,6 +144,15 @@ impl Machine {
         let place = self.root().join(path);
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         place
+    }
+
+    /// What systemd-boot leaves when it has started an entry with this counter.
+    fn counted(&self, counter: &str) {
+        let path = format!("\\loader\\entries\\lastgood-1-00000000{counter}.conf\0");
+        let units: Vec<String> = path.chars().map(|c| format!("{c}\0")).collect();
+        let variable =
+            "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+        self.file(variable, &format!("\u{6}\0\0\0{}", units.concat()));
     }
 
     fn file(&self, path: &str, text: &str) {
@@ -213,9 +222,9 @@ fn nothing_is_made_where_the_boot_is_not_ours() {
 
 #[test]
 fn a_trial_is_one_until_it_is_proven() {
-    let drop_in = "lastgood-assess.service.d/50-lastgood-trial.conf";
+    let drop_in = "lastgood-fall-back.service.d/50-lastgood-trial.conf";
     let machine = Machine::new(OURS);
-    machine.file(COUNTED, "\u{6}");
+    machine.counted("+2-1");
     assert!(machine.early().contains_key(drop_in));
     machine.file(PROVEN, "");
     assert!(!machine.early().contains_key(drop_in));
@@ -234,10 +243,18 @@ fn after_a_live_switch_the_units_are_the_current_system_s() {
 #[test]
 fn a_closure_s_file_is_never_written_through() {
     let machine = Machine::new(OURS);
-    machine.file(COUNTED, "\u{6}");
+    machine.counted("+2-1");
     let theirs = "/nix/store/u-system-units/boot-complete.target.d/50-lastgood-trial.conf";
     machine.file(theirs, "theirs");
     machine.early();
     let text = std::fs::read_to_string(machine.root().join(theirs)).unwrap();
     assert_eq!(text, "theirs");
+}
+
+#[test]
+fn a_bad_entry_started_for_want_of_a_good_one_is_no_trial() {
+    let path = |counter: &str| format!("\\loader\\entries\\lastgood-1-00000000{counter}.conf");
+    for (counter, trial) in [("+2-1", true), ("+0-3", true), ("+0-4", false), ("", false)] {
+        assert_eq!(has_tries(&path(counter)), trial, "{counter}");
+    }
 }
