@@ -100,6 +100,8 @@ fn place(name: &str) -> Option<&'static str> {
         "d" if is_unit(name.strip_suffix(".d")?) => Some("usr/lib/systemd/system"),
         "catalog" => Some("usr/lib/systemd/catalog"),
         "preset" => Some("usr/lib/systemd/system-preset"),
+        // What the units themselves read.
+        "nft" => Some("usr/lib/lastgood"),
         _ if is_unit(name) => Some("usr/lib/systemd/system"),
         _ => None,
     }
