@@ -160,7 +160,10 @@ impl Machine {
     pub fn wait_for(&mut self, fact: impl Into<Fact>, within: Duration) -> Result<Line> {
         let fact = fact.into();
         let line = self.serial.wait(&fact, within)?;
-        self.timeline.note(line.text.clone());
+        self.timeline.note(match fact {
+            Fact::LoaderStarted => format!("the loader starts, for the {}. time", self.boots()),
+            _ => line.text.clone(),
+        });
         Ok(line)
     }
 
