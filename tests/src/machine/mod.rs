@@ -34,8 +34,11 @@ const AGENT_ANSWERS: Duration = BOOT;
 /// How long a single command may take in the guest.
 const COMMAND_ENDS: Duration = Duration::from_mins(3);
 
-/// How long no answer means "closed".
-const SILENCE: Duration = Duration::from_secs(3);
+/// How long a page may take.
+const PAGE: Duration = Duration::from_secs(15);
+
+/// How long no answer means "closed". An open port answers within tenths of a second, even under emulation.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// One machine.
 pub struct Machine {
@@ -161,7 +164,7 @@ impl Machine {
         let fact = fact.into();
         let line = self.serial.wait(&fact, within)?;
         self.timeline.note(match fact {
-            Fact::LoaderStarted => format!("the loader starts, for the {}. time", self.boots()),
+            Fact::LoaderStarted => format!("boot {}: the loader starts", self.boots()),
             _ => line.text.clone(),
         });
         Ok(line)
@@ -223,7 +226,7 @@ impl Machine {
     /// # Errors
     /// When the answer is not a page, or the port is not forwarded.
     pub fn http_get(&self, guest_port: u16) -> Result<Option<String>> {
-        http::get(self.host_port(guest_port)?, SILENCE)
+        http::get(self.host_port(guest_port)?, PAGE)
     }
 
     /// Whether nothing answers on a port of the guest, from outside.
@@ -234,7 +237,7 @@ impl Machine {
     /// # Errors
     /// When the port is not forwarded.
     pub fn is_closed(&self, guest_port: u16) -> Result<bool> {
-        Ok(self.http_get(guest_port)?.is_none())
+        Ok(http::get(self.host_port(guest_port)?, SILENCE)?.is_none())
     }
 
     /// Adds an event to the timeline.
