@@ -9,7 +9,8 @@ mod qemu;
 mod serial;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -227,6 +228,26 @@ impl Machine {
     /// When the answer is not a page, or the port is not forwarded.
     pub fn http_get(&self, guest_port: u16) -> Result<Option<String>> {
         http::get(self.host_port(guest_port)?, PAGE)
+    }
+
+    /// Like [`Machine::http_get`], until there is an answer: a server that systemd calls started may not listen yet.
+    ///
+    /// # Errors
+    /// Those of `http_get`, and no answer within `within`.
+    pub fn wait_for_page(&mut self, guest_port: u16, within: Duration) -> Result<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(page) = self.http_get(guest_port)? {
+                return Ok(page);
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "nothing answers on port {guest_port} within {} s",
+                    within.as_secs()
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Whether nothing answers on a port of the guest, from outside.
