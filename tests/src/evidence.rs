@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
 use crate::machine::Machine;
 use crate::{command, disk, esp, files, paths};
@@ -13,10 +13,11 @@ use crate::{command, disk, esp, files, paths};
 ///
 /// # Errors
 /// When not even the directory can be made.
-pub fn collect(scenario: &str, machine: &mut Machine, failure: &str) -> Result<PathBuf> {
+pub fn collect(scenario: &str, machine: &mut Machine, failure: &Error) -> Result<PathBuf> {
     machine.stop_for_evidence();
     let dir = directory(scenario)?;
-    files::write(&dir.join("failure.txt"), failure)?;
+    let causes: Vec<String> = failure.chain().map(ToString::to_string).collect();
+    files::write(&dir.join("failure.txt"), causes.join("\n") + "\n")?;
     files::write(&dir.join("timeline.txt"), machine.timeline().to_string())?;
     for log in ["serial.log", "qemu.log"] {
         fs::copy(machine.dir().join(log), dir.join(log)).with_context(|| format!("no {log}"))?;

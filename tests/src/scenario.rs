@@ -44,6 +44,6 @@ fn tell(name: &str, live: bool, story: impl FnOnce(&mut Machine) -> Result<()>) 
             anyhow!("{}", text.unwrap_or_else(|| "panicked".to_owned()))
         }
     };
-    let dir = evidence::collect(name, &mut machine, &format!("{error:?}\n"))?;
+    let dir = evidence::collect(name, &mut machine, &error)?;
     Err(error).with_context(|| format!("scenario {name} failed; evidence is in {}", dir.display()))
 }

@@ -98,6 +98,8 @@ fn place(name: &str) -> Option<&'static str> {
     }
     match extension(name)? {
         "d" if is_unit(name.strip_suffix(".d")?) => Some("usr/lib/systemd/system"),
+        // Rulesets the units load, for when a closure's cannot be.
+        "nft" => Some("usr/lib/lastgood"),
         "catalog" => Some("usr/lib/systemd/catalog"),
         "preset" => Some("usr/lib/systemd/system-preset"),
         // What the units themselves read.

@@ -13,6 +13,9 @@ use crate::output;
 /// From power-on or reset to a verdict: a boot, and the time an assessment takes to settle.
 const VERDICT: Duration = BOOT.saturating_add(Duration::from_mins(1));
 
+/// How long a server that has just been started may take to listen.
+const SERVED: Duration = Duration::from_secs(20);
+
 /// Tells the story; an error when any of it did not really happen.
 pub(crate) fn run() -> Result<()> {
     output::line("building the image (minutes the first time, seconds after) ...");
@@ -89,9 +92,7 @@ fn deploy(vm: &mut Machine, variant: Variant) -> Result<()> {
 fn page_says(vm: &mut Machine, variant: Variant) -> Result<()> {
     let expected = variant.page();
     for port in [80, 443] {
-        let page = vm
-            .http_get(port)?
-            .with_context(|| format!("nothing answers on port {port}"))?;
+        let page = vm.wait_for_page(port, SERVED)?;
         ensure!(
             page.contains(&expected),
             "port {port} serves something other than {expected:?}:\n{page}"

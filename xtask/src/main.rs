@@ -14,7 +14,7 @@ use lastgood_tests::{host, image};
 use crate::rings::Ring;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The project's own commands")]
+#[command(bin_name = "cargo xtask", about = "The project's own commands")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&format!("{error:?}"));
+            output::error(&error);
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,12 @@ pub(crate) fn line(text: &str) {
     drop(writeln!(std::io::stdout(), "{text}"));
 }
 
-/// What went wrong.
-pub(crate) fn error(text: &str) {
-    drop(writeln!(std::io::stderr(), "error: {text}"));
+/// What went wrong, and what was behind it. No backtrace: these errors are about the project, not about this program.
+pub(crate) fn error(error: &anyhow::Error) {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        text += "\n  because: ";
+        text += &cause.to_string();
+    }
+    drop(writeln!(std::io::stderr(), "{text}"));
 }

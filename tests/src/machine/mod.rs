@@ -9,7 +9,8 @@ mod qemu;
 mod serial;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -34,8 +35,11 @@ const AGENT_ANSWERS: Duration = BOOT;
 /// How long a single command may take in the guest.
 const COMMAND_ENDS: Duration = Duration::from_mins(3);
 
-/// How long no answer means "closed".
-const SILENCE: Duration = Duration::from_secs(3);
+/// How long a page may take.
+const PAGE: Duration = Duration::from_secs(15);
+
+/// How long no answer means "closed". An open port answers within tenths of a second, even under emulation.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// One machine.
 pub struct Machine {
@@ -160,7 +164,10 @@ impl Machine {
     pub fn wait_for(&mut self, fact: impl Into<Fact>, within: Duration) -> Result<Line> {
         let fact = fact.into();
         let line = self.serial.wait(&fact, within)?;
-        self.timeline.note(line.text.clone());
+        self.timeline.note(match fact {
+            Fact::LoaderStarted => format!("boot {}: the loader starts", self.boots()),
+            _ => line.text.clone(),
+        });
         Ok(line)
     }
 
@@ -220,7 +227,27 @@ impl Machine {
     /// # Errors
     /// When the answer is not a page, or the port is not forwarded.
     pub fn http_get(&self, guest_port: u16) -> Result<Option<String>> {
-        http::get(self.host_port(guest_port)?, SILENCE)
+        http::get(self.host_port(guest_port)?, PAGE)
+    }
+
+    /// Like [`Machine::http_get`], until there is an answer: a server that systemd calls started may not listen yet.
+    ///
+    /// # Errors
+    /// Those of `http_get`, and no answer within `within`.
+    pub fn wait_for_page(&mut self, guest_port: u16, within: Duration) -> Result<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(page) = self.http_get(guest_port)? {
+                return Ok(page);
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "nothing answers on port {guest_port} within {} s",
+                    within.as_secs()
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Whether nothing answers on a port of the guest, from outside.
@@ -231,7 +258,7 @@ impl Machine {
     /// # Errors
     /// When the port is not forwarded.
     pub fn is_closed(&self, guest_port: u16) -> Result<bool> {
-        Ok(self.http_get(guest_port)?.is_none())
+        Ok(http::get(self.host_port(guest_port)?, SILENCE)?.is_none())
     }
 
     /// Adds an event to the timeline.
