@@ -14,6 +14,7 @@
 //!
 //! ```text
 //! scenario  one story over one machine; leaves evidence when it fails
+//! story     the sentences that stories are made of
 //! machine   the typed driver: power, serial line, guest agent, network, timeline
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
@@ -36,6 +37,7 @@ pub mod machine;
 pub mod paths;
 pub mod program;
 pub mod scenario;
+pub mod story;
 pub mod timeline;
 pub mod tree;
 pub mod units;

@@ -102,8 +102,6 @@ fn place(name: &str) -> Option<&'static str> {
         "nft" => Some("usr/lib/lastgood"),
         "catalog" => Some("usr/lib/systemd/catalog"),
         "preset" => Some("usr/lib/systemd/system-preset"),
-        // What the units themselves read.
-        "nft" => Some("usr/lib/lastgood"),
         _ if is_unit(name) => Some("usr/lib/systemd/system"),
         _ => None,
     }

@@ -1,49 +1,254 @@
 //! Ring 4: real boots in a virtual machine. Each test is one story.
 
-use anyhow::Result;
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a JSON key that is missing is null; an entry that is missing fails the test"
+)]
+
+use anyhow::{Context, Result, ensure};
 use lastgood_tests::closures::Variant;
 use lastgood_tests::esp;
-use lastgood_tests::machine::{BOOT, Fact};
+use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::scenario;
+use lastgood_tests::story::{
+    VERDICT, deploy, first_boot, internal_port_is_closed, json, page_says, predicted, started,
+};
 
-/// The rig itself: what every other scenario takes for granted.
+/// The counter in the name of generation `number`'s entry, read from outside.
+fn counter(vm: &Machine, number: u32) -> Result<String> {
+    let prefix = format!("lastgood-{number}-");
+    let entries = esp::entries(&vm.disk())?;
+    let mut names = entries.iter().filter(|name| name.starts_with(&prefix));
+    let name = names
+        .next()
+        .with_context(|| format!("no entry of generation {number}: {entries:?}"))?;
+    ensure!(
+        names.next().is_none(),
+        "several entries of generation {number}: {entries:?}"
+    );
+    Ok(name
+        .split_once('+')
+        .map(|(_, counter)| counter.trim_end_matches(".conf").to_owned())
+        .unwrap_or_default())
+}
+
 #[test]
-fn the_image_boots_generation_one_and_survives_a_power_cut() -> Result<()> {
-    scenario("smoke", |vm| {
-        let one = vm.toplevel(Variant::One)?;
-        vm.power_on()?;
-        vm.wait_for(Fact::LoaderStarted, BOOT)?;
-        vm.wait_for(Fact::InitrdFor(one.clone()), BOOT)?;
+fn a_good_trial_becomes_proven() -> Result<()> {
+    scenario("good-trial", |vm| {
+        first_boot(vm)?;
         vm.wait_until_settled()?;
-
-        // A real generation of a real profile, on a real ESP.
+        assert_eq!(counter(vm, 1)?, "", "a proven entry carries no counter");
         assert_eq!(
-            vm.run_ok("readlink -f /nix/var/nix/profiles/system")?
+            vm.run_ok("systemctl is-active boot-complete.target")?
                 .trim(),
-            one
+            "active"
         );
-        assert!(
-            vm.run_ok("nix-env --profile /nix/var/nix/profiles/system --list-generations")?
-                .contains("(current)")
-        );
-        assert!(
-            vm.run_ok("findmnt --noheadings --output FSTYPE /boot")?
-                .contains("vfat")
-        );
-        assert!(!esp::entries(&vm.disk())?.is_empty());
-        vm.run_ok("nft list ruleset && ip -4 addr show to 10.0.2.15")?;
-        assert_eq!(vm.run("exit 7")?.status, 7);
 
-        // What was flushed survives the plug, and the machine comes back.
-        vm.run_ok("echo kept >/var/kept && sync")?;
-        vm.cut_power()?;
-        vm.power_on()?;
-        vm.wait_for(Fact::InitrdFor(one), BOOT)?;
-        assert_eq!(vm.run_ok("cat /var/kept")?, "kept\n");
-
-        // A reboot in order stays within the same machine.
+        deploy(vm, Variant::Two)?;
+        vm.run_ok("sync")?;
+        assert_eq!(counter(vm, 2)?, "3-0");
+        let prediction = predicted(vm, 3)?;
         vm.reboot()?;
-        vm.wait_until_settled()?;
+        vm.wait_for(Fact::Begun(2), BOOT)?;
+        assert_eq!(started(vm)?, prediction[0]);
+        assert_eq!(counter(vm, 2)?, "2-1");
+        vm.wait_for(Fact::Proven(2), VERDICT)?;
+        assert_eq!(vm.wait_until_settled()?, "running");
+        vm.run_ok("sync")?;
+        assert_eq!(counter(vm, 2)?, "");
+
+        // What runs is the booted closure's, and no other's.
+        page_says(vm, Variant::Two)?;
+        internal_port_is_closed(vm)?;
+        let two = vm.toplevel(Variant::Two)?;
+        for link in ["/run/current-system", "/run/booted-system"] {
+            assert_eq!(vm.run_ok(&format!("readlink -f {link}"))?.trim(), two);
+        }
+        let unit =
+            vm.run_ok("readlink -f $(systemctl show --property=FragmentPath --value nginx)")?;
+        assert_eq!(
+            unit.trim(),
+            vm.run_ok(&format!(
+                "readlink -f {two}/etc/systemd/system/nginx.service"
+            ))?
+            .trim()
+        );
+        assert_eq!(
+            vm.run_ok("readlink -f /etc/static")?.trim(),
+            vm.run_ok(&format!("readlink -f {two}/etc"))?.trim()
+        );
+
+        // The firewall was in before the network.
+        let at = |vm: &mut Machine, unit: &str, property: &str| -> Result<u64> {
+            let shown = vm.run_ok(&format!(
+                "systemctl show --value --property={property} {unit}"
+            ))?;
+            Ok(shown.trim().parse()?)
+        };
+        let firewall = at(
+            vm,
+            "lastgood-firewall.service",
+            "ActiveEnterTimestampMonotonic",
+        )?;
+        let network = at(
+            vm,
+            "systemd-networkd.service",
+            "ExecMainStartTimestampMonotonic",
+        )?;
+        assert!(
+            0 < firewall && firewall < network,
+            "firewall {firewall} us, network {network} us"
+        );
+
+        // The last good one is kept, and nothing is left to do.
+        let kept = vm.run_ok("readlink /nix/var/nix/gcroots/lastgood/system-2-link")?;
+        assert_eq!(kept.trim(), two);
+        assert!(vm.run_ok("lastgood install")?.contains("nothing to do"));
+        let generations = json(vm, "list-generations")?;
+        let [latest, first] = [&generations[0], &generations[1]];
+        assert_eq!(
+            (latest["state"].as_str(), latest["lastGood"].as_bool()),
+            (Some("proven"), Some(true))
+        );
+        assert_eq!(
+            (first["state"].as_str(), first["lastGood"].as_bool()),
+            (Some("proven"), Some(false))
+        );
+        vm.power_off()
+    })
+}
+
+#[test]
+fn a_failing_service_falls_back() -> Result<()> {
+    scenario("failing-service", |vm| {
+        first_boot(vm)?;
+        deploy(vm, Variant::BadNginx)?;
+        vm.reboot()?;
+        vm.wait_for(Fact::Rejected(2), VERDICT)?;
+        vm.wait_for(Fact::LoaderStarted, BOOT)?;
+        vm.wait_for(Fact::Begun(1), BOOT)?;
+        assert_eq!(vm.wait_until_settled()?, "running");
+        page_says(vm, Variant::One)?;
+        assert_eq!(counter(vm, 2)?, "0-1", "the loader passes it over");
+        assert_eq!(counter(vm, 1)?, "");
+
+        let why = json(vm, "why 2")?;
+        let unit = &why["cause"]["units"][0];
+        assert_eq!(
+            (unit["unit"].as_str(), unit["exitStatus"].as_i64()),
+            (Some("nginx.service"), Some(1)),
+            "{why}"
+        );
+        assert!(
+            unit["log"]
+                .to_string()
+                .contains("unknown directive \\\"lissten\\\""),
+            "{why}"
+        );
+
+        // Nothing takes the bad one for the current one again.
+        assert_eq!(
+            vm.run_ok("readlink /nix/var/nix/profiles/system")?.trim(),
+            "system-1-link"
+        );
+        let bad = vm.toplevel(Variant::BadNginx)?;
+        assert_eq!(vm.run(&format!("lastgood install {bad}"))?.status, 1);
+        assert_eq!(predicted(vm, 2)?, vec![started(vm)?; 3]);
+        let status = json(vm, "status")?;
+        assert_eq!(
+            status["automaticReboots"], 0,
+            "the healthy boot ended the count: {status}"
+        );
+        vm.power_off()
+    })
+}
+
+#[test]
+fn a_panic_in_the_initrd_falls_back_through_the_counter() -> Result<()> {
+    scenario("initrd-panic", |vm| {
+        first_boot(vm)?;
+        deploy(vm, Variant::Panic)?;
+        let prediction = predicted(vm, 3)?;
+        vm.reboot()?;
+        for (boot, entry) in prediction[..3].iter().enumerate() {
+            vm.note(format!("predicted: {entry}"));
+            vm.wait_for(Fact::KernelPanic, BOOT)?;
+            vm.wait_for(Fact::LoaderStarted, BOOT)?;
+            assert_eq!(vm.boots(), boot + 3);
+        }
+        vm.wait_for(Fact::Begun(1), BOOT)?;
+        vm.wait_for(Fact::Rejected(2), BOOT)?;
+        assert_eq!(started(vm)?, prediction[3]);
+        assert_eq!(counter(vm, 2)?, "0-3");
+        let why = json(vm, "why 2")?;
+        assert_eq!(why["cause"]["stage"], "loader");
+        vm.wait_for(Fact::Proven(1), VERDICT)?;
+        page_says(vm, Variant::One)?;
+        assert_eq!(
+            vm.run_ok("readlink /nix/var/nix/profiles/system")?.trim(),
+            "system-1-link"
+        );
+        vm.power_off()
+    })
+}
+
+#[test]
+fn a_power_cut_during_the_trial_does_not_lose_the_proven_one() -> Result<()> {
+    scenario("power-cut", |vm| {
+        first_boot(vm)?;
+        let proven = started(vm)?.replace("+3-0", "");
+        let path = format!("loader/entries/{proven}");
+        deploy(vm, Variant::Two)?;
+        vm.run_ok("sync")?;
+        let entry = esp::read_text(&vm.disk(), &path)?;
+        vm.reboot()?;
+        vm.wait_for(Fact::Begun(2), BOOT)?;
+        vm.cut_power()?;
+
+        // Seen from outside: the proven one is there to the letter, the trial has lost one try.
+        assert_eq!(esp::read_text(&vm.disk(), &path)?, entry);
+        assert_eq!(
+            (counter(vm, 1)?, counter(vm, 2)?),
+            (String::new(), "2-1".to_owned())
+        );
+
+        // A cut is no verdict: the trial goes on, and passes.
+        vm.power_on()?;
+        vm.wait_for(Fact::Begun(2), BOOT)?;
+        assert_eq!(counter(vm, 2)?, "1-2");
+        let generations = json(vm, "list-generations")?;
+        assert_eq!(generations[1]["state"], "proven", "{generations}");
+        vm.wait_for(Fact::Proven(2), VERDICT)?;
+        vm.run_ok("sync")?;
+        assert_eq!(
+            (counter(vm, 1)?, counter(vm, 2)?),
+            (String::new(), String::new())
+        );
+        vm.power_off()
+    })
+}
+
+/// The agent itself may die. On a trial that is no verdict to live with; the last good one is.
+#[test]
+fn an_assessor_that_crashes_on_a_trial_is_acted_upon() -> Result<()> {
+    scenario("assessor-crash", |vm| {
+        first_boot(vm)?;
+        deploy(vm, Variant::Four)?;
+        vm.reboot()?;
+        vm.wait_for(Fact::Begun(2), BOOT)?;
+        vm.run_ok("systemctl kill --kill-whom=main --signal=SEGV lastgood-assess.service")?;
+        vm.wait_for(Fact::Rejected(2), BOOT)?;
+        vm.wait_for(Fact::LoaderStarted, BOOT)?;
+        vm.wait_for(Fact::Begun(1), BOOT)?;
+        assert_eq!(
+            json(vm, "why 2")?["cause"]["summary"],
+            "the assessment ended without a verdict"
+        );
+
+        // On a proven generation it is nothing to reboot for (A8).
+        vm.run_ok("systemctl kill --kill-whom=main --signal=SEGV lastgood-assess.service")?;
+        vm.wait_for("staying up: it is proven", BOOT)?;
+        page_says(vm, Variant::One)?;
         assert_eq!(vm.boots(), 3);
         vm.power_off()
     })

@@ -1,0 +1,105 @@
+//! What scenarios and the demo have in common: sentences about a server that is deployed to and looked at.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::closures::Variant;
+use crate::machine::{BOOT, Fact, Machine};
+
+/// From power-on or reset to a verdict: a boot, and the time an assessment takes to settle.
+pub const VERDICT: Duration = BOOT.saturating_add(Duration::from_mins(1));
+
+/// How long a server that has just been started may take to listen.
+const SERVED: Duration = Duration::from_secs(20);
+
+/// Switches the machine on for the first time: generation 1 is a trial, and passes.
+///
+/// # Errors
+/// When it does not.
+pub fn first_boot(vm: &mut Machine) -> Result<()> {
+    vm.power_on()?;
+    vm.wait_for(Fact::Proven(1), VERDICT)?;
+    Ok(())
+}
+
+/// What a deploy tool does: the profile first, then the boot loader hook.
+///
+/// # Errors
+/// When either says no.
+pub fn deploy(vm: &mut Machine, variant: Variant) -> Result<()> {
+    let toplevel = vm.toplevel(variant)?;
+    vm.run_ok(&format!(
+        "nix-env --profile /nix/var/nix/profiles/system --set {toplevel}"
+    ))?;
+    let said = vm.run_ok(&format!("lastgood install {toplevel}"))?;
+    vm.note(format!("installed {toplevel}"));
+    for line in said.lines() {
+        vm.note(format!("    {line}"));
+    }
+    Ok(())
+}
+
+/// Fetched from outside, on both public ports.
+///
+/// # Errors
+/// When another page, or none, is served.
+pub fn page_says(vm: &mut Machine, variant: Variant) -> Result<()> {
+    let expected = variant.page();
+    for port in [80, 443] {
+        let page = vm.wait_for_page(port, SERVED)?;
+        ensure!(
+            page.contains(&expected),
+            "port {port} serves something other than {expected:?}:\n{page}"
+        );
+    }
+    vm.note(format!("from outside, ports 80 and 443 say {expected:?}"));
+    Ok(())
+}
+
+/// nginx listens on 8080; only the firewall keeps the world from it.
+///
+/// # Errors
+/// When the world gets in, or when nothing listens, which would prove nothing.
+pub fn internal_port_is_closed(vm: &mut Machine) -> Result<()> {
+    vm.run_ok("curl --silent --show-error --fail --max-time 10 http://127.0.0.1:8080/")
+        .context("8080 does not answer inside, so that it does not answer outside means nothing")?;
+    ensure!(vm.is_closed(8080)?, "port 8080 is open to the world");
+    vm.note("port 8080 answers inside and is closed from outside");
+    Ok(())
+}
+
+/// What a command of lastgood in the guest prints as JSON.
+///
+/// # Errors
+/// When it fails, or prints something else.
+pub fn json(vm: &mut Machine, command: &str) -> Result<Value> {
+    let printed = vm.run_ok(&format!("lastgood --quiet {command} --json"))?;
+    serde_json::from_str(&printed).with_context(|| format!("{command}: {printed}"))
+}
+
+/// What `lastgood next-boot` says about this boot and `failures` failed ones: the entries, as they are called on the ESP
+/// before each boot.
+///
+/// # Errors
+/// When it cannot tell.
+pub fn predicted(vm: &mut Machine, failures: usize) -> Result<Vec<String>> {
+    let boots = json(vm, &format!("next-boot --failures {failures}"))?;
+    let boots = boots.as_array().context("no list")?;
+    let name = |boot: &Value| Some(boot.get("entry")?.as_str()?.to_owned());
+    let names: Option<Vec<String>> = boots.iter().map(name).collect();
+    names.context("an entry without a name")
+}
+
+/// The entry this boot was started from, as the real loader says: its name before the boot was counted.
+///
+/// # Errors
+/// When the variable cannot be read.
+pub fn started(vm: &mut Machine) -> Result<String> {
+    // efivarfs files cannot be seeked in, and hold UTF-16 after four bytes of attributes.
+    let variable =
+        "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+    let text = vm.run_ok(&format!("cat {variable} | tail -c +5 | tr -d '\\0'"))?;
+    Ok(text.trim().to_owned())
+}
