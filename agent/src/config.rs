@@ -1,8 +1,8 @@
 //! What a closure tells lastgood: `etc/lastgood/lastgood.toml` inside it, so that it rolls back with it.
 
 use std::io;
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use boot_entries::Root;
 use serde::Deserialize;
@@ -27,9 +27,9 @@ pub struct Health {
     /// Units that must be active, besides those that `boot-complete.target` requires.
     pub required_units: Vec<String>,
     /// How long everything must stay well before the generation is proven, in seconds.
-    pub settle_sec: NonZeroU64,
+    pub settle_sec: Seconds,
     /// When an assessment that has come to no verdict ends as a failure, in seconds since the agent began.
-    pub deadline_sec: NonZeroU64,
+    pub deadline_sec: Seconds,
 }
 
 /// `[firewall]`: what must be in the kernel before the network.
@@ -46,8 +46,8 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             required_units: Vec::new(),
-            settle_sec: seconds(10),
-            deadline_sec: seconds(300),
+            settle_sec: Seconds(10),
+            deadline_sec: Seconds(300),
         }
     }
 }
@@ -61,10 +61,30 @@ impl Default for Firewall {
     }
 }
 
-const fn seconds(count: u64) -> NonZeroU64 {
-    match NonZeroU64::new(count) {
-        Some(count) => count,
-        None => NonZeroU64::MIN,
+/// A length of time that an assessment can keep: some, and together with another one well below the 30 minutes after
+/// which `lastgood-assess.service` is stopped without a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Seconds(u64);
+
+/// The longest one.
+const LONGEST: u64 = 800;
+
+impl TryFrom<u64> for Seconds {
+    type Error = String;
+
+    fn try_from(count: u64) -> Result<Self, String> {
+        if (1..=LONGEST).contains(&count) {
+            Ok(Self(count))
+        } else {
+            Err(format!("must be between 1 and {LONGEST} seconds"))
+        }
+    }
+}
+
+impl From<Seconds> for Duration {
+    fn from(seconds: Seconds) -> Self {
+        Self::from_secs(seconds.0)
     }
 }
 
@@ -149,8 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn no_time_at_all_is_refused() {
-        let mistake = Config::parse("[health]\nsettle-sec = 0\n").unwrap_err();
-        assert_eq!((mistake.line, mistake.column), (2, 14));
+    fn no_time_at_all_and_too_much_of_it_are_refused() {
+        for bad in ["0", "801", "-1", "\"5min\""] {
+            let mistake = Config::parse(&format!("[health]\nsettle-sec = {bad}\n")).unwrap_err();
+            assert_eq!((mistake.line, mistake.column), (2, 14), "{bad}: {mistake}");
+        }
     }
 }

@@ -42,8 +42,8 @@ impl From<&Health> for Requirements {
     fn from(health: &Health) -> Self {
         Self {
             units: health.required_units.iter().map(|n| full_name(n)).collect(),
-            settle: Duration::from_secs(health.settle_sec.get()),
-            deadline: Duration::from_secs(health.deadline_sec.get()),
+            settle: health.settle_sec.into(),
+            deadline: health.deadline_sec.into(),
         }
     }
 }

@@ -57,8 +57,17 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         }
     }
     session.record(&Event::Rebooting { to })?;
-    if root.is_live() {
-        program::stdout_of(Command::new("systemctl").args(["--no-block", "reboot"]))?;
+    if root.is_live() { reboot() } else { Ok(()) }
+}
+
+/// Reboots in order; by force where systemd refuses that, which it does in emergency mode (the jobs that lead there are
+/// irreversible). File systems are synced and unmounted either way.
+fn reboot() -> Result<(), Error> {
+    let systemctl =
+        |arguments: &[&str]| program::stdout_of(Command::new("systemctl").args(arguments));
+    if let Err(error) = systemctl(&["--no-block", "reboot"]) {
+        tracing::warn!("{}; rebooting by force", one_line(&error));
+        systemctl(&["--no-block", "--force", "reboot"])?;
     }
     Ok(())
 }

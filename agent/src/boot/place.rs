@@ -2,13 +2,14 @@
 
 use boot_entries::Root;
 
-use crate::activation::firewall::Outcome;
+use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::cause::Stage;
+use crate::config::{self, Config};
 use crate::error::Error;
 use crate::machine::Event;
+use crate::running;
 use crate::session::Session;
-use crate::{config, running};
 
 pub(super) fn activate(root: &Root) -> Result<(), Error> {
     let Some(closure) = running::closure(root)? else {
@@ -28,8 +29,21 @@ pub(super) fn firewall(root: &Root) -> Result<(), Error> {
         tracing::info!("no firewall to load: this boot is no generation's");
         return Ok(());
     };
-    let config = config::read_or_default(root, &closure).firewall;
-    match activation::firewall(root, &closure, &config)? {
+    // Defaults will not do here: they name no ruleset, and the machine would be open (A8).
+    let (ports, outcome) = match config::read(root, &closure) {
+        Ok(config) => {
+            let outcome = activation::firewall(root, &closure, &config.firewall)?;
+            (config.firewall.management_ports, outcome)
+        }
+        Err(error) => {
+            let ports = Config::default().firewall.management_ports;
+            let path = closure.join(config::PATH);
+            let why = Refusal::Unknown(format!("{}: {error}", path.display()));
+            let outcome = activation::firewall::close(&ports, why)?;
+            (ports, outcome)
+        }
+    };
+    match outcome {
         Outcome::NotAsked => {
             tracing::info!("no firewall of ours: the closure names no ruleset");
             Ok(())
@@ -39,8 +53,7 @@ pub(super) fn firewall(root: &Root) -> Result<(), Error> {
             reached(root, Stage::Firewalled)
         }
         Outcome::Closed(why) => Err(Error::Refused(format!(
-            "{why}; the machine is closed but for TCP ports {:?}",
-            config.management_ports
+            "{why}; the machine is closed but for TCP ports {ports:?}"
         ))),
     }
 }

@@ -249,6 +249,15 @@ fn a_closure_s_file_is_never_written_through() {
     machine.early();
     let text = std::fs::read_to_string(machine.root().join(theirs)).unwrap();
     assert_eq!(text, "theirs");
+    // Nor would it be if the closure's link were there first.
+    let early = machine.0.path();
+    let theirs = machine.root().join(theirs);
+    machine.link(&theirs.display().to_string(), "/ours.conf");
+    let make = Make::File {
+        at: "ours.conf".into(),
+        text: "",
+    };
+    assert!(apply(early, &make).is_err());
 }
 
 #[test]

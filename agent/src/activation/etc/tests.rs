@@ -228,6 +228,10 @@ fn two_closures_one_after_the_other() {
     assert_eq!(read("/etc/nginx/nginx.conf"), "1");
     assert_eq!(read("/etc/zoneinfo/Europe"), "z");
     assert_eq!(switch(&root, Path::new("/nix/store/one")).unwrap(), 0);
+    // Another, on its way to another closure, which is not the one that is booted then.
+    symlink("/nix/store/no/etc", root.join("/etc/.lastgood-new-static")).unwrap();
+    assert_eq!(switch(&root, Path::new("/nix/store/one")).unwrap(), 1);
+    assert!(!root.join("/etc/.lastgood-new-static").is_symlink());
 
     switch(&root, Path::new("/nix/store/two")).unwrap();
     assert_eq!(
