@@ -236,7 +236,7 @@ fn an_assessor_that_crashes_on_a_trial_is_acted_upon() -> Result<()> {
         deploy(vm, Variant::Four)?;
         vm.reboot()?;
         vm.wait_for(Fact::Begun(2), BOOT)?;
-        vm.run_ok("systemctl kill --kill-whom=main --signal=SEGV lastgood-assess.service")?;
+        vm.run_ok("systemctl kill --kill-whom=main --signal=KILL lastgood-assess.service")?;
         vm.wait_for(Fact::Rejected(2), BOOT)?;
         vm.wait_for(Fact::LoaderStarted, BOOT)?;
         vm.wait_for(Fact::Begun(1), BOOT)?;
@@ -246,7 +246,7 @@ fn an_assessor_that_crashes_on_a_trial_is_acted_upon() -> Result<()> {
         );
 
         // On a proven generation it is nothing to reboot for (A8).
-        vm.run_ok("systemctl kill --kill-whom=main --signal=SEGV lastgood-assess.service")?;
+        vm.run_ok("systemctl kill --kill-whom=main --signal=KILL lastgood-assess.service")?;
         vm.wait_for("staying up: it is proven", BOOT)?;
         page_says(vm, Variant::One)?;
         assert_eq!(vm.boots(), 3);

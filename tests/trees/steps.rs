@@ -1,0 +1,168 @@
+//! The steps of a boot, run on a tree: what they record and write. Only what needs a live systemd is left to the outer
+//! rings: the assessment, and the reboot itself.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Result;
+use lastgood_tests::tree::Tree;
+use serde_json::Value;
+
+use super::{boots, ok, refused};
+
+/// Plays the kernel: this tree has booted `toplevel`, for the `number`th time in this test.
+fn boot(tree: &Tree, toplevel: &Path, number: u32) -> Result<()> {
+    fs::create_dir_all(tree.path("proc/sys/kernel/random"))?;
+    let mut cmdline = fs::File::create(tree.path("proc/cmdline"))?;
+    writeln!(cmdline, "quiet init={}/init", toplevel.display())?;
+    let mut id = fs::File::create(tree.path("proc/sys/kernel/random/boot_id"))?;
+    writeln!(id, "boot-{number}")?;
+    ok(&tree.lastgood(&["boot", "begin"])?);
+    Ok(())
+}
+
+/// Two generations: the first is proven, the second selected.
+fn trial(tree: &Tree) -> Result<Vec<std::path::PathBuf>> {
+    let toplevels = tree.generations(2)?;
+    ok(&tree.lastgood(&["install", toplevels[0].to_str().unwrap()])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    ok(&tree.lastgood(&["install"])?);
+    assert_eq!(boots(tree, 3)?, ["2", "2", "2", "1"]);
+    Ok(toplevels)
+}
+
+fn status(tree: &Tree) -> Result<Value> {
+    Ok(serde_json::from_str(ok(
+        &tree.lastgood(&["status", "--json"])?
+    ))?)
+}
+
+fn profile(tree: &Tree) -> Result<String> {
+    Ok(fs::read_link(tree.path("nix/var/nix/profiles/system"))?
+        .display()
+        .to_string())
+}
+
+#[test]
+fn a_trial_without_a_verdict_is_rejected_demoted_and_left() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    tree.count_a_boot(2)?;
+    boot(&tree, &toplevels[1], 1)?;
+    assert_eq!(status(&tree)?["state"], "trial");
+    ok(&tree.lastgood(&["boot", "fall-back"])?);
+
+    assert!(
+        tree.entry_of(2)?.ends_with("+0-1.conf"),
+        "{}",
+        tree.entry_of(2)?
+    );
+    assert_eq!(boots(&tree, 2)?, ["1", "1", "1"]);
+    assert_eq!(profile(&tree)?, "system-1-link");
+    let after = status(&tree)?;
+    assert_eq!(
+        (&after["state"], &after["automaticReboots"]),
+        (&"rejected".into(), &1.into())
+    );
+    assert!(ok(&tree.lastgood(&["why", "2"])?).contains("ended without a verdict"));
+
+    // The next boot is the last good one's, and it is not blamed for anything.
+    boot(&tree, &toplevels[0], 2)?;
+    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    assert_eq!(status(&tree)?["state"], "proven");
+    assert_eq!(boots(&tree, 2)?, ["1", "1", "1"]);
+    Ok(())
+}
+
+#[test]
+fn nothing_is_blessed_without_an_assessment_of_this_boot() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    tree.count_a_boot(2)?;
+    boot(&tree, &toplevels[1], 1)?;
+    refused(
+        &tree.lastgood(&["boot", "bless"])?,
+        &["no assessment has found this boot healthy"],
+    );
+    let leave = |boot: &str| -> Result<()> {
+        fs::create_dir_all(tree.path("run/lastgood"))?;
+        let mut file = fs::File::create(tree.path("run/lastgood/healthy.json"))?;
+        write!(
+            file,
+            "{{\"boot\":\"{boot}\",\"baseline\":{{\"unwell\":[]}}}}"
+        )?;
+        Ok(())
+    };
+    leave("boot-0")?;
+    refused(
+        &tree.lastgood(&["boot", "bless"])?,
+        &["no assessment has found this boot healthy"],
+    );
+    assert!(tree.entry_of(2)?.ends_with("+2-1.conf"));
+    leave("boot-1")?;
+    ok(&tree.lastgood(&["boot", "bless"])?);
+    assert!(!tree.entry_of(2)?.contains('+'));
+    assert_eq!(status(&tree)?["lastGood"]["generation"], "2");
+    assert_eq!(boots(&tree, 1)?, ["2", "2"]);
+    Ok(())
+}
+
+#[test]
+fn when_the_loader_gives_up_the_next_boot_says_so() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    for _ in 0..3 {
+        tree.count_a_boot(2)?;
+    }
+    boot(&tree, &toplevels[0], 1)?;
+    let why = tree.lastgood(&["why", "2"])?;
+    assert!(ok(&why).contains("as often as it may"), "{why:?}");
+    assert_eq!(profile(&tree)?, "system-1-link");
+    assert_eq!(status(&tree)?["selected"]["generation"], "1");
+    Ok(())
+}
+
+/// Somebody chose the last good one at the menu while the trial has tries left: no verdict on the trial.
+#[test]
+fn a_choice_at_the_menu_is_no_verdict() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    tree.count_a_boot(2)?;
+    boot(&tree, &toplevels[0], 1)?;
+    assert_eq!(status(&tree)?["selected"]["generation"], "2");
+    assert_eq!(profile(&tree)?, "system-2-link");
+    assert_eq!(boots(&tree, 2)?, ["2", "2", "1"]);
+    Ok(())
+}
+
+/// The entry cannot be demoted ($BOOT is gone), so the bad one comes again and again: not for ever.
+#[test]
+fn automatic_reboots_come_to_an_end() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    fs::rename(tree.path("boot"), tree.path("elsewhere"))?;
+    let mut reboots = Vec::new();
+    for number in 1..=5 {
+        boot(&tree, &toplevels[1], number)?;
+        let ended = tree.lastgood(&["boot", "fall-back"])?;
+        ok(&ended);
+        reboots.push(!ended.stderr.contains("staying up"));
+    }
+    assert_eq!(reboots, [true, true, true, false, false]);
+    Ok(())
+}
+
+#[test]
+fn a_boot_that_is_no_generations_is_left_alone() -> Result<()> {
+    let tree = Tree::new()?;
+    trial(&tree)?;
+    boot(&tree, Path::new("/nix/store/nobody"), 1)?;
+    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    let status = status(&tree)?;
+    assert_eq!(
+        (&status["running"], &status["automaticReboots"]),
+        (&Value::Null, &0.into())
+    );
+    Ok(())
+}
