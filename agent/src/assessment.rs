@@ -1,8 +1,9 @@
 //! Watches the machine until it is proven healthy or proven not, and says why.
 //!
-//! Read in this order: [`snapshot`] (what is seen), [`verdict`] (what follows from it, and when), [`complaint`] (what is
+//! Read in this order: [`snapshot`] (what is seen), [`baseline`] (what it is measured by), [`verdict`] (what follows from it, and when), [`complaint`] (what is
 //! wrong with one snapshot), [`manager`] (who looks).
 
+pub mod baseline;
 pub mod complaint;
 mod details;
 pub mod manager;
@@ -13,8 +14,9 @@ pub mod verdict;
 use std::time::{Duration, Instant};
 
 use crate::cause::{Cause, UnitFailure};
+use baseline::{Baseline, Requirements};
 use snapshot::Snapshot;
-use verdict::{Baseline, Judgement, Requirements, Watch};
+use verdict::{Judgement, Watch};
 
 /// The least time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use boot_entries::GenerationId;
 use serde::{Deserialize, Serialize};
 
-use crate::assessment::verdict::Baseline;
+use crate::assessment::baseline::Baseline;
 use crate::cause::{Cause, Stage};
 
 /// How many automatic reboots in a row there may be before the machine stays up as it is, and says so

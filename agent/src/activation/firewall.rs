@@ -11,6 +11,7 @@ use std::process::Command;
 use boot_entries::Root;
 
 use super::ruleset;
+pub use super::ruleset::Refusal;
 use crate::{config, program};
 
 /// The table that closes the machine.
@@ -26,49 +27,6 @@ pub enum Outcome {
     Loaded(PathBuf),
     /// The ruleset could not be loaded; the machine is closed but for the management ports.
     Closed(Refusal),
-}
-
-/// Why a ruleset was not loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// It could not be read.
-    #[error("cannot read the ruleset {}: {source}", path.display())]
-    Read {
-        /// The ruleset.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It would remove the tables of others.
-    #[error("the ruleset {} says `flush ruleset` in line {line}, which removes the tables of others too: \
-             remove its own with `table F N; delete table F N`", path.display())]
-    FlushesAll {
-        /// The file, the ruleset or one that it includes.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-    },
-    /// It includes what cannot be looked into beforehand.
-    #[error("the ruleset {} includes {pattern:?} in line {line}: only absolute paths without wildcards can be checked", path.display())]
-    Includes {
-        /// The file that includes.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// What it includes.
-        pattern: String,
-    },
-    /// nft said no.
-    #[error("cannot load the ruleset {}: {source}", path.display())]
-    Load {
-        /// The ruleset.
-        path: PathBuf,
-        /// What nft said.
-        source: program::Error,
-    },
-    /// What is to be loaded is not known: the configuration could not be read.
-    #[error("cannot tell which ruleset to load: {0}")]
-    Unknown(String),
 }
 
 /// Neither the ruleset nor the lockdown is in the kernel. Nothing was opened, nothing could be closed.

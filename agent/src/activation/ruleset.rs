@@ -1,10 +1,11 @@
 //! What a ruleset would do to others, read before nft reads it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
 
-use super::firewall::Refusal;
+use crate::program;
 
 /// As nft's own limit on files that include files.
 const MAX_DEPTH: usize = 16;
@@ -16,6 +17,49 @@ enum Notable {
     FlushRuleset(usize),
     /// `include "..."`.
     Include(usize, String),
+}
+
+/// Why a ruleset was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It could not be read.
+    #[error("cannot read the ruleset {}: {source}", path.display())]
+    Read {
+        /// The ruleset.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It would remove the tables of others.
+    #[error("the ruleset {} says `flush ruleset` in line {line}, which removes the tables of others too: \
+             remove its own with `table F N; delete table F N`", path.display())]
+    FlushesAll {
+        /// The file, the ruleset or one that it includes.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// It includes what cannot be looked into beforehand.
+    #[error("the ruleset {} includes {pattern:?} in line {line}: only absolute paths without wildcards can be checked", path.display())]
+    Includes {
+        /// The file that includes.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What it includes.
+        pattern: String,
+    },
+    /// nft said no.
+    #[error("cannot load the ruleset {}: {source}", path.display())]
+    Load {
+        /// The ruleset.
+        path: PathBuf,
+        /// What nft said.
+        source: program::Error,
+    },
+    /// What is to be loaded is not known: the configuration could not be read.
+    #[error("cannot tell which ruleset to load: {0}")]
+    Unknown(String),
 }
 
 /// Refuses a ruleset that removes the tables of others, itself or in a file that it includes.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::baseline::{Baseline, Requirements};
 use super::snapshot::{Active, Ended, Job, Load, Snapshot, Unit};
-use super::verdict::{Baseline, Requirements};
 use crate::cause::Stage;
 
 /// The closure's own activation and the firewall: no baseline excuses these, and they are never taken for lastgood's

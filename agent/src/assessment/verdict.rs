@@ -16,66 +16,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::baseline::{Baseline, Requirements};
 use super::complaint::{self, Complaint, Standard, Weight};
 use super::snapshot::{Active, Ended, Snapshot};
 use crate::cause::Stage;
-use crate::config::Health;
 
 /// Failures come in groups, some a moment after others: how long to go on looking after the first, so that the report
 /// names the cause and not just what fell first.
 pub const GATHER: Duration = Duration::from_secs(2);
-
-/// What a closure asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirements {
-    /// Units that must be active, with their suffix. Those of `boot-complete.target` come with each snapshot.
-    pub units: Vec<String>,
-    /// How long everything must stay well.
-    pub settle: Duration,
-    /// When waiting ends, counted from the same instant as the observations.
-    pub deadline: Duration,
-}
-
-impl From<&Health> for Requirements {
-    fn from(health: &Health) -> Self {
-        Self {
-            units: health.required_units.iter().map(|n| full_name(n)).collect(),
-            settle: health.settle_sec.into(),
-            deadline: health.deadline_sec.into(),
-        }
-    }
-}
-
-/// `nginx` means `nginx.service`, as for systemctl.
-fn full_name(name: &str) -> String {
-    const SUFFIXES: [&str; 11] = [
-        "service",
-        "socket",
-        "target",
-        "mount",
-        "automount",
-        "timer",
-        "path",
-        "swap",
-        "device",
-        "slice",
-        "scope",
-    ];
-    match name.rsplit_once('.') {
-        Some((_, suffix)) if SUFFIXES.contains(&suffix) => name.to_owned(),
-        _ => format!("{name}.service"),
-    }
-}
-
-/// What was not well when the last good generation was proven: a fault it shares is no fault of the next one (A4).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Baseline {
-    /// Units that had failed, kept crashing, or had not finished starting.
-    pub unwell: BTreeSet<String>,
-}
 
 /// What is to be thought of the machine by now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::time::Instant;
 use boot_entries::Root;
 
 use super::bless::Healthy;
+use crate::assessment::baseline::Requirements;
 use crate::assessment::manager::Systemd;
-use crate::assessment::verdict::Requirements;
 use crate::assessment::{Monotonic, Outcome, assess};
 use crate::config;
 use crate::error::Error;

@@ -5,7 +5,7 @@ use std::io;
 use boot_entries::{Root, durable};
 use serde::{Deserialize, Serialize};
 
-use crate::assessment::verdict::Baseline;
+use crate::assessment::baseline::Baseline;
 use crate::error::Error;
 use crate::machine::{Event, Reaction, Verdict};
 use crate::session::Session;
