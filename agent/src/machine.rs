@@ -2,24 +2,27 @@
 //!
 //! Nothing here is stored. The ledger holds [`Event`]s, and the state is what they add up to:
 //! [`State::after`] is total, so there is no sequence of records, however odd, that has no state.
-//! What to do about a verdict is [`State::reaction`], total as well.
+//! What to do about a verdict is [`State::when_healthy`] and [`State::when_unhealthy`], total as well.
 //!
 //! ```text
 //!              selected                began              judged
 //!  untested ────────────▶ trial ─────────────────▶ trial ────┬────▶ proven    (the last good one)
 //!     ▲                                              │       └────▶ rejected  (with its cause)
 //!     │                                              └ the loader gave up ──▶ rejected
-//!     └───────────────── selected again: the operator insists ───────────────────┘
+//!     ├───────────────── selected again: the operator insists ───────────────────┤
+//!     └───────────────── the last good one has the same fault: excused ──────────┘
 //! ```
+//!
+//! Verdicts are about closures: the same closure under another number is the same system.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use boot_entries::GenerationId;
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::baseline::Baseline;
-use crate::cause::{Cause, Stage};
+use crate::cause::{Cause, Stage, UnitFailure};
 
 /// How many automatic reboots in a row there may be before the machine stays up as it is, and says so
 /// (invariant A3). A verdict of "healthy" or the operator starts the count anew.
@@ -44,6 +47,11 @@ pub struct Subject {
 pub enum Event {
     /// The operator, or an installer on their behalf, asked for a generation. A verdict against it is void.
     Selected {
+        /// Which.
+        subject: Subject,
+    },
+    /// The entries on `$BOOT` say so, too: from now on what the loader does with them means something.
+    Armed {
         /// Which.
         subject: Subject,
     },
@@ -80,8 +88,15 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
+    /// A rejection is void: the last good generation shows the same fault (invariant A4).
+    Excused {
+        /// Which was rejected.
+        subject: Subject,
+    },
     /// The agent reboots the machine.
     Rebooting {
+        /// From what it has rejected.
+        from: Subject,
         /// To what, as far as it can choose.
         to: Subject,
     },
@@ -107,6 +122,15 @@ pub struct Good {
     pub baseline: Baseline,
 }
 
+/// A generation that did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which.
+    pub subject: Subject,
+    /// Why.
+    pub cause: Cause,
+}
+
 /// How a generation stands on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -125,36 +149,36 @@ pub enum Standing {
 pub struct State {
     /// What the operator asked for.
     pub selected: Option<Subject>,
+    /// Whether its entry was written since.
+    pub armed: bool,
     /// What passed, the latest last.
     pub proven: Vec<Good>,
-    /// What did not, and why.
-    pub rejected: BTreeMap<Subject, Cause>,
-    /// What is up but not well, and why.
-    pub degraded: BTreeMap<Subject, Cause>,
-    /// The furthest stage that an unjudged generation's boots have reached.
-    pub furthest: BTreeMap<Subject, Stage>,
+    /// What did not, and why, by closure.
+    pub rejected: BTreeMap<PathBuf, Rejection>,
+    /// Why what runs is not well, if it is not.
+    pub degraded: Option<Cause>,
+    /// The furthest stage that an unjudged closure's boots have reached.
+    pub furthest: BTreeMap<PathBuf, Stage>,
     /// The latest boot.
     pub boot: Option<Boot>,
+    /// What the latest automatic reboot came from, until the next verdict.
+    pub fallen_from: Option<Subject>,
     /// Automatic reboots in a row.
     pub reboots: u32,
 }
 
-/// What an assessment said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The machine is well.
-    Healthy,
-    /// It is not.
-    Unhealthy,
-    /// The assessor itself could not tell.
-    Unknown,
-}
-
-/// What to do about a verdict on the running generation.
+/// What to do about a healthy machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reaction {
+pub enum WhenHealthy {
     /// Record it as proven and drop its counter.
     Bless(Subject),
+    /// Change nothing and say why.
+    Leave(&'static str),
+}
+
+/// What to do about an unhealthy one, or one whose assessor could not tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhenUnhealthy {
     /// Record it as rejected, put the last good one first, reboot.
     FallBack {
         /// What is rejected.
@@ -178,14 +202,18 @@ impl State {
     pub fn after(mut self, event: &Event) -> Self {
         match event {
             Event::Selected { subject } => {
-                self.rejected.remove(subject);
-                self.furthest.remove(subject);
+                self.rejected.remove(&subject.toplevel);
+                self.furthest.remove(&subject.toplevel);
                 self.selected = Some(subject.clone());
+                self.armed = false;
+                self.fallen_from = None;
                 self.reboots = 0;
             }
+            Event::Armed { subject } => self.armed |= self.selected.as_ref() == Some(subject),
             Event::Began { boot, running } => {
+                self.degraded = None;
                 if let Some(running) = running {
-                    self.reached(running.clone(), Stage::Begun);
+                    self.reached(running, Stage::Begun);
                 }
                 self.boot = Some(Boot {
                     id: boot.clone(),
@@ -197,56 +225,70 @@ impl State {
                 if let Some(boot) = &mut self.boot {
                     boot.stage = boot.stage.max(*stage);
                     if let Some(running) = boot.running.clone() {
-                        self.reached(running, *stage);
+                        self.reached(&running, *stage);
                     }
                 }
             }
-            Event::Proven { subject, baseline } => {
-                self.forget(subject);
-                self.proven.push(Good {
-                    subject: subject.clone(),
-                    baseline: baseline.clone(),
-                });
-                self.reboots = 0;
-                if let Some(boot) = &mut self.boot
-                    && boot.running.as_ref() == Some(subject)
-                {
-                    boot.stage = Stage::Proven;
-                }
+            Event::Proven { subject, baseline } => self.proven(subject, baseline),
+            Event::Rejected { subject, cause } => self.rejected(subject, cause),
+            Event::Degraded { cause, .. } => self.degraded = Some(cause.clone()),
+            Event::Excused { subject } => {
+                self.rejected.remove(&subject.toplevel);
+                self.fallen_from = None;
             }
-            Event::Rejected { subject, cause } => {
-                self.forget(subject);
-                self.rejected.insert(subject.clone(), cause.clone());
-                // What was rejected is not wanted any more (invariant A5).
-                if self.selected.as_ref() == Some(subject) {
-                    self.selected = self.last_good().cloned();
-                }
+            Event::Rebooting { from, .. } => {
+                self.fallen_from = Some(from.clone());
+                self.reboots = self.reboots.saturating_add(1);
             }
-            Event::Degraded { subject, cause } => {
-                self.degraded.insert(subject.clone(), cause.clone());
-            }
-            Event::Rebooting { .. } => self.reboots = self.reboots.saturating_add(1),
         }
         self
     }
 
+    fn proven(&mut self, subject: &Subject, baseline: &Baseline) {
+        self.forget(&subject.toplevel);
+        self.proven.push(Good {
+            subject: subject.clone(),
+            baseline: baseline.clone(),
+        });
+        if let Some(boot) = &mut self.boot
+            && boot.running.as_ref() == Some(subject)
+        {
+            boot.stage = Stage::Proven;
+            self.degraded = None;
+            self.fallen_from = None;
+        }
+        self.reboots = 0;
+    }
+
+    fn rejected(&mut self, subject: &Subject, cause: &Cause) {
+        self.forget(&subject.toplevel);
+        let rejection = Rejection {
+            subject: subject.clone(),
+            cause: cause.clone(),
+        };
+        self.rejected.insert(subject.toplevel.clone(), rejection);
+        // What was rejected is not wanted any more (invariant A5).
+        if same_closure(self.selected.as_ref(), subject) {
+            self.selected = self.last_good().cloned();
+        }
+    }
+
     /// A boot of something not yet judged got this far.
-    fn reached(&mut self, subject: Subject, stage: Stage) {
-        if matches!(
-            self.standing(&subject),
-            Standing::Untested | Standing::Trial
-        ) {
-            let furthest = self.furthest.entry(subject).or_insert(stage);
+    fn reached(&mut self, subject: &Subject, stage: Stage) {
+        if matches!(self.standing(subject), Standing::Untested | Standing::Trial) {
+            let furthest = self
+                .furthest
+                .entry(subject.toplevel.clone())
+                .or_insert(stage);
             *furthest = (*furthest).max(stage);
         }
     }
 
-    /// Drops every former verdict on `subject`.
-    fn forget(&mut self, subject: &Subject) {
-        self.proven.retain(|good| good.subject != *subject);
-        self.rejected.remove(subject);
-        self.degraded.remove(subject);
-        self.furthest.remove(subject);
+    /// Drops every former verdict on a closure.
+    fn forget(&mut self, toplevel: &Path) {
+        self.proven.retain(|good| good.subject.toplevel != toplevel);
+        self.rejected.remove(toplevel);
+        self.furthest.remove(toplevel);
     }
 
     /// The proven generation a fallback goes to: the one proven last.
@@ -270,11 +312,18 @@ impl State {
     /// How a generation stands.
     #[must_use]
     pub fn standing(&self, subject: &Subject) -> Standing {
-        if self.rejected.contains_key(subject) {
+        let toplevel = &subject.toplevel;
+        if self.rejected.contains_key(toplevel) {
             Standing::Rejected
-        } else if self.proven.iter().any(|good| good.subject == *subject) {
+        } else if self
+            .proven
+            .iter()
+            .any(|good| good.subject.toplevel == *toplevel)
+        {
             Standing::Proven
-        } else if self.selected.as_ref() == Some(subject) || self.furthest.contains_key(subject) {
+        } else if same_closure(self.selected.as_ref(), subject)
+            || self.furthest.contains_key(toplevel)
+        {
             Standing::Trial
         } else {
             Standing::Untested
@@ -297,49 +346,62 @@ impl State {
         all
     }
 
-    /// What to do about a verdict on the running generation.
+    /// What to do now that the running generation is found healthy.
     #[must_use]
-    pub fn reaction(&self, verdict: Verdict) -> Reaction {
+    pub fn when_healthy(&self) -> WhenHealthy {
+        match self.running() {
+            None => WhenHealthy::Leave("what runs is no generation"),
+            Some(running) if self.standing(running) == Standing::Rejected => {
+                WhenHealthy::Leave("it was rejected before: `lastgood good` accepts it")
+            }
+            Some(running) => WhenHealthy::Bless(running.clone()),
+        }
+    }
+
+    /// What to do now that the running generation is found unhealthy, or its assessor has died.
+    #[must_use]
+    pub fn when_unhealthy(&self) -> WhenUnhealthy {
         let Some(running) = self.running() else {
-            return Reaction::StayUp("what runs is no generation");
+            return WhenUnhealthy::StayUp("what runs is no generation");
         };
-        let standing = self.standing(running);
-        match (verdict, standing) {
-            (Verdict::Healthy, Standing::Rejected) => {
-                Reaction::StayUp("it was rejected before: `lastgood good` accepts it")
+        match self.last_good() {
+            None => WhenUnhealthy::StayUp("no generation is proven yet that it could fall back to"),
+            Some(good) if good.toplevel == running.toplevel => {
+                WhenUnhealthy::StayUp("it is proven: a reboot would not make it better")
             }
-            (Verdict::Healthy, _) => Reaction::Bless(running.clone()),
-            (Verdict::Unknown, _) => Reaction::StayUp("the assessor could not tell"),
-            (Verdict::Unhealthy, Standing::Proven) => {
-                Reaction::StayUp("it is proven: a reboot would not make it better")
+            Some(_) if self.reboots >= REBOOTS_IN_A_ROW => {
+                WhenUnhealthy::StayUp("too many automatic reboots in a row")
             }
-            (Verdict::Unhealthy, _) => match self.last_good() {
-                None => Reaction::StayUp("no generation is proven yet that it could fall back to"),
-                Some(_) if self.reboots >= REBOOTS_IN_A_ROW => {
-                    Reaction::StayUp("too many automatic reboots in a row")
-                }
-                Some(to) => Reaction::FallBack {
-                    from: running.clone(),
-                    to: to.clone(),
-                },
+            Some(to) => WhenUnhealthy::FallBack {
+                from: running.clone(),
+                to: to.clone(),
             },
         }
     }
 
+    /// The rejected generation that a fault of the running one excuses: the machine has just fallen back from it, and
+    /// what it was rejected for is here as well (invariant A4).
+    #[must_use]
+    pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
+        let from = self.fallen_from.as_ref()?;
+        let units = &self.rejected.get(&from.toplevel)?.cause.units;
+        let shared = |unit: &UnitFailure| cause.units.iter().any(|other| other.unit == unit.unit);
+        (!units.is_empty() && units.iter().all(shared)).then(|| from.clone())
+    }
+
     /// The verdict that the loader has passed by itself when `running` begins although something else was selected.
     ///
-    /// `exhausted`: the selected generation's entry has no tries left.
+    /// `exhausted`: the selected generation's entry has no tries left. That means something only if the entry was
+    /// written for this selection.
     #[must_use]
     pub fn loader_gave_up(&self, running: &Subject, exhausted: bool) -> Option<(Subject, Cause)> {
         let selected = self.selected.as_ref()?;
-        if selected == running || !exhausted || self.standing(selected) != Standing::Trial {
+        let tried = self.armed && exhausted && self.standing(selected) != Standing::Rejected;
+        if !tried || selected.toplevel == running.toplevel {
             return None;
         }
-        let stage = self
-            .furthest
-            .get(selected)
-            .copied()
-            .unwrap_or(Stage::Loader);
+        let furthest = self.furthest.get(&selected.toplevel).copied();
+        let stage = furthest.unwrap_or(Stage::Loader);
         let how = match stage {
             Stage::Loader => {
                 "and none of these boots reached the agent: its kernel or its initrd failed, or the power"
@@ -355,6 +417,10 @@ impl State {
         };
         Some((selected.clone(), cause))
     }
+}
+
+fn same_closure(one: Option<&Subject>, other: &Subject) -> bool {
+    one.is_some_and(|one| one.toplevel == other.toplevel)
 }
 
 #[cfg(test)]

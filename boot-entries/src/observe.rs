@@ -83,6 +83,28 @@ pub struct Observation {
     pub boot: Boot,
     /// Our payload files on `$BOOT`, by name, and what is really in them.
     pub payload: BTreeMap<String, Content>,
+    /// Room on `$BOOT`. None: it cannot be told.
+    pub space: Option<Space>,
+}
+
+/// Room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Free, in bytes.
+    pub free: u64,
+    /// What a file's size is rounded up to, in bytes.
+    pub cluster: u64,
+}
+
+impl Space {
+    fn of(directory: &Path) -> Option<Self> {
+        let found = nix::sys::statvfs::statvfs(directory).ok()?;
+        let cluster = found.fragment_size().max(1);
+        Some(Self {
+            free: found.blocks_available().saturating_mul(cluster),
+            cluster,
+        })
+    }
 }
 
 impl Observation {
@@ -114,6 +136,7 @@ impl Observation {
             generations: found.collect(),
             boot: Boot::read(directory)?,
             payload: read_payload(&directory.join(payload::DIRECTORY))?,
+            space: Space::of(directory),
         })
     }
 
@@ -196,8 +219,10 @@ fn read_payload(directory: &Path) -> Result<BTreeMap<String, Content>, Error> {
     for name in names(directory)? {
         if payload::kind_of(&name).is_some() {
             let path = directory.join(&name);
-            let content = Content::of_file(&path).map_err(|source| Error::Read { path, source })?;
-            payload.insert(name, content);
+            // What cannot be read is as good as damaged: it is written again.
+            if let Ok(content) = Content::of_file(&path) {
+                payload.insert(name, content);
+            }
         }
     }
     Ok(payload)

@@ -3,10 +3,13 @@
 //! The order of the steps is the safety of the machine. Each step is on the disk before the next begins
 //! ([`crate::durable`]), so a crash leaves a prefix of the plan:
 //!
-//! 1. payload, before any entry that points at it;
-//! 2. entries, the selected one last;
-//! 3. the loader's settings;
-//! 4. removals, entries before the payload they pointed at.
+//! 1. garbage that nothing points at, to make room;
+//! 2. payload, before any entry that points at it;
+//! 3. entries, the selected one last;
+//! 4. the loader's settings;
+//! 5. removals, entries before the payload they pointed at.
+//!
+//! A verdict changes counters and ranks only: [`restate`] plans that much, and depends on nothing else.
 //!
 //! A changed counter is a new file followed by the removal of the old one, never a rename: firmware and Linux both
 //! have ways to lose a file while renaming it on FAT.
@@ -17,10 +20,10 @@ use std::path::PathBuf;
 
 use crate::closure::{Bootable, Payload};
 use crate::entry::{Entry, Rank};
-use crate::generation::GenerationId;
+use crate::generation::{Generation, GenerationId};
 use crate::loader_conf;
-use crate::name::{EntryName, Tries};
-use crate::observe::{ENTRIES, EntryFile, Found, LOADER_CONF, Observation};
+use crate::name::{EntryName, Tries, stem_of};
+use crate::observe::{Boot, ENTRIES, EntryFile, LOADER_CONF, Observation, Space};
 use crate::payload::{self, Content};
 
 /// What the caller has found out about a generation.
@@ -104,6 +107,16 @@ pub enum Refusal {
     /// The selected generation lacks something.
     #[error("generation {0} cannot be booted: {1}")]
     Unbootable(GenerationId, String),
+    /// Even without what nobody needs now.
+    #[error(
+        "$BOOT is too small: {needed} bytes are needed, {free} are free; remove generations and run again"
+    )]
+    NoSpace {
+        /// In bytes, with a reserve.
+        needed: u64,
+        /// In bytes.
+        free: u64,
+    },
     /// A million selections.
     #[error(
         "no rank is left above generation {0}: remove {ENTRIES}/lastgood-* of generations no longer needed"
@@ -120,7 +133,13 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut all = Vec::new();
     for found in &observed.generations {
         match &found.bootable {
-            Ok(bootable) => all.push(Wanted::new(observed, intent, found, bootable)),
+            Ok(bootable) => {
+                let files = files_of(&observed.boot, &found.stem);
+                let id = &found.generation.id;
+                let entry = entry_of(id, bootable);
+                let wanted = Wanted::new(intent, id, &found.stem, entry, &files);
+                all.push((wanted, Some(bootable)));
+            }
             Err(why) => plan
                 .skipped
                 .push((found.generation.id.clone(), why.clone())),
@@ -133,35 +152,98 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
         match observed.find(selected).map(|found| &found.bootable) {
             None => return Err(Refusal::NoSuchGeneration(selected.clone())),
             Some(Err(why)) => return Err(Refusal::Unbootable(selected.clone(), why.clone())),
-            Some(Ok(_)) => rank(&mut all, kept_rank(observed), intent, selected)?,
+            Some(Ok(_)) => {}
         }
     }
-    // The selected entry is written last, the last good one before it.
-    all.sort_by_key(|wanted| (wanted.rank, wanted.id));
-    plan.steps.extend(copies(observed, &all));
+    fit(observed, intent, &mut all, &mut plan)?;
+    let copies = copies(observed, all.iter().filter_map(|(_, bootable)| *bootable));
+    let mut all: Vec<Wanted<'_>> = all.into_iter().map(|(wanted, _)| wanted).collect();
+    rank(&mut all, kept_rank(observed), intent)?;
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
-    for wanted in &all {
-        let (name, text) = wanted.file();
-        if observed.boot.entries.get(&name).map(|file| &file.text) != Some(&text) {
-            let path = format!("{ENTRIES}/{name}");
-            plan.steps.push(Step::Text { text, path });
-        }
-    }
+    plan.steps.extend(garbage(observed, &entries));
+    plan.steps.extend(copies);
+    plan.steps.extend(writes(&observed.boot, &mut all));
     let present = observed.boot.loader_conf.as_deref();
     let text = loader_conf::wanted(present);
     if present != Some(&text) {
         let path = LOADER_CONF.to_owned();
         plan.steps.push(Step::Text { text, path });
     }
-    plan.steps.extend(removals(observed, &entries));
+    plan.steps.extend(removals(observed, intent, &entries));
     Ok(plan)
+}
+
+/// The part of a plan that verdicts are made of: counters and ranks of the entries that are there. It reads no payload
+/// and writes none, so neither a broken closure nor a full `$BOOT` nor a slow disk stands in its way.
+///
+/// # Errors
+/// When there is no rank left.
+pub fn restate(
+    boot: &Boot,
+    generations: &[Generation],
+    intent: &Intent,
+) -> Result<Vec<Step>, Refusal> {
+    let stems: Vec<String> = generations.iter().map(stem_of).collect();
+    let mut all = Vec::new();
+    for (generation, stem) in generations.iter().zip(&stems) {
+        let files = files_of(boot, stem);
+        if let Some(file) = files.first() {
+            let entry = file.entry.clone();
+            all.push(Wanted::new(intent, &generation.id, stem, entry, &files));
+        }
+    }
+    rank(&mut all, Rank::UNRANKED, intent)?;
+    let mut steps = writes(boot, &mut all);
+    let wanted: BTreeSet<String> = all.iter().map(|wanted| wanted.file().0).collect();
+    for wanted_stem in all.iter().map(|wanted| wanted.stem) {
+        for (name, _) in boot
+            .files_of(wanted_stem)
+            .filter(|(name, _)| !wanted.contains(*name))
+        {
+            let path = format!("{ENTRIES}/{name}");
+            steps.push(Step::Remove { path });
+        }
+    }
+    Ok(steps)
+}
+
+fn files_of<'a>(boot: &'a Boot, stem: &str) -> Vec<&'a EntryFile> {
+    boot.files_of(stem).map(|(_, file)| file).collect()
+}
+
+/// The entry a generation is to have, but for its place.
+fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
+    let on_boot = |payload: &Payload| format!("/{}", payload.path());
+    Entry {
+        title: Some(format!("{} (generation {id})", bootable.label)),
+        sort_key: None,
+        machine_id: None,
+        version: Some(id.number().to_string()),
+        linux: Some(on_boot(&bootable.kernel)),
+        efi: None,
+        initrds: bootable.initrd.iter().map(on_boot).collect(),
+        options: bootable.options.clone(),
+    }
+}
+
+/// Entries that are not there, or not to the letter: the lowest rank first, the selected one last.
+fn writes(boot: &Boot, all: &mut [Wanted<'_>]) -> Vec<Step> {
+    all.sort_by_key(|wanted| (wanted.rank, wanted.id));
+    let mut steps = Vec::new();
+    for (name, text) in all.iter().map(Wanted::file) {
+        if boot.entries.get(&name).map(|file| &file.text) != Some(&text) {
+            let path = format!("{ENTRIES}/{name}");
+            steps.push(Step::Text { text, path });
+        }
+    }
+    steps
 }
 
 /// The entry a generation is to have.
 struct Wanted<'a> {
     id: &'a GenerationId,
     stem: &'a str,
-    bootable: &'a Bootable,
+    entry: Entry,
     standing: Standing,
     tries: Option<Tries>,
     rank: Rank,
@@ -171,71 +253,47 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn new(
-        observed: &'a Observation,
         intent: &Intent,
-        found: &'a Found,
-        bootable: &'a Bootable,
+        id: &'a GenerationId,
+        stem: &'a str,
+        entry: Entry,
+        files: &[&'a EntryFile],
     ) -> Self {
-        let id = &found.generation.id;
         let standing = intent
             .standings
             .get(id)
             .copied()
             .unwrap_or(Standing::Untested);
-        let files: Vec<&EntryFile> = observed
-            .boot
-            .files_of(&found.stem)
-            .map(|(_, file)| file)
-            .collect();
+        let is_selected = intent.selected.as_ref() == Some(id);
+        let is_last_good = intent.last_good.as_ref() == Some(id);
         let plain = files.iter().find(|file| file.name.tries.is_none());
         // With several counters the lowest is the truth: the loader only ever counts down.
-        let lowest = files
-            .iter()
-            .filter_map(|file| file.name.tries)
-            .min_by_key(|tries| tries.left);
-        let rearmed = intent.rearm && intent.selected.as_ref() == Some(id);
+        let counters = files.iter().filter_map(|file| file.name.tries);
+        let lowest = counters.min_by_key(|tries| tries.left);
         let tries = match standing {
-            Standing::Proven => None,
+            _ if intent.rearm && is_selected && !is_last_good => Some(Tries::ARMED),
             Standing::Rejected => Some(lowest.unwrap_or(Tries::ARMED).used_up()),
-            Standing::Untested if rearmed => Some(Tries::ARMED),
+            // Whoever goes back to an older proven generation has a way back from it, too, should it have rotted.
+            Standing::Proven if is_selected && !is_last_good => {
+                Some(lowest.unwrap_or(Tries::ARMED))
+            }
+            Standing::Proven => None,
             // An entry without a counter was proven once, even if the record of that is lost.
             Standing::Untested if plain.is_some() && lowest.is_none() => None,
             Standing::Untested => Some(lowest.unwrap_or(Tries::ARMED)),
         };
-        let rank = files
+        let ranks = files
             .iter()
-            .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?))
-            .max()
-            .unwrap_or(Rank::UNRANKED);
-        let mut wanted = Self {
+            .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?));
+        let fixed = plain.filter(|plain| is_last_good && boots_alike(&plain.entry, &entry));
+        Self {
+            rank: ranks.max().unwrap_or(Rank::UNRANKED),
+            fixed: fixed.map(|plain| plain.text.as_str()),
             id,
-            stem: &found.stem,
-            bootable,
+            stem,
+            entry,
             standing,
             tries,
-            rank,
-            fixed: None,
-        };
-        if intent.last_good.as_ref() == Some(id)
-            && let Some(plain) = plain
-            && boots_alike(&plain.entry, &wanted.entry())
-        {
-            wanted.fixed = Some(&plain.text);
-        }
-        wanted
-    }
-
-    fn entry(&self) -> Entry {
-        let on_boot = |payload: &Payload| format!("/{}", payload.path());
-        Entry {
-            title: Some(format!("{} (generation {})", self.bootable.label, self.id)),
-            sort_key: Some(self.rank.sort_key()),
-            machine_id: None,
-            version: Some(self.id.number().to_string()),
-            linux: Some(on_boot(&self.bootable.kernel)),
-            efi: None,
-            initrds: self.bootable.initrd.iter().map(on_boot).collect(),
-            options: self.bootable.options.clone(),
         }
     }
 
@@ -247,7 +305,11 @@ impl<'a> Wanted<'a> {
         };
         let text = match self.fixed {
             Some(text) => text.to_owned(),
-            None => self.entry().to_string(),
+            None => {
+                let sort_key = Some(self.rank.sort_key());
+                let entry = self.entry.clone();
+                Entry { sort_key, ..entry }.to_string()
+            }
         };
         (name.to_string(), text)
     }
@@ -258,48 +320,37 @@ fn boots_alike(a: &Entry, b: &Entry) -> bool {
     (&a.linux, &a.initrds, &a.options) == (&b.linux, &b.initrds, &b.options)
 }
 
-/// Ranks everything for `selected` to be started first, and the last good one next.
+/// Ranks everything so that the selected entry is started first, and the last good one next.
 ///
 /// From the bottom: never selected and rejected ones, other proven ones, the last good one, the selected one. Ranks
-/// that already fit are kept, so that a second run finds nothing to do; the last good one's is not changed at all.
+/// that already fit are kept, so that a second run finds nothing to do. The last good one's stays as it is (B3) unless
+/// it was never selected: then it has just become the last good one, and the one before it is still untouched.
 ///
 /// `kept` is the highest rank among the entries that are left alone.
-fn rank(
-    all: &mut [Wanted<'_>],
-    kept: Rank,
-    intent: &Intent,
-    selected: &GenerationId,
-) -> Result<(), Refusal> {
-    let no_rank = |id: &GenerationId| Refusal::NoRankLeft(id.clone());
-    let last_good = intent
-        .last_good
-        .as_ref()
-        .filter(|id| all.iter().any(|w| w.id == *id));
-    let fixed = all
-        .iter()
-        .find(|w| Some(w.id) == last_good && w.fixed.is_some())
-        .map(|w| w.rank);
+fn rank(all: &mut [Wanted<'_>], kept: Rank, intent: &Intent) -> Result<(), Refusal> {
+    let top: Vec<&GenerationId> = intent.last_good.iter().chain(&intent.selected).collect();
+    let fixed = all.iter().find(|w| w.fixed.is_some()).map(|w| w.rank);
+    let ceiling = fixed.filter(|rank| *rank > kept.max(Rank::PROVEN));
     let mut below = kept.max(Rank::PROVEN);
-    for wanted in all.iter_mut() {
-        if wanted.id == selected || Some(wanted.id) == last_good {
-            continue;
-        }
-        let keeps =
-            wanted.standing == Standing::Proven && fixed.is_none_or(|fixed| wanted.rank < fixed);
+    for wanted in all.iter_mut().filter(|wanted| !top.contains(&wanted.id)) {
         wanted.rank = match wanted.standing {
-            Standing::Proven if keeps => wanted.rank.max(Rank::PROVEN),
+            Standing::Proven if ceiling.is_none_or(|ceiling| wanted.rank < ceiling) => {
+                wanted.rank.max(Rank::PROVEN)
+            }
             Standing::Proven => Rank::PROVEN,
             Standing::Untested | Standing::Rejected => Rank::UNRANKED,
         };
         below = below.max(wanted.rank);
     }
-    for id in [last_good.filter(|id| *id != selected), Some(selected)]
-        .into_iter()
-        .flatten()
-    {
+    let is_top = |id: &GenerationId| intent.selected.as_ref() == Some(id);
+    let last_good = intent.last_good.iter().filter(|id| !is_top(id));
+    for id in last_good.chain(&intent.selected) {
         for wanted in all.iter_mut().filter(|wanted| wanted.id == id) {
-            if wanted.rank <= below && wanted.fixed.is_none() {
-                wanted.rank = below.above().ok_or_else(|| no_rank(id))?;
+            if wanted.rank <= below {
+                wanted.rank = below
+                    .above()
+                    .ok_or_else(|| Refusal::NoRankLeft(id.clone()))?;
+                wanted.fixed = None;
             }
             below = wanted.rank;
         }
@@ -307,26 +358,81 @@ fn rank(
     Ok(())
 }
 
-/// The highest rank among good entries of generations that cannot be read now, and whose entries therefore stay.
+/// Leaves out generations that nobody needs now, the oldest first, until the payload to be copied fits.
+fn fit<'a>(
+    observed: &Observation,
+    intent: &Intent,
+    all: &mut Vec<(Wanted<'a>, Option<&'a Bootable>)>,
+    plan: &mut Plan,
+) -> Result<(), Refusal> {
+    let Some(space) = observed.space else {
+        return Ok(());
+    };
+    loop {
+        let copies = copies(observed, all.iter().filter_map(|(_, bootable)| *bootable));
+        let needed = room(space, &copies, all.len());
+        if copies.is_empty() || needed <= space.free {
+            return Ok(());
+        }
+        let is_needed = |wanted: &Wanted<'_>| {
+            [&intent.selected, &intent.last_good]
+                .iter()
+                .any(|id| id.as_ref() == Some(wanted.id))
+                || wanted.standing == Standing::Proven
+        };
+        let costs = |bootable: Option<&Bootable>| !self::copies(observed, bootable).is_empty();
+        let spare = all
+            .iter()
+            .position(|(wanted, bootable)| !is_needed(wanted) && costs(*bootable));
+        let Some(at) = spare else {
+            let free = space.free;
+            return Err(Refusal::NoSpace { needed, free });
+        };
+        let (wanted, _) = all.remove(at);
+        plan.skipped.push((
+            wanted.id.clone(),
+            "its kernel and initrd do not fit on $BOOT".to_owned(),
+        ));
+    }
+}
+
+/// The highest rank among our good entries that are not of a generation that can be booted now: they may stay.
 fn kept_rank(observed: &Observation) -> Rank {
-    let unreadable = observed
+    let bootable = observed
         .generations
         .iter()
-        .filter(|found| found.bootable.is_err());
-    unreadable
-        .flat_map(|found| observed.boot.files_of(&found.stem))
-        .filter(|(_, file)| !matches!(file.name.tries, Some(Tries { left: 0, .. })))
-        .filter_map(|(_, file)| Rank::of_sort_key(file.entry.sort_key.as_deref()?))
+        .filter(|found| found.bootable.is_ok());
+    let stems: BTreeSet<&str> = bootable.map(|found| found.stem.as_str()).collect();
+    let files = observed.boot.entries.values();
+    files
+        .filter(|file| file.name.is_ours() && !stems.contains(file.name.stem.as_str()))
+        .filter(|file| !matches!(file.name.tries, Some(Tries { left: 0, .. })))
+        .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?))
         .max()
         .unwrap_or(Rank::UNRANKED)
 }
 
+/// In clusters: entry files under their second names, `loader.conf`, directories that grow, also by the loader's renames.
+const RESERVE: u64 = 16;
+
+/// What `copies` and the entry files of `entries` generations take on `$BOOT`, with a reserve, in bytes.
+fn room(space: Space, copies: &[Step], entries: usize) -> u64 {
+    let files = copies.iter().map(|step| match step {
+        Step::Copy { content, .. } => content.size.next_multiple_of(space.cluster),
+        Step::Text { .. } | Step::Remove { .. } => 0,
+    });
+    let small = (entries as u64)
+        .saturating_add(RESERVE)
+        .saturating_mul(space.cluster);
+    files.fold(small, u64::saturating_add)
+}
+
 /// The payload that is missing or damaged, each file once.
-fn copies(observed: &Observation, all: &[Wanted<'_>]) -> Vec<Step> {
+fn copies<'a>(observed: &Observation, all: impl IntoIterator<Item = &'a Bootable>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut planned = BTreeSet::new();
-    for wanted in all {
-        for payload in std::iter::once(&wanted.bootable.kernel).chain(&wanted.bootable.initrd) {
+    for bootable in all {
+        for payload in std::iter::once(&bootable.kernel).chain(&bootable.initrd) {
             let name = payload::file_name(&payload.content, payload.kind);
             let there = observed.payload.get(&name) == Some(&payload.content);
             if !there && planned.insert(name) {
@@ -341,8 +447,34 @@ fn copies(observed: &Observation, all: &[Wanted<'_>]) -> Vec<Step> {
     steps
 }
 
-/// What is ours and no longer needed: entries first, then payload that no entry of anybody points at.
-fn removals(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<Step> {
+/// What nothing points at and nothing will: leftovers, and payload that no entry, there or wanted, needs. It goes first,
+/// to make room.
+fn garbage(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<Step> {
+    let wanted = entries.values().map(|text| Entry::parse(text));
+    let there = observed
+        .boot
+        .entries
+        .values()
+        .map(|file| file.entry.clone());
+    let used: BTreeSet<String> = wanted
+        .chain(there)
+        .flat_map(|entry| needs(&entry))
+        .collect();
+    let leftovers = observed.boot.leftovers.iter().cloned();
+    let unused = observed
+        .payload
+        .keys()
+        .map(|name| format!("{}/{name}", payload::DIRECTORY));
+    let paths = leftovers.chain(unused.filter(|path| !used.contains(path)));
+    paths.map(|path| Step::Remove { path }).collect()
+}
+
+/// What is ours and no longer needed: entries first, then the payload that only they pointed at.
+fn removals(
+    observed: &Observation,
+    intent: &Intent,
+    entries: &BTreeMap<String, String>,
+) -> Vec<Step> {
     let unreadable: BTreeSet<&str> = observed
         .generations
         .iter()
@@ -350,37 +482,59 @@ fn removals(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<S
         .map(|found| found.stem.as_str())
         .collect();
     let gone = |file: &EntryFile, name: &str| {
+        // Without a last good generation on record the record itself may be lost: then an entry without a counter is
+        // all that is left of what was proven.
+        let may_be_proof = file.name.tries.is_none()
+            && intent.last_good.is_none()
+            && !observed
+                .generations
+                .iter()
+                .any(|found| found.stem == file.name.stem);
         file.name.is_ours()
             && !entries.contains_key(name)
             && !unreadable.contains(file.name.stem.as_str())
+            && !may_be_proof
     };
-    let mut steps = Vec::new();
-    let mut used: BTreeSet<String> = BTreeSet::new();
-    let mut needs = |entry: &Entry| {
-        let files = entry.linux.iter().chain(&entry.initrds);
-        used.extend(files.map(|path| path.trim_start_matches('/').to_owned()));
-    };
-    for (name, file) in &observed.boot.entries {
-        if gone(file, name) {
-            let path = format!("{ENTRIES}/{name}");
-            steps.push(Step::Remove { path });
-        } else {
-            needs(&file.entry);
-        }
-    }
-    for text in entries.values() {
-        needs(&Entry::parse(text));
-    }
-    for name in observed.payload.keys() {
-        let path = format!("{}/{name}", payload::DIRECTORY);
-        if !used.contains(&path) {
-            steps.push(Step::Remove { path });
-        }
-    }
-    for path in &observed.boot.leftovers {
-        steps.push(Step::Remove { path: path.clone() });
-    }
-    steps
+    let (gone, kept): (Vec<_>, Vec<_>) = observed
+        .boot
+        .entries
+        .iter()
+        .partition(|(name, file)| gone(file, name));
+    let kept = kept.into_iter().map(|(_, file)| file.entry.clone());
+    let used: BTreeSet<String> = entries
+        .values()
+        .map(|text| Entry::parse(text))
+        .chain(kept)
+        .flat_map(|entry| needs(&entry))
+        .collect();
+    let orphans: BTreeSet<String> = gone
+        .iter()
+        .flat_map(|(_, file)| needs(&file.entry))
+        .filter(|path| is_payload(path) && !used.contains(path))
+        .collect();
+    let entries = gone
+        .into_iter()
+        .map(|(name, _)| format!("{ENTRIES}/{name}"));
+    entries
+        .chain(orphans)
+        .map(|path| Step::Remove { path })
+        .collect()
+}
+
+/// The files that an entry points at, on `$BOOT`.
+fn needs(entry: &Entry) -> Vec<String> {
+    let files = entry.linux.iter().chain(&entry.initrds);
+    files
+        .map(|path| path.trim_start_matches('/').to_owned())
+        .collect()
+}
+
+/// Whether a path on `$BOOT` is payload of ours, which may be removed.
+fn is_payload(path: &str) -> bool {
+    let name = path
+        .strip_prefix(payload::DIRECTORY)
+        .and_then(|rest| rest.strip_prefix('/'));
+    name.is_some_and(|name| payload::kind_of(name).is_some())
 }
 
 #[cfg(test)]

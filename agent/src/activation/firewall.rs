@@ -4,7 +4,6 @@
 //! closes the machine but for the declared management ports. Other tables are never touched: Docker, Kubernetes and
 //! CNI plugins keep theirs (A2), which is why a ruleset that flushes everybody's is refused.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

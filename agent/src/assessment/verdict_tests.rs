@@ -8,6 +8,7 @@ mod domain;
 
 use super::super::snapshot::{Job, Load, Unit};
 use super::*;
+use crate::config::Health;
 
 const SETTLE: u64 = 3;
 const DEADLINE: u64 = 12;

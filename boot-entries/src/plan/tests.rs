@@ -5,7 +5,7 @@ use crate::efi::LoaderVariables;
 use crate::generation::Generation;
 use crate::loader::Band;
 use crate::name::stem_of;
-use crate::observe::Boot;
+use crate::observe::{Boot, Found};
 use crate::payload::Kind;
 use std::time::SystemTime;
 
@@ -192,23 +192,174 @@ fn nothing_to_do_writes_nothing() {
 }
 
 #[test]
-fn payload_before_entry_before_default_and_removals_last() {
-    let mut disk = Disk::with(2);
-    disk.0
-        .boot
-        .leftovers
-        .push("loader/entries/.lastgood-x.part".to_owned());
+fn garbage_payload_entry_default_and_removals() {
+    let mut disk = Disk::with(3);
+    disk.run(&select(3));
+    disk.0.generations.remove(2);
+    disk.0.payload.retain(|_, _| false);
+    let leftover = "loader/entries/.lastgood-x.part".to_owned();
+    disk.0.boot.leftovers.push(leftover.clone());
+    disk.0.boot.loader_conf = None;
     let stage = |step: &Step| match step {
-        Step::Copy { .. } => 0,
-        Step::Text { path, .. } if path != LOADER_CONF => 1,
-        Step::Text { .. } => 2,
-        Step::Remove { .. } => 3,
+        Step::Remove { path } if *path == leftover => 0,
+        Step::Copy { .. } => 1,
+        Step::Text { path, .. } if path != LOADER_CONF => 2,
+        Step::Text { .. } => 3,
+        Step::Remove { path } if path.starts_with(ENTRIES) => 4,
+        Step::Remove { .. } => 5,
     };
     let steps = disk.run(&select(2)).steps;
     assert!(steps.is_sorted_by_key(stage), "{steps:?}");
     assert_eq!(
         steps.iter().map(stage).collect::<Vec<_>>(),
-        [0, 0, 0, 1, 1, 2, 3]
+        [0, 1, 1, 1, 2, 3, 4, 5]
+    );
+}
+
+/// What a verdict does must not depend on anything but the entries.
+#[test]
+fn a_verdict_is_restated_without_reading_any_payload() {
+    let mut disk = Disk::with(3);
+    disk.run(&proven(select(2), 2));
+    disk.run(&proven(select(3), 2));
+    disk.count_a_boot(3);
+    let generations: Vec<Generation> = disk
+        .0
+        .generations
+        .iter()
+        .map(|f| f.generation.clone())
+        .collect();
+    let restated = |disk: &Disk, intent: &Intent| {
+        let mut after = disk.clone();
+        let steps = restate(&after.0.boot, &generations, intent).unwrap();
+        steps.iter().for_each(|step| after.step(step));
+        assert_eq!(restate(&after.0.boot, &generations, intent), Ok(Vec::new()));
+        after
+    };
+    let mut rejected = proven(select(2), 2);
+    rejected.standings.insert(id(3), Standing::Rejected);
+    assert_eq!(restated(&disk, &rejected).boots(Band::To257, 2), [2, 2, 2]);
+    let blessed = restated(&disk, &proven(proven(select(3), 2), 3));
+    assert_eq!(blessed.boots(Band::To257, 4), [3; 5]);
+    // And it is what the whole plan would do.
+    for intent in [rejected, proven(proven(select(3), 2), 3)] {
+        let mut whole = disk.clone();
+        whole.run(&intent);
+        assert_eq!(restated(&disk, &intent).0.boot, whole.0.boot);
+    }
+}
+
+#[test]
+fn going_back_to_an_older_proven_generation_has_a_way_back() {
+    let mut disk = Disk::with(2);
+    disk.run(&proven(select(1), 1));
+    let both = |selected, last| proven(proven(select(selected), 3 - last), last);
+    disk.run(&both(2, 2));
+    disk.run(&both(1, 2));
+    assert_eq!(disk.boots(Band::To257, 4), [1, 1, 1, 2, 2]);
+    disk.run(&both(1, 1));
+    assert_eq!(
+        disk.boots(Band::To257, 4),
+        [1; 5],
+        "proven again, it is the last good one"
+    );
+}
+
+/// However the ranks came to be: what is selected is first, and what is last good is next.
+#[test]
+fn whatever_was_there_the_selected_one_is_first() {
+    for ranks in (0..64_usize).map(|code| [code % 4, code / 4 % 4, code / 16]) {
+        for (selected, last) in [(1, 1), (1, 2), (2, 1), (3, 1), (2, 2), (3, 3), (1, 3)] {
+            let mut disk = Disk::with(3);
+            let all = proven(proven(proven(select(selected), 1), 2), 3);
+            let intent = Intent {
+                last_good: Some(id(last)),
+                ..all
+            };
+            disk.run(&intent);
+            for (file, rank) in disk.0.boot.entries.values_mut().zip(ranks) {
+                file.name.tries = None;
+                let key = format!("lastgood-{:06}", 999_999 - rank);
+                file.entry.sort_key = Some(key);
+                file.text = file.entry.to_string();
+            }
+            let files = std::mem::take(&mut disk.0.boot.entries);
+            disk.0.boot.entries = files
+                .into_values()
+                .map(|f| (f.name.to_string(), f))
+                .collect();
+            disk.run(&intent);
+            let boots = disk.boots(Band::To257, 3);
+            assert_eq!(
+                (boots[0], boots[3]),
+                (selected, last),
+                "{ranks:?} {:?}",
+                disk.files()
+            );
+            assert_eq!(disk.run(&intent).steps, []);
+        }
+    }
+}
+
+#[test]
+fn what_nobody_needs_now_is_left_out_when_it_does_not_fit() {
+    let mut disk = Disk::with(4);
+    // Each kernel and the initrd take one cluster.
+    let space = |clusters: u64| {
+        Some(crate::observe::Space {
+            free: clusters * 512,
+            cluster: 512,
+        })
+    };
+    disk.0.space = space(16 + 4 + 5);
+    assert_eq!(plan(&disk.0, &select(2)).unwrap().skipped, []);
+    disk.0.space = space(16 + 2 + 3);
+    let plan_of_two = plan(&disk.0, &proven(select(2), 3)).unwrap();
+    let skipped: Vec<u64> = plan_of_two
+        .skipped
+        .iter()
+        .map(|(id, _)| id.number())
+        .collect();
+    assert_eq!(skipped, [1, 4]);
+    disk.0.space = space(16 + 2 + 2);
+    let refused = plan(&disk.0, &proven(select(2), 3));
+    assert!(
+        matches!(refused, Err(Refusal::NoSpace { .. })),
+        "{refused:?}"
+    );
+    disk.0.space = None;
+    disk.run(&proven(select(2), 3));
+    disk.0.space = space(0);
+    assert_eq!(
+        plan(&disk.0, &proven(select(4), 3)).unwrap().skipped,
+        [],
+        "nothing to copy needs no room"
+    );
+}
+
+/// The ledger is gone; on `$BOOT` an entry without a counter is still a sign of what was proven.
+#[test]
+fn a_lost_record_removes_no_proven_entry() {
+    let mut disk = Disk::with(2);
+    disk.run(&proven(select(2), 2));
+    disk.0.generations.remove(1);
+    disk.run(&select(1));
+    assert!(
+        disk.files()
+            .iter()
+            .any(|name| name.starts_with("lastgood-2-")),
+        "{:?}",
+        disk.files()
+    );
+    assert_eq!(disk.boots(Band::To257, 3), [1, 1, 1, 2]);
+    disk.run(&proven(select(1), 1));
+    assert!(
+        !disk
+            .files()
+            .iter()
+            .any(|name| name.starts_with("lastgood-2-")),
+        "{:?}",
+        disk.files()
     );
 }
 
