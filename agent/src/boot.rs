@@ -2,7 +2,8 @@
 //!
 //! [`begin`] finds out what runs and records the attempt; activation and firewall put the closure in place;
 //! [`assess`] comes to a verdict and records it; then [`bless`] or [`fall_back`] acts on it. Each step can be run
-//! again, and none relies on the one before having come to its end: what they share is the ledger.
+//! again, and none relies on the one before having come to its end: what they share is the ledger, and what it says of an
+//! earlier boot is not taken for this one.
 
 mod assess;
 mod begin;
@@ -20,6 +21,11 @@ use crate::error::Error;
 /// # Errors
 /// Why the step, and so its unit, failed.
 pub fn run(root: &Root, step: BootStep) -> Result<(), Error> {
+    if !root.is_live() && matches!(step, BootStep::Firewall | BootStep::Assess) {
+        return Err(Error::Refused(
+            "this step is about the running machine's kernel and services, not about a tree; leave --root out".to_owned(),
+        ));
+    }
     match step {
         BootStep::Begin => begin::run(root),
         BootStep::Activate => place::activate(root),

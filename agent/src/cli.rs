@@ -51,8 +51,8 @@ pub enum Command {
     /// Tell what boots now, and after 1 to N failed boots, and why.
     NextBoot {
         /// How many failed boots to look ahead.
-        #[arg(long, value_name = "N", default_value_t = 4)]
-        failures: usize,
+        #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(..=1000))]
+        failures: u16,
         /// How to print.
         #[command(flatten)]
         output: Output,

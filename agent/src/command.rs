@@ -30,7 +30,9 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::ListGenerations(output) => generations::run(root, output, out),
         Command::Status(output) => status::run(root, output, out),
         Command::Why { generation, output } => why::run(root, generation.as_ref(), output, out),
-        Command::NextBoot { failures, output } => next_boot::run(root, failures, output, out),
+        Command::NextBoot { failures, output } => {
+            next_boot::run(root, usize::from(failures), output, out)
+        }
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
         Command::Boot(step) => boot::run(root, step),

@@ -125,6 +125,12 @@ pub enum Error {
     /// The file is there and cannot be read.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
+    /// The file is there and says nothing.
+    #[error("is empty: say something in it, or leave it out")]
+    Empty,
+    /// A link stands in its place.
+    #[error("is a link that leads nowhere")]
+    Dangling,
     /// The file says what makes no sense.
     #[error("{0}")]
     Mistake(#[from] Mistake),
@@ -135,9 +141,18 @@ pub enum Error {
 /// # Errors
 /// When there is a file and it cannot be read or understood.
 pub fn read(root: &Root, toplevel: &Path) -> Result<Config, Error> {
-    match std::fs::read_to_string(root.resolve(toplevel.join(PATH))?) {
+    let path = toplevel.join(PATH);
+    match std::fs::read_to_string(root.resolve(&path)?) {
+        // What a power cut makes of a file that was not flushed. It would open the firewall.
+        Ok(text) if text.trim().is_empty() => Err(Error::Empty),
         Ok(text) => Ok(Config::parse(&text)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match root.place(&path)?.symlink_metadata() {
+                Ok(_) => Err(Error::Dangling),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+                Err(error) => Err(error.into()),
+            }
+        }
         Err(error) => Err(error.into()),
     }
 }

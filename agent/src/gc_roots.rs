@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::{Root, durable};
 
-use crate::machine::Subject;
+use crate::machine::State;
 
 /// Our directory among Nix's indirect and direct roots.
 const DIRECTORY: &str = "/nix/var/nix/gcroots/lastgood";
@@ -27,12 +27,17 @@ pub enum Error {
     Write(#[from] durable::Error),
 }
 
-/// Makes exactly `protected` our garbage collector roots. New ones are made before old ones go.
+/// Makes exactly `protected` our garbage collector roots. New ones are made before old ones go; with nothing proven none
+/// goes, because then the record of what was proven may be lost.
 ///
 /// # Errors
 /// At the first one that cannot be read or changed.
-pub fn keep(root: &Root, protected: &[&Subject]) -> Result<(), Error> {
-    let directory = root.join(DIRECTORY);
+pub fn keep(root: &Root, state: &State) -> Result<(), Error> {
+    let directory = root.resolve(DIRECTORY).map_err(|source| Error::Read {
+        path: PathBuf::from(DIRECTORY),
+        source,
+    })?;
+    let protected = state.protected();
     let wanted: BTreeMap<String, &Path> = protected
         .iter()
         .map(|subject| (subject.generation.link_name(), subject.toplevel.as_path()))
@@ -42,6 +47,9 @@ pub fn keep(root: &Root, protected: &[&Subject]) -> Result<(), Error> {
         if present.get(name).map(PathBuf::as_path) != Some(toplevel) {
             durable::put_link(toplevel, &directory.join(name))?;
         }
+    }
+    if state.proven.is_empty() {
+        return Ok(());
     }
     for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
         durable::remove(&directory.join(name))?;
@@ -63,8 +71,15 @@ fn read(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     for item in listing {
         let item = item.map_err(|error| at(directory, error))?;
         let path = item.path();
-        let target = std::fs::read_link(&path).map_err(|error| at(&path, error))?;
-        links.insert(item.file_name().to_string_lossy().into_owned(), target);
+        match std::fs::read_link(&path) {
+            Ok(target) => {
+                let name = item.file_name().to_string_lossy().into_owned();
+                links.insert(name, target);
+            }
+            // Not a link, so not ours.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            Err(error) => return Err(at(&path, error)),
+        }
     }
     Ok(links)
 }
@@ -72,22 +87,41 @@ fn read(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assessment::baseline::Baseline;
+    use crate::machine::{Event, Subject};
     use boot_entries::GenerationId;
+
+    fn subject(number: u64) -> Subject {
+        Subject {
+            generation: GenerationId::system(number),
+            toplevel: format!("/nix/store/{number}").into(),
+        }
+    }
 
     #[test]
     fn exactly_what_is_protected() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::new(place.path());
-        let subject = |number| Subject {
-            generation: GenerationId::system(number),
-            toplevel: format!("/nix/store/{number}").into(),
+        let names = || -> Vec<String> {
+            let links = read(&root.join(DIRECTORY)).unwrap();
+            links.into_keys().collect()
         };
-        let (one, two, three) = (subject(1), subject(2), subject(3));
-        keep(&root, &[&one, &two]).unwrap();
-        keep(&root, &[&two, &three]).unwrap();
-        let links = read(&root.join(DIRECTORY)).unwrap();
-        let names: Vec<&str> = links.keys().map(String::as_str).collect();
-        assert_eq!(names, ["system-2-link", "system-3-link"]);
-        assert_eq!(links["system-3-link"], Path::new("/nix/store/3"));
+        let proven = |number| Event::Proven {
+            subject: subject(number),
+            baseline: Baseline::default(),
+        };
+        let mut state = State::of(&[proven(1), proven(2)]);
+        keep(&root, &state).unwrap();
+        assert_eq!(names(), ["system-1-link", "system-2-link"]);
+        std::fs::File::create(root.join(DIRECTORY).join("mine")).unwrap();
+        state = state.after(&proven(3));
+        keep(&root, &state).unwrap();
+        assert_eq!(names(), ["system-2-link", "system-3-link"]);
+        keep(&root, &State::default()).unwrap();
+        assert_eq!(
+            names(),
+            ["system-2-link", "system-3-link"],
+            "a lost record removes nothing"
+        );
     }
 }

@@ -14,10 +14,11 @@ use boot_entries::Root;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::name::{EntryName, TRIES};
 
+use crate::ledger::Ledger;
 use crate::running;
 
 /// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good.
-const PROVEN: &str = "/run/lastgood/proven";
+pub(crate) const PROVEN: &str = "/run/lastgood/proven";
 /// Where a closure keeps its units.
 const UNITS: &str = "etc/systemd/system";
 /// Directories whose entries add up over all places systemd looks in, so they are linked entry by entry.
@@ -86,7 +87,7 @@ FailureAction=reboot
 
 /// The end of every hang of a trial that nothing else ends: a mount, an fsck, an agent that never got to run.
 ///
-/// The job of this target waits from the first moment of the boot until there is a verdict, so its age is the
+/// The job of the assessor waits or runs from the first moment of the boot until there is a verdict, so its age is the
 /// trial's. The time is longer than that of the assessor, which knows causes and should be first.
 const DEADLINE_ON_TRIAL: &str = "\
 # This boot is a trial: no verdict by then, whatever hangs, ends it. Longer than TimeoutStartSec= of the assessor.
@@ -109,7 +110,7 @@ pub fn plan(found: &Found) -> Vec<Make> {
     if found.trial {
         for (at, text) in [
             ("lastgood-fall-back.service.d", FALL_BACK_ON_TRIAL),
-            ("boot-complete.target.d", DEADLINE_ON_TRIAL),
+            ("lastgood-assess.service.d", DEADLINE_ON_TRIAL),
         ] {
             makes.push(Make::File {
                 at: Path::new(at).join("50-lastgood-trial.conf"),
@@ -194,6 +195,27 @@ fn has_tries(boot_count_path: &str) -> bool {
     tries.is_some_and(|tries| tries.left > 0 || tries.done.unwrap_or(0) <= TRIES)
 }
 
+/// Whether a verdict on this closure is on record. A proven one may still have its counter, because `$BOOT` could not be
+/// written: that is no reason to reboot it. A rejected one runs only for want of anything better: neither is it.
+///
+/// `/var` may not be mounted yet. Then nobody knows, and the counter decides.
+fn is_judged(root: &Root, closure: &Path, log: &mut Log) -> bool {
+    match Ledger::read(root) {
+        Ok(ledger) => {
+            let state = ledger.state();
+            let proven = state
+                .proven
+                .iter()
+                .any(|good| good.subject.toplevel == closure);
+            proven || state.rejected.contains_key(closure)
+        }
+        Err(error) => {
+            log.say(ERROR, &told(&error));
+            false
+        }
+    }
+}
+
 /// Looks. What cannot be told is said, and taken for the harmless answer: no units, no trial.
 fn observe(root: &Root, log: &mut Log) -> Found {
     let there = |path: &str, log: &mut Log| match root.join(path).symlink_metadata() {
@@ -230,16 +252,10 @@ fn observe(root: &Root, log: &mut Log) -> Found {
             Vec::new()
         })
     };
-    let counted = LoaderVariables::read(root).unwrap_or_else(|error| {
-        log.say(
-            ERROR,
-            &format!("cannot read the loader's EFI variables: {error}"),
-        );
-        LoaderVariables::default()
-    });
-    let counted = counted.boot_count_path.as_deref().is_some_and(has_tries);
+    let counted = LoaderVariables::read(root).boot_count_path;
+    let counted = counted.as_deref().is_some_and(has_tries);
     Found {
-        trial: counted && !there(PROVEN, log),
+        trial: counted && !there(PROVEN, log) && !is_judged(root, &closure, log),
         closure: Some(closure),
         units,
         nixos,

@@ -64,8 +64,8 @@ impl Ledger {
     /// # Errors
     /// When it is there and cannot be read.
     pub fn read(root: &Root) -> Result<Self, Error> {
-        let path = root.join(PATH);
-        match std::fs::read(&path) {
+        let path = PathBuf::from(PATH);
+        match root.resolve(PATH).and_then(std::fs::read) {
             Ok(bytes) => Ok(Self::parse(&String::from_utf8_lossy(&bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(Error::Read { path, source }),
@@ -102,7 +102,11 @@ pub fn record(root: &Root, time: Timestamp, event: &Event) -> Result<(), Error> 
         event: event.clone(),
     };
     let line = serde_json::to_string(&record)?;
-    Ok(durable::append_line(&line, &root.join(PATH))?)
+    let path = root.place(PATH).map_err(|source| Error::Read {
+        path: PathBuf::from(PATH),
+        source,
+    })?;
+    Ok(durable::append_line(&line, &path)?)
 }
 
 #[cfg(test)]

@@ -42,7 +42,10 @@ pub enum Error {
 /// # Errors
 /// When somebody else keeps it, or there is no place for it.
 pub fn take(root: &Root, patience: Duration) -> Result<Lock, Error> {
-    let path = root.join(PATH);
+    let path = root.place(PATH).map_err(|source| Error::Open {
+        path: PathBuf::from(PATH),
+        source,
+    })?;
     if let Some(directory) = path.parent() {
         durable::make_directory(directory)?;
     }

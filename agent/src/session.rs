@@ -4,18 +4,20 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use boot_entries::observe::Observation;
+use boot_entries::observe::{Boot, Observation};
 use boot_entries::plan::{self, Plan};
 use boot_entries::{Root, apply, durable};
 use jiff::Timestamp;
 
-use crate::error::Error;
+use crate::error::{Error, one_line};
 use crate::machine::{Event, State, Subject};
-use crate::view::View;
+use crate::view::{View, subject_of};
 use crate::{gc_roots, journal, ledger, lock};
 
 /// How long an operator's command waits for another run to end.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a step of a boot does: nearly as long as its unit may take, because a verdict must not get lost.
+const LONG_PATIENCE: Duration = Duration::from_mins(4);
 
 /// The right to change things, and the machine as it was when that right was taken.
 #[derive(Debug)]
@@ -42,12 +44,30 @@ pub struct Prepared {
 }
 
 impl Session {
-    /// Takes the lock, and only then reads anything.
+    /// Takes the lock, and only then reads anything: for a command of the operator.
     ///
     /// # Errors
     /// When another run keeps the lock, or something cannot be read.
     pub fn open(root: &Root) -> Result<Self, Error> {
-        let lock = lock::take(root, PATIENCE)?;
+        Self::open_within(root, PATIENCE)
+    }
+
+    /// The same for a step of a boot, which has more time.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at_boot(root: &Root) -> Result<Self, Error> {
+        Self::open_within(root, LONG_PATIENCE)
+    }
+
+    fn open_within(root: &Root, patience: Duration) -> Result<Self, Error> {
+        if !std::fs::metadata(root.directory()).is_ok_and(|found| found.is_dir()) {
+            let directory = root.directory().display();
+            return Err(Error::Refused(format!(
+                "{directory} is no directory; give --root the top of a tree"
+            )));
+        }
+        let lock = lock::take(root, patience)?;
         Ok(Self {
             view: View::read(root)?,
             _lock: lock,
@@ -97,13 +117,36 @@ impl Session {
         Ok(())
     }
 
-    /// Brings entries and garbage collector roots to what the ledger says.
+    /// Brings `$BOOT` to what the ledger says of verdicts: counters and ranks. Then, as far as that can be done, everything
+    /// else: garbage collector roots, missing and damaged payload, what is no longer needed.
     ///
     /// # Errors
-    /// When either cannot be written.
+    /// When the verdicts cannot be written. What else cannot be done is told: it must not stand in their way.
     pub fn settle(&self) -> Result<(), Error> {
-        self.keep_roots()?;
-        self.carry_out(&self.prepare(&self.state, false)?)
+        self.restate()?;
+        let rest = [
+            self.keep_roots(),
+            self.prepare(&self.state, false)
+                .and_then(|prepared| self.carry_out(&prepared)),
+        ];
+        for error in rest.into_iter().filter_map(Result::err) {
+            tracing::warn!("{}", one_line(&error));
+        }
+        Ok(())
+    }
+
+    /// Brings `$BOOT` to what the ledger says of verdicts, and no further.
+    ///
+    /// # Errors
+    /// When an entry cannot be written.
+    pub fn restate(&self) -> Result<(), Error> {
+        let directory = self.boot_directory()?;
+        let boot = Boot::read(&directory)?;
+        let intent = self.intent(&self.state, false);
+        let steps = plan::restate(&boot, &self.generations(), &intent)?;
+        let skipped = Vec::new();
+        let plan = Plan { steps, skipped };
+        self.carry_out(&Prepared { directory, plan })
     }
 
     /// Keeps what a fallback may need from the garbage collector.
@@ -111,19 +154,27 @@ impl Session {
     /// # Errors
     /// When a root cannot be written.
     pub fn keep_roots(&self) -> Result<(), Error> {
-        Ok(gc_roots::keep(&self.root, &self.state.protected())?)
+        Ok(gc_roots::keep(&self.root, &self.state)?)
     }
 
-    /// Lets the profile of a rejected generation point at `to` again, if it still points at the rejected one: else the
+    /// Lets the profile of a rejected generation point at `good` again, if it still points at the rejected one: else the
     /// next `nixos-rebuild boot` or garbage collection would take the bad one for the current one.
     ///
     /// # Errors
     /// When the link cannot be replaced.
-    pub fn repoint_profile(&self, rejected: &Subject, to: &Subject) -> Result<(), Error> {
-        let (from, to) = (&rejected.generation, &to.generation);
-        let listed = self.profiles.generations.iter().any(|g| g.id == *to);
+    pub fn repoint_profile(&self, rejected: &Subject, good: &Subject) -> Result<(), Error> {
+        let (from, to) = (&rejected.generation, &good.generation);
+        let listed = |subject: &Subject| {
+            let mut all = self.profiles.generations.iter();
+            all.any(|g| subject_of(g) == *subject)
+        };
+        let listed = listed(rejected) && listed(good);
         if from.profile() == to.profile() && listed && self.profiles.current.contains(from) {
-            let link = self.root.join(from.profile_link());
+            let path = from.profile_link();
+            let link = self.root.place(&path).map_err(|source| Error::Read {
+                what: path.display().to_string(),
+                source,
+            })?;
             durable::put_link(Path::new(&to.link_name()), &link)?;
             tracing::info!("profile {} points at generation {to} again", from.profile());
         }

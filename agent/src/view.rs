@@ -5,13 +5,13 @@ use std::time::SystemTime;
 
 use boot_entries::efi::LoaderVariables;
 use boot_entries::generation::{Generation, Profiles};
-use boot_entries::observe::Boot;
+use boot_entries::observe;
 use boot_entries::plan::{self, Intent};
 use boot_entries::{GenerationId, Root, boot_partition};
 
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::machine::{Standing, State, Subject};
+use crate::machine::{Boot, Standing, State, Subject};
 
 /// Everything read once, without a lock: what is only told may be a moment old.
 #[derive(Debug)]
@@ -41,17 +41,27 @@ impl View {
                 crate::ledger::PATH
             );
         }
-        let variables = LoaderVariables::read(root).map_err(|source| Error::Read {
-            what: "the loader's EFI variables".to_owned(),
-            source,
-        })?;
         Ok(Self {
             root: root.clone(),
             state: ledger.state(),
             ledger,
             profiles: Profiles::read(root)?,
-            variables,
+            variables: LoaderVariables::read(root),
         })
+    }
+
+    /// What the ledger knows of the boot that is under way. None: this boot has not begun, so that what the ledger knows
+    /// last is about another one.
+    #[must_use]
+    pub fn this_boot(&self) -> Option<&Boot> {
+        let id = boot_id(&self.root).ok()?;
+        self.state.boot.as_ref().filter(|boot| boot.id == id)
+    }
+
+    /// What runs. None: no generation, or nobody knows.
+    #[must_use]
+    pub fn running(&self) -> Option<&Subject> {
+        self.this_boot()?.running.as_ref()
     }
 
     /// Where `$BOOT` is, as a path of this process.
@@ -60,15 +70,18 @@ impl View {
     /// When there is none, or not the right one.
     pub fn boot_directory(&self) -> Result<PathBuf, Error> {
         let path = boot_partition::find(&self.root, &self.variables)?;
-        Ok(self.root.join(path))
+        self.root.resolve(&path).map_err(|source| Error::Read {
+            what: path.display().to_string(),
+            source,
+        })
     }
 
     /// The entries on `$BOOT`.
     ///
     /// # Errors
     /// When there is no `$BOOT`, or it cannot be read.
-    pub fn boot(&self) -> Result<Boot, Error> {
-        Ok(Boot::read(&self.boot_directory()?)?)
+    pub fn boot(&self) -> Result<observe::Boot, Error> {
+        Ok(observe::Boot::read(&self.boot_directory()?)?)
     }
 
     /// Every generation there is: those the profiles list, and those that are kept beyond that.
@@ -153,6 +166,19 @@ impl View {
             rearm,
         }
     }
+}
+
+/// The kernel's id of the boot that is under way.
+///
+/// # Errors
+/// When it cannot be read; in a tree there is none.
+pub fn boot_id(root: &Root) -> Result<String, Error> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(root.join(path)).map_err(|source| Error::Read {
+        what: path.to_owned(),
+        source,
+    })?;
+    Ok(text.trim().to_owned())
 }
 
 /// A generation as the ledger names it.

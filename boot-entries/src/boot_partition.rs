@@ -84,7 +84,10 @@ pub fn find(root: &Root, variables: &LoaderVariables) -> Result<PathBuf, Error> 
 
 fn in_a_tree(root: &Root) -> Result<PathBuf, Error> {
     for candidate in CANDIDATES {
-        let path = root.join(candidate);
+        let path = root.resolve(candidate).map_err(|source| Error::Read {
+            path: PathBuf::from(candidate),
+            source,
+        })?;
         match std::fs::metadata(&path) {
             // An empty `/efi` beside a filled `/boot` is a mount point of the finished machine.
             Ok(found) if found.is_dir() && (candidate != "/efi" || holds_something(&path)) => {

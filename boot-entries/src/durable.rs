@@ -13,6 +13,8 @@ use crate::payload::{CHUNK, Content};
 /// Temporary names: hidden from the loader by the dot and by the ending, and recognisably ours.
 const PREFIX: &str = ".lastgood-";
 const ENDING: &str = ".part";
+/// How much of a file's name is in its temporary name. Characters: up to four bytes each.
+const NAME_END: usize = 48;
 
 /// A change that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +152,12 @@ pub fn is_leftover(name: &str) -> bool {
 
 fn part_name(to: &Path) -> String {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
-    format!("{PREFIX}{name}{ENDING}")
+    // A name may be 255 bytes long, and the temporary one is longer.
+    let short: String = name.chars().rev().take(NAME_END).collect();
+    format!(
+        "{PREFIX}{}{ENDING}",
+        short.chars().rev().collect::<String>()
+    )
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {

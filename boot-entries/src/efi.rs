@@ -33,27 +33,30 @@ pub struct LoaderVariables {
 }
 
 impl LoaderVariables {
-    /// Reads the variables that the firmware under `root` has. A variable that is not there is None.
-    ///
-    /// # Errors
-    /// When one is there and cannot be read.
-    pub fn read(root: &Root) -> io::Result<Self> {
-        let read = |name: &str| match std::fs::read(
-            root.join(format!("/sys/firmware/efi/efivars/{name}-{LOADER}")),
-        ) {
-            Ok(bytes) => Ok(Some(text_of(&bytes))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+    /// Reads the variables that the firmware under `root` has. A variable that is not there is None; one that cannot be
+    /// read is told and is None: firmware has its moods, and no boot may depend on them.
+    #[must_use]
+    pub fn read(root: &Root) -> Self {
+        let read = |name: &str| {
+            let path = root.join(format!("/sys/firmware/efi/efivars/{name}-{LOADER}"));
+            match std::fs::read(&path) {
+                Ok(bytes) => Some(text_of(&bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => {
+                    tracing::warn!("cannot read {}: {error}", path.display());
+                    None
+                }
+            }
         };
-        Ok(Self {
-            info: read("LoaderInfo")?,
-            selected: read("LoaderEntrySelected")?,
-            boot_count_path: read("LoaderBootCountPath")?,
-            partition: read("LoaderDevicePartUUID")?,
-            one_shot: read("LoaderEntryOneShot")?,
-            default: read("LoaderEntryDefault")?,
-            preferred: read("LoaderEntryPreferred")?,
-        })
+        Self {
+            info: read("LoaderInfo"),
+            selected: read("LoaderEntrySelected"),
+            boot_count_path: read("LoaderBootCountPath"),
+            partition: read("LoaderDevicePartUUID"),
+            one_shot: read("LoaderEntryOneShot"),
+            default: read("LoaderEntryDefault"),
+            preferred: read("LoaderEntryPreferred"),
+        }
     }
 }
 
@@ -84,7 +87,7 @@ mod tests {
     #[test]
     fn no_firmware_is_no_variables() {
         let tree = tempfile::tempdir().unwrap();
-        let read = LoaderVariables::read(&Root::new(tree.path())).unwrap();
+        let read = LoaderVariables::read(&Root::new(tree.path()));
         assert_eq!(read, LoaderVariables::default());
     }
 }

@@ -121,7 +121,10 @@ impl EntryName {
         if hash.len() != HASH_DIGITS || !hash.bytes().all(hex) {
             return None;
         }
-        number.parse().ok()
+        // `007` and `+7` are not how we write a number.
+        digits(number)
+            .filter(|n| n.to_string() == number)
+            .map(u64::from)
     }
 }
 
@@ -196,6 +199,8 @@ mod tests {
             "lastgood-3-0123ABCD.conf",
             "nixos-3-0123abcd.conf",
             "lastgood-x-0123abcd.conf",
+            "lastgood-007-0123abcd.conf",
+            "lastgood-+3-0123abcd.conf",
         ] {
             assert!(!ours(foreign), "{foreign}");
         }

@@ -193,7 +193,7 @@ pub fn restate(
         }
     }
     rank(&mut all, Rank::UNRANKED, intent)?;
-    let mut steps = writes(boot, &mut all);
+    let mut changes = writes(boot, &mut all);
     let wanted: BTreeSet<String> = all.iter().map(|wanted| wanted.file().0).collect();
     for wanted_stem in all.iter().map(|wanted| wanted.stem) {
         for (name, _) in boot
@@ -201,10 +201,10 @@ pub fn restate(
             .filter(|(name, _)| !wanted.contains(*name))
         {
             let path = format!("{ENTRIES}/{name}");
-            steps.push(Step::Remove { path });
+            changes.push(Step::Remove { path });
         }
     }
-    Ok(steps)
+    Ok(changes)
 }
 
 fn files_of<'a>(boot: &'a Boot, stem: &str) -> Vec<&'a EntryFile> {
@@ -303,15 +303,14 @@ impl<'a> Wanted<'a> {
             stem: self.stem.to_owned(),
             tries: self.tries,
         };
-        let text = match self.fixed {
-            Some(text) => text.to_owned(),
-            None => {
-                let sort_key = Some(self.rank.sort_key());
-                let entry = self.entry.clone();
-                Entry { sort_key, ..entry }.to_string()
-            }
+        if let Some(text) = self.fixed {
+            return (name.to_string(), text.to_owned());
+        }
+        let entry = Entry {
+            sort_key: Some(self.rank.sort_key()),
+            ..self.entry.clone()
         };
-        (name.to_string(), text)
+        (name.to_string(), entry.to_string())
     }
 }
 
@@ -381,10 +380,10 @@ fn fit<'a>(
                 || wanted.standing == Standing::Proven
         };
         let costs = |bootable: Option<&Bootable>| !self::copies(observed, bootable).is_empty();
-        let spare = all
+        let droppable = all
             .iter()
             .position(|(wanted, bootable)| !is_needed(wanted) && costs(*bootable));
-        let Some(at) = spare else {
+        let Some(at) = droppable else {
             let free = space.free;
             return Err(Refusal::NoSpace { needed, free });
         };

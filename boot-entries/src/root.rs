@@ -86,6 +86,19 @@ impl Root {
         Ok(done)
     }
 
+    /// Where to make or replace `path`, as a path of this process: every link on the way is followed inside the root,
+    /// the last component is not.
+    ///
+    /// # Errors
+    /// As [`Self::canonical`].
+    pub fn place(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        let path = path.as_ref();
+        match (path.parent(), path.file_name()) {
+            (Some(directory), Some(name)) => Ok(self.resolve(directory)?.join(name)),
+            _ => self.resolve(path),
+        }
+    }
+
     /// Like [`Self::canonical`], as a path of this process: what to open.
     ///
     /// # Errors
@@ -129,6 +142,19 @@ mod tests {
             root.resolve("/run/up").unwrap(),
             tree.path().join("nix/store/a/b")
         );
+    }
+
+    #[test]
+    fn what_is_written_stays_inside() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        symlink("/elsewhere", tree.path().join("var")).unwrap();
+        symlink("/out", tree.path().join("link")).unwrap();
+        assert_eq!(
+            root.place("/var/lib/x").unwrap(),
+            tree.path().join("elsewhere/lib/x")
+        );
+        assert_eq!(root.place("/link").unwrap(), tree.path().join("link"));
     }
 
     #[test]

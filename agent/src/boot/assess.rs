@@ -4,62 +4,82 @@ use std::time::Instant;
 
 use boot_entries::Root;
 
+use super::begin;
 use super::bless::Healthy;
 use crate::assessment::baseline::Requirements;
 use crate::assessment::manager::Systemd;
 use crate::assessment::{Monotonic, Outcome, assess};
+use crate::cause::{Cause, Stage};
 use crate::config;
 use crate::error::Error;
-use crate::machine::{Event, Reaction, Verdict};
+use crate::machine::{Event, Subject, WhenUnhealthy};
 use crate::session::Session;
-use crate::view::View;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
     let began = Instant::now();
-    let view = View::read(root)?;
-    let (Some(boot), Some(subject)) = (&view.state.boot, view.state.running()) else {
-        return Err(Error::Refused(
-            "there is no generation to assess: this boot has not begun".to_owned(),
-        ));
+    let session = begin::session(root)?;
+    let (Some(boot), Some(subject)) = (session.this_boot(), session.running()) else {
+        tracing::info!("nothing to assess: this boot is no generation's");
+        return Ok(());
     };
+    let (boot, subject) = (boot.id.clone(), subject.clone());
+    let baseline = session.state.baseline().cloned();
+    // Others may change things while we watch.
+    drop(session);
     let health = config::read_or_default(root, &subject.toplevel).health;
     let requirements = Requirements::from(&health);
     let mut systemd = Systemd::watching(&requirements.units);
     let outcome = assess(
         &requirements,
-        view.state.baseline(),
+        baseline.as_ref(),
         &mut systemd,
         &mut Monotonic { began },
     );
-    let id = &subject.generation;
-    match outcome {
+    let cause = match outcome {
         Outcome::Healthy(baseline) => {
-            let boot = boot.id.clone();
             Healthy { boot, baseline }.leave(root)?;
-            tracing::info!("healthy: generation {id}");
-            Ok(())
+            tracing::info!("healthy: generation {}", subject.generation);
+            return Ok(());
         }
-        Outcome::Unhealthy(cause) => {
-            let mut session = Session::open(root)?;
-            let summary = cause.summary.clone();
-            let subject = subject.clone();
-            match session.state.reaction(Verdict::Unhealthy) {
-                Reaction::FallBack { .. } => {
-                    tracing::error!("rejected: generation {id}: {summary}");
-                    session.record(&Event::Rejected { subject, cause })?;
-                }
-                Reaction::StayUp(why) => {
-                    tracing::error!("degraded: generation {id}: {summary}; it stays up: {why}");
-                    session.record(&Event::Degraded { subject, cause })?;
-                }
-                Reaction::Bless(_) => {}
+        Outcome::Unhealthy(cause) => cause,
+        Outcome::Unknown(why) => Cause {
+            stage: Stage::Begun,
+            summary: format!("it could not be assessed: {why}"),
+            units: Vec::new(),
+        },
+    };
+    let summary = cause.summary.clone();
+    record(&mut begin::session(root)?, &subject, cause)?;
+    Err(Error::Refused(format!(
+        "generation {} is not healthy: {summary}",
+        subject.generation
+    )))
+}
+
+fn record(session: &mut Session, subject: &Subject, mut cause: Cause) -> Result<(), Error> {
+    let id = &subject.generation;
+    let subject = subject.clone();
+    cause.stage = cause
+        .stage
+        .max(session.this_boot().map_or(Stage::Begun, |boot| boot.stage));
+    match session.state.when_unhealthy() {
+        WhenUnhealthy::FallBack { .. } => {
+            tracing::error!("rejected: generation {id}: {}", cause.summary);
+            session.record(&Event::Rejected { subject, cause })
+        }
+        WhenUnhealthy::StayUp(why) => {
+            tracing::error!(
+                "degraded: generation {id}: {}; it stays up: {why}",
+                cause.summary
+            );
+            if let Some(excused) = session.state.excused_by(&cause) {
+                let other = &excused.generation;
+                tracing::warn!(
+                    "excused: generation {other}, which was rejected for the same; `lastgood install` takes it again"
+                );
+                session.record(&Event::Excused { subject: excused })?;
             }
-            Err(Error::Refused(format!(
-                "generation {id} is not healthy: {summary}"
-            )))
+            session.record(&Event::Degraded { subject, cause })
         }
-        Outcome::Unknown(why) => Err(Error::Refused(format!(
-            "generation {id} could not be assessed: {why}"
-        ))),
     }
 }

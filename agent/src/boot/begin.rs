@@ -6,25 +6,38 @@ use crate::error::{Error, one_line};
 use crate::machine::{Event, Subject};
 use crate::running;
 use crate::session::Session;
+use crate::view::boot_id;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
+    let mut session = session(root)?;
+    let Some(subject) = session.running().cloned() else {
+        return Ok(());
+    };
+    // What a crash left undone between a record and what it announced. Nothing of it is worth failing a boot for.
+    let rest = [
+        given_up(&mut session, &subject),
+        session.restate(),
+        session.keep_roots(),
+    ];
+    for error in rest.into_iter().filter_map(Result::err) {
+        tracing::error!("{}", one_line(&error));
+    }
+    Ok(())
+}
+
+/// The right to change things, with this boot on record. Every step begins the boot if that has not been done: a step
+/// must never take what the ledger knows of an earlier boot for this one.
+pub(super) fn session(root: &Root) -> Result<Session, Error> {
+    let mut session = Session::open_at_boot(root)?;
+    if session.this_boot().is_some() {
+        return Ok(session);
+    }
     let closure = running::closure(root)?;
-    let mut session = Session::open(root)?;
     let subject = closure
         .as_deref()
         .and_then(|closure| session.subject_of_closure(closure));
-    let boot = boot_id(root)?;
-    if session
-        .state
-        .boot
-        .as_ref()
-        .is_some_and(|known| known.id == boot)
-    {
-        tracing::info!("this boot has begun already");
-        return Ok(());
-    }
     session.record(&Event::Began {
-        boot,
+        boot: boot_id(root)?,
         running: subject.clone(),
     })?;
     let Some(subject) = subject else {
@@ -33,39 +46,36 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
             |closure| closure.display().to_string(),
         );
         tracing::warn!("begun: {what} is no generation of any profile");
-        return Ok(());
+        return Ok(session);
     };
     let id = &subject.generation;
     let closure = subject.toplevel.display();
-    let selected = session
+    match session
         .state
         .selected
-        .clone()
-        .filter(|selected| *selected != subject);
-    if let Some(selected) = selected {
-        let selected = selected.generation;
-        tracing::warn!(
-            "begun: generation {id} ({closure}), although generation {selected} was selected"
-        );
-        given_up(&mut session, &subject)?;
-    } else {
-        tracing::info!("begun: generation {id} ({closure})");
+        .as_ref()
+        .filter(|selected| **selected != subject)
+    {
+        None => tracing::info!("begun: generation {id} ({closure})"),
+        Some(selected) => tracing::warn!(
+            "begun: generation {id} ({closure}), although generation {} was selected",
+            selected.generation
+        ),
     }
-    session.keep_roots()
+    Ok(session)
 }
 
 /// If the loader has passed over the selected generation because its tries are used up, that is a verdict.
 fn given_up(session: &mut Session, running: &Subject) -> Result<(), Error> {
-    let Some(selected) = session.state.selected.clone() else {
+    let Some(selected) = session
+        .state
+        .selected
+        .clone()
+        .filter(|selected| selected != running)
+    else {
         return Ok(());
     };
-    let exhausted = exhausted(session, &selected.generation).unwrap_or_else(|error| {
-        tracing::warn!(
-            "cannot tell whether its tries are used up: {}",
-            one_line(&error)
-        );
-        false
-    });
+    let exhausted = exhausted(session, &selected.generation)?;
     let Some((rejected, cause)) = session.state.loader_gave_up(running, exhausted) else {
         return Ok(());
     };
@@ -90,14 +100,4 @@ fn exhausted(session: &Session, id: &GenerationId) -> Result<bool, Error> {
     let stem = boot_entries::name::stem_of(&generation);
     let mut tries = boot.files_of(&stem).map(|(_, file)| file.name.tries);
     Ok(tries.any(|tries| tries.is_some_and(|tries| tries.left == 0)))
-}
-
-/// The kernel's id of this boot.
-fn boot_id(root: &Root) -> Result<String, Error> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(root.join(path)).map_err(|source| Error::Read {
-        what: path.to_owned(),
-        source,
-    })?;
-    Ok(text.trim().to_owned())
 }

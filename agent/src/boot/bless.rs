@@ -1,14 +1,16 @@
 //! A healthy verdict becomes the last good generation.
 
 use std::io;
+use std::path::PathBuf;
 
 use boot_entries::{Root, durable};
 use serde::{Deserialize, Serialize};
 
+use super::begin;
 use crate::assessment::baseline::Baseline;
 use crate::error::Error;
-use crate::machine::{Event, Reaction, Verdict};
-use crate::session::Session;
+use crate::generator::PROVEN;
+use crate::machine::{Event, WhenHealthy};
 
 /// What an assessment leaves for the blessing. In `/run`: it speaks of this boot only.
 const PATH: &str = "/run/lastgood/healthy.json";
@@ -26,7 +28,7 @@ impl Healthy {
     /// Leaves the verdict for [`run`].
     pub(super) fn leave(&self, root: &Root) -> Result<(), Error> {
         let text = serde_json::to_string(self)?;
-        Ok(durable::put_text(&text, &root.join(PATH))?)
+        Ok(durable::put_text(&text, &place(root, PATH)?)?)
     }
 
     fn read(root: &Root) -> Result<Option<Self>, Error> {
@@ -43,71 +45,34 @@ impl Healthy {
 
 /// Only an assessment of this very boot blesses (invariant A1): not a unit started by hand, not a verdict of before.
 pub(super) fn run(root: &Root) -> Result<(), Error> {
-    let mut session = Session::open(root)?;
-    let boot = session.state.boot.clone();
-    let healthy = Healthy::read(root)?;
-    let Some(healthy) = healthy.filter(|healthy| boot.is_some_and(|boot| boot.id == healthy.boot))
-    else {
+    let mut session = begin::session(root)?;
+    let Some(boot) = session.this_boot().filter(|boot| boot.running.is_some()) else {
+        tracing::info!("nothing to bless: this boot is no generation's");
+        return Ok(());
+    };
+    let Some(healthy) = Healthy::read(root)?.filter(|healthy| healthy.boot == boot.id) else {
         return Err(Error::Refused(
             "nothing is blessed: no assessment has found this boot healthy; `lastgood good` accepts it without one".to_owned(),
         ));
     };
-    match session.state.reaction(Verdict::Healthy) {
-        Reaction::Bless(subject) => {
+    match session.state.when_healthy() {
+        WhenHealthy::Bless(subject) => {
             let id = subject.generation.clone();
             let baseline = healthy.baseline;
             session.record(&Event::Proven { subject, baseline })?;
             session.settle()?;
+            // From here on the boot is no trial any more: an emergency mode is then the operator's.
+            durable::put_text("", &place(root, PROVEN)?)?;
             tracing::info!("proven: generation {id}");
         }
-        Reaction::StayUp(why) => tracing::warn!("not blessed: {why}"),
-        Reaction::FallBack { .. } => {}
+        WhenHealthy::Leave(why) => tracing::warn!("not blessed: {why}"),
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::{State, Subject};
-    use boot_entries::GenerationId;
-    use jiff::Timestamp;
-
-    #[test]
-    fn nothing_is_blessed_without_an_assessment_of_this_boot() {
-        let tree = tempfile::tempdir().unwrap();
-        let root = Root::new(tree.path());
-        let running = Subject {
-            generation: GenerationId::system(1),
-            toplevel: "/nix/store/1".into(),
-        };
-        let began = Event::Began {
-            boot: "this".to_owned(),
-            running: Some(running),
-        };
-        crate::ledger::record(&root, Timestamp::now(), &began).unwrap();
-        let proven = || {
-            crate::ledger::Ledger::read(&root)
-                .unwrap()
-                .state()
-                .proven
-                .len()
-        };
-        assert!(matches!(run(&root), Err(Error::Refused(_))));
-        let verdict = |boot: &str| Healthy {
-            boot: boot.to_owned(),
-            baseline: Baseline::default(),
-        };
-        verdict("another").leave(&root).unwrap();
-        assert!(matches!(run(&root), Err(Error::Refused(_))));
-        assert_eq!(proven(), 0);
-        verdict("this").leave(&root).unwrap();
-        // There is no $BOOT here to write to; the record is made first, and the next run finishes the work.
-        assert!(matches!(run(&root), Err(Error::NoBoot(_))));
-        assert_eq!(proven(), 1);
-        assert_ne!(
-            crate::ledger::Ledger::read(&root).unwrap().state(),
-            State::default()
-        );
-    }
+fn place(root: &Root, path: &str) -> Result<PathBuf, Error> {
+    root.place(path).map_err(|source| Error::Read {
+        what: path.to_owned(),
+        source,
+    })
 }

@@ -6,33 +6,24 @@ use std::process::Command;
 
 use boot_entries::Root;
 
+use super::begin;
 use crate::cause::{Cause, Stage};
 use crate::error::{Error, one_line};
-use crate::machine::{Event, Reaction, Standing, State, Subject, Verdict};
+use crate::machine::{Event, Standing, WhenUnhealthy};
 use crate::program;
-use crate::session::Session;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
-    let mut session = Session::open(root)?;
-    let (from, to) = match session.state.reaction(Verdict::Unhealthy) {
-        Reaction::FallBack { from, to } => (from, to),
-        Reaction::StayUp(why) => {
+    let mut session = begin::session(root)?;
+    let (from, to) = match session.state.when_unhealthy() {
+        WhenUnhealthy::FallBack { from, to } => (from, to),
+        WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             return Ok(());
         }
-        Reaction::Bless(_) => return Ok(()),
     };
-    if no_verdict(&session.state, &from) {
-        // The machine was judged well enough not to be rejected, and stays up: nothing to do.
-        if session.state.degraded.contains_key(&from) {
-            return Ok(());
-        }
+    if session.state.standing(&from) != Standing::Rejected {
         let cause = Cause {
-            stage: session
-                .state
-                .boot
-                .as_ref()
-                .map_or(Stage::Begun, |boot| boot.stage),
+            stage: session.this_boot().map_or(Stage::Begun, |boot| boot.stage),
             summary: "the assessment ended without a verdict".to_owned(),
             units: Vec::new(),
         };
@@ -44,6 +35,8 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         let subject = from.clone();
         session.record(&Event::Rejected { subject, cause })?;
     }
+    // Somebody may have selected yet another one while this one was judged.
+    let to = session.state.selected.clone().unwrap_or(to);
     tracing::error!(
         "falling back from generation {} to generation {}: rebooting",
         from.generation,
@@ -56,7 +49,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
             tracing::error!("{}", one_line(&error));
         }
     }
-    session.record(&Event::Rebooting { to })?;
+    session.record(&Event::Rebooting { from, to })?;
     if root.is_live() { reboot() } else { Ok(()) }
 }
 
@@ -70,8 +63,4 @@ fn reboot() -> Result<(), Error> {
         systemctl(&["--no-block", "--force", "reboot"])?;
     }
     Ok(())
-}
-
-fn no_verdict(state: &State, subject: &Subject) -> bool {
-    state.standing(subject) != Standing::Rejected
 }

@@ -1,15 +1,18 @@
 //! The closure is put in place: `/etc` and units, then the firewall.
 
-use boot_entries::Root;
+use boot_entries::{Root, durable};
 
+use super::begin;
 use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::cause::Stage;
 use crate::config::{self, Config};
-use crate::error::Error;
+use crate::error::{Error, one_line};
 use crate::machine::Event;
 use crate::running;
-use crate::session::Session;
+
+/// `lastgood-firewall.service` looks for it.
+const FIREWALLED: &str = "/run/lastgood/firewalled";
 
 pub(super) fn activate(root: &Root) -> Result<(), Error> {
     let Some(closure) = running::closure(root)? else {
@@ -21,7 +24,8 @@ pub(super) fn activate(root: &Root) -> Result<(), Error> {
         Done::Linked(changes) => tracing::info!("activated: {closure_shown} ({changes} changes)"),
         Done::Checked => tracing::info!("activated by NixOS: {closure_shown}"),
     }
-    reached(root, Stage::Activated)
+    reached(root, Stage::Activated);
+    Ok(())
 }
 
 pub(super) fn firewall(root: &Root) -> Result<(), Error> {
@@ -49,8 +53,10 @@ pub(super) fn firewall(root: &Root) -> Result<(), Error> {
             Ok(())
         }
         Outcome::Loaded(path) => {
+            mark(root);
             tracing::info!("firewalled: {}", path.display());
-            reached(root, Stage::Firewalled)
+            reached(root, Stage::Firewalled);
+            Ok(())
         }
         Outcome::Closed(why) => Err(Error::Refused(format!(
             "{why}; the machine is closed but for TCP ports {ports:?}"
@@ -58,6 +64,24 @@ pub(super) fn firewall(root: &Root) -> Result<(), Error> {
     }
 }
 
-fn reached(root: &Root, stage: Stage) -> Result<(), Error> {
-    Session::open(root)?.record(&Event::Reached { stage })
+/// Tells the unit that the ruleset is in the kernel, should this program die before it can say so by its exit status: the
+/// unit would close a machine that is well.
+fn mark(root: &Root) {
+    let marked = root
+        .place(FIREWALLED)
+        .map(|path| durable::put_text("", &path));
+    match marked {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("{}", one_line(&error)),
+        Err(error) => tracing::warn!("cannot make {FIREWALLED}: {error}"),
+    }
+}
+
+/// For the record only: that it cannot be kept is no reason to call the step failed (invariant A8).
+fn reached(root: &Root, stage: Stage) {
+    let recorded =
+        begin::session(root).and_then(|mut session| session.record(&Event::Reached { stage }));
+    if let Err(error) = recorded {
+        tracing::error!("{}", one_line(&error));
+    }
 }

@@ -97,7 +97,7 @@ fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
         configuration_revision: UNKNOWN.to_owned(),
         current: view.profiles.current.contains(id),
         state: Word::of(view.state.standing(&subject), examined.is_ok()),
-        booted: is(view.state.running()),
+        booted: is(view.running()),
         selected: is(view.state.selected.as_ref()),
         last_good: is(view.state.last_good()),
         tries_left: left,

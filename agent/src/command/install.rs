@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use boot_entries::Root;
+use boot_entries::name::stem_of;
 
-use super::print;
+use super::{next_boot, print};
 use crate::cli::Install;
 use crate::config;
 use crate::error::Error;
@@ -17,58 +18,99 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     let mut session = Session::open(root)?;
     let subject = wanted(&session, arguments.toplevel.as_deref())?;
     check_config(root, &subject.toplevel)?;
-    let standing = session.state.standing(&subject);
-    if standing == Standing::Rejected && !arguments.again {
-        let summary = session
-            .state
-            .rejected
-            .get(&subject)
-            .map(|cause| cause.summary.as_str());
-        return Err(Error::Refused(format!(
-            "generation {id} was rejected ({}); see `lastgood why {id}`, and run again with --again to try it once more",
-            summary.unwrap_or("no cause is recorded"),
-            id = subject.generation,
-        )));
+    let id = subject.generation.clone();
+    if !arguments.again {
+        may_be_tried(&session, &subject)?;
     }
-    let event = Event::Selected {
+    let selected = Event::Selected {
         subject: subject.clone(),
     };
     let is_news = arguments.again || session.state.selected.as_ref() != Some(&subject);
+    let state = session.state.clone();
     let state = if is_news {
-        session.state.clone().after(&event)
+        state.after(&selected)
     } else {
-        session.state.clone()
+        state
     };
-    let prepared = session.prepare(&state, arguments.again)?;
+    let prepared = session.prepare(&state, !state.armed)?;
     let steps = &prepared.plan.steps;
     if arguments.dry_run {
         for step in steps {
             print(out, &format!("would {step}\n"))?;
         }
-        return print(
-            out,
-            &format!("would select generation {}\n", subject.generation),
-        );
+        return print(out, &format!("would select generation {id}\n"));
     }
+    // The closure itself must be on the disk before anything boots it: Nix does not see to that.
+    flush_store(root, &subject.toplevel)?;
     // The wish is on record before the first entry changes: a crash in between leaves a later run to finish it.
     if is_news {
-        session.record(&event)?;
+        session.record(&selected)?;
     }
-    session.keep_roots()?;
     session.carry_out(&prepared)?;
+    session.keep_roots()?;
+    if !state.armed {
+        let subject = subject.clone();
+        session.record(&Event::Armed { subject })?;
+    }
     let count = match steps.len() {
-        0 if !is_news => "nothing to do".to_owned(),
+        0 if state.armed => "nothing to do".to_owned(),
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
     };
     let word = super::Word::of(session.state.standing(&subject), true).text();
-    print(
-        out,
-        &format!(
-            "generation {} ({word}) boots next; {count}\n",
-            subject.generation
+    let boots = next_boot::predict(&session, 0)?;
+    match boots.first() {
+        Some(boot) if boot.generation.as_ref() == Some(&id) => print(
+            out,
+            &format!("generation {id} ({word}) boots next; {count}\n"),
         ),
-    )
+        Some(boot) => Err(Error::Refused(format!(
+            "generation {id} is installed and selected, but {} boots next: {}; `bootctl set-default ''` clears such a wish",
+            boot.entry, boot.why
+        ))),
+        None => Err(Error::Refused(format!(
+            "generation {id} is installed and selected, but no entry can be started from here"
+        ))),
+    }
+}
+
+/// A generation that was rejected, or that has used up its tries, is not selected by any automatism (invariant A5).
+fn may_be_tried(session: &Session, subject: &Subject) -> Result<(), Error> {
+    let id = &subject.generation;
+    let insist = format!("see `lastgood why {id}`, and run again with --again to try it once more");
+    if let Some(rejection) = session.state.rejected.get(&subject.toplevel) {
+        let (former, summary) = (&rejection.subject.generation, &rejection.cause.summary);
+        let as_former = if former == id {
+            String::new()
+        } else {
+            format!(" as generation {former}")
+        };
+        return Err(Error::Refused(format!(
+            "generation {id} was rejected{as_former} ({summary}); {insist}"
+        )));
+    }
+    let generation = session
+        .generations()
+        .into_iter()
+        .find(|g| subject_of(g) == *subject);
+    let stem = generation.map(|g| stem_of(&g)).unwrap_or_default();
+    let boot = session.boot()?;
+    let mut tries = boot.files_of(&stem).filter_map(|(_, file)| file.name.tries);
+    if session.state.standing(subject) != Standing::Proven && tries.any(|tries| tries.left == 0) {
+        return Err(Error::Refused(format!(
+            "generation {id} has used up its tries; {insist}"
+        )));
+    }
+    Ok(())
+}
+
+fn flush_store(root: &Root, toplevel: &Path) -> Result<(), Error> {
+    let opened = root.resolve(toplevel).and_then(std::fs::File::open);
+    let flushed = opened.and_then(|directory| Ok(nix::unistd::syncfs(directory)?));
+    flushed.map_err(|source| Error::Read {
+        what: toplevel.display().to_string(),
+        source,
+    })
 }
 
 /// The generation that TOPLEVEL is, or the one the system profile points at.
@@ -112,15 +154,10 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
 /// A configuration with a mistake is refused here, where somebody can mend it.
 fn check_config(root: &Root, toplevel: &Path) -> Result<(), Error> {
     let path = toplevel.join(config::PATH);
-    match config::read(root, toplevel) {
-        Ok(_) => Ok(()),
-        Err(config::Error::Mistake(mistake)) => Err(Error::Refused(format!(
-            "{}: {mistake}; mend it and build the generation again",
+    config::read(root, toplevel).map(drop).map_err(|error| {
+        Error::Refused(format!(
+            "{}: {error}; mend it and build the generation again",
             path.display()
-        ))),
-        Err(config::Error::Read(source)) => Err(Error::Read {
-            what: path.display().to_string(),
-            source,
-        }),
-    }
+        ))
+    })
 }

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use boot_entries::{GenerationId, Root};
+use boot_entries::{GenerationId, Root, closure};
 
 use super::print;
 use crate::cause::{Cause, Stage};
-use crate::error::Error;
+use crate::error::{Error, one_line};
 use crate::machine::{Event, Subject};
 use crate::session::Session;
 
@@ -17,6 +17,12 @@ pub(super) fn good(
 ) -> Result<(), Error> {
     let mut session = Session::open(root)?;
     let subject = named(&session, id)?;
+    if let Err(why) = closure::examine(root, &subject.toplevel) {
+        return Err(Error::Refused(format!(
+            "generation {} cannot be booted: {why}",
+            subject.generation
+        )));
+    }
     // Nobody measured anything: what was fine under the last good generation counts as fine under this one.
     let baseline = session.state.baseline().cloned().unwrap_or_default();
     session.record(&Event::Proven {
@@ -41,14 +47,14 @@ pub(super) fn bad(
         .state
         .proven
         .iter()
-        .filter(|good| good.subject != subject);
+        .filter(|good| good.subject.toplevel != subject.toplevel);
     if others.count() == 0 {
         return Err(Error::Refused(format!(
             "generation {} is not rejected: no other generation is proven that the machine could fall back to",
             subject.generation
         )));
     }
-    let stage = session.state.furthest.get(&subject).copied();
+    let stage = session.state.furthest.get(&subject.toplevel).copied();
     let cause = Cause {
         stage: stage.unwrap_or(Stage::Proven),
         summary: "the operator rejected it".to_owned(),
@@ -58,13 +64,15 @@ pub(super) fn bad(
         subject: subject.clone(),
         cause,
     })?;
-    if let Some(to) = session.state.last_good().cloned() {
-        session.repoint_profile(&subject, &to)?;
+    if let Some(to) = session.state.last_good().cloned()
+        && let Err(error) = session.repoint_profile(&subject, &to)
+    {
+        tracing::warn!("{}", one_line(&error));
     }
     session.settle()?;
     let id = &subject.generation;
     let rest = match session.state.last_good() {
-        Some(to) if session.state.running() == Some(&subject) => {
+        Some(to) if session.running() == Some(&subject) => {
             format!(
                 "; it still runs: `systemctl reboot` goes back to generation {}",
                 to.generation
@@ -76,7 +84,7 @@ pub(super) fn bad(
 }
 
 fn named(session: &Session, id: Option<&GenerationId>) -> Result<Subject, Error> {
-    match (id, session.state.running()) {
+    match (id, session.running()) {
         (Some(id), _) => session.subject(id),
         (None, Some(running)) => Ok(running.clone()),
         (None, None) => Err(Error::Refused(

@@ -17,10 +17,10 @@ use crate::view::{View, subject_of};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Prediction {
     failures: usize,
-    entry: String,
+    pub(super) entry: String,
     pub(super) generation: Option<GenerationId>,
     state: Option<Word>,
-    why: &'static str,
+    pub(super) why: &'static str,
 }
 
 pub(super) fn run(
@@ -31,7 +31,7 @@ pub(super) fn run(
 ) -> Result<(), Error> {
     let view = View::read(root)?;
     let boots = predict(&view, failures)?;
-    if output.json {
+    if output.json && !boots.is_empty() {
         return print_json(out, &boots);
     }
     if boots.is_empty() {

@@ -36,18 +36,22 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         tracing::warn!("what boots next cannot be told: {}", one_line(&error));
         Vec::new()
     });
-    let running = state.running();
+    let running = view.running();
     let status = Status {
         version: 1,
         running,
         state: running.map(|subject| Word::of(state.standing(subject), true)),
-        stage: state.boot.as_ref().map(|boot| boot.stage),
+        stage: view.this_boot().map(|boot| boot.stage),
         selected: state.selected.as_ref(),
         last_good: state.last_good(),
         next_boot: next.into_iter().next().and_then(|boot| boot.generation),
         automatic_reboots: state.reboots,
-        degraded: running.and_then(|subject| state.degraded.get(subject)),
-        rejected: state.rejected.keys().collect(),
+        degraded: view.this_boot().and(state.degraded.as_ref()),
+        rejected: state
+            .rejected
+            .values()
+            .map(|rejection| &rejection.subject)
+            .collect(),
         damaged_ledger_lines: &view.ledger.damaged,
     };
     if output.json {

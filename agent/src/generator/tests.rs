@@ -94,7 +94,7 @@ fn what_is_made_for_whom() {
                 assert_eq!(has("nginx.service"), ours && !nixos);
                 for name in [
                     "lastgood-fall-back.service.d/50-lastgood-trial.conf",
-                    "boot-complete.target.d/50-lastgood-trial.conf",
+                    "lastgood-assess.service.d/50-lastgood-trial.conf",
                     "emergency.target.wants/lastgood-no-prompt.service",
                     "rescue.target.wants/lastgood-no-prompt.service",
                 ] {
@@ -244,7 +244,7 @@ fn after_a_live_switch_the_units_are_the_current_system_s() {
 fn a_closure_s_file_is_never_written_through() {
     let machine = Machine::new(OURS);
     machine.counted("+2-1");
-    let theirs = "/nix/store/u-system-units/boot-complete.target.d/50-lastgood-trial.conf";
+    let theirs = "/nix/store/u-system-units/lastgood-assess.service.d/50-lastgood-trial.conf";
     machine.file(theirs, "theirs");
     machine.early();
     let text = std::fs::read_to_string(machine.root().join(theirs)).unwrap();

@@ -232,7 +232,9 @@ fn a_verdict_is_restated_without_reading_any_payload() {
     let restated = |disk: &Disk, intent: &Intent| {
         let mut after = disk.clone();
         let steps = restate(&after.0.boot, &generations, intent).unwrap();
-        steps.iter().for_each(|step| after.step(step));
+        for step in &steps {
+            after.step(step);
+        }
         assert_eq!(restate(&after.0.boot, &generations, intent), Ok(Vec::new()));
         after
     };

@@ -18,7 +18,7 @@ impl Namespace {
             .unwrap();
         let mut ready = [0];
         let mut out = child.stdout.take().unwrap();
-        io::Read::read_exact(&mut out, &mut ready).expect("a network namespace needs root");
+        std::io::Read::read_exact(&mut out, &mut ready).expect("a network namespace needs root");
         Self(child)
     }
 
