@@ -6,7 +6,7 @@ use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::cause::Stage;
 use crate::config::{self, Config};
-use crate::error::Error;
+use crate::error::{Error, one_line};
 use crate::machine::Event;
 use crate::running;
 use crate::session::Session;
@@ -21,7 +21,8 @@ pub(super) fn activate(root: &Root) -> Result<(), Error> {
         Done::Linked(changes) => tracing::info!("activated: {closure_shown} ({changes} changes)"),
         Done::Checked => tracing::info!("activated by NixOS: {closure_shown}"),
     }
-    reached(root, Stage::Activated)
+    reached(root, Stage::Activated);
+    Ok(())
 }
 
 pub(super) fn firewall(root: &Root) -> Result<(), Error> {
@@ -50,7 +51,8 @@ pub(super) fn firewall(root: &Root) -> Result<(), Error> {
         }
         Outcome::Loaded(path) => {
             tracing::info!("firewalled: {}", path.display());
-            reached(root, Stage::Firewalled)
+            reached(root, Stage::Firewalled);
+            Ok(())
         }
         Outcome::Closed(why) => Err(Error::Refused(format!(
             "{why}; the machine is closed but for TCP ports {ports:?}"
@@ -58,6 +60,33 @@ pub(super) fn firewall(root: &Root) -> Result<(), Error> {
     }
 }
 
-fn reached(root: &Root, stage: Stage) -> Result<(), Error> {
-    Session::open(root)?.record(&Event::Reached { stage })
+/// Records how far the boot is. That this cannot be written (a full disk) is the agent's own trouble: were the step to
+/// fail for it, a generation that is in place would count as not being so, and the firewall's unit would close a machine
+/// whose firewall is loaded (A8).
+fn reached(root: &Root, stage: Stage) {
+    let recorded =
+        Session::open(root).and_then(|mut session| session.record(&Event::Reached { stage }));
+    if let Err(error) = recorded {
+        tracing::error!("cannot record the stage {stage:?}: {}", one_line(&error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn a_record_that_cannot_be_written_does_not_undo_the_activation() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        // Nobody can open a directory as a lock.
+        for directory in ["proc", "nix/store/1/etc", "var/lib/lastgood/lock"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        let mut cmdline = std::fs::File::create(root.join("proc/cmdline")).unwrap();
+        cmdline.write_all(b"init=/nix/store/1/init").unwrap();
+        activate(&root).unwrap();
+        assert!(root.join("/etc/static").is_symlink());
+    }
 }
