@@ -4,29 +4,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Error, Result, ensure};
 
 use crate::machine::Machine;
+use crate::timeline::Timeline;
 use crate::{command, disk, esp, files, paths};
+
+/// A machine of any ring, as far as evidence goes.
+pub trait Witness {
+    /// The directory with everything that is this machine's.
+    fn dir(&self) -> &Path;
+
+    /// What happened when.
+    fn timeline(&self) -> &Timeline;
+
+    /// Before evidence is read: lets a machine that still answers write its journal out, then kills it.
+    fn stop_for_evidence(&mut self);
+
+    /// Leaves what there is in a directory, and says what there is not.
+    fn leave(&self, into: &Path) -> Vec<(&'static str, Result<()>)>;
+}
 
 /// Stops the machine and gathers what can be had; what cannot is said in the directory itself.
 ///
 /// # Errors
 /// When not even the directory can be made.
-pub fn collect(scenario: &str, machine: &mut Machine, failure: &Error) -> Result<PathBuf> {
+pub fn collect(scenario: &str, machine: &mut impl Witness, failure: &Error) -> Result<PathBuf> {
     machine.stop_for_evidence();
     let dir = directory(scenario)?;
     let causes: Vec<String> = failure.chain().map(ToString::to_string).collect();
     files::write(&dir.join("failure.txt"), causes.join("\n") + "\n")?;
     files::write(&dir.join("timeline.txt"), machine.timeline().to_string())?;
-    for log in ["serial.log", "qemu.log"] {
-        fs::copy(machine.dir().join(log), dir.join(log)).with_context(|| format!("no {log}"))?;
-    }
-    let disk = machine.disk();
-    for (name, outcome) in [
-        ("esp", boot_partition(&disk, &dir)),
-        ("journal", journal(&disk, &dir)),
-    ] {
+    for (name, outcome) in machine.leave(&dir) {
         if let Err(error) = outcome {
             files::write(
                 &dir.join(format!("{name}-is-missing.txt")),
@@ -35,6 +44,34 @@ pub fn collect(scenario: &str, machine: &mut Machine, failure: &Error) -> Result
         }
     }
     Ok(dir)
+}
+
+impl Witness for Machine {
+    fn dir(&self) -> &Path {
+        self.dir()
+    }
+
+    fn timeline(&self) -> &Timeline {
+        self.timeline()
+    }
+
+    fn stop_for_evidence(&mut self) {
+        self.stop_for_evidence();
+    }
+
+    fn leave(&self, into: &Path) -> Vec<(&'static str, Result<()>)> {
+        let disk = self.disk();
+        let copy = |log| -> Result<()> {
+            fs::copy(self.dir().join(log), into.join(log))?;
+            Ok(())
+        };
+        vec![
+            ("serial", copy("serial.log")),
+            ("qemu", copy("qemu.log")),
+            ("esp", boot_partition(&disk, into)),
+            ("journal", journal(&disk, into)),
+        ]
+    }
 }
 
 /// Where a scenario's evidence goes, emptied of what an earlier run left.
@@ -90,7 +127,15 @@ fn journal(disk: &Path, dir: &Path) -> Result<()> {
     let dump = format!("rdump /var/log/journal {}", raw.display());
     command::run("debugfs", ["-R".as_ref(), dump.as_ref(), root.as_os_str()])?;
     files::remove(&root)?;
-    for machine in files::sorted_entries(&raw.join("journal"))? {
+    journal_as_text(&raw.join("journal"), dir)
+}
+
+/// The journal in `from`, as text in `dir`.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn journal_as_text(from: &Path, dir: &Path) -> Result<()> {
+    for machine in files::sorted_entries(from)? {
         let mut journalctl = Command::new("journalctl");
         journalctl
             .args([

@@ -17,6 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dosfstools", "mkfs.vfat"),
     ("e2fsprogs", "mkfs.ext4; debugfs for evidence"),
     ("fdisk", "sfdisk"),
+    ("iproute2", "ip, the cable between container and test"),
     ("kmod", "depmod, modprobe --show-depends"),
     ("mmdebstrap", "the guest's root"),
     ("mtools", "the ESP, without mounting it"),
@@ -31,7 +32,7 @@ const PACKAGES: &[(&str, &str)] = &[
         "bootctl, systemd-boot's own reading of entries",
     ),
     ("systemd-container", "systemd-nspawn"),
-    ("util-linux", "unshare"),
+    ("util-linux", "unshare, nsenter, setpriv"),
     ("zstd", "initrds"),
 ];
 

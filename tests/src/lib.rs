@@ -1,5 +1,5 @@
 //! Whole-system tests and their harness: a Debian guest with real Nix, real closures and the agent under test, booted
-//! through OVMF, systemd-boot and the kernel in QEMU.
+//! through OVMF, systemd-boot and the kernel in QEMU, or started as PID 1 of a container.
 //!
 //! Building, each step cached under `target/rig/` by the hash of what goes into it:
 //!
@@ -15,6 +15,7 @@
 //! ```text
 //! scenario  one story over one machine; leaves evidence when it fails
 //! story     the sentences that stories are made of
+//! container the typed driver of ring 3: the guest's systemd in a container
 //! machine   the typed driver: power, serial line, guest agent, network, timeline
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
@@ -25,6 +26,7 @@ pub mod base;
 pub mod cache;
 pub mod closures;
 pub mod command;
+pub mod container;
 pub mod disk;
 pub mod esp;
 pub mod evidence;

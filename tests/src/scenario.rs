@@ -5,8 +5,11 @@ use std::panic::{self, AssertUnwindSafe};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::container::Container;
+use crate::evidence::{self, Witness};
+use crate::image::{self, Image};
 use crate::machine::Machine;
-use crate::{evidence, files, host, image};
+use crate::{files, host};
 
 /// Builds the image if need be, tells `story` over a machine that is off, and cleans up; when the story fails or
 /// panics, leaves evidence and says where.
@@ -14,7 +17,17 @@ use crate::{evidence, files, host, image};
 /// # Errors
 /// The story's own, with where the evidence is.
 pub fn scenario(name: &str, story: impl FnOnce(&mut Machine) -> Result<()>) -> Result<()> {
-    tell(name, false, story)
+    let image = prepare()?;
+    tell(name, Machine::new(name, &image, false)?, story)
+}
+
+/// Like [`scenario`], over a container.
+///
+/// # Errors
+/// Those of [`scenario`].
+pub fn in_container(name: &str, story: impl FnOnce(&mut Container) -> Result<()>) -> Result<()> {
+    let image = prepare()?;
+    tell(name, Container::new(name, &image)?, story)
 }
 
 /// Like [`scenario`], printing the timeline as it goes.
@@ -22,13 +35,20 @@ pub fn scenario(name: &str, story: impl FnOnce(&mut Machine) -> Result<()>) -> R
 /// # Errors
 /// Those of [`scenario`].
 pub fn live_scenario(name: &str, story: impl FnOnce(&mut Machine) -> Result<()>) -> Result<()> {
-    tell(name, true, story)
+    let image = prepare()?;
+    tell(name, Machine::new(name, &image, true)?, story)
 }
 
-fn tell(name: &str, live: bool, story: impl FnOnce(&mut Machine) -> Result<()>) -> Result<()> {
+fn prepare() -> Result<Image> {
     host::ensure_packages(|line| drop(writeln!(std::io::stderr(), "{line}")))?;
-    let image = image::build()?;
-    let mut machine = Machine::new(name, &image, live)?;
+    image::build()
+}
+
+fn tell<M: Witness>(
+    name: &str,
+    mut machine: M,
+    story: impl FnOnce(&mut M) -> Result<()>,
+) -> Result<()> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| story(&mut machine)));
     let error = match outcome {
         Ok(Ok(())) => {

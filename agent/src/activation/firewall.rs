@@ -30,7 +30,7 @@ pub enum Outcome {
 
 /// Neither the ruleset nor the lockdown is in the kernel. Nothing was opened, nothing could be closed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot close the machine: {lockdown} (after: {why})")]
+#[error("cannot close the machine, although {why}")]
 pub struct NotClosed {
     /// Why the machine should have been closed.
     pub why: Box<Refusal>,

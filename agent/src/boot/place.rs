@@ -77,11 +77,33 @@ fn mark(root: &Root) {
     }
 }
 
-/// For the record only: that it cannot be kept is no reason to call the step failed (invariant A8).
+/// Records how far the boot is. That this cannot be written (a full disk) is the agent's own trouble: were the step to
+/// fail for it, a generation that is in place would count as not being so, and the firewall's unit would close a machine
+/// whose firewall is loaded (A8).
 fn reached(root: &Root, stage: Stage) {
     let recorded =
         begin::session(root).and_then(|mut session| session.record(&Event::Reached { stage }));
     if let Err(error) = recorded {
-        tracing::error!("{}", one_line(&error));
+        tracing::error!("cannot record the stage {stage:?}: {}", one_line(&error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn a_record_that_cannot_be_written_does_not_undo_the_activation() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        // Nobody can open a directory as a lock.
+        for directory in ["proc", "nix/store/1/etc", "var/lib/lastgood/lock"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        let mut cmdline = std::fs::File::create(root.join("proc/cmdline")).unwrap();
+        cmdline.write_all(b"init=/nix/store/1/init").unwrap();
+        activate(&root).unwrap();
+        assert!(root.join("/etc/static").is_symlink());
     }
 }

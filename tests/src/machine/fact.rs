@@ -15,6 +15,10 @@ pub enum Fact {
     Proven(u32),
     /// lastgood has assessed a generation and found it bad.
     Rejected(u32),
+    /// lastgood has assessed a generation, found it bad, and lets it run for want of a better one.
+    Degraded(u32),
+    /// lastgood has assessed a generation and found nothing to complain of; it is not blessed yet.
+    Healthy(u32),
     /// A line that contains this text.
     Says(String),
 }
@@ -32,6 +36,8 @@ impl Fact {
             Self::Begun(generation) => agent_says(line, "begun: generation ", *generation),
             Self::Proven(generation) => agent_says(line, "proven: generation ", *generation),
             Self::Rejected(generation) => agent_says(line, "rejected: generation ", *generation),
+            Self::Degraded(generation) => agent_says(line, "degraded: generation ", *generation),
+            Self::Healthy(generation) => agent_says(line, "healthy: generation ", *generation),
             Self::Says(text) => line.contains(text.as_str()),
         }
     }

@@ -8,7 +8,11 @@ use anyhow::{Context, Result, ensure};
 
 /// Fetches `/` from a port of this host. `None` when nothing at all comes back within `patience`.
 pub(super) fn get(port: u16, patience: Duration) -> Result<Option<String>> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    exchange(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?, patience)
+}
+
+/// Fetches `/` over a connection that is there. `None` when nothing at all comes back within `patience`.
+pub(crate) fn exchange(mut stream: TcpStream, patience: Duration) -> Result<Option<String>> {
     let deadline = Instant::now() + patience;
     let mut answer = Vec::new();
     let exchange = stream
@@ -16,7 +20,7 @@ pub(super) fn get(port: u16, patience: Duration) -> Result<Option<String>> {
         .and_then(|()| read_until(&mut stream, deadline, &mut answer));
     match exchange {
         Err(error) if !is_silence(error.kind()) => {
-            return Err(error).context("cannot talk to the forwarded port");
+            return Err(error).context("cannot talk to the server");
         }
         _ if answer.is_empty() => return Ok(None),
         _ => {}

@@ -4,7 +4,7 @@
 
 mod fact;
 mod guest_agent;
-mod http;
+pub(crate) mod http;
 mod qemu;
 mod serial;
 
@@ -20,7 +20,7 @@ pub use self::serial::Line;
 
 use self::guest_agent::GuestAgent;
 use self::qemu::Qemu;
-use self::serial::Serial;
+pub(crate) use self::serial::Serial;
 use crate::closures::Variant;
 use crate::image::Image;
 use crate::timeline::Timeline;

@@ -31,7 +31,7 @@ impl fmt::Display for Line {
 }
 
 /// The line, over every power cycle of a machine.
-pub(super) struct Serial {
+pub(crate) struct Serial {
     shared: Arc<Shared>,
 }
 
@@ -51,7 +51,7 @@ struct State {
 }
 
 impl Serial {
-    pub(super) fn new(log: &Path, begun: Instant) -> Result<Self> {
+    pub(crate) fn new(log: &Path, begun: Instant) -> Result<Self> {
         let log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let state = State {
             lines: Vec::new(),
@@ -69,7 +69,7 @@ impl Serial {
     }
 
     /// Reads `source` until it ends, in a thread of its own.
-    pub(super) fn attach(&self, source: impl Read + Send + 'static) -> JoinHandle<()> {
+    pub(crate) fn attach(&self, source: impl Read + Send + 'static) -> JoinHandle<()> {
         let shared = Arc::clone(&self.shared);
         shared.lock().open = true;
         thread::spawn(move || {
@@ -80,7 +80,7 @@ impl Serial {
     }
 
     /// Waits for a line that states `fact`, after the one the last wait ended at.
-    pub(super) fn wait(&self, fact: &Fact, within: Duration) -> Result<Line> {
+    pub(crate) fn wait(&self, fact: &Fact, within: Duration) -> Result<Line> {
         let deadline = Instant::now() + within;
         let mut state = self.shared.lock();
         let mut looked_at = state.next;
@@ -112,13 +112,13 @@ impl Serial {
     }
 
     /// Everything said so far has been waited for.
-    pub(super) fn skip(&self) {
+    pub(crate) fn skip(&self) {
         let mut state = self.shared.lock();
         state.next = state.lines.len();
     }
 
     /// How many lines state `fact`.
-    pub(super) fn count(&self, fact: &Fact) -> usize {
+    pub(crate) fn count(&self, fact: &Fact) -> usize {
         self.shared
             .lock()
             .lines
@@ -128,7 +128,7 @@ impl Serial {
     }
 
     /// The last lines.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         tail(&self.shared.lock().lines)
     }
 }

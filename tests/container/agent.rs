@@ -1,0 +1,123 @@
+//! The agent's own troubles: what it must not do when it crashes, cannot write, cannot read, or is asked too early.
+
+use anyhow::Result;
+use lastgood::machine::Standing;
+use lastgood_tests::container::{Boot, Container, Ended, Reach};
+use lastgood_tests::machine::Fact;
+use lastgood_tests::scenario::in_container;
+
+use crate::{proven, rejection, selected, units};
+
+#[test]
+fn a_configuration_that_cannot_be_read_closes_the_machine() -> Result<()> {
+    in_container("container-configuration", |server| {
+        let typo = (
+            "etc/lastgood/lastgood.toml",
+            "[firewall]\nrulset = \"etc/nftables.conf\"\n",
+        );
+        proven(server, 1, &[])?;
+        let subject = selected(server, 2, &[typo])?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for("lastgood.toml: line 2, column 1: unknown field `rulset`")?;
+        server.wait_for(Fact::Rejected(2))?;
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        assert_eq!(
+            units(&rejection(server, &subject)?)[0],
+            "lastgood-firewall.service"
+        );
+
+        // Where there is nothing to go back to, it is closed and up.
+        proven(server, 3, &[typo])?;
+        server.start(Boot::Uncounted(3))?;
+        server.wait_for(Fact::Degraded(3))?;
+        assert_eq!(
+            server.run_ok("nft list tables")?,
+            "table inet lastgood-lockdown"
+        );
+        assert_eq!(server.reach(22)?, Reach::Refused);
+        assert_eq!(server.reach(80)?, Reach::Silent);
+        server.power_off()
+    })
+}
+
+/// Ends the assessor as its own panic would. Not by SIGSEGV: a Rust program survives the first one that was sent and not
+/// earned, because the handler that looks for stack overflows takes it.
+fn crash(server: &Container) -> Result<()> {
+    server.run_ok("systemctl kill --kill-whom=main --signal=ABRT lastgood-assess.service")?;
+    Ok(())
+}
+
+/// A verdict that the assessor did not live to give.
+#[test]
+fn an_assessor_that_crashes_is_acted_upon_on_a_trial_only() -> Result<()> {
+    in_container("container-crash", |server| {
+        let slow = ("etc/lastgood/lastgood.toml", "[health]\nsettle-sec = 30\n");
+        let good = proven(server, 1, &[slow])?;
+        let subject = selected(server, 2, &[slow])?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for("waiting: ")?;
+        crash(server)?;
+        server.wait_for(Fact::Rejected(2))?;
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        let cause = rejection(server, &subject)?;
+        assert_eq!(cause.summary, "the assessment ended without a verdict");
+
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for("waiting: ")?;
+        crash(server)?;
+        server.wait_for("staying up: it is proven")?;
+        assert_eq!(server.state()?.standing(&good), Standing::Proven);
+        server.power_off()
+    })
+}
+
+#[test]
+fn nothing_is_blessed_by_hand() -> Result<()> {
+    in_container("container-bless", |server| {
+        let slow = ("etc/lastgood/lastgood.toml", "[health]\nsettle-sec = 30\n");
+        let subject = selected(server, 1, &[slow])?;
+        server.start(Boot::Counted(1))?;
+        server.wait_for("waiting: ")?;
+        let refused = server.run("lastgood boot bless")?;
+        assert_eq!(refused.status, 1, "{refused:?}");
+        assert!(
+            refused
+                .stderr
+                .contains("no assessment has found this boot healthy"),
+            "{refused:?}"
+        );
+        assert_eq!(
+            server.property("boot-complete.target", "ActiveState")?,
+            "inactive"
+        );
+        assert_eq!(server.state()?.standing(&subject), Standing::Trial);
+        server.power_off()
+    })
+}
+
+/// A full disk, say. It is no reason to reboot a proven generation, nor to take its services off the network (A8).
+#[test]
+fn an_agent_that_cannot_write_reboots_a_trial_only() -> Result<()> {
+    in_container("container-no-ledger", |server| {
+        proven(server, 1, &[])?;
+        selected(server, 2, &[])?;
+        server.write("/var/lib/lastgood/lock/is-a-directory", "")?;
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for("cannot record the stage Firewalled")?;
+        server.run_ok("systemctl is-system-running --wait || true")?;
+        assert_eq!(
+            server.run_ok("nft list tables")?,
+            "table inet lastgood-demo"
+        );
+        let page = server.reach(80)?;
+        assert!(
+            matches!(&page, Reach::Page(page) if page.contains("generation 1")),
+            "{page:?}"
+        );
+        server.power_off()?;
+
+        server.start(Boot::Counted(2))?;
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        Ok(())
+    })
+}

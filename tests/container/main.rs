@@ -1,0 +1,342 @@
+//! Ring 3: real systemd as PID 1, in a container. Each test is one story.
+//!
+//! No machine here has a boot partition; [`lastgood_tests::container`] says why, and what that proves.
+
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics is a test that fails"
+)]
+
+mod agent;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lastgood::assessment::verdict::Baseline;
+use lastgood::cause::{Cause, Stage};
+use lastgood::machine::{Event, Standing, Subject};
+use lastgood_tests::container::{Boot, Container, Ended, Reach};
+use lastgood_tests::machine::Fact;
+use lastgood_tests::scenario::in_container;
+
+/// A ruleset that nft does not take, and would not be missed if it did.
+const BROKEN_RULESET: (&str, &str) = (
+    "etc/nftables.conf",
+    "table inet lastgood-demo { chian input }\n",
+);
+
+/// The required unit fails.
+const BROKEN_NGINX: (&str, &str) = ("etc/nginx/nginx.conf", "evnets { }\n");
+
+/// What the agent says when it looks for a boot partition: by then the verdict is on record.
+const NO_BOOT: &str = "no EFI system partition";
+
+/// Generation `number` was found good by an earlier boot.
+fn proven(server: &Container, number: u64, changes: &[(&str, &str)]) -> Result<Subject> {
+    let subject = server.add(number, changes)?;
+    server.past(&Event::Proven {
+        subject: subject.clone(),
+        baseline: Baseline::default(),
+    })?;
+    Ok(subject)
+}
+
+/// The operator asked for generation `number`.
+fn selected(server: &Container, number: u64, changes: &[(&str, &str)]) -> Result<Subject> {
+    let subject = server.add(number, changes)?;
+    server.past(&Event::Selected {
+        subject: subject.clone(),
+    })?;
+    Ok(subject)
+}
+
+/// Why `subject` was rejected.
+fn rejection(server: &Container, subject: &Subject) -> Result<Cause> {
+    let rejected = server.state()?.rejected;
+    let cause = rejected.get(subject).cloned();
+    cause.with_context(|| format!("not rejected: {subject:?}; but {rejected:?}"))
+}
+
+/// The names of the units at fault.
+fn units(cause: &Cause) -> Vec<&str> {
+    cause.units.iter().map(|unit| unit.unit.as_str()).collect()
+}
+
+/// When a unit became active, in microseconds since systemd was started.
+fn active_since(server: &Container, unit: &str) -> Result<u64> {
+    let at = server.property(unit, "ActiveEnterTimestampMonotonic")?;
+    let at = at.parse().with_context(|| format!("{unit}: {at:?}"))?;
+    assert_ne!(at, 0, "{unit} was never active");
+    Ok(at)
+}
+
+#[test]
+fn a_good_trial_is_put_in_place_in_order_and_proven() -> Result<()> {
+    in_container("container-good-trial", |server| {
+        let old = (
+            "etc/systemd/system/old.service",
+            "[Service]\nExecStart=/bin/sleep infinity\n",
+        );
+        proven(server, 1, &[old])?;
+        let subject = selected(server, 2, &[])?;
+        // Left by somebody, above /usr and below what the generator makes.
+        let left = "[Service]\nExecStart=/bin/sleep infinity\n";
+        server.write("/etc/systemd/system/nginx.service", left)?;
+        server.start(Boot::Counted(2))?;
+        let begun = server.wait_for(Fact::Begun(2))?;
+        let healthy = server.wait_for(Fact::Healthy(2))?;
+        assert!(healthy.at < begun.at + Duration::from_secs(10));
+        server.wait_for(NO_BOOT)?;
+
+        let steps =
+            ["begin", "activate", "firewall"].map(|step| format!("lastgood-{step}.service"));
+        let mut order = Vec::new();
+        for unit in &steps {
+            order.push(active_since(server, unit)?);
+        }
+        for unit in [
+            "network-pre.target",
+            "systemd-networkd.service",
+            "boot-complete.target",
+        ] {
+            order.push(active_since(server, unit)?);
+        }
+        assert!(order.is_sorted(), "{order:?}");
+        assert_eq!(
+            server.property("boot-complete.target", "ActiveState")?,
+            "active"
+        );
+
+        // What runs is the booted closure's, and nobody else's.
+        let closure = subject.toplevel.display();
+        let fragment = server.property("nginx.service", "FragmentPath")?;
+        let fragment = server.run_ok(&format!("readlink -f {fragment}"))?;
+        assert_eq!(
+            fragment,
+            format!("{closure}/etc/systemd/system/nginx.service")
+        );
+        assert_eq!(server.property("old.service", "LoadState")?, "not-found");
+        for (link, leads) in [
+            ("/etc/nginx/nginx.conf", "etc/nginx/nginx.conf"),
+            ("/run/current-system", ""),
+        ] {
+            let target = server.run_ok(&format!("readlink -f {link}"))?;
+            assert_eq!(
+                target.trim_end_matches('/'),
+                format!("{closure}/{leads}").trim_end_matches('/')
+            );
+        }
+        let tables = server.run_ok("nft list tables")?;
+        assert_eq!(tables, "table inet lastgood-demo");
+        for port in [80, 443] {
+            let page = server.reach(port)?;
+            assert!(
+                matches!(&page, Reach::Page(page) if page.contains("generation 2")),
+                "{page:?}"
+            );
+        }
+        assert_eq!(server.reach(22)?, Reach::Refused);
+        assert_eq!(server.reach(8080)?, Reach::Silent);
+
+        let state = server.state()?;
+        assert_eq!(state.last_good(), Some(&subject));
+        assert_eq!(state.boot.map(|boot| boot.stage), Some(Stage::Proven));
+        server.power_off()
+    })
+}
+
+#[test]
+fn a_trial_whose_firewall_does_not_load_is_rejected_and_reboots() -> Result<()> {
+    in_container("container-firewall-trial", |server| {
+        proven(server, 1, &[])?;
+        let subject = selected(server, 2, &[BROKEN_RULESET])?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for("the machine is closed but for TCP ports [22]")?;
+        server.wait_for(Fact::Rejected(2))?;
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        let cause = rejection(server, &subject)?;
+        assert_eq!(units(&cause)[0], "lastgood-firewall.service");
+        assert_eq!(cause.stage, Stage::Activated);
+        assert!(
+            cause.units[0].log.join("\n").contains("nftables.conf"),
+            "{cause:?}"
+        );
+
+        // The next boot is the last good one's, and nothing of this one is in its way.
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for(Fact::Healthy(1))?;
+        server.wait_for(NO_BOOT)?;
+        assert_eq!(server.state()?.reboots, 0);
+        assert_eq!(
+            server.run_ok("readlink /nix/var/nix/profiles/system")?,
+            "system-1-link"
+        );
+        server.power_off()
+    })
+}
+
+/// Looks from the other end of the cable at a machine that stays up.
+#[test]
+fn a_firewall_that_does_not_load_leaves_the_management_port_and_no_other() -> Result<()> {
+    in_container("container-firewall-closed", |server| {
+        proven(server, 1, &[BROKEN_RULESET])?;
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for(Fact::Degraded(1))?;
+        server.run_ok("nft list table inet lastgood-lockdown")?;
+        server.run_ok("curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:80/")?;
+        assert_eq!(server.reach(22)?, Reach::Refused);
+        for port in [80, 443, 8080] {
+            assert_eq!(server.reach(port)?, Reach::Silent, "{port}");
+        }
+        server.power_off()
+    })
+}
+
+#[test]
+fn a_trial_that_hangs_ends_at_the_deadline() -> Result<()> {
+    in_container("container-hang", |server| {
+        proven(server, 1, &[])?;
+        let hang = "[Service]\nType=oneshot\nExecStart=/bin/sleep infinity\n";
+        let subject = selected(
+            server,
+            2,
+            &[
+                ("etc/systemd/system/hang.service", hang),
+                (
+                    "etc/systemd/system/multi-user.target.wants/hang.service",
+                    hang,
+                ),
+                (
+                    "etc/lastgood/lastgood.toml",
+                    "[health]\nsettle-sec = 1\ndeadline-sec = 3\n",
+                ),
+            ],
+        )?;
+        server.start(Boot::Counted(2))?;
+        let begun = server.wait_for(Fact::Begun(2))?;
+        let rejected = server.wait_for(Fact::Rejected(2))?;
+        let took = rejected.at.saturating_sub(begun.at);
+        assert!((3..8).contains(&took.as_secs()), "{took:?}");
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        let cause = rejection(server, &subject)?;
+        assert_eq!(units(&cause), ["hang.service"]);
+        assert!(cause.summary.contains("not well within 3 s"), "{cause:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_proven_generation_that_fails_stays_up() -> Result<()> {
+    in_container("container-degraded", |server| {
+        proven(server, 1, &[])?;
+        let subject = proven(server, 2, &[BROKEN_NGINX])?;
+        server.start(Boot::Uncounted(2))?;
+        server.wait_for(Fact::Degraded(2))?;
+        server.wait_for("staying up: it is proven")?;
+        let state = server.state()?;
+        assert_eq!(state.standing(&subject), Standing::Proven);
+        assert_eq!(units(&state.degraded[&subject]), ["nginx.service"]);
+        assert_eq!(state.reboots, 0);
+        assert_eq!(
+            server.property("boot-complete.target", "ActiveState")?,
+            "inactive"
+        );
+        let status = server.run_ok("lastgood --quiet status")?;
+        assert!(status.contains("required nginx.service failed"), "{status}");
+        server.power_off()
+    })
+}
+
+#[test]
+fn a_failed_trial_without_a_last_good_one_stays_up() -> Result<()> {
+    in_container("container-nothing-proven", |server| {
+        let subject = selected(server, 1, &[BROKEN_NGINX])?;
+        server.start(Boot::Counted(1))?;
+        server.wait_for(Fact::Degraded(1))?;
+        server.wait_for("staying up: no generation is proven yet")?;
+        server.run_ok("systemctl is-system-running --wait || true")?;
+        let state = server.state()?;
+        assert_eq!(units(&state.degraded[&subject]), ["nginx.service"]);
+        assert_eq!((state.reboots, state.rejected.len()), (0, 0));
+        server.power_off()
+    })
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_not_overwritten() -> Result<()> {
+    in_container("container-foreign-file", |server| {
+        proven(server, 1, &[])?;
+        let subject = selected(server, 2, &[("etc/motd.d/rig", "of the closure\n")])?;
+        server.write("/etc/motd.d/rig", "of the operator\n")?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for("cannot link /etc/motd.d/rig: lastgood did not make /etc/motd.d/rig")?;
+        server.wait_for(Fact::Rejected(2))?;
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        let cause = rejection(server, &subject)?;
+        assert_eq!(units(&cause), ["lastgood-activate.service"]);
+        assert_eq!(cause.stage, Stage::Begun);
+        let kept = std::fs::read_to_string(server.disk().join("/etc/motd.d/rig"))?;
+        assert_eq!(kept, "of the operator\n");
+        Ok(())
+    })
+}
+
+/// The loader's counter could not be written, say: the rejected generation comes up again and again.
+#[test]
+fn a_rejected_generation_is_left_three_times_and_no_more() -> Result<()> {
+    in_container("container-demotion-lost", |server| {
+        let good = proven(server, 1, &[])?;
+        let subject = selected(server, 2, &[BROKEN_NGINX])?;
+        server.past(&Event::Rejected {
+            subject: subject.clone(),
+            cause: Cause {
+                stage: Stage::Services,
+                summary: "the first of three".to_owned(),
+                units: Vec::new(),
+            },
+        })?;
+        server.past(&Event::Rebooting { to: good.clone() })?;
+        for reboots in [2, 3] {
+            server.start(Boot::Counted(2))?;
+            server.wait_for("falling back from generation 2 to generation 1: rebooting")?;
+            assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+            assert_eq!(server.state()?.reboots, reboots);
+        }
+        server.start(Boot::Counted(2))?;
+        server.wait_for(Fact::Degraded(2))?;
+        server.wait_for("staying up: too many automatic reboots in a row")?;
+        server.run_ok("systemctl is-system-running --wait || true")?;
+        assert_eq!(server.state()?.reboots, 3);
+        assert_eq!(rejection(server, &subject)?.units.len(), 1);
+        server.power_off()
+    })
+}
+
+/// systemd has given up on the boot, and refuses a plain reboot. Nobody is there to answer its prompt.
+#[test]
+fn a_trial_that_ends_in_emergency_mode_reboots() -> Result<()> {
+    in_container("container-emergency", |server| {
+        proven(server, 1, &[])?;
+        let mount = "[Mount]\nWhat=/dev/null\nWhere=/srv/data\nType=ext4\n";
+        let subject = selected(
+            server,
+            2,
+            &[
+                ("etc/systemd/system/srv-data.mount", mount),
+                (
+                    "etc/systemd/system/local-fs.target.requires/srv-data.mount",
+                    mount,
+                ),
+            ],
+        )?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for(Fact::Rejected(2))?;
+        server.wait_for("rebooting by force")?;
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        let cause = rejection(server, &subject)?;
+        assert_eq!(units(&cause), ["srv-data.mount"]);
+        assert_eq!(server.state()?.reboots, 1);
+        Ok(())
+    })
+}

@@ -1,0 +1,353 @@
+//! The typed driver of one container: the guest's real systemd as PID 1, in a network namespace of its own.
+//!
+//! What it is not: there is no loader, so a test says which generation it starts and whether the boot is counted; and
+//! there is no boot partition. The agent takes nothing but a mounted FAT file system for `$BOOT` (B6), which a container
+//! cannot have everywhere (it takes the host's kernel). So every boot here is that of a machine whose boot partition is
+//! gone: verdicts must be reached, recorded and acted upon all the same, and are. That entries are written is for the
+//! rings around this one.
+
+mod nspawn;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use boot_entries::Root;
+use boot_entries::generation::{Generation, GenerationId};
+use boot_entries::name::{EntryName, Tries, stem_of};
+use jiff::Timestamp;
+use lastgood::ledger::{self, Ledger};
+use lastgood::machine::{Event, State, Subject};
+
+use self::nspawn::Nspawn;
+use crate::closures::Variant;
+use crate::evidence::{self, Witness};
+use crate::image::Image;
+use crate::machine::{Fact, Line, Output, Serial};
+use crate::timeline::Timeline;
+use crate::{files, paths};
+
+/// How long anything may take that is not waited for on purpose. A boot takes half a second, a verdict two more.
+const SOON: Duration = Duration::from_secs(30);
+
+/// What goes before systemd.
+const INIT: &str = include_str!("container/init.sh");
+
+/// `[health]` for closures that do not say otherwise: a story should not take longer than it must.
+const CONFIG: &str = "\
+[health]
+required-units = [\"nginx.service\"]
+settle-sec = 1
+deadline-sec = 20
+
+[firewall]
+ruleset = \"etc/nftables.conf\"
+";
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It wants to be started again.
+    Reboot,
+    /// It does not.
+    PowerOff,
+}
+
+/// What comes back from a port, at the other end of the cable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// A page.
+    Page(String),
+    /// Nobody listens, and the firewall lets us know.
+    Refused,
+    /// Nothing at all.
+    Silent,
+}
+
+/// What the loader did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// It counted this boot: a trial.
+    Counted(u64),
+    /// Its entry carries no counter.
+    Uncounted(u64),
+}
+
+/// One machine. Its disk is kept over reboots.
+pub struct Container {
+    dir: PathBuf,
+    image: PathBuf,
+    /// What closures are made from.
+    first: PathBuf,
+    console: Serial,
+    timeline: Timeline,
+    on: Option<Nspawn>,
+}
+
+impl Container {
+    /// A machine that is off, without generations: a layer over the image's tree, in `target/rig/run/<name>/`.
+    ///
+    /// # Errors
+    /// When there is no place for it.
+    pub fn new(name: &str, image: &Image) -> Result<Self> {
+        let dir = paths::rig().join("run").join(name);
+        files::remove(&dir)?;
+        fs::create_dir_all(&dir)?;
+        let timeline = Timeline::new(false);
+        let machine = Self {
+            console: Serial::new(&dir.join("console.log"), timeline.begun())?,
+            image: image.root(),
+            first: image.toplevel(Variant::One)?.to_owned(),
+            dir,
+            timeline,
+            on: None,
+        };
+        // The image's own past is another machine's.
+        machine.write(ledger::PATH, "")?;
+        machine.write("/rig/init", INIT)?;
+        let init = machine.disk().join("/rig/init");
+        fs::set_permissions(init, fs::Permissions::from_mode(0o755))?;
+        Ok(machine)
+    }
+
+    /// Puts a file on the disk of a machine that is off.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        ensure!(self.on.is_none(), "the machine is on");
+        files::write(&self.disk().join(path), content)
+    }
+
+    /// Adds a generation to the system profile, and makes it the current one: the image's first closure, but for
+    /// `changes` (path inside it, text).
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn add(&self, number: u64, changes: &[(&str, &str)]) -> Result<Subject> {
+        let name = format!("{number:032}-nixos-system-rig-26.05.{number}");
+        let toplevel = Path::new("/nix/store").join(name);
+        let tree = self.disk().join(&toplevel);
+        fs::create_dir_all(self.disk().join("/nix/store"))?;
+        files::copy_tree(&Root::new(&self.image).join(&self.first), &tree)?;
+        let page = format!("<p>generation {number}</p>\n");
+        let own = [
+            ("etc/lastgood/lastgood.toml", CONFIG),
+            ("etc/nginx/www/index.html", &page),
+        ];
+        for (path, text) in own.iter().chain(changes) {
+            files::write(&tree.join(path), text)?;
+        }
+        let generation = GenerationId::system(number);
+        let profile = self.disk().join(generation.profile_link());
+        let link = generation.link_name();
+        files::link(&toplevel, &profile.with_file_name(&link))?;
+        files::link(link, &profile)?;
+        Ok(Subject {
+            generation,
+            toplevel,
+        })
+    }
+
+    /// Adds what an earlier boot, or the operator, left in the ledger.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn past(&self, event: &Event) -> Result<()> {
+        ensure!(self.on.is_none(), "the machine is on");
+        Ok(ledger::record(&self.disk(), Timestamp::now(), event)?)
+    }
+
+    /// Starts a generation that was [`Self::add`]ed.
+    ///
+    /// # Errors
+    /// When the machine is on, or nspawn cannot be started.
+    pub fn start(&mut self, boot: Boot) -> Result<()> {
+        let (Boot::Counted(number) | Boot::Uncounted(number)) = boot;
+        let id = GenerationId::system(number);
+        let link = self.disk().join(id.profile_link());
+        let toplevel = fs::read_link(link.with_file_name(id.link_name()))
+            .with_context(|| format!("no generation {number} was added"))?;
+        let words = format!("init={}/init systemd.show_status=0\n", toplevel.display());
+        self.write("/rig/cmdline", words)?;
+        files::remove(&self.disk().join("/rig/efivars"))?;
+        let entry = EntryName {
+            stem: stem_of(&Generation {
+                id,
+                toplevel,
+                made: std::time::UNIX_EPOCH,
+            }),
+            tries: matches!(boot, Boot::Counted(_)).then_some(Tries::ARMED),
+        };
+        self.variable("LoaderEntrySelected", &entry.to_string())?;
+        if let Some(tries) = entry.tries {
+            let tries = Some(tries.after_a_boot());
+            let counted = EntryName { tries, ..entry };
+            let path = format!("\\loader\\entries\\{counted}");
+            self.variable("LoaderBootCountPath", &path)?;
+        }
+        self.console.skip();
+        self.timeline.note(format!("starts: {boot:?}"));
+        self.on = Some(Nspawn::start(&self.dir, &self.image, &self.console)?);
+        Ok(())
+    }
+
+    /// Waits until the console says `fact`, in a line after the one the last wait ended at.
+    ///
+    /// # Errors
+    /// As soon as the machine is off, or when it takes too long; with the last lines.
+    pub fn wait_for(&mut self, fact: impl Into<Fact>) -> Result<Line> {
+        let line = self.console.wait(&fact.into(), SOON)?;
+        self.timeline.note(&line.text);
+        Ok(line)
+    }
+
+    /// Whether the console ever said `fact`.
+    pub fn has_said(&self, fact: impl Into<Fact>) -> bool {
+        self.console.count(&fact.into()) > 0
+    }
+
+    /// Waits until the machine ends by itself.
+    ///
+    /// # Errors
+    /// When it does not, or ends in no orderly way.
+    pub fn wait_until_ended(&mut self) -> Result<Ended> {
+        let on = self.on.take().context("the machine is off already")?;
+        let ended = on
+            .wait_until_ended(SOON)
+            .with_context(|| format!("the last lines:\n{}", self.console.tail()))?;
+        self.timeline.note(format!("ended: {ended:?}"));
+        Ok(ended)
+    }
+
+    /// Shuts down in order.
+    ///
+    /// # Errors
+    /// When it does not go down, or comes up again instead.
+    pub fn power_off(&mut self) -> Result<()> {
+        self.run_ok("systemctl --no-block poweroff")?;
+        let ended = self.wait_until_ended()?;
+        ensure!(ended == Ended::PowerOff, "{ended:?} instead of power-off");
+        Ok(())
+    }
+
+    /// Runs a shell command as root inside.
+    ///
+    /// # Errors
+    /// When the container cannot be entered. A status other than 0 is no error.
+    pub fn run(&self, command: &str) -> Result<Output> {
+        self.on()?.run(command, SOON)
+    }
+
+    /// Like [`Self::run`], but the command must succeed; gives what it printed, without blanks around.
+    ///
+    /// # Errors
+    /// Those of `run`, and a status other than 0 with the command's own words.
+    pub fn run_ok(&self, command: &str) -> Result<String> {
+        let output = self.run(command)?;
+        if output.status != 0 {
+            bail!(
+                "`{command}` ended with {}:\n{}{}",
+                output.status,
+                output.stdout,
+                output.stderr
+            );
+        }
+        Ok(output.stdout.trim().to_owned())
+    }
+
+    /// A property of a unit, as `systemctl show` has it.
+    ///
+    /// # Errors
+    /// Those of [`Self::run_ok`].
+    pub fn property(&self, unit: &str, property: &str) -> Result<String> {
+        self.run_ok(&format!(
+            "systemctl show --value --property={property} {unit}"
+        ))
+    }
+
+    /// Knocks at a port, from the other end of the cable.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn reach(&self, port: u16) -> Result<Reach> {
+        self.on()?.reach(port)
+    }
+
+    /// The events on record.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read, or is damaged.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        let ledger = Ledger::read(&self.disk())?;
+        ensure!(ledger.damaged.is_empty(), "damaged: {:?}", ledger.damaged);
+        Ok(ledger
+            .records
+            .into_iter()
+            .map(|record| record.event)
+            .collect())
+    }
+
+    /// What the events on record add up to.
+    ///
+    /// # Errors
+    /// Those of [`Self::events`].
+    pub fn state(&self) -> Result<State> {
+        Ok(State::of(&self.events()?))
+    }
+
+    /// What is on the disk beyond the image: of a running machine only to be read.
+    #[must_use]
+    pub fn disk(&self) -> Root {
+        Root::new(self.dir.join("upper"))
+    }
+
+    fn on(&self) -> Result<&Nspawn> {
+        self.on.as_ref().context("the machine is off")
+    }
+
+    /// A variable of the firmware, as efivarfs shows it.
+    fn variable(&self, name: &str, text: &str) -> Result<()> {
+        let mut bytes = 6_u32.to_le_bytes().to_vec();
+        bytes.extend(text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+        let vendor = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+        self.write(&format!("/rig/efivars/{name}-{vendor}"), bytes)
+    }
+}
+
+impl Witness for Container {
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    fn stop_for_evidence(&mut self) {
+        let Some(on) = self.on.take() else { return };
+        let flush = on.run("journalctl --sync", Duration::from_secs(5));
+        self.timeline.note(match flush {
+            Ok(_) => "stopped for evidence, journal flushed".to_owned(),
+            Err(error) => format!("stopped for evidence without flushing: {error:#}"),
+        });
+    }
+
+    fn leave(&self, into: &Path) -> Vec<(&'static str, Result<()>)> {
+        let copy = |from: PathBuf, name| -> Result<()> {
+            fs::copy(from, into.join(name))?;
+            Ok(())
+        };
+        let journal = self.disk().join("/var/log/journal");
+        vec![
+            ("console", copy(self.dir.join("console.log"), "console.log")),
+            (
+                "ledger",
+                copy(self.disk().join(ledger::PATH), "ledger.jsonl"),
+            ),
+            ("journal", evidence::journal_as_text(&journal, into)),
+        ]
+    }
+}

@@ -1,0 +1,172 @@
+//! One boot: the process that is the container, and what can be done to it from outside.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sched::{CloneFlags, setns};
+
+use super::{Ended, Reach};
+use crate::machine::{Output, Serial, http};
+
+const START: &str = include_str!("start.sh");
+
+/// How the container's own network configuration calls itself (`tests/guest/root/etc/systemd/network/`).
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+
+/// How long no answer means that there is none: the cable has no delay.
+const SILENCE: Duration = Duration::from_secs(1);
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// A container that is on. Dropped: killed.
+pub(super) struct Nspawn {
+    child: Child,
+    console: Option<JoinHandle<()>>,
+}
+
+impl Nspawn {
+    /// Boots the machine in `dir`, on top of the tree `lower`.
+    pub(super) fn start(dir: &Path, lower: &Path, console: &Serial) -> Result<Self> {
+        // The container must not outlive a test run that is killed. Killing nspawn is not enough for that; the first
+        // process of a PID namespace takes all others with it, those of namespaces inside as well.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--net"])
+            .args(["--pid", "--mount-proc", "--fork", "--kill-child=KILL"])
+            .args(["sh", "-euc", START, "container"])
+            .args([dir, lower])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().context("cannot start systemd-nspawn")?;
+        let console = child.stdout.take().map(|stdout| console.attach(stdout));
+        Ok(Self { child, console })
+    }
+
+    /// Waits until the container has ended by itself.
+    pub(super) fn wait_until_ended(mut self, within: Duration) -> Result<Ended> {
+        let status = until(within, || Ok(self.child.try_wait()?))?
+            .with_context(|| format!("still on after {} s", within.as_secs()))?;
+        ended(status)
+    }
+
+    /// Runs a shell command as root inside.
+    pub(super) fn run(&self, command: &str, within: Duration) -> Result<Output> {
+        let leader = self.leader(within)?.to_string();
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", &within.as_secs().to_string()])
+            .args(["nsenter", "--target", &leader])
+            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"])
+            .args(["--root", "--wd", "sh", "-c", command])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot enter the container")?;
+        Ok(Output {
+            status: output.status.code().map_or(128, i64::from),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Knocks at a port, from the other end of the cable.
+    pub(super) fn reach(&self, port: u16) -> Result<Reach> {
+        let place = format!("/proc/{}/ns/net", self.child.id());
+        let world = File::open(&place).with_context(|| format!("cannot open {place}"))?;
+        // A network namespace is a thread's.
+        let knock = thread::spawn(move || -> Result<Reach> {
+            setns(world, CloneFlags::CLONE_NEWNET)?;
+            match TcpStream::connect_timeout(&SocketAddr::from((ADDRESS, port)), SILENCE) {
+                Ok(stream) => {
+                    Ok(http::exchange(stream, SILENCE)?.map_or(Reach::Silent, Reach::Page))
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Reach::Refused),
+                // Dropped, or not even an interface there.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::TimedOut | ErrorKind::HostUnreachable
+                    ) =>
+                {
+                    Ok(Reach::Silent)
+                }
+                Err(error) => Err(error.into()),
+            }
+        });
+        knock
+            .join()
+            .map_err(|_panic| anyhow!("the knock panicked"))?
+    }
+
+    /// The container's PID 1, by our name of it: unshare, then the shell, then nspawn, then it.
+    fn leader(&self, within: Duration) -> Result<u32> {
+        let found = until(within, || {
+            let mut found = Some(self.child.id());
+            for _generation in 0..3 {
+                found = found.map_or(Ok(None), only_child)?;
+            }
+            Ok(found.filter(|pid| is_first(*pid)))
+        })?;
+        found.context("the container has no PID 1")
+    }
+}
+
+impl Drop for Nspawn {
+    fn drop(&mut self) {
+        // It may be gone already, which is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        // The console ends when the last of them is gone.
+        if let Some(console) = self.console.take() {
+            drop(console.join());
+        }
+    }
+}
+
+/// Looks again and again, until there is something or time is up.
+fn until<T>(within: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+    let deadline = Instant::now() + within;
+    loop {
+        let seen = look()?;
+        if seen.is_some() || Instant::now() > deadline {
+            return Ok(seen);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+fn ended(status: ExitStatus) -> Result<Ended> {
+    match status.code() {
+        Some(0) => Ok(Ended::PowerOff),
+        // systemd-nspawn(1), --keep-unit.
+        Some(133) => Ok(Ended::Reboot),
+        _ => bail!("the container ended neither by power-off nor by reboot: {status}"),
+    }
+}
+
+fn only_child(of: u32) -> Result<Option<u32>> {
+    let place = PathBuf::from(format!("/proc/{of}/task/{of}/children"));
+    let children = match fs::read_to_string(&place) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        children => children.with_context(|| format!("cannot read {}", place.display()))?,
+    };
+    let mut children = children.split_whitespace();
+    let first = children.next().map(str::parse).transpose()?;
+    Ok(first.filter(|_| children.next().is_none()))
+}
+
+/// Whether the process is the first of its own PID namespace, and not nspawn on its way there.
+fn is_first(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let ids: Vec<&str> = ids.unwrap_or_default().split_whitespace().collect();
+    ids.len() > 1 && ids.last() == Some(&"1") && !status.starts_with("Name:\tsystemd-nspawn")
+}
