@@ -384,6 +384,9 @@ impl State {
     #[must_use]
     pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
         let from = self.fallen_from.as_ref()?;
+        if same_closure(self.running(), from) {
+            return None;
+        }
         let units = &self.rejected.get(&from.toplevel)?.cause.units;
         let shared = |unit: &UnitFailure| cause.units.iter().any(|other| other.unit == unit.unit);
         (!units.is_empty() && units.iter().all(shared)).then(|| from.clone())

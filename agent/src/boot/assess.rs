@@ -14,6 +14,7 @@ use crate::config;
 use crate::error::Error;
 use crate::machine::{Event, Subject, WhenUnhealthy};
 use crate::session::Session;
+use crate::view::View;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
     let began = Instant::now();
@@ -43,7 +44,9 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         }
         Outcome::Unhealthy(cause) => cause,
         Outcome::Unknown(why) => Cause {
-            stage: Stage::Begun,
+            stage: View::read(root)?
+                .this_boot()
+                .map_or(Stage::Begun, |boot| boot.stage),
             summary: format!("it could not be assessed: {why}"),
             units: Vec::new(),
         },
@@ -56,12 +59,9 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     )))
 }
 
-fn record(session: &mut Session, subject: &Subject, mut cause: Cause) -> Result<(), Error> {
+fn record(session: &mut Session, subject: &Subject, cause: Cause) -> Result<(), Error> {
     let id = &subject.generation;
     let subject = subject.clone();
-    cause.stage = cause
-        .stage
-        .max(session.this_boot().map_or(Stage::Begun, |boot| boot.stage));
     match session.state.when_unhealthy() {
         WhenUnhealthy::FallBack { .. } => {
             tracing::error!("rejected: generation {id}: {}", cause.summary);

@@ -247,6 +247,12 @@ fn a_fault_that_the_last_good_one_shares_is_excused() {
             .excused_by(&failing(&["db.service"])),
         None
     );
+    let again = state.clone().after(&began(2));
+    assert_eq!(
+        again.excused_by(&failing(&["db.service"])),
+        None,
+        "it came up again, and is no witness for itself"
+    );
     let excused = state.after(&Event::Excused {
         subject: subject(2),
     });
