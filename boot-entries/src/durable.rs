@@ -1,7 +1,7 @@
 //! The only module that writes. What it has written is on the disk, whole, when it returns.
 //!
-//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, renamed, and
-//! then its directory is flushed. An interrupted write leaves the old file, or none, and a temporary file that the
+//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, renamed, flushed
+//! under its new name, and then its directory is flushed. An interrupted write leaves the old file, or none, and a temporary file that the
 //! next run takes over or sweeps away.
 
 use std::fs::File;
@@ -46,7 +46,10 @@ pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Err
         return Err(error);
     }
     at("put in place", to, std::fs::rename(&part, to))?;
-    flush_directory(directory)
+    // On FAT, where a file's bytes are is written beside its name, and under a new name only with the file itself:
+    // without this the directory below would be flushed with an empty file in it.
+    flush(to)?;
+    flush(directory)
 }
 
 /// [`put`] for a text.
@@ -64,7 +67,7 @@ pub fn put_text(text: &str, to: &Path) -> Result<(), Error> {
 /// When it is there and cannot be removed, or the directory cannot be flushed.
 pub fn remove(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
-        Ok(()) => flush_directory(at("find the directory of", path, parent(path))?),
+        Ok(()) => flush(at("find the directory of", path, parent(path))?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => at("remove", path, Err(error)),
     }
@@ -86,7 +89,7 @@ pub fn put_link(target: &Path, link: &Path) -> Result<(), Error> {
     }
     at("make", &part, std::os::unix::fs::symlink(target, &part))?;
     at("put in place", link, std::fs::rename(&part, link))?;
-    flush_directory(directory)
+    flush(directory)
 }
 
 /// Adds one line to a file that only ever grows.
@@ -112,7 +115,7 @@ pub fn append_line(line: &str, to: &Path) -> Result<(), Error> {
         file.write_all(text.as_bytes())
             .and_then(|()| file.sync_all()),
     )?;
-    flush_directory(directory)
+    flush(directory)
 }
 
 fn ends_torn(file: &mut File) -> io::Result<bool> {
@@ -138,7 +141,7 @@ pub fn make_directory(path: &Path) -> Result<(), Error> {
     make_directory(above)?;
     match std::fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => at("make", path, Err(error)),
-        _ => flush_directory(above),
+        _ => flush(above),
     }
 }
 
@@ -188,12 +191,10 @@ fn verify(part: &Path, content: &Content) -> io::Result<()> {
     }
 }
 
-fn flush_directory(directory: &Path) -> Result<(), Error> {
-    at(
-        "flush",
-        directory,
-        File::open(directory).and_then(|d| d.sync_all()),
-    )
+/// Flushes a file or a directory.
+fn flush(path: &Path) -> Result<(), Error> {
+    let flushed = File::open(path).and_then(|opened| opened.sync_all());
+    at("flush", path, flushed)
 }
 
 #[cfg(test)]
