@@ -384,4 +384,4 @@ fn removals(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<S
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
