@@ -1,11 +1,13 @@
 //! The only module that writes. What it has written is on the disk, whole, when it returns.
 //!
-//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, renamed, flushed
-//! under its new name, and then its directory is flushed. An interrupted write leaves the old file, or none, and a temporary file that the
-//! next run takes over or sweeps away.
+//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, renamed, and
+//! flushed again under its new name; then its directory is flushed. An interrupted write leaves the old file, or none,
+//! and a temporary file that the next run takes over or sweeps away.
+
+pub(crate) mod call;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::payload::{CHUNK, Content};
@@ -44,10 +46,10 @@ pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Err
     let written = write(from, &part).and_then(|()| verify(&part, content));
     if let Err(error) = at("write", to, written) {
         // The first error is the one to tell. What stays behind is swept by the next run.
-        drop(std::fs::remove_file(&part));
+        drop(call::remove(&part));
         return Err(error);
     }
-    at("put in place", to, std::fs::rename(&part, to))?;
+    at("put in place", to, call::rename(&part, to))?;
     // On FAT, where a file's bytes are is written beside its name, and under a new name only with the file itself:
     // without this the directory below would be flushed with an empty file in it.
     flush(to)?;
@@ -68,7 +70,7 @@ pub fn put_text(text: &str, to: &Path) -> Result<(), Error> {
 /// # Errors
 /// When it is there and cannot be removed, or the directory cannot be flushed.
 pub fn remove(path: &Path) -> Result<(), Error> {
-    match std::fs::remove_file(path) {
+    match call::remove(path) {
         Ok(()) => flush(at("find the directory of", path, parent(path))?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => at("remove", path, Err(error)),
@@ -141,7 +143,7 @@ pub fn make_directory(path: &Path) -> Result<(), Error> {
     }
     let above = at("find the directory of", path, parent(path))?;
     make_directory(above)?;
-    match std::fs::create_dir(path) {
+    match call::make_directory(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => at("make", path, Err(error)),
         _ => flush(above),
     }
@@ -170,16 +172,16 @@ fn parent(path: &Path) -> io::Result<&Path> {
 
 fn write(from: &mut impl Read, part: &Path) -> io::Result<()> {
     // An old leftover is truncated, not refused: a crash must not stand in the way of the next run.
-    let mut file = File::create(part)?;
+    let mut file = call::create(part)?;
     let mut piece = vec![0; CHUNK];
     loop {
         let count = from.read(&mut piece)?;
         match piece.get(..count) {
-            Some(bytes) if !bytes.is_empty() => file.write_all(bytes)?,
+            Some(bytes) if !bytes.is_empty() => call::write(&mut file, part, bytes)?,
             _ => break,
         }
     }
-    file.sync_all()
+    call::flush(&file, part)
 }
 
 /// Reads a flushed file back and compares it with what it should be.
@@ -200,7 +202,7 @@ fn verify(part: &Path, content: &Content) -> io::Result<()> {
 
 /// Flushes a file or a directory.
 fn flush(path: &Path) -> Result<(), Error> {
-    let flushed = File::open(path).and_then(|opened| opened.sync_all());
+    let flushed = File::open(path).and_then(|opened| call::flush(&opened, path));
     at("flush", path, flushed)
 }
 

@@ -22,6 +22,8 @@ pub mod closure;
 pub mod durable;
 pub mod efi;
 pub mod entry;
+#[cfg(test)]
+mod explorer;
 pub mod generation;
 pub mod kernel;
 pub mod loader;

@@ -23,7 +23,7 @@ use crate::entry::{Entry, Rank};
 use crate::generation::{Generation, GenerationId};
 use crate::loader_conf;
 use crate::name::{EntryName, Tries, stem_of};
-use crate::observe::{Boot, ENTRIES, EntryFile, LOADER_CONF, Observation, Space};
+use crate::observe::{Boot, ENTRIES, EntryFile, Found, LOADER_CONF, Observation, Space};
 use crate::payload::{self, Content};
 
 /// What the caller has found out about a generation.
@@ -158,7 +158,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     fit(observed, intent, &mut all, &mut plan)?;
     let copies = copies(observed, all.iter().filter_map(|(_, bootable)| *bootable));
     let mut all: Vec<Wanted<'_>> = all.into_iter().map(|(wanted, _)| wanted).collect();
-    rank(&mut all, kept_rank(observed), intent)?;
+    rank(&mut all, kept_rank(observed, intent), intent)?;
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
     plan.steps.extend(garbage(observed, &entries));
     plan.steps.extend(copies);
@@ -395,16 +395,23 @@ fn fit<'a>(
     }
 }
 
-/// The highest rank among our good entries that are not of a generation that can be booted now: they may stay.
-fn kept_rank(observed: &Observation) -> Rank {
-    let bootable = observed
-        .generations
-        .iter()
-        .filter(|found| found.bootable.is_ok());
-    let stems: BTreeSet<&str> = bootable.map(|found| found.stem.as_str()).collect();
+/// Whether an entry of ours that no generation wants stays all the same.
+///
+/// The generation may only be unreadable now. And without a last good generation on record the record itself may be
+/// lost: then an entry without a counter is all that is left of what was proven.
+fn stays(observed: &Observation, intent: &Intent, file: &EntryFile) -> bool {
+    let of = |found: &&Found| found.stem == file.name.stem;
+    match observed.generations.iter().find(of) {
+        Some(found) => found.bootable.is_err(),
+        None => file.name.tries.is_none() && intent.last_good.is_none(),
+    }
+}
+
+/// The highest rank among our good entries that stay although no generation wants them.
+fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
     let files = observed.boot.entries.values();
     files
-        .filter(|file| file.name.is_ours() && !stems.contains(file.name.stem.as_str()))
+        .filter(|file| file.name.is_ours() && stays(observed, intent, file))
         .filter(|file| !matches!(file.name.tries, Some(Tries { left: 0, .. })))
         .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?))
         .max()
@@ -474,25 +481,8 @@ fn removals(
     intent: &Intent,
     entries: &BTreeMap<String, String>,
 ) -> Vec<Step> {
-    let unreadable: BTreeSet<&str> = observed
-        .generations
-        .iter()
-        .filter(|found| found.bootable.is_err())
-        .map(|found| found.stem.as_str())
-        .collect();
     let gone = |file: &EntryFile, name: &str| {
-        // Without a last good generation on record the record itself may be lost: then an entry without a counter is
-        // all that is left of what was proven.
-        let may_be_proof = file.name.tries.is_none()
-            && intent.last_good.is_none()
-            && !observed
-                .generations
-                .iter()
-                .any(|found| found.stem == file.name.stem);
-        file.name.is_ours()
-            && !entries.contains_key(name)
-            && !unreadable.contains(file.name.stem.as_str())
-            && !may_be_proof
+        file.name.is_ours() && !entries.contains_key(name) && !stays(observed, intent, file)
     };
     let (gone, kept): (Vec<_>, Vec<_>) = observed
         .boot
@@ -537,4 +527,4 @@ fn is_payload(path: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

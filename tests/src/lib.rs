@@ -19,6 +19,7 @@
 //! machine   the typed driver: power, serial line, guest agent, network, timeline
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
+//! faults    one run with every file-changing call of it failing in turn
 //! tree      a directory that plays a machine, for `--root`
 //! ```
 
@@ -30,6 +31,7 @@ pub mod container;
 pub mod disk;
 pub mod esp;
 pub mod evidence;
+pub mod faults;
 pub mod files;
 pub mod guest;
 pub mod host;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
@@ -9,11 +10,17 @@ use crate::{command, paths};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds `lastgood` and gives its path. Cargo knows when there is nothing to do.
+/// Builds `lastgood`, once in a process, and gives its path. Cargo knows when there is nothing to do, but takes longer
+/// to find out than a run of the program takes.
 ///
 /// # Errors
 /// When it does not compile.
 pub fn build() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = &*known {
+        return Ok(path.clone());
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build
@@ -31,5 +38,6 @@ pub fn build() -> Result<PathBuf> {
         .current_dir(paths::repository())
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
     command::output(&mut build)?;
-    Ok(paths::target().join(TARGET).join("release/lastgood"))
+    let path = paths::target().join(TARGET).join("release/lastgood");
+    Ok(known.insert(path).clone())
 }

@@ -55,6 +55,21 @@ impl Tree {
         Ok(tree)
     }
 
+    /// Another machine just like this one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn copy(&self) -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("tree-")
+            .tempdir_in(paths::rig())?;
+        let from = self.path(".");
+        let words = ["-a", "--reflink=auto"].map(AsRef::as_ref);
+        let places = [from.as_os_str(), directory.path().as_os_str()];
+        command::run("cp", words.into_iter().chain(places))?;
+        Ok(Self { directory })
+    }
+
     /// A path of the tree as a path of this process.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {

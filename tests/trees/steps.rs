@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{boots, ok, refused};
 
 /// Plays the kernel: this tree has booted `toplevel`, for the `number`th time in this test.
-fn boot(tree: &Tree, toplevel: &Path, number: u32) -> Result<()> {
+pub(super) fn boot(tree: &Tree, toplevel: &Path, number: u32) -> Result<()> {
     fs::create_dir_all(tree.path("proc/sys/kernel/random"))?;
     let mut cmdline = fs::File::create(tree.path("proc/cmdline"))?;
     writeln!(cmdline, "quiet init={}/init", toplevel.display())?;

@@ -1,0 +1,90 @@
+//! The calls that change a disk, one function each.
+//!
+//! Under test each is noted as data when it succeeds: the crash explorer ([`crate::explorer`]) explores what the
+//! writer really does, and cannot drift away from it.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+#[cfg(test)]
+pub(crate) use notes::{Call, noted};
+
+/// Makes an empty file; one that is there is emptied.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    let file = File::create(path)?;
+    #[cfg(test)]
+    notes::note(Call::Create(path.into()));
+    Ok(file)
+}
+
+/// Writes to the end of a file that [`create`] made at `path`.
+pub(super) fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    #[cfg(test)]
+    notes::note(Call::Write(path.into(), bytes.into()));
+    #[cfg(not(test))]
+    let _ = path;
+    Ok(())
+}
+
+/// Flushes an open file, or directory, which is at `path`.
+pub(super) fn flush(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    #[cfg(test)]
+    notes::note(Call::Flush(path.into()));
+    #[cfg(not(test))]
+    let _ = path;
+    Ok(())
+}
+
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    #[cfg(test)]
+    notes::note(Call::Rename(from.into(), to.into()));
+    Ok(())
+}
+
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)?;
+    #[cfg(test)]
+    notes::note(Call::Remove(path.into()));
+    Ok(())
+}
+
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)?;
+    #[cfg(test)]
+    notes::note(Call::MakeDirectory(path.into()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod notes {
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+
+    /// One call that succeeded.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) enum Call {
+        Create(PathBuf),
+        Write(PathBuf, Vec<u8>),
+        Flush(PathBuf),
+        Rename(PathBuf, PathBuf),
+        Remove(PathBuf),
+        MakeDirectory(PathBuf),
+    }
+
+    thread_local! {
+        static NOTES: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(call: Call) {
+        NOTES.with_borrow_mut(|notes| notes.push(call));
+    }
+
+    /// The calls of this thread since it last asked.
+    pub(crate) fn noted() -> Vec<Call> {
+        NOTES.take()
+    }
+}
