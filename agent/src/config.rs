@@ -4,11 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use boot_entries::Root;
+use boot_entries::{Root, small};
 use serde::Deserialize;
 
 /// Where the file is inside a closure.
 pub const PATH: &str = "etc/lastgood/lastgood.toml";
+
+/// Nobody writes a longer one, in bytes.
+const LIMIT: u64 = 1024 * 1024;
 
 /// The whole file. A missing file, section or key means the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -135,7 +138,7 @@ pub enum Error {
 /// # Errors
 /// When there is a file and it cannot be read or understood.
 pub fn read(root: &Root, toplevel: &Path) -> Result<Config, Error> {
-    match std::fs::read_to_string(root.resolve(toplevel.join(PATH))?) {
+    match small::read(&root.resolve(toplevel.join(PATH))?, LIMIT) {
         Ok(text) => Ok(Config::parse(&text)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
         Err(error) => Err(error.into()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use boot_entries::name::stem_of;
 use boot_entries::{Root, durable};
 
 use crate::machine::Subject;
@@ -35,7 +36,8 @@ pub fn keep(root: &Root, protected: &[&Subject]) -> Result<(), Error> {
     let directory = root.join(DIRECTORY);
     let wanted: BTreeMap<String, &Path> = protected
         .iter()
-        .map(|subject| (subject.generation.link_name(), subject.toplevel.as_path()))
+        // As its entry: two closures with one number are two roots.
+        .map(|subject| (stem_of(subject), subject.toplevel.as_path()))
         .collect();
     let present = read(&directory)?;
     for (name, toplevel) in &wanted {
@@ -86,8 +88,23 @@ mod tests {
         keep(&root, &[&one, &two]).unwrap();
         keep(&root, &[&two, &three]).unwrap();
         let links = read(&root.join(DIRECTORY)).unwrap();
-        let names: Vec<&str> = links.keys().map(String::as_str).collect();
-        assert_eq!(names, ["system-2-link", "system-3-link"]);
-        assert_eq!(links["system-3-link"], Path::new("/nix/store/3"));
+        let targets: Vec<&Path> = links.values().map(PathBuf::as_path).collect();
+        assert_eq!(
+            targets,
+            [Path::new("/nix/store/2"), Path::new("/nix/store/3")]
+        );
+        assert!(links.keys().any(|name| name.starts_with("lastgood-3-")));
+
+        // A number that came back, and a specialisation of it.
+        let reused = Subject {
+            toplevel: "/nix/store/other".into(),
+            ..subject(3)
+        };
+        let specialised = Subject {
+            generation: subject(3).generation.specialised("a/../b").unwrap(),
+            toplevel: "/nix/store/special".into(),
+        };
+        keep(&root, &[&three, &reused, &specialised]).unwrap();
+        assert_eq!(read(&root.join(DIRECTORY)).unwrap().len(), 3);
     }
 }

@@ -1,5 +1,6 @@
 //! A run that changes something: the lock, the ledger, the entries, the profile, the roots.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::machine::{Event, State, Subject};
 use crate::view::View;
-use crate::{gc_roots, journal, ledger, lock};
+use crate::{gc_roots, journal, ledger, lock, secrets};
 
 /// How long an operator's command waits for another run to end.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,6 +22,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Session {
     view: View,
+    /// Closures whose initrd could not be finished in this run, and why.
+    unfinished: BTreeMap<PathBuf, String>,
     _lock: lock::Lock,
 }
 
@@ -50,6 +53,7 @@ impl Session {
         let lock = lock::take(root, PATIENCE)?;
         Ok(Self {
             view: View::read(root)?,
+            unfinished: BTreeMap::new(),
             _lock: lock,
         })
     }
@@ -74,13 +78,53 @@ impl Session {
     /// When `$BOOT` cannot be read, or the plan is refused.
     pub fn prepare(&self, state: &State, rearm: bool) -> Result<Prepared, Error> {
         let directory = self.boot_directory()?;
-        let kept: Vec<_> = self.generations();
-        let observed = Observation::read(&self.root, &directory, &self.profiles, &kept)?;
+        let generations = self.generations();
+        let mut initrds = secrets::finished(&self.root, &generations);
+        for (toplevel, why) in &self.unfinished {
+            initrds.insert(toplevel.clone(), Err(why.clone()));
+        }
+        let observed = Observation::read(&self.root, &directory, &generations, &initrds)?;
         let plan = plan::plan(&observed, &self.intent(state, rearm))?;
-        for (id, why) in &plan.skipped {
-            tracing::warn!("generation {id} cannot be booted and is left out: {why}");
+        for (Subject { generation, .. }, why) in &plan.skipped {
+            tracing::warn!("generation {generation} cannot be booted and is left out: {why}");
+        }
+        for (Subject { generation, .. }, why) in &self.troubles {
+            tracing::warn!("generation {generation}: left out: {why}");
         }
         Ok(Prepared { directory, plan })
+    }
+
+    /// Adds initrd secrets where they are still to be added: for `selected` first, then for all others. This runs
+    /// programs of the closures, and is left out in a tree.
+    ///
+    /// # Errors
+    /// When it fails for `selected`. Another generation's failure is its own, and told with the plan.
+    pub fn finish_initrds(&mut self, selected: &Subject) -> Result<(), Error> {
+        if !self.root.is_live() {
+            return Ok(());
+        }
+        let root = self.root.clone();
+        for toplevel in self.to_finish(selected) {
+            tracing::info!("adding initrd secrets of {}", toplevel.display());
+            let Err(why) = secrets::finish_or_say(&root, &toplevel) else {
+                continue;
+            };
+            if toplevel == selected.toplevel {
+                return Err(plan::Refusal::Unbootable(selected.clone(), why).into());
+            }
+            self.unfinished.insert(toplevel, why);
+        }
+        Ok(())
+    }
+
+    /// The closures whose initrd is still to be finished, that of `selected` first.
+    #[must_use]
+    pub fn to_finish(&self, selected: &Subject) -> Vec<PathBuf> {
+        let initrds = secrets::finished(&self.root, &self.generations());
+        let missing = initrds.into_iter().filter(|(_, found)| found.is_err());
+        let mut missing: Vec<PathBuf> = missing.map(|(toplevel, _)| toplevel).collect();
+        missing.sort_by_key(|toplevel| *toplevel != selected.toplevel);
+        missing
     }
 
     /// Carries a plan out.
@@ -120,12 +164,22 @@ impl Session {
     /// # Errors
     /// When the link cannot be replaced.
     pub fn repoint_profile(&self, rejected: &Subject, to: &Subject) -> Result<(), Error> {
-        let (from, to) = (&rejected.generation, &to.generation);
-        let listed = self.profiles.generations.iter().any(|g| g.id == *to);
-        if from.profile() == to.profile() && listed && self.profiles.current.contains(from) {
+        // A profile knows nothing of specialisations: that one of them is bad says nothing about what it points at. And a
+        // link whose number came back with another closure leads to that one.
+        let from = &rejected.generation;
+        let to_id = &to.generation;
+        if from.profile() == to_id.profile()
+            && from.number() != to_id.number()
+            && self.is_current(rejected)
+            && self.lists(to)
+        {
             let link = self.root.join(from.profile_link());
-            durable::put_link(Path::new(&to.link_name()), &link)?;
-            tracing::info!("profile {} points at generation {to} again", from.profile());
+            durable::put_link(Path::new(&to_id.link_name()), &link)?;
+            tracing::info!(
+                "profile {} points at generation {} again",
+                from.profile(),
+                to_id.base()
+            );
         }
         Ok(())
     }

@@ -17,11 +17,15 @@ use std::path::PathBuf;
 
 use crate::closure::{Bootable, Payload};
 use crate::entry::{Entry, Rank};
-use crate::generation::GenerationId;
+use crate::generation::Subject;
 use crate::loader_conf;
 use crate::name::{EntryName, Tries};
 use crate::observe::{ENTRIES, EntryFile, Found, LOADER_CONF, Observation};
 use crate::payload::{self, Content};
+use crate::small;
+
+/// How long a title gets, in characters. Names of specialisations may have any length, a screen has not.
+const TITLE: usize = 120;
 
 /// What the caller has found out about a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +42,11 @@ pub enum Standing {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Intent {
     /// The generation to boot next. None: leave the order as it is.
-    pub selected: Option<GenerationId>,
+    pub selected: Option<Subject>,
     /// The proven generation a fallback goes to. Its entry is not touched (invariant B3).
-    pub last_good: Option<GenerationId>,
+    pub last_good: Option<Subject>,
     /// What is known. A generation that is not here is untested.
-    pub standings: BTreeMap<GenerationId, Standing>,
+    pub standings: BTreeMap<Subject, Standing>,
     /// Give the selected generation, if it is untested, all its tries again.
     pub rearm: bool,
 }
@@ -89,7 +93,7 @@ pub struct Plan {
     /// In this order. Empty: there is nothing to do.
     pub steps: Vec<Step>,
     /// Generations that cannot be booted, and why. Entries they have are left alone.
-    pub skipped: Vec<(GenerationId, String)>,
+    pub skipped: Vec<(Subject, String)>,
 }
 
 /// A wish that would leave the machine worse off.
@@ -99,16 +103,16 @@ pub enum Refusal {
     #[error("no profile has a generation that can be booted; nothing was changed")]
     NoGenerations,
     /// The selected generation is in no profile.
-    #[error("generation {0} is in no profile")]
-    NoSuchGeneration(GenerationId),
+    #[error("generation {} is in no profile", .0.generation)]
+    NoSuchGeneration(Subject),
     /// The selected generation lacks something.
-    #[error("generation {0} cannot be booted: {1}")]
-    Unbootable(GenerationId, String),
+    #[error("generation {generation} cannot be booted: {1}", generation = .0.generation)]
+    Unbootable(Subject, String),
     /// A million selections.
     #[error(
-        "no rank is left above generation {0}: remove {ENTRIES}/lastgood-* of generations no longer needed"
+        "no rank is left above generation {}: remove {ENTRIES}/lastgood-* of generations no longer needed", .0.generation
     )]
-    NoRankLeft(GenerationId),
+    NoRankLeft(Subject),
 }
 
 /// Plans the way from `observed` to what `intent` wants.
@@ -121,9 +125,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     for found in &observed.generations {
         match &found.bootable {
             Ok(bootable) => all.push(Wanted::new(observed, intent, found, bootable)),
-            Err(why) => plan
-                .skipped
-                .push((found.generation.id.clone(), why.clone())),
+            Err(why) => plan.skipped.push((found.generation.subject(), why.clone())),
         }
     }
     if all.is_empty() {
@@ -137,7 +139,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
         }
     }
     // The selected entry is written last, the last good one before it.
-    all.sort_by_key(|wanted| (wanted.rank, wanted.id));
+    all.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
     plan.steps.extend(copies(observed, &all));
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
     for wanted in &all {
@@ -159,7 +161,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
 
 /// The entry a generation is to have.
 struct Wanted<'a> {
-    id: &'a GenerationId,
+    id: Subject,
     stem: &'a str,
     bootable: &'a Bootable,
     standing: Standing,
@@ -176,10 +178,10 @@ impl<'a> Wanted<'a> {
         found: &'a Found,
         bootable: &'a Bootable,
     ) -> Self {
-        let id = &found.generation.id;
+        let id = found.generation.subject();
         let standing = intent
             .standings
-            .get(id)
+            .get(&id)
             .copied()
             .unwrap_or(Standing::Untested);
         let files: Vec<&EntryFile> = observed
@@ -193,7 +195,7 @@ impl<'a> Wanted<'a> {
             .iter()
             .filter_map(|file| file.name.tries)
             .min_by_key(|tries| tries.left);
-        let rearmed = intent.rearm && intent.selected.as_ref() == Some(id);
+        let rearmed = intent.rearm && intent.selected.as_ref() == Some(&id);
         let tries = match standing {
             Standing::Proven => None,
             Standing::Rejected => Some(lowest.unwrap_or(Tries::ARMED).used_up()),
@@ -206,7 +208,8 @@ impl<'a> Wanted<'a> {
             .iter()
             .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?))
             .max()
-            .unwrap_or(Rank::UNRANKED);
+            .unwrap_or_else(|| Rank::unselected(&id.generation));
+        let is_last_good = intent.last_good.as_ref() == Some(&id);
         let mut wanted = Self {
             id,
             stem: &found.stem,
@@ -216,7 +219,7 @@ impl<'a> Wanted<'a> {
             rank,
             fixed: None,
         };
-        if intent.last_good.as_ref() == Some(id)
+        if is_last_good
             && let Some(plain) = plain
             && boots_alike(&plain.entry, &wanted.entry())
         {
@@ -227,14 +230,19 @@ impl<'a> Wanted<'a> {
 
     fn entry(&self) -> Entry {
         let on_boot = |payload: &Payload| format!("/{}", payload.path());
+        let id = &self.id.generation;
+        let title = format!("{} (generation {id})", self.bootable.label);
+        let mut initrds: Vec<String> = self.bootable.initrd.iter().map(on_boot).collect();
+        initrds.extend_from_slice(&self.bootable.extra_initrds);
         Entry {
-            title: Some(format!("{} (generation {})", self.bootable.label, self.id)),
+            title: Some(small::one_line(&title, TITLE)),
             sort_key: Some(self.rank.sort_key()),
             machine_id: None,
-            version: Some(self.id.number().to_string()),
+            version: Some(id.number().to_string()),
             linux: Some(on_boot(&self.bootable.kernel)),
             efi: None,
-            initrds: self.bootable.initrd.iter().map(on_boot).collect(),
+            initrds,
+            devicetree: self.bootable.devicetree.as_ref().map(on_boot),
             options: self.bootable.options.clone(),
         }
     }
@@ -255,7 +263,8 @@ impl<'a> Wanted<'a> {
 
 /// Whether two entries start the same thing, however they are titled and sorted.
 fn boots_alike(a: &Entry, b: &Entry) -> bool {
-    (&a.linux, &a.initrds, &a.options) == (&b.linux, &b.initrds, &b.options)
+    (&a.linux, &a.initrds, &a.devicetree, &a.options)
+        == (&b.linux, &b.initrds, &b.devicetree, &b.options)
 }
 
 /// Ranks everything for `selected` to be started first, and the last good one next.
@@ -268,20 +277,20 @@ fn rank(
     all: &mut [Wanted<'_>],
     kept: Rank,
     intent: &Intent,
-    selected: &GenerationId,
+    selected: &Subject,
 ) -> Result<(), Refusal> {
-    let no_rank = |id: &GenerationId| Refusal::NoRankLeft(id.clone());
+    let no_rank = |id: &Subject| Refusal::NoRankLeft(id.clone());
     let last_good = intent
         .last_good
         .as_ref()
-        .filter(|id| all.iter().any(|w| w.id == *id));
+        .filter(|id| all.iter().any(|w| w.id == **id));
     let fixed = all
         .iter()
-        .find(|w| Some(w.id) == last_good && w.fixed.is_some())
+        .find(|w| Some(&w.id) == last_good && w.fixed.is_some())
         .map(|w| w.rank);
     let mut below = kept.max(Rank::PROVEN);
     for wanted in all.iter_mut() {
-        if wanted.id == selected || Some(wanted.id) == last_good {
+        if wanted.id == *selected || Some(&wanted.id) == last_good {
             continue;
         }
         let keeps =
@@ -289,7 +298,7 @@ fn rank(
         wanted.rank = match wanted.standing {
             Standing::Proven if keeps => wanted.rank.max(Rank::PROVEN),
             Standing::Proven => Rank::PROVEN,
-            Standing::Untested | Standing::Rejected => Rank::UNRANKED,
+            Standing::Untested | Standing::Rejected => Rank::unselected(&wanted.id.generation),
         };
         below = below.max(wanted.rank);
     }
@@ -297,7 +306,7 @@ fn rank(
         .into_iter()
         .flatten()
     {
-        for wanted in all.iter_mut().filter(|wanted| wanted.id == id) {
+        for wanted in all.iter_mut().filter(|wanted| wanted.id == *id) {
             if wanted.rank <= below && wanted.fixed.is_none() {
                 wanted.rank = below.above().ok_or_else(|| no_rank(id))?;
             }
@@ -326,7 +335,7 @@ fn copies(observed: &Observation, all: &[Wanted<'_>]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut planned = BTreeSet::new();
     for wanted in all {
-        for payload in std::iter::once(&wanted.bootable.kernel).chain(&wanted.bootable.initrd) {
+        for payload in wanted.bootable.payload() {
             let name = payload::file_name(&payload.content, payload.kind);
             let there = observed.payload.get(&name) == Some(&payload.content);
             if !there && planned.insert(name) {
@@ -358,6 +367,7 @@ fn removals(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<S
     let mut used: BTreeSet<String> = BTreeSet::new();
     let mut needs = |entry: &Entry| {
         let files = entry.linux.iter().chain(&entry.initrds);
+        let files = files.chain(&entry.devicetree);
         used.extend(files.map(|path| path.trim_start_matches('/').to_owned()));
     };
     for (name, file) in &observed.boot.entries {

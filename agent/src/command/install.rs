@@ -3,15 +3,17 @@
 use std::io::Write;
 use std::path::Path;
 
-use boot_entries::Root;
+use boot_entries::generation::Generation;
+use boot_entries::{GenerationId, Root};
 
 use super::print;
 use crate::cli::Install;
 use crate::config;
 use crate::error::Error;
 use crate::machine::{Event, Standing, Subject};
+use crate::secrets;
 use crate::session::Session;
-use crate::view::{View, subject_of};
+use crate::view::View;
 
 pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Result<(), Error> {
     let mut session = Session::open(root)?;
@@ -39,6 +41,12 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     } else {
         session.state.clone()
     };
+    if arguments.dry_run && root.is_live() && would_finish(&session, &subject, out)? {
+        return Ok(());
+    }
+    if !arguments.dry_run {
+        session.finish_initrds(&subject)?;
+    }
     let prepared = session.prepare(&state, arguments.again)?;
     let steps = &prepared.plan.steps;
     if arguments.dry_run {
@@ -56,6 +64,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     }
     session.keep_roots()?;
     session.carry_out(&prepared)?;
+    secrets::sweep(root, &session.generations())?;
     let count = match steps.len() {
         0 if !is_news => "nothing to do".to_owned(),
         1 => "1 change".to_owned(),
@@ -71,6 +80,26 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     )
 }
 
+/// Tells which programs an install would run first. Whether `subject` is among those whose initrd they finish: what would
+/// be written then can only be known after that.
+fn would_finish(session: &Session, subject: &Subject, out: &mut impl Write) -> Result<bool, Error> {
+    let missing = session.to_finish(subject);
+    for toplevel in &missing {
+        let program = secrets::program_of(&session.root, toplevel).unwrap_or_default();
+        let (toplevel, program) = (toplevel.display(), program.display());
+        print(
+            out,
+            &format!("would add initrd secrets of {toplevel} with {program}\n"),
+        )?;
+    }
+    let selected = missing.contains(&subject.toplevel);
+    if selected {
+        let id = &subject.generation;
+        print(out, &format!("would select generation {id}\n"))?;
+    }
+    Ok(selected)
+}
+
 /// The generation that TOPLEVEL is, or the one the system profile points at.
 fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
     let Some(toplevel) = toplevel else {
@@ -79,6 +108,13 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
         })?;
         return view.subject(current);
     };
+    // A path of that form can be written with a `./` before it.
+    if let Some(id) = toplevel
+        .to_str()
+        .and_then(|text| text.parse::<GenerationId>().ok())
+    {
+        return view.subject(&id);
+    }
     let closure = view
         .root
         .canonical(toplevel)
@@ -86,21 +122,18 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
             what: toplevel.display().to_string(),
             source,
         })?;
-    let same = |id| {
-        view.profiles
-            .generations
-            .iter()
-            .find(|g| g.id == id && g.toplevel == closure)
+    let all = view.generations();
+    let same = || {
+        all.iter()
+            .filter(|generation| generation.toplevel == closure)
     };
-    let current = view.profiles.current.iter().cloned().find_map(same);
-    let newest = || {
-        view.profiles
-            .generations
-            .iter()
-            .rev()
-            .find(|g| g.toplevel == closure)
+    // Where the profile points, then the newest; a generation rather than a specialisation of it.
+    let preferred = |generation: &&Generation| {
+        let base = generation.id.base();
+        let current = view.profiles.current.contains(&base) && view.lists(&generation.subject());
+        (current, base, generation.id.specialisation().is_none())
     };
-    current.or_else(newest).map(subject_of).ok_or_else(|| {
+    same().max_by_key(preferred).map(Generation::subject).ok_or_else(|| {
         Error::Refused(format!(
             "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
             toplevel.display(),

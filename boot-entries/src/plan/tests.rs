@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::efi::LoaderVariables;
-use crate::generation::Generation;
+use crate::generation::{Generation, GenerationId};
 use crate::loader::Band;
 use crate::name::stem_of;
 use crate::observe::Boot;
@@ -28,12 +28,14 @@ impl Disk {
                 kind,
             };
             Found {
-                stem: stem_of(&generation),
+                stem: stem_of(&generation.subject()),
                 bootable: Ok(Bootable {
                     label: "Test".to_owned(),
                     options: format!("init=/nix/store/{number}-system/init"),
                     kernel: payload(&format!("kernel-{number}"), Kind::Kernel),
                     initrd: Some(payload("initrd", Kind::Initrd)),
+                    devicetree: None,
+                    extra_initrds: Vec::new(),
                 }),
                 generation,
             }
@@ -142,8 +144,11 @@ impl Disk {
 
 const BANDS: [Band; 3] = [Band::To257, Band::To259, Band::From260];
 
-fn id(number: u64) -> GenerationId {
-    GenerationId::system(number)
+fn id(number: u64) -> Subject {
+    Subject {
+        generation: GenerationId::system(number),
+        toplevel: format!("/nix/store/{number}-system").into(),
+    }
 }
 
 fn select(number: u64) -> Intent {
