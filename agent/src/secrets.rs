@@ -175,7 +175,7 @@ fn on_a_copy(root: &Root, program: &Path, initrd: &Path, work: &Path) -> Result<
 fn keep(work: &Path, to: &Path) -> Result<(), Error> {
     let content = at("read", work, Content::of_file(work))?;
     let mut from = at("read", work, File::open(work))?;
-    // The writer makes files as the umask says. This process has one thread; nobody else sees it change.
+    // The writer makes files as the umask of the process says. No other thread of it makes files.
     let before = umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let put = durable::put(&mut from, &content, to);
     umask(before);

@@ -78,7 +78,7 @@ impl Session {
     /// When `$BOOT` cannot be read, or the plan is refused.
     pub fn prepare(&self, state: &State, rearm: bool) -> Result<Prepared, Error> {
         let directory = self.boot_directory()?;
-        let generations = self.generations();
+        let generations = self.generations_in(state);
         let mut initrds = secrets::finished(&self.root, &generations);
         for (toplevel, why) in &self.unfinished {
             initrds.insert(toplevel.clone(), Err(why.clone()));

@@ -86,8 +86,14 @@ impl View {
     /// one its profile has now.
     #[must_use]
     pub fn generations(&self) -> Vec<Generation> {
+        self.generations_in(&self.state)
+    }
+
+    /// [`Self::generations`], where `state` says what is kept.
+    #[must_use]
+    pub fn generations_in(&self, state: &State) -> Vec<Generation> {
         let mut all = self.listed.clone();
-        for subject in self.state.protected() {
+        for subject in state.protected() {
             if !all.iter().any(|g| g.subject() == *subject) {
                 all.push(Generation {
                     id: subject.generation.clone(),
@@ -170,7 +176,7 @@ impl View {
     /// What the entries are to say, as the state `state` has it.
     #[must_use]
     pub fn intent(&self, state: &State, rearm: bool) -> Intent {
-        let generations = self.generations();
+        let generations = self.generations_in(state);
         let known = |subject: &&Subject| generations.iter().any(|g| g.subject() == **subject);
         let standing = |subject: &Subject| match state.standing(subject) {
             Standing::Proven => plan::Standing::Proven,

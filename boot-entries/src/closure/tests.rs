@@ -35,9 +35,7 @@ impl Tree {
             root: Root::new(directory.path()),
             directory,
         };
-        let bytes = kernel();
-        let content = Content::of(&mut &bytes[..]).unwrap();
-        durable::put(&mut &bytes[..], &content, &tree.path("nix/store/k/bzImage")).unwrap();
+        tree.bytes("nix/store/k/bzImage", &kernel());
         tree.text("nix/store/i/initrd", "initrd");
         tree.text("nix/store/d/board.dtb", "devicetree");
         std::fs::create_dir_all(tree.path("boot")).unwrap();
@@ -57,6 +55,7 @@ impl Tree {
     fn bytes(&self, path: &str, bytes: &[u8]) {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        drop(std::fs::remove_file(&path));
         std::fs::File::create(path)
             .unwrap()
             .write_all(bytes)

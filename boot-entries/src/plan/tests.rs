@@ -422,3 +422,5 @@ fn every_crash_point_reaches_a_proven_generation() {
     }
     assert!(states > 1000, "{states}");
 }
+
+mod subjects;
