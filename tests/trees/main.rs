@@ -9,6 +9,7 @@
 )]
 
 mod closures;
+mod numbers;
 mod steps;
 mod writes;
 
