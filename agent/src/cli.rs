@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
     max_term_width = 100,
     after_help = "\
 Exit status: 0 done; 1 refused or failed, nothing changed; 2 usage.
-GENERATION is a number, or PROFILE:NUMBER."
+GENERATION is NUMBER, PROFILE:NUMBER, or either with /SPECIALISATION."
 )]
 pub struct Cli {
     /// Work on the tree under DIR instead of the running machine. Links inside it stay inside it; checks that need a
@@ -75,8 +75,8 @@ pub enum Command {
 /// `install`.
 #[derive(Debug, Args)]
 pub struct Install {
-    /// The closure to boot next: a generation's store path, or a link to it. By default what the system profile
-    /// points at.
+    /// The closure to boot next: the store path of a generation or of a specialisation, a link to it, or GENERATION.
+    /// By default what the system profile points at.
     pub toplevel: Option<PathBuf>,
     /// Print what would be written, and change nothing.
     #[arg(long)]

@@ -4,11 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use boot_entries::Root;
+use boot_entries::{Root, small};
 use serde::Deserialize;
 
 /// Where the file is inside a closure.
 pub const PATH: &str = "etc/lastgood/lastgood.toml";
+
+/// Nobody writes a longer one, in bytes.
+const LIMIT: u64 = 1024 * 1024;
 
 /// The whole file. A missing file, section or key means the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -142,7 +145,7 @@ pub enum Error {
 /// When there is a file and it cannot be read or understood.
 pub fn read(root: &Root, toplevel: &Path) -> Result<Config, Error> {
     let path = toplevel.join(PATH);
-    match std::fs::read_to_string(root.resolve(&path)?) {
+    match small::read(&root.resolve(&path)?, LIMIT) {
         // What a power cut makes of a file that was not flushed. It would open the firewall.
         Ok(text) if text.trim().is_empty() => Err(Error::Empty),
         Ok(text) => Ok(Config::parse(&text)?),

@@ -4,7 +4,7 @@ use std::io;
 
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
-use crate::{activation, gc_roots, ledger, lock, program, running};
+use crate::{activation, gc_roots, ledger, lock, program, running, secrets};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,9 @@ pub enum Error {
     Firewall(#[from] activation::firewall::NotClosed),
     /// See the source.
     #[error(transparent)]
+    Secrets(#[from] secrets::Error),
+    /// See the source.
+    #[error(transparent)]
     Program(#[from] program::Error),
 }
 
@@ -72,7 +75,9 @@ pub enum Error {
 pub fn one_line(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let parts: Vec<String> = chain.map(ToString::to_string).collect();
-    parts.join(": ").replace('\n', "; ")
+    let text = parts.join(": ").replace('\n', "; ");
+    // What others named or said may hold anything; a terminal would act on it.
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -85,5 +90,7 @@ mod tests {
         let what = "/efi".to_owned();
         let line = one_line(&Error::Read { what, source });
         assert_eq!(line, "cannot read /efi: disk on fire");
+        let odd = one_line(&Error::Refused("a\nb\u{1b}[2J".to_owned()));
+        assert_eq!(odd, "a; b\u{fffd}[2J");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use boot_entries::name::stem_of;
 use boot_entries::{Root, durable};
 
 use crate::machine::State;
@@ -40,7 +41,8 @@ pub fn keep(root: &Root, state: &State) -> Result<(), Error> {
     let protected = state.protected();
     let wanted: BTreeMap<String, &Path> = protected
         .iter()
-        .map(|subject| (subject.generation.link_name(), subject.toplevel.as_path()))
+        // As its entry: two closures with one number are two roots.
+        .map(|subject| (stem_of(subject), subject.toplevel.as_path()))
         .collect();
     let present = read(&directory)?;
     for (name, toplevel) in &wanted {
@@ -98,30 +100,64 @@ mod tests {
         }
     }
 
+    fn proven(subject: Subject) -> Event {
+        let baseline = Baseline::default();
+        Event::Proven { subject, baseline }
+    }
+
+    /// What the roots lead to.
+    fn kept(root: &Root) -> Vec<String> {
+        let links = read(&root.join(DIRECTORY)).unwrap();
+        let mut all: Vec<String> = links
+            .values()
+            .map(|path| path.display().to_string())
+            .collect();
+        all.sort();
+        all
+    }
+
     #[test]
     fn exactly_what_is_protected() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::new(place.path());
-        let names = || -> Vec<String> {
-            let links = read(&root.join(DIRECTORY)).unwrap();
-            links.into_keys().collect()
-        };
-        let proven = |number| Event::Proven {
-            subject: subject(number),
-            baseline: Baseline::default(),
-        };
-        let mut state = State::of(&[proven(1), proven(2)]);
+        let mut state = State::of(&[proven(subject(1)), proven(subject(2))]);
         keep(&root, &state).unwrap();
-        assert_eq!(names(), ["system-1-link", "system-2-link"]);
+        assert_eq!(kept(&root), ["/nix/store/1", "/nix/store/2"]);
         std::fs::File::create(root.join(DIRECTORY).join("mine")).unwrap();
-        state = state.after(&proven(3));
+        state = state.after(&proven(subject(3)));
         keep(&root, &state).unwrap();
-        assert_eq!(names(), ["system-2-link", "system-3-link"]);
+        assert_eq!(kept(&root), ["/nix/store/2", "/nix/store/3"]);
         keep(&root, &State::default()).unwrap();
         assert_eq!(
-            names(),
-            ["system-2-link", "system-3-link"],
+            kept(&root),
+            ["/nix/store/2", "/nix/store/3"],
             "a lost record removes nothing"
+        );
+    }
+
+    #[test]
+    fn a_number_that_came_back_and_a_specialisation_are_roots_of_their_own() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::new(place.path());
+        let reused = Subject {
+            toplevel: "/nix/store/other".into(),
+            ..subject(3)
+        };
+        let specialised = Subject {
+            generation: subject(3).generation.specialised("a/../b").unwrap(),
+            toplevel: "/nix/store/special".into(),
+        };
+        let selected = Event::Selected {
+            subject: specialised,
+        };
+        keep(
+            &root,
+            &State::of(&[proven(subject(3)), proven(reused), selected]),
+        )
+        .unwrap();
+        assert_eq!(
+            kept(&root),
+            ["/nix/store/3", "/nix/store/other", "/nix/store/special"]
         );
     }
 }

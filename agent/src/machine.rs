@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use boot_entries::GenerationId;
+pub use boot_entries::Subject;
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::baseline::Baseline;
@@ -27,15 +27,6 @@ use crate::cause::{Cause, Stage, UnitFailure};
 /// How many automatic reboots in a row there may be before the machine stays up as it is, and says so
 /// (invariant A3). A verdict of "healthy" or the operator starts the count anew.
 pub const REBOOTS_IN_A_ROW: u32 = 3;
-
-/// A generation and the closure it was when the event happened: a number can come back with another closure.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Subject {
-    /// The number, in its profile.
-    pub generation: GenerationId,
-    /// The closure.
-    pub toplevel: PathBuf,
-}
 
 /// One thing that happened. What the ledger records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

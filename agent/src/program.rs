@@ -1,7 +1,15 @@
 //! The one place where other programs are run. Their exit status is always looked at.
 
-use std::io;
-use std::process::{Command, ExitStatus, Stdio};
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// A program that could not be run, or that said no.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +29,16 @@ pub enum Error {
         program: String,
         /// How it ended.
         status: ExitStatus,
+        /// The end of what it said, in one line.
+        stderr: String,
+    },
+    /// It had not ended in time, and was killed.
+    #[error("{program}: took longer than {} s and was ended: {stderr}", patience.as_secs_f32())]
+    Hung {
+        /// The program and its arguments.
+        program: String,
+        /// How long it was waited for.
+        patience: Duration,
         /// The end of what it said, in one line.
         stderr: String,
     },
@@ -44,6 +62,103 @@ pub fn stdout_of(command: &mut Command) -> Result<String, Error> {
         });
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// [`stdout_of`] for a program that nobody vouches for: it and its children have `patience` to end, and what they print
+/// beyond [`ENOUGH`] is dropped.
+///
+/// # Errors
+/// As [`stdout_of`], and when it takes longer.
+pub fn stdout_within(command: &mut Command, patience: Duration) -> Result<String, Error> {
+    let program = shown(command);
+    let run = |source| Error::Run {
+        program: program.clone(),
+        source,
+    };
+    // A group of its own: a shell that is killed would leave its children running.
+    let spawned = command
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn();
+    let mut child = spawned.map_err(run)?;
+    let stdout = child.stdout.take().map(heard);
+    let stderr = child.stderr.take().map(heard);
+    let status = wait(&mut child, patience).map_err(run)?;
+    if status.is_none() {
+        let group = i32::try_from(child.id()).map_or(Err(Errno::ESRCH), |id| {
+            killpg(Pid::from_raw(id), Signal::SIGKILL)
+        });
+        // It may have ended in between.
+        if let Err(error) = group {
+            tracing::debug!("{program}: cannot be killed: {error}");
+        }
+        child.wait().map_err(run)?;
+    }
+    let stderr = one_line(&said(stderr.as_ref()));
+    match status {
+        None => Err(Error::Hung {
+            program,
+            patience,
+            stderr,
+        }),
+        Some(status) if !status.success() => Err(Error::Failed {
+            program,
+            status,
+            stderr,
+        }),
+        Some(_) => Ok(said(stdout.as_ref())),
+    }
+}
+
+/// How much of what a program prints is kept, in bytes.
+const ENOUGH: u64 = 64 * 1024;
+
+/// Waits for `child`. None: it has not ended in time.
+fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if began.elapsed() > patience {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Listens in a thread of its own, because a child that was left behind may keep the pipe open for ever.
+fn heard(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut piece = [0; 4096];
+        let mut count = 0;
+        // Read to the end, or a talkative program would block.
+        while let Ok(length @ 1..) = pipe.read(&mut piece) {
+            count += length as u64;
+            let piece = piece.get(..length).unwrap_or_default();
+            if count <= ENOUGH && tell.send(piece.to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    told
+}
+
+fn said(told: Option<&Receiver<Vec<u8>>>) -> String {
+    let mut bytes = Vec::new();
+    let until = Instant::now() + Duration::from_millis(500);
+    let left = || until.saturating_duration_since(Instant::now());
+    while let Some(piece) = told
+        .as_ref()
+        .and_then(|told| told.recv_timeout(left()).ok())
+    {
+        bytes.extend(piece);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn shown(command: &Command) -> String {

@@ -1,5 +1,6 @@
 //! A run that changes something: the lock, the ledger, the entries, the profile, the roots.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,10 +10,10 @@ use boot_entries::plan::{self, Plan};
 use boot_entries::{Root, apply, durable};
 use jiff::Timestamp;
 
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::machine::{Event, State, Subject};
-use crate::view::{View, subject_of};
-use crate::{gc_roots, journal, ledger, lock};
+use crate::view::View;
+use crate::{gc_roots, journal, ledger, lock, secrets};
 
 /// How long an operator's command waits for another run to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,6 +24,8 @@ const LONG_PATIENCE: Duration = Duration::from_mins(4);
 #[derive(Debug)]
 pub struct Session {
     view: View,
+    /// Closures whose initrd could not be finished in this run, and why.
+    unfinished: BTreeMap<PathBuf, String>,
     _lock: lock::Lock,
 }
 
@@ -70,6 +73,7 @@ impl Session {
         let lock = lock::take(root, patience)?;
         Ok(Self {
             view: View::read(root)?,
+            unfinished: BTreeMap::new(),
             _lock: lock,
         })
     }
@@ -94,13 +98,53 @@ impl Session {
     /// When `$BOOT` cannot be read, or the plan is refused.
     pub fn prepare(&self, state: &State, rearm: bool) -> Result<Prepared, Error> {
         let directory = self.boot_directory()?;
-        let kept: Vec<_> = self.generations();
-        let observed = Observation::read(&self.root, &directory, &self.profiles, &kept)?;
+        let generations = self.generations_in(state);
+        let mut initrds = secrets::finished(&self.root, &generations);
+        for (toplevel, why) in &self.unfinished {
+            initrds.insert(toplevel.clone(), Err(why.clone()));
+        }
+        let observed = Observation::read(&self.root, &directory, &generations, &initrds)?;
         let plan = plan::plan(&observed, &self.intent(state, rearm))?;
-        for (id, why) in &plan.skipped {
-            tracing::warn!("generation {id} cannot be booted and is left out: {why}");
+        for (Subject { generation, .. }, why) in &plan.skipped {
+            tracing::warn!("generation {generation} cannot be booted and is left out: {why}");
+        }
+        for (Subject { generation, .. }, why) in &self.troubles {
+            tracing::warn!("generation {generation}: left out: {why}");
         }
         Ok(Prepared { directory, plan })
+    }
+
+    /// Adds initrd secrets where they are still to be added: for `selected` first, then for all others. This runs
+    /// programs of the closures, and is left out in a tree.
+    ///
+    /// # Errors
+    /// When it fails for `selected`. Another generation's failure is its own, and told with the plan.
+    pub fn finish_initrds(&mut self, selected: &Subject) -> Result<(), Error> {
+        if !self.root.is_live() {
+            return Ok(());
+        }
+        let root = self.root.clone();
+        for toplevel in self.to_finish(selected) {
+            tracing::info!("adding initrd secrets of {}", toplevel.display());
+            let Err(why) = secrets::finish_or_say(&root, &toplevel) else {
+                continue;
+            };
+            if toplevel == selected.toplevel {
+                return Err(plan::Refusal::Unbootable(selected.clone(), why).into());
+            }
+            self.unfinished.insert(toplevel, why);
+        }
+        Ok(())
+    }
+
+    /// The closures whose initrd is still to be finished, that of `selected` first.
+    #[must_use]
+    pub fn to_finish(&self, selected: &Subject) -> Vec<PathBuf> {
+        let initrds = secrets::finished(&self.root, &self.generations());
+        let missing = initrds.into_iter().filter(|(_, found)| found.is_err());
+        let mut missing: Vec<PathBuf> = missing.map(|(toplevel, _)| toplevel).collect();
+        missing.sort_by_key(|toplevel| *toplevel != selected.toplevel);
+        missing
     }
 
     /// Carries a plan out.
@@ -117,25 +161,7 @@ impl Session {
         Ok(())
     }
 
-    /// Brings `$BOOT` to what the ledger says of verdicts: counters and ranks. Then, as far as that can be done, everything
-    /// else: garbage collector roots, missing and damaged payload, what is no longer needed.
-    ///
-    /// # Errors
-    /// When the verdicts cannot be written. What else cannot be done is told: it must not stand in their way.
-    pub fn settle(&self) -> Result<(), Error> {
-        self.restate()?;
-        let rest = [
-            self.keep_roots(),
-            self.prepare(&self.state, false)
-                .and_then(|prepared| self.carry_out(&prepared)),
-        ];
-        for error in rest.into_iter().filter_map(Result::err) {
-            tracing::warn!("{}", one_line(&error));
-        }
-        Ok(())
-    }
-
-    /// Brings `$BOOT` to what the ledger says of verdicts, and no further.
+    /// Brings `$BOOT` to what the ledger says of verdicts, counters and ranks, and no further.
     ///
     /// # Errors
     /// When an entry cannot be written.
@@ -149,6 +175,17 @@ impl Session {
         self.carry_out(&Prepared { directory, plan })
     }
 
+    /// Everything else that the ledger asks for: garbage collector roots, missing and damaged payload, what is no longer
+    /// needed. After [`Self::restate`], so that nothing here stands in a verdict's way.
+    ///
+    /// # Errors
+    /// The first of what cannot be done. All that can be done is.
+    pub fn tidy(&self) -> Result<(), Error> {
+        let roots = self.keep_roots();
+        let prepared = self.prepare(&self.state, false);
+        roots.and(prepared.and_then(|prepared| self.carry_out(&prepared)))
+    }
+
     /// Keeps what a fallback may need from the garbage collector.
     ///
     /// # Errors
@@ -157,26 +194,32 @@ impl Session {
         Ok(gc_roots::keep(&self.root, &self.state)?)
     }
 
-    /// Lets the profile of a rejected generation point at `good` again, if it still points at the rejected one: else the
+    /// Lets the profile of a rejected generation point at `to` again, if it still points at the rejected one: else the
     /// next `nixos-rebuild boot` or garbage collection would take the bad one for the current one.
     ///
     /// # Errors
     /// When the link cannot be replaced.
-    pub fn repoint_profile(&self, rejected: &Subject, good: &Subject) -> Result<(), Error> {
-        let (from, to) = (&rejected.generation, &good.generation);
-        let listed = |subject: &Subject| {
-            let mut all = self.profiles.generations.iter();
-            all.any(|g| subject_of(g) == *subject)
-        };
-        let listed = listed(rejected) && listed(good);
-        if from.profile() == to.profile() && listed && self.profiles.current.contains(from) {
+    pub fn repoint_profile(&self, rejected: &Subject, to: &Subject) -> Result<(), Error> {
+        // A profile knows nothing of specialisations: that one of them is bad says nothing about what it points at. And a
+        // link whose number came back with another closure leads to that one.
+        let from = &rejected.generation;
+        let to_id = &to.generation;
+        if from.profile() == to_id.profile()
+            && from.number() != to_id.number()
+            && self.is_current(rejected)
+            && self.lists(to)
+        {
             let path = from.profile_link();
             let link = self.root.place(&path).map_err(|source| Error::Read {
                 what: path.display().to_string(),
                 source,
             })?;
-            durable::put_link(Path::new(&to.link_name()), &link)?;
-            tracing::info!("profile {} points at generation {to} again", from.profile());
+            durable::put_link(Path::new(&to_id.link_name()), &link)?;
+            tracing::info!(
+                "profile {} points at generation {} again",
+                from.profile(),
+                to_id.base()
+            );
         }
         Ok(())
     }

@@ -5,13 +5,15 @@ use std::time::SystemTime;
 
 use boot_entries::efi::LoaderVariables;
 use boot_entries::generation::{Generation, Profiles};
+use boot_entries::name::{EntryName, stem_of};
 use boot_entries::observe;
 use boot_entries::plan::{self, Intent};
-use boot_entries::{GenerationId, Root, boot_partition};
+use boot_entries::{GenerationId, Root, boot_partition, closure};
 
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::machine::{Boot, Standing, State, Subject};
+use crate::secrets;
 
 /// Everything read once, without a lock: what is only told may be a moment old.
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub struct View {
     pub state: State,
     /// What the profiles list.
     pub profiles: Profiles,
+    /// What the profiles list, each generation followed by its specialisations.
+    pub listed: Vec<Generation>,
+    /// What is wrong with specialisations that cannot be had, and whose they are.
+    pub troubles: Vec<(Subject, String)>,
     /// What the loader left in the firmware.
     pub variables: LoaderVariables,
 }
@@ -41,11 +47,15 @@ impl View {
                 crate::ledger::PATH
             );
         }
+        let profiles = Profiles::read(root)?;
+        let (listed, troubles) = closure::with_specialisations(root, &profiles.generations);
         Ok(Self {
             root: root.clone(),
             state: ledger.state(),
             ledger,
-            profiles: Profiles::read(root)?,
+            profiles,
+            listed,
+            troubles,
             variables: LoaderVariables::read(root),
         })
     }
@@ -84,12 +94,20 @@ impl View {
         Ok(observe::Boot::read(&self.boot_directory()?)?)
     }
 
-    /// Every generation there is: those the profiles list, and those that are kept beyond that.
+    /// Every generation there is: those the profiles list with their specialisations, and those that are kept beyond
+    /// that. A number that came back with another closure is there twice as long as the former one is kept: first the
+    /// one its profile has now.
     #[must_use]
     pub fn generations(&self) -> Vec<Generation> {
-        let mut all = self.profiles.generations.clone();
-        for subject in self.state.protected() {
-            if !all.iter().any(|g| g.id == subject.generation) {
+        self.generations_in(&self.state)
+    }
+
+    /// [`Self::generations`], where `state` says what is kept.
+    #[must_use]
+    pub fn generations_in(&self, state: &State) -> Vec<Generation> {
+        let mut all = self.listed.clone();
+        for subject in state.protected() {
+            if !all.iter().any(|g| g.subject() == *subject) {
                 all.push(Generation {
                     id: subject.generation.clone(),
                     toplevel: subject.toplevel.clone(),
@@ -101,67 +119,90 @@ impl View {
         all
     }
 
+    /// Whether a profile lists it, or the generation it is a specialisation of.
+    #[must_use]
+    pub fn lists(&self, subject: &Subject) -> bool {
+        self.listed.iter().any(|g| g.subject() == *subject)
+    }
+
+    /// Whether its profile points at it, and at no other closure by the same number.
+    #[must_use]
+    pub fn is_current(&self, subject: &Subject) -> bool {
+        self.profiles.current.contains(&subject.generation) && self.lists(subject)
+    }
+
     /// The generation `id`, with the closure it is now.
     ///
     /// # Errors
     /// When there is none.
     pub fn subject(&self, id: &GenerationId) -> Result<Subject, Error> {
-        let generation = self.generations().into_iter().find(|g| g.id == *id);
-        generation.map(|g| subject_of(&g)).ok_or_else(|| {
-            Error::Refused(format!(
+        let generations = self.generations();
+        if let Some(generation) = generations.iter().find(|g| g.id == *id) {
+            return Ok(generation.subject());
+        }
+        let whole = generations.iter().any(|g| g.id == id.base());
+        Err(Error::Refused(match id.specialisation() {
+            Some(name) if whole => {
+                format!("generation {} has no specialisation {name:?}", id.base())
+            }
+            _ => format!(
                 "generation {id} is in no profile; `lastgood list-generations` shows what there is"
-            ))
-        })
+            ),
+        }))
     }
 
     /// The generation that a boot of `closure` is a boot of. Several may have the same closure: the selected one, then
-    /// the one the loader names, then the newest.
+    /// the one the loader names, then the newest, rather itself than a specialisation of it.
     #[must_use]
     pub fn subject_of_closure(&self, closure: &Path) -> Option<Subject> {
         let all = self.generations();
-        let mut same: Vec<Subject> = all
-            .iter()
-            .filter(|generation| generation.toplevel == closure)
-            .map(subject_of)
-            .collect();
-        let selected = self.state.selected.as_ref();
-        if let Some(selected) = selected.filter(|selected| same.contains(selected)) {
-            return Some(selected.clone());
+        let same = || {
+            all.iter()
+                .filter(|generation| generation.toplevel == closure)
+                .map(Generation::subject)
+        };
+        let selected = same().find(|subject| self.state.selected.as_ref() == Some(subject));
+        let named = || {
+            let stem = EntryName::parse(self.variables.selected.as_deref()?)?.stem;
+            same().find(|subject| stem_of(subject) == stem)
+        };
+        let newest = || {
+            same().max_by_key(|s| (s.generation.base(), s.generation.specialisation().is_none()))
+        };
+        selected.or_else(named).or_else(newest)
+    }
+
+    /// Whether a generation could be booted, without reading its files whole.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn examine(&self, generation: &Generation, boot: Option<&Path>) -> Result<(), String> {
+        let examined = closure::examine(&self.root, &generation.toplevel)?;
+        if let Some(boot) = boot {
+            closure::on_boot(boot, &examined.extra_initrds)?;
         }
-        let named = self.variables.selected.as_deref();
-        let number = named
-            .and_then(boot_entries::name::EntryName::parse)
-            .and_then(|name| name.generation_number());
-        let at = same
-            .iter()
-            .position(|s| Some(s.generation.number()) == number);
-        match at {
-            Some(at) => Some(same.swap_remove(at)),
-            None => same.pop(),
-        }
+        let mut initrds = secrets::finished(&self.root, std::slice::from_ref(generation));
+        let initrd = initrds.remove(&generation.toplevel);
+        initrd.transpose().map(drop)
     }
 
     /// What the entries are to say, as the state `state` has it.
     #[must_use]
     pub fn intent(&self, state: &State, rearm: bool) -> Intent {
-        let generations = self.generations();
-        let known = |subject: &Subject| generations.iter().any(|g| subject_of(g) == *subject);
-        let id = |subject: Option<&Subject>| {
-            subject
-                .filter(|subject| known(subject))
-                .map(|subject| subject.generation.clone())
-        };
-        let standing = |generation: &Generation| match state.standing(&subject_of(generation)) {
+        let generations = self.generations_in(state);
+        let known = |subject: &&Subject| generations.iter().any(|g| g.subject() == **subject);
+        let standing = |subject: &Subject| match state.standing(subject) {
             Standing::Proven => plan::Standing::Proven,
             Standing::Rejected => plan::Standing::Rejected,
             Standing::Untested | Standing::Trial => plan::Standing::Untested,
         };
         Intent {
-            selected: id(state.selected.as_ref()),
-            last_good: id(state.last_good()),
+            selected: state.selected.as_ref().filter(known).cloned(),
+            last_good: state.last_good().filter(known).cloned(),
             standings: generations
                 .iter()
-                .map(|g| (g.id.clone(), standing(g)))
+                .map(Generation::subject)
+                .map(|subject| (subject.clone(), standing(&subject)))
                 .collect(),
             rearm,
         }
@@ -181,11 +222,5 @@ pub fn boot_id(root: &Root) -> Result<String, Error> {
     Ok(text.trim().to_owned())
 }
 
-/// A generation as the ledger names it.
-#[must_use]
-pub fn subject_of(generation: &Generation) -> Subject {
-    Subject {
-        generation: generation.id.clone(),
-        toplevel: generation.toplevel.clone(),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,12 @@
 //! What a closure says about booting itself: `boot.json`, bootspec v1 (NixOS RFC 0125).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{GenerationId, small};
 
 /// The file's name inside a closure.
 pub const FILE: &str = "boot.json";
@@ -30,15 +33,111 @@ pub struct Bootspec {
     pub toplevel: PathBuf,
 }
 
-/// The whole file. Extensions (any other key) are none of our business.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// The whole file, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// The system itself.
-    #[serde(rename = "org.nixos.bootspec.v1")]
     pub bootspec: Bootspec,
-    /// Its specialisations, by name; may be left out.
+    /// Its specialisations.
+    pub specialisations: Specialisations,
+    /// `org.nixos.systemd-boot`: a devicetree for the loader to install. The same extension's `sortKey` has no say: the
+    /// sort key of our entries is what selects (`crate::entry::Rank`).
+    pub devicetree: Option<PathBuf>,
+    /// `org.nixos.extra-initrd.v1`: further initrds, by their paths on `$BOOT`, where somebody else put them.
+    pub extra_initrds: Vec<String>,
+}
+
+/// What a document says about specialisations. What is wrong with one of them is wrong with that one only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Specialisations {
+    /// Their closures, by name.
+    pub closures: BTreeMap<String, PathBuf>,
+    /// What is wrong with others, a line each.
+    pub troubles: Vec<String>,
+}
+
+/// More specialisations than anybody boots: each one takes an entry on a small `$BOOT`.
+const MOST_SPECIALISATIONS: usize = 100;
+/// How much of a name is repeated in a message.
+const SHOWN: usize = 60;
+
+impl Specialisations {
+    /// Takes a specialisation, or the reason why there is none.
+    pub(crate) fn add(&mut self, name: &str, closure: Result<PathBuf, String>) {
+        let closure = match closure {
+            // The id is what it is asked for by: without one, nobody could.
+            Ok(_) if GenerationId::system(0).specialised(name).is_none() => {
+                Err("its name is empty or holds a control character".to_owned())
+            }
+            Ok(_) if self.closures.len() >= MOST_SPECIALISATIONS => Err(format!(
+                "it is beyond the {MOST_SPECIALISATIONS} that are taken"
+            )),
+            closure => closure,
+        };
+        match closure {
+            Ok(closure) => drop(self.closures.insert(name.to_owned(), closure)),
+            Err(why) => {
+                let name = small::one_line(name, SHOWN);
+                self.troubles
+                    .push(format!("specialisation {name:?}: {why}"));
+            }
+        }
+    }
+
+    /// Reads `org.nixos.specialisation.v1`. Of each specialisation only its closure is taken from here: how that boots,
+    /// its own `boot.json` says.
+    fn of(value: &Value) -> Self {
+        let mut all = Self::default();
+        match value {
+            Value::Null => {}
+            Value::Object(children) => {
+                for (name, child) in children {
+                    let closure = Child::deserialize(child).map(|child| child.bootspec.toplevel);
+                    all.add(name, closure.map_err(|error| error.to_string()));
+                }
+            }
+            _ => all
+                .troubles
+                .push("org.nixos.specialisation.v1 is no object".to_owned()),
+        }
+        all
+    }
+}
+
+#[derive(Deserialize)]
+struct Child {
+    #[serde(rename = "org.nixos.bootspec.v1")]
+    bootspec: ChildSpec,
+}
+
+#[derive(Deserialize)]
+struct ChildSpec {
+    toplevel: PathBuf,
+}
+
+/// The file as it is written. Other extensions are none of our business.
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(rename = "org.nixos.bootspec.v1")]
+    bootspec: Bootspec,
+    /// May be left out. Whatever it is, it is no reason not to boot the system itself.
     #[serde(rename = "org.nixos.specialisation.v1", default)]
-    pub specialisations: BTreeMap<String, Document>,
+    specialisations: Value,
+    #[serde(rename = "org.nixos.systemd-boot", default)]
+    systemd_boot: SystemdBoot,
+    #[serde(rename = "org.nixos.extra-initrd.v1", default)]
+    extra_initrd: ExtraInitrd,
+}
+
+#[derive(Default, Deserialize)]
+struct SystemdBoot {
+    devicetree: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+struct ExtraInitrd {
+    #[serde(default)]
+    paths: Vec<String>,
 }
 
 /// A `boot.json` that is none, or that says what cannot be booted here.
@@ -64,30 +163,48 @@ pub enum Mistake {
     /// The initrd and the agent both read `init=`: there must be exactly one, ours.
     #[error("kernelParams holds init=, which the entry adds itself")]
     Init,
+    /// The kernel would cut it in two, and start something else.
+    #[error("init is {}, which cannot stand in a kernel command line", .0.display())]
+    Blank(PathBuf),
+    /// There is nothing to add them to.
+    #[error("there is initrdSecrets without an initrd")]
+    NoInitrd,
+    /// The loader would look for it elsewhere, or not at all.
+    #[error("extra initrd {0:?} is no plain absolute path on $BOOT")]
+    ExtraInitrd(String),
 }
 
 impl Document {
-    /// Reads the text of a `boot.json`.
+    /// Reads the text of a `boot.json`. That it makes sense is [`Document::check`]'s to say.
     ///
     /// # Errors
-    /// The first thing wrong with it; JSON errors carry line and column.
+    /// Line and column of what is no bootspec v1.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
-        let document: Self = serde_json::from_str(text)?;
-        document.bootspec.check()?;
-        Ok(document)
+        let raw: Raw = serde_json::from_str(text)?;
+        Ok(Self {
+            bootspec: raw.bootspec,
+            specialisations: Specialisations::of(&raw.specialisations),
+            devicetree: raw.systemd_boot.devicetree,
+            extra_initrds: raw.extra_initrd.paths,
+        })
     }
-}
 
-impl Bootspec {
-    fn check(&self) -> Result<(), Mistake> {
-        if self.system != "x86_64-linux" {
-            return Err(Mistake::System(self.system.clone()));
+    /// Whether an entry can be made of it.
+    ///
+    /// # Errors
+    /// The first thing wrong with it.
+    pub fn check(&self) -> Result<(), Mistake> {
+        let spec = &self.bootspec;
+        if spec.system != "x86_64-linux" {
+            return Err(Mistake::System(spec.system.clone()));
         }
         let paths = [
-            ("init", Some(&self.init)),
-            ("kernel", Some(&self.kernel)),
-            ("initrd", self.initrd.as_ref()),
-            ("toplevel", Some(&self.toplevel)),
+            ("init", Some(&spec.init)),
+            ("kernel", Some(&spec.kernel)),
+            ("initrd", spec.initrd.as_ref()),
+            ("initrdSecrets", spec.initrd_secrets.as_ref()),
+            ("toplevel", Some(&spec.toplevel)),
+            ("devicetree", self.devicetree.as_ref()),
         ];
         for (key, path) in paths {
             let Some(path) = path else { continue };
@@ -99,66 +216,47 @@ impl Bootspec {
                 return Err(Mistake::Control(key));
             }
         }
-        if self.label.contains(char::is_control) {
+        if spec.label.contains(char::is_control) {
             return Err(Mistake::Control("label"));
         }
-        for parameter in &self.kernel_params {
+        if spec.init.to_string_lossy().contains([' ', '"']) {
+            return Err(Mistake::Blank(spec.init.clone()));
+        }
+        if spec.initrd_secrets.is_some() && spec.initrd.is_none() {
+            return Err(Mistake::NoInitrd);
+        }
+        for parameter in &spec.kernel_params {
             if parameter.contains(char::is_control) {
                 return Err(Mistake::Control("kernelParams"));
             }
-            if parameter.starts_with("init=") {
+            // A blank inside a parameter makes two, and the kernel takes a quote before a name for none.
+            let mut words = parameter
+                .split(' ')
+                .map(|word| word.trim_start_matches('"'));
+            if words.any(|word| word.starts_with("init=")) {
                 return Err(Mistake::Init);
             }
         }
-        Ok(())
+        let odd = |path: &&String| !is_on_boot(path);
+        match self.extra_initrds.iter().find(odd) {
+            Some(path) => Err(Mistake::ExtraInitrd(small::one_line(path, SHOWN))),
+            None => Ok(()),
+        }
     }
+}
+
+/// Whether `path` names a file on `$BOOT` and can stand in a line of an entry.
+fn is_on_boot(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    parts.next() == Some(Component::RootDir)
+        && parts.next().is_some()
+        && Path::new(path)
+            .components()
+            .skip(1)
+            .all(|part| matches!(part, Component::Normal(_)))
+        && !path.contains(char::is_control)
+        && path.trim() == path
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn document(change: impl FnOnce(&mut serde_json::Value)) -> String {
-        let mut value = serde_json::json!({
-            "org.nixos.bootspec.v1": {
-                "label": "NixOS", "system": "x86_64-linux", "init": "/nix/store/t/init",
-                "kernel": "/nix/store/k/bzImage", "initrd": "/nix/store/i/initrd",
-                "kernelParams": ["quiet"], "toplevel": "/nix/store/t",
-            },
-            "org.nixos.systemd-boot": { "sortKey": "nixos" },
-            "com.example.anything": [1, 2],
-        });
-        change(&mut value);
-        value.to_string()
-    }
-
-    #[test]
-    fn extensions_and_missing_specialisations_are_fine() {
-        let read = Document::parse(&document(|_| ())).unwrap();
-        assert_eq!(read.bootspec.kernel_params, ["quiet"]);
-        assert!(read.specialisations.is_empty());
-    }
-
-    #[test]
-    fn what_cannot_be_an_entry_is_refused() {
-        let spec = "org.nixos.bootspec.v1";
-        let cases: [(&str, &str, serde_json::Value); 5] = [
-            ("system", "x86_64-linux", "aarch64-linux".into()),
-            ("init", "absolute", "init".into()),
-            ("label", "control", "a\nlinux /evil".into()),
-            ("kernelParams", "init=", vec!["init=/bin/sh"].into()),
-            ("kernelParams", "control", vec!["a\nb"].into()),
-        ];
-        for (key, word, bad) in cases {
-            let text = document(|value| value[spec][key] = bad.clone());
-            let mistake = Document::parse(&text).unwrap_err().to_string();
-            assert!(mistake.contains(word), "{key}: {mistake}");
-        }
-    }
-
-    #[test]
-    fn json_errors_have_a_place() {
-        let mistake = Document::parse("{\n  \"org.nixos.bootspec.v1\": 3\n}").unwrap_err();
-        assert!(mistake.to_string().contains("line 2"), "{mistake}");
-    }
-}
+mod tests;

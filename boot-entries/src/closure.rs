@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bootspec::{self, Bootspec, Document};
+use crate::bootspec::{self, Bootspec, Document, Specialisations};
+use crate::generation::{Generation, Subject};
 use crate::payload::{self, Content, Kind};
-use crate::{Root, kernel};
+use crate::{Root, kernel, small, synthesis};
 
 /// A file an entry points at, in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +39,21 @@ pub struct Bootable {
     pub options: String,
     /// The kernel.
     pub kernel: Payload,
-    /// The initrd.
+    /// The initrd, with its secrets.
     pub initrd: Option<Payload>,
+    /// The devicetree.
+    pub devicetree: Option<Payload>,
+    /// Further initrds, by their paths on `$BOOT`. Somebody else's files.
+    pub extra_initrds: Vec<String>,
+}
+
+impl Bootable {
+    /// The files that `$BOOT` must hold for it.
+    pub fn payload(&self) -> impl Iterator<Item = &Payload> {
+        std::iter::once(&self.kernel)
+            .chain(&self.initrd)
+            .chain(&self.devicetree)
+    }
 }
 
 /// A closure that has everything a boot needs, its files not yet read.
@@ -46,10 +61,47 @@ pub struct Bootable {
 pub struct Examined {
     /// What it says about itself.
     pub spec: Bootspec,
-    /// The names of its specialisations.
-    pub specialisations: Vec<String>,
+    /// Its specialisations.
+    pub specialisations: Specialisations,
+    /// Further initrds, by their paths on `$BOOT`; [`on_boot`] says whether they are there.
+    pub extra_initrds: Vec<String>,
+    /// As paths of this process.
     kernel: PathBuf,
     initrd: Option<PathBuf>,
+    devicetree: Option<PathBuf>,
+}
+
+/// The initrds with secrets, finished, by closure: each as a path of this process, or why there is none. Finishing one
+/// means running a program of the closure, which is not for this crate.
+pub type Finished = BTreeMap<PathBuf, Result<PathBuf, String>>;
+
+/// A `boot.json` with a hundred specialisations has a few hundred kilobytes.
+const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
+/// Larger files do not fit into FAT.
+const PAYLOAD_LIMIT: u64 = u32::MAX as u64;
+/// How long a reason may get, in characters: it may repeat what the closure says.
+const REASON: usize = 500;
+
+/// What the closure `toplevel` says about booting itself: its `boot.json`, or what its files say if it has none.
+///
+/// # Errors
+/// What, where, why, in one line.
+pub fn document(root: &Root, toplevel: &Path) -> Result<Document, String> {
+    let path = toplevel.join(bootspec::FILE);
+    let said = |error: &dyn Display| short(&format!("{}: {error}", path.display()));
+    let gone = |path: &Path| match root.join(path).symlink_metadata() {
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        Ok(_) => false,
+    };
+    if gone(toplevel) {
+        return Err(short(&format!("{} is not there", toplevel.display())));
+    }
+    if gone(&path) {
+        return synthesis::document(root, toplevel).map_err(|why| short(&why));
+    }
+    let here = root.resolve(&path).map_err(|error| said(&error))?;
+    let text = small::read(&here, DOCUMENT_LIMIT).map_err(|error| said(&error))?;
+    Document::parse(&text).map_err(|mistake| said(&mistake))
 }
 
 /// Looks at the closure `toplevel` without reading its kernel and initrd whole.
@@ -57,72 +109,169 @@ pub struct Examined {
 /// # Errors
 /// Why it cannot be booted: what, where, why, in one line.
 pub fn examine(root: &Root, toplevel: &Path) -> Result<Examined, String> {
-    let path = toplevel.join(bootspec::FILE);
-    let said = |error: &dyn Display| format!("{}: {error}", path.display());
-    let here = root.resolve(&path).map_err(|error| said(&error))?;
-    let text = std::fs::read_to_string(here).map_err(|error| said(&error))?;
-    let document = Document::parse(&text).map_err(|mistake| said(&mistake))?;
+    let document = document(root, toplevel)?;
+    check(root, toplevel, document).map_err(|why| short(&why))
+}
+
+fn check(root: &Root, toplevel: &Path, document: Document) -> Result<Examined, String> {
+    let said = |error: &dyn Display| {
+        let path = toplevel.join(bootspec::FILE);
+        format!("{}: {error}", path.display())
+    };
+    document.check().map_err(|mistake| said(&mistake))?;
     let spec = document.bootspec;
-    if spec.initrd_secrets.is_some() {
-        return Err(said(
-            &"initrd secrets (initrdSecrets) are not supported yet",
-        ));
-    }
     // The running closure is known by its `init=`: an entry for another one would be taken for it.
     if spec.init.parent() != Some(toplevel) {
         let init = spec.init.display();
         return Err(said(&format!("init is {init}, outside this closure")));
     }
     let file = |path: &Path| {
-        let said = |error| format!("cannot read {}: {error}", path.display());
-        let here = root.resolve(path).map_err(said)?;
-        match std::fs::metadata(&here).map_err(said)? {
-            found if !found.is_file() => Err(format!("{} is no file", path.display())),
-            found if found.len() == 0 => Err(format!("{} is empty", path.display())),
-            _ => Ok(here),
-        }
+        let here = root.resolve(path);
+        let here = here.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        is_payload(&here).map_err(|why| format!("{} {why}", path.display()))?;
+        Ok::<_, String>(here)
     };
     let kernel = file(&spec.kernel)?;
     kernel::check(&kernel).map_err(|no| format!("{} {no}", spec.kernel.display()))?;
     let initrd = spec.initrd.as_deref().map(file).transpose()?;
+    let devicetree = document.devicetree.as_deref().map(file).transpose()?;
     Ok(Examined {
         spec,
-        specialisations: document.specialisations.into_keys().collect(),
+        specialisations: document.specialisations,
+        extra_initrds: document.extra_initrds,
         kernel,
         initrd,
+        devicetree,
     })
 }
+
+/// Whether the file at `here` (a path of this process) can be copied to `$BOOT`.
+///
+/// # Errors
+/// What it is instead.
+pub fn is_payload(here: &Path) -> Result<(), String> {
+    match std::fs::metadata(here) {
+        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok(found) if !found.is_file() => Err("is no file".to_owned()),
+        Ok(found) if found.len() == 0 => Err("is empty".to_owned()),
+        Ok(found) if found.len() > PAYLOAD_LIMIT => Err("is too large for FAT".to_owned()),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Whether all of `extra_initrds` lie on the `$BOOT` at `directory` (a path of this process).
+///
+/// # Errors
+/// The first that does not.
+pub fn on_boot(directory: &Path, extra_initrds: &[String]) -> Result<(), String> {
+    for path in extra_initrds {
+        let here = Root::new(directory).resolve(path);
+        let found = here.map_err(|error| error.to_string());
+        let found = found.and_then(|here| is_payload(&here));
+        found.map_err(|why| short(&format!("extra initrd {path} on $BOOT {why}")))?;
+    }
+    Ok(())
+}
+
+fn short(why: &str) -> String {
+    small::one_line(why, REASON)
+}
+
+/// `generations`, each followed by its specialisations, and what is wrong with specialisations that cannot be had. That
+/// a closure cannot be read is not told here.
+#[must_use]
+pub fn with_specialisations(
+    root: &Root,
+    generations: &[Generation],
+) -> (Vec<Generation>, Vec<(Subject, String)>) {
+    let mut all = Vec::new();
+    let mut troubles = Vec::new();
+    for generation in generations {
+        all.push(generation.clone());
+        let Ok(document) = document(root, &generation.toplevel) else {
+            continue;
+        };
+        let mut told = document.specialisations.troubles;
+        for (name, toplevel) in document.specialisations.closures {
+            // What a boot of it has in `init=` must be what it is known by, as for every closure.
+            let real = root.canonical(&toplevel);
+            let same = real.is_ok_and(|real| real.as_os_str() == toplevel.as_os_str());
+            match generation.id.specialised(&name) {
+                Some(id) if same && toplevel.is_absolute() => all.push(Generation {
+                    id,
+                    toplevel,
+                    made: generation.made,
+                }),
+                _ => told.push(format!(
+                    "specialisation {name:?}: {} is no plain path of a closure",
+                    toplevel.display()
+                )),
+            }
+        }
+        let told = told.iter().map(|why| (generation.subject(), short(why)));
+        troubles.extend(told);
+    }
+    (all, troubles)
+}
+
+/// Added to a command line that says nothing of panics: ten seconds to read it, then the next try.
+const PANIC: &str = " panic=10";
 
 /// Reads closures; a file that several of them share is hashed once.
 pub(crate) struct Closures<'a> {
     root: &'a Root,
+    boot: &'a Path,
+    finished: &'a Finished,
     contents: BTreeMap<PathBuf, Content>,
 }
 
 impl<'a> Closures<'a> {
-    pub(crate) fn new(root: &'a Root) -> Self {
+    pub(crate) fn new(root: &'a Root, boot: &'a Path, finished: &'a Finished) -> Self {
         Self {
             root,
+            boot,
+            finished,
             contents: BTreeMap::new(),
         }
     }
 
     pub(crate) fn bootable(&mut self, toplevel: &Path) -> Result<Bootable, String> {
         let examined = examine(self.root, toplevel)?;
+        on_boot(self.boot, &examined.extra_initrds)?;
+        let mut initrd = examined.initrd;
+        if examined.spec.initrd_secrets.is_some() {
+            let finished = self.finished.get(toplevel).cloned();
+            let nobody = || Err("nobody has added its initrd secrets".to_owned());
+            let finished = finished.unwrap_or_else(nobody)?;
+            is_payload(&finished).map_err(|why| format!("{} {why}", finished.display()))?;
+            initrd = Some(finished);
+        }
+        let mut payload = |source: Option<PathBuf>, kind| {
+            let payload = source.map(|source| self.payload(source, kind));
+            payload.transpose()
+        };
+        let initrd = payload(initrd, Kind::Initrd)?;
+        let devicetree = payload(examined.devicetree, Kind::Devicetree)?;
         let kernel = self.payload(examined.kernel, Kind::Kernel)?;
-        let initrd = examined
-            .initrd
-            .map(|source| self.payload(source, Kind::Initrd));
         let mut options = format!("init={}", examined.spec.init.display());
         for parameter in &examined.spec.kernel_params {
             options.push(' ');
             options.push_str(parameter);
         }
+        // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins.
+        if !options
+            .split_whitespace()
+            .any(|word| word.starts_with("panic="))
+        {
+            options.push_str(PANIC);
+        }
         Ok(Bootable {
             label: examined.spec.label,
             options,
             kernel,
-            initrd: initrd.transpose()?,
+            initrd,
+            devicetree,
+            extra_initrds: examined.extra_initrds,
         })
     }
 
@@ -140,3 +289,6 @@ impl<'a> Closures<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

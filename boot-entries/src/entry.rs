@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::GenerationId;
+
 /// What the loader takes from an entry file. Lines it does not know are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -19,6 +21,8 @@ pub struct Entry {
     pub efi: Option<String>,
     /// The initrds, in order.
     pub initrds: Vec<String>,
+    /// The devicetree that the loader installs.
+    pub devicetree: Option<String>,
     /// The kernel's command line. Several `options` lines are joined by a space.
     pub options: String,
 }
@@ -44,6 +48,7 @@ impl Entry {
                 "version" => entry.version = Some(value.to_owned()),
                 "linux" => entry.linux = Some(value.to_owned()),
                 "efi" => entry.efi = Some(value.to_owned()),
+                "devicetree" => entry.devicetree = Some(value.to_owned()),
                 "initrd" => entry.initrds.push(value.to_owned()),
                 "options" => {
                     if !entry.options.is_empty() {
@@ -81,6 +86,9 @@ impl std::fmt::Display for Entry {
         if !self.options.is_empty() {
             line("options", &self.options)?;
         }
+        if let Some(devicetree) = &self.devicetree {
+            line("devicetree", devicetree)?;
+        }
         f.write_str(&text)
     }
 }
@@ -95,12 +103,24 @@ impl std::fmt::Display for Entry {
 pub struct Rank(u32);
 
 impl Rank {
+    /// A specialisation that was never selected: it is there to be asked for, and no automatism's choice while there is
+    /// any other.
+    pub const SPECIALISATION: Self = Self(0);
     /// Never selected: after everything that was.
-    pub const UNRANKED: Self = Self(0);
+    pub const UNRANKED: Self = Self(1);
     /// Proven once and passed by since: above [`Self::UNRANKED`], below every selection.
-    pub const PROVEN: Self = Self(1);
+    pub const PROVEN: Self = Self(2);
     /// The highest: six digits.
     pub const MAX: Self = Self(999_999);
+
+    /// That of a generation that was never selected.
+    #[must_use]
+    pub fn unselected(id: &GenerationId) -> Self {
+        match id.specialisation() {
+            Some(_) => Self::SPECIALISATION,
+            None => Self::UNRANKED,
+        }
+    }
 
     /// The next higher one; None at [`Self::MAX`].
     #[must_use]
@@ -142,9 +162,10 @@ mod tests {
     #[test]
     fn a_higher_rank_sorts_earlier() {
         let ranks = [
+            Rank::SPECIALISATION,
             Rank::UNRANKED,
             Rank::PROVEN,
-            Rank(2),
+            Rank(3),
             Rank(9),
             Rank(10),
             Rank(99_999),

@@ -17,12 +17,18 @@ const NAMED_PROFILES: &str = "/nix/var/nix/profiles/system-profiles";
 /// The profile that is meant when none is named.
 const SYSTEM: &str = "system";
 
-/// A generation's name: a number in a profile. Written `47`, or `profile:47`.
+/// A generation's name: a number in a profile, and perhaps a specialisation of that. Written `47`, `profile:47`,
+/// `47/name`, `profile:47/name`.
+///
+/// A profile's name is a file's name and so has no slash: what follows the first one is the specialisation, whatever
+/// it consists of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct GenerationId {
     profile: String,
     number: u64,
+    /// None sorts first: a generation, then its specialisations.
+    specialisation: Option<String>,
 }
 
 impl GenerationId {
@@ -32,6 +38,32 @@ impl GenerationId {
         Self {
             profile: SYSTEM.to_owned(),
             number,
+            specialisation: None,
+        }
+    }
+
+    /// The specialisation `name` of this generation. None when nobody could write such a name: it is empty, or holds
+    /// control characters (a line break would be a line of its own in the entry).
+    #[must_use]
+    pub fn specialised(&self, name: &str) -> Option<Self> {
+        is_a_name(name).then(|| Self {
+            specialisation: Some(name.to_owned()),
+            ..self.clone()
+        })
+    }
+
+    /// The name of the specialisation; None: the generation itself.
+    #[must_use]
+    pub fn specialisation(&self) -> Option<&str> {
+        self.specialisation.as_deref()
+    }
+
+    /// The generation that this is, or is a specialisation of: what the profile knows.
+    #[must_use]
+    pub fn base(&self) -> Self {
+        Self {
+            specialisation: None,
+            ..self.clone()
         }
     }
 
@@ -58,7 +90,8 @@ impl GenerationId {
         Path::new(directory).join(&self.profile)
     }
 
-    /// The file name of this generation's own link, beside the profile's.
+    /// The file name of this generation's own link, beside the profile's. A specialisation has none of its own: it is
+    /// that of the generation.
     #[must_use]
     pub fn link_name(&self) -> String {
         format!("{}-{}-link", self.profile, self.number)
@@ -71,37 +104,54 @@ impl GenerationId {
         let id = Self {
             profile: profile.to_owned(),
             number: number.parse().ok()?,
+            specialisation: None,
         };
         // `007` and `+7` are not how Nix writes a number.
-        (id.link_name() == name && !profile.is_empty()).then_some(id)
+        (id.link_name() == name && is_a_name(profile)).then_some(id)
     }
+}
+
+fn is_a_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
 }
 
 impl fmt::Display for GenerationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.profile == SYSTEM {
-            write!(f, "{}", self.number)
-        } else {
-            write!(f, "{}:{}", self.profile, self.number)
+        if self.profile != SYSTEM {
+            write!(f, "{}:", self.profile)?;
+        }
+        write!(f, "{}", self.number)?;
+        match &self.specialisation {
+            Some(name) => write!(f, "/{name}"),
+            None => Ok(()),
         }
     }
 }
 
 /// A text that is no generation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no generation: give a number, or profile:number")]
+#[error("{0:?} is no generation: give NUMBER, PROFILE:NUMBER, or either with /SPECIALISATION")]
 pub struct NoGeneration(String);
 
 impl FromStr for GenerationId {
     type Err = NoGeneration;
 
     fn from_str(text: &str) -> Result<Self, NoGeneration> {
-        let (profile, number) = text.rsplit_once(':').unwrap_or((SYSTEM, text));
+        let (base, specialisation) = match text.split_once('/') {
+            Some((base, name)) => (base, Some(name)),
+            None => (text, None),
+        };
+        let (profile, number) = base.rsplit_once(':').unwrap_or((SYSTEM, base));
+        // `str::parse` would take a sign.
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
         match number.parse() {
-            Ok(number) if !profile.is_empty() && !profile.contains('/') => Ok(Self {
-                profile: profile.to_owned(),
-                number,
-            }),
+            Ok(number) if digits && is_a_name(profile) && specialisation.is_none_or(is_a_name) => {
+                Ok(Self {
+                    profile: profile.to_owned(),
+                    number,
+                    specialisation: specialisation.map(str::to_owned),
+                })
+            }
             _ => Err(NoGeneration(text.to_owned())),
         }
     }
@@ -121,6 +171,15 @@ impl TryFrom<String> for GenerationId {
     }
 }
 
+/// A generation and the closure it is: a number can come back with another closure, and then both may be needed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Subject {
+    /// The number, in its profile.
+    pub generation: GenerationId,
+    /// The closure.
+    pub toplevel: PathBuf,
+}
+
 /// A generation as its profile has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
@@ -130,6 +189,17 @@ pub struct Generation {
     pub toplevel: PathBuf,
     /// When its link was made.
     pub made: SystemTime,
+}
+
+impl Generation {
+    /// What it is, whenever it was made.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject {
+            generation: self.id.clone(),
+            toplevel: self.toplevel.clone(),
+        }
+    }
 }
 
 /// All profiles with a history.
@@ -197,9 +267,16 @@ impl Profiles {
             |id: &GenerationId| (id.profile == SYSTEM) == (directory == SYSTEM_PROFILES);
         if let Some(id) = GenerationId::of_link(name) {
             if of_directory(&id) {
+                let toplevel = match root.canonical(&path) {
+                    Ok(toplevel) => toplevel,
+                    // A link that can lead nowhere is this generation's trouble: it stays, as a closure that is not
+                    // there. That the disk cannot be read is everybody's.
+                    Err(error) if leads_nowhere(&error) => path.clone(),
+                    Err(error) => return Err(at(error)),
+                };
                 self.generations.push(Generation {
                     id,
-                    toplevel: root.canonical(&path).map_err(at)?,
+                    toplevel,
                     made: changed(&std::fs::symlink_metadata(&here).map_err(at)?),
                 });
             }
@@ -212,6 +289,12 @@ impl Profiles {
         }
         Ok(())
     }
+}
+
+/// Whether a link is at fault (a loop, a file on the way, a name too long), and not what it is read from.
+fn leads_nowhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, InvalidInput, NotADirectory};
+    matches!(error.kind(), InvalidInput | NotADirectory | InvalidFilename)
 }
 
 /// The change time of a link: what `nixos-rebuild list-generations` shows as the build date.
@@ -229,65 +312,4 @@ pub struct Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn link_names_are_read_from_the_end() {
-        let id = GenerationId::of_link("foo-bar-3-link").unwrap();
-        assert_eq!((id.profile(), id.number()), ("foo-bar", 3));
-        for no in [
-            "system",
-            "system--link",
-            "-3-link",
-            "system-03-link",
-            "system-3",
-            "system-x-link",
-        ] {
-            assert_eq!(GenerationId::of_link(no), None, "{no}");
-        }
-    }
-
-    #[test]
-    fn ids_round_trip() {
-        for text in ["7", "web:7", "a-b:0"] {
-            assert_eq!(text.parse::<GenerationId>().unwrap().to_string(), text);
-        }
-        for no in ["", "x", ":3", "-1", "a/b:3", "3:"] {
-            assert!(no.parse::<GenerationId>().is_err(), "{no}");
-        }
-    }
-
-    #[test]
-    fn holes_other_profiles_and_strangers() {
-        let tree = tempfile::tempdir().unwrap();
-        let root = Root::new(tree.path());
-        let profiles = tree.path().join("nix/var/nix/profiles");
-        std::fs::create_dir_all(profiles.join("system-profiles")).unwrap();
-        for (link, target) in [
-            ("system-12-link", "/nix/store/l"),
-            ("system-3-link", "/nix/store/c"),
-            ("system", "system-3-link"),
-            ("default-1-link", "/nix/store/d"),
-            ("system-profiles/web-1-link", "/nix/store/w"),
-            ("system-profiles/web", "web-1-link"),
-        ] {
-            symlink(target, profiles.join(link)).unwrap();
-        }
-        let read = Profiles::read(&root).unwrap();
-        let ids: Vec<String> = read.generations.iter().map(|g| g.id.to_string()).collect();
-        assert_eq!(ids, ["3", "12", "web:1"]);
-        assert_eq!(read.current_system(), Some(&GenerationId::system(3)));
-        assert_eq!(read.current.len(), 2);
-    }
-
-    #[test]
-    fn no_profile_is_an_empty_list() {
-        let tree = tempfile::tempdir().unwrap();
-        assert_eq!(
-            Profiles::read(&Root::new(tree.path())).unwrap(),
-            Profiles::default()
-        );
-    }
-}
+mod tests;

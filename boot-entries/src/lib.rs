@@ -2,15 +2,16 @@
 //!
 //! The way data flows is the reading order:
 //!
-//! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] (what a closure says
-//!    about booting itself), [`kernel`] and [`payload`] (the files an entry points at), [`boot_partition`] and [`efi`]
+//! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] and `synthesis` (what
+//!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an entry points at), [`boot_partition`] and [`efi`]
 //!    (where `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once.
 //! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`],
 //!    [`loader`] (a model of systemd-boot: what boots next, and after how many failures what).
 //! 3. What to do: [`plan`] turns an observation and an intent into steps. It is pure.
 //! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes.
 //!
-//! [`root`] lies under all of it: the same code runs on a live machine and on any directory.
+//! [`root`] and [`small`] lie under all of it: the same code runs on a live machine and on any directory, and nothing a
+//! closure holds can make it hang.
 //!
 //! This crate knows nothing of units, health, or policy over time: the caller brings its verdicts as
 //! [`plan::Intent`].
@@ -33,6 +34,8 @@ pub mod observe;
 pub mod payload;
 pub mod plan;
 pub mod root;
+pub mod small;
+mod synthesis;
 
-pub use generation::GenerationId;
+pub use generation::{GenerationId, Subject};
 pub use root::Root;

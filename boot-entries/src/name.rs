@@ -6,7 +6,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::generation::Generation;
+use crate::generation::Subject;
 use crate::payload::Digest;
 
 /// How often a trial may be started before the loader passes it over.
@@ -143,25 +143,30 @@ impl fmt::Display for EntryName {
 
 const HASH_DIGITS: usize = 8;
 
-/// The stem of a generation's entry: its number for people, and a hash over profile, number and closure, because a
-/// number can come back with another closure, and two profiles have the same numbers.
+/// The stem of a generation's entry: its number for people, and a hash over profile, number, closure and
+/// specialisation, because a number can come back with another closure, and two profiles have the same numbers. A
+/// specialisation's name is nowhere but in the hash: it may be of any length and hold anything, a counter too.
 ///
 /// Nothing that changes without the generation changing is in it: no date, no machine id, no verdict.
 #[must_use]
-pub fn stem_of(generation: &Generation) -> String {
+pub fn stem_of(subject: &Subject) -> String {
+    let id = &subject.generation;
     let mut hash = Sha256::new();
-    hash.update(generation.id.link_name());
+    hash.update(id.link_name());
     hash.update([0]);
-    hash.update(generation.toplevel.as_os_str().as_encoded_bytes());
+    hash.update(subject.toplevel.as_os_str().as_encoded_bytes());
+    if let Some(name) = id.specialisation() {
+        hash.update([0]);
+        hash.update(name);
+    }
     let hash = Digest::from(hash).to_string();
     let hash = hash.get(..HASH_DIGITS).unwrap_or_default();
-    format!("{PREFIX}{}-{hash}", generation.id.number())
+    format!("{PREFIX}{}-{hash}", id.number())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GenerationId;
     use proptest::prelude::*;
 
     #[test]
@@ -223,24 +228,43 @@ mod tests {
         );
     }
 
+    fn subject(id: &str, toplevel: &str) -> Subject {
+        Subject {
+            generation: id.parse().unwrap(),
+            toplevel: toplevel.into(),
+        }
+    }
+
     #[test]
-    fn a_reused_number_has_another_name() {
-        let of = |toplevel: &str| {
-            stem_of(&Generation {
-                id: GenerationId::system(3),
-                toplevel: toplevel.into(),
-                made: std::time::SystemTime::UNIX_EPOCH,
-            })
-        };
-        assert_ne!(of("/nix/store/a"), of("/nix/store/b"));
-        assert!(
-            EntryName::parse(&format!("{}+3-0.conf", of("/nix/store/a")))
-                .unwrap()
-                .is_ours()
-        );
+    fn every_subject_has_a_name_of_its_own() {
+        let stems: Vec<String> = [
+            ("3", "/nix/store/a"),
+            ("3", "/nix/store/b"),
+            ("web:3", "/nix/store/a"),
+            ("3/x", "/nix/store/a"),
+            ("3/y", "/nix/store/a"),
+            ("3/x", "/nix/store/b"),
+        ]
+        .map(|(id, toplevel)| stem_of(&subject(id, toplevel)))
+        .to_vec();
+        for (at, stem) in stems.iter().enumerate() {
+            assert!(!stems[..at].contains(stem), "{at}: {stems:?}");
+        }
+        // What entries written by earlier versions are called.
+        assert_eq!(stems[0], "lastgood-3-1e4380b3");
     }
 
     proptest! {
+        #[test]
+        fn any_specialisation_has_a_short_plain_name(name in "\\PC{1,300}") {
+            let stem = stem_of(&subject(&format!("3/{name}"), "/nix/store/a"));
+            let file = format!("{stem}+3-0.conf");
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-+.".contains(&b);
+            prop_assert!(file.len() < 64 && file.bytes().all(plain), "{}", file);
+            let parsed = EntryName::parse(&file).unwrap();
+            prop_assert!(parsed.is_ours() && parsed.stem == stem);
+        }
+
         #[test]
         fn printing_what_was_parsed_gives_the_file_name(file in "[a-z0-9+-]{0,12}\\.conf") {
             if let Some(name) = EntryName::parse(&file) {

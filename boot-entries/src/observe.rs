@@ -8,11 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Root;
-use crate::closure::{Bootable, Closures};
+use crate::closure::{Bootable, Closures, Finished};
 use crate::durable;
 use crate::efi::LoaderVariables;
 use crate::entry::Entry;
-use crate::generation::{self, Generation, GenerationId, Profiles};
+use crate::generation::{Generation, Subject};
 use crate::loader::{Band, Listed, Loader};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
@@ -26,9 +26,6 @@ pub const LOADER_CONF: &str = "loader/loader.conf";
 /// Something that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A profile.
-    #[error(transparent)]
-    Profile(#[from] generation::Error),
     /// A part of `$BOOT`.
     #[error("cannot read {}", path.display())]
     Read {
@@ -108,29 +105,22 @@ impl Space {
 }
 
 impl Observation {
-    /// Observes `profiles` and, beyond what they still list, `protected` generations, and the `$BOOT` at `directory`
-    /// (a path of this process).
+    /// Observes `generations`, whose initrds with secrets are `finished`, and the `$BOOT` at `directory` (a path of
+    /// this process).
     ///
     /// # Errors
     /// When `$BOOT` cannot be read. A generation that cannot be read is [`Found`] with the reason.
     pub fn read(
         root: &Root,
         directory: &Path,
-        profiles: &Profiles,
-        protected: &[Generation],
+        generations: &[Generation],
+        finished: &Finished,
     ) -> Result<Self, Error> {
-        let mut generations = profiles.generations.clone();
-        for kept in protected {
-            if !generations.iter().any(|g| g.id == kept.id) {
-                generations.push(kept.clone());
-            }
-        }
-        generations.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut closures = Closures::new(root);
-        let found = generations.into_iter().map(|generation| Found {
-            stem: stem_of(&generation),
+        let mut closures = Closures::new(root, directory, finished);
+        let found = generations.iter().map(|generation| Found {
+            stem: stem_of(&generation.subject()),
             bootable: closures.bootable(&generation.toplevel),
-            generation,
+            generation: generation.clone(),
         });
         Ok(Self {
             generations: found.collect(),
@@ -140,10 +130,11 @@ impl Observation {
         })
     }
 
-    /// The generation `id`, if there is one.
+    /// The generation that is `subject`, if there is one.
     #[must_use]
-    pub fn find(&self, id: &GenerationId) -> Option<&Found> {
-        self.generations.iter().find(|f| f.generation.id == *id)
+    pub fn find(&self, subject: &Subject) -> Option<&Found> {
+        let is = |found: &&Found| found.generation.subject() == *subject;
+        self.generations.iter().find(is)
     }
 }
 

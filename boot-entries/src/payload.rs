@@ -1,4 +1,4 @@
-//! What an entry points at (kernel, initrd), named by content.
+//! What an entry points at (kernel, initrd, devicetree), named by content.
 //!
 //! A name that holds the hash of the bytes can be shared between generations, is never overwritten by another
 //! generation's file, and says by itself whether the bytes under it are still the right ones.
@@ -80,13 +80,18 @@ pub enum Kind {
     Kernel,
     /// An initrd.
     Initrd,
+    /// A flattened devicetree.
+    Devicetree,
 }
 
 impl Kind {
+    const ALL: [Self; 3] = [Self::Kernel, Self::Initrd, Self::Devicetree];
+
     fn ending(self) -> &'static str {
         match self {
             Self::Kernel => "-kernel.efi",
             Self::Initrd => "-initrd",
+            Self::Devicetree => "-devicetree.dtb",
         }
     }
 }
@@ -106,7 +111,7 @@ pub fn file_name(content: &Content, kind: Kind) -> String {
 /// Whether a file of this name in [`DIRECTORY`] is ours to remove, and what for it was.
 #[must_use]
 pub fn kind_of(name: &str) -> Option<Kind> {
-    [Kind::Kernel, Kind::Initrd].into_iter().find(|kind| {
+    Kind::ALL.into_iter().find(|kind| {
         name.strip_suffix(kind.ending()).is_some_and(|hash| {
             hash.len() == NAME_DIGITS && hash.bytes().all(|b| b.is_ascii_hexdigit())
         })
@@ -128,7 +133,7 @@ mod tests {
                 .starts_with("ba7816bf8f01cfea414140de5dae2223")
         );
         assert_eq!(content.size, 3);
-        for kind in [Kind::Kernel, Kind::Initrd] {
+        for kind in Kind::ALL {
             assert_eq!(kind_of(&file_name(&content, kind)), Some(kind));
         }
         assert_eq!(kind_of("bzImage.efi"), None);

@@ -20,11 +20,15 @@ use std::path::PathBuf;
 
 use crate::closure::{Bootable, Payload};
 use crate::entry::{Entry, Rank};
-use crate::generation::{Generation, GenerationId};
+use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;
 use crate::name::{EntryName, Tries, stem_of};
 use crate::observe::{Boot, ENTRIES, EntryFile, Found, LOADER_CONF, Observation, Space};
 use crate::payload::{self, Content};
+use crate::small;
+
+/// How long a title gets, in characters. Names of specialisations may have any length, a screen has not.
+const TITLE: usize = 120;
 
 /// What the caller has found out about a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +45,11 @@ pub enum Standing {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Intent {
     /// The generation to boot next. None: leave the order as it is.
-    pub selected: Option<GenerationId>,
+    pub selected: Option<Subject>,
     /// The proven generation a fallback goes to. Its entry is not touched (invariant B3).
-    pub last_good: Option<GenerationId>,
+    pub last_good: Option<Subject>,
     /// What is known. A generation that is not here is untested.
-    pub standings: BTreeMap<GenerationId, Standing>,
+    pub standings: BTreeMap<Subject, Standing>,
     /// Give the selected generation, if it is untested, all its tries again.
     pub rearm: bool,
 }
@@ -92,7 +96,7 @@ pub struct Plan {
     /// In this order. Empty: there is nothing to do.
     pub steps: Vec<Step>,
     /// Generations that cannot be booted, and why. Entries they have are left alone.
-    pub skipped: Vec<(GenerationId, String)>,
+    pub skipped: Vec<(Subject, String)>,
 }
 
 /// A wish that would leave the machine worse off.
@@ -102,11 +106,11 @@ pub enum Refusal {
     #[error("no profile has a generation that can be booted; nothing was changed")]
     NoGenerations,
     /// The selected generation is in no profile.
-    #[error("generation {0} is in no profile")]
-    NoSuchGeneration(GenerationId),
+    #[error("generation {} is in no profile", .0.generation)]
+    NoSuchGeneration(Subject),
     /// The selected generation lacks something.
-    #[error("generation {0} cannot be booted: {1}")]
-    Unbootable(GenerationId, String),
+    #[error("generation {generation} cannot be booted: {1}", generation = .0.generation)]
+    Unbootable(Subject, String),
     /// Even without what nobody needs now.
     #[error(
         "$BOOT is too small: {needed} bytes are needed, {free} are free; remove generations and run again"
@@ -119,9 +123,9 @@ pub enum Refusal {
     },
     /// A million selections.
     #[error(
-        "no rank is left above generation {0}: remove {ENTRIES}/lastgood-* of generations no longer needed"
+        "no rank is left above generation {}: remove {ENTRIES}/lastgood-* of generations no longer needed", .0.generation
     )]
-    NoRankLeft(GenerationId),
+    NoRankLeft(Subject),
 }
 
 /// Plans the way from `observed` to what `intent` wants.
@@ -135,14 +139,12 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
         match &found.bootable {
             Ok(bootable) => {
                 let files = files_of(&observed.boot, &found.stem);
-                let id = &found.generation.id;
-                let entry = entry_of(id, bootable);
+                let id = found.generation.subject();
+                let entry = entry_of(&id.generation, bootable);
                 let wanted = Wanted::new(intent, id, &found.stem, entry, &files);
                 all.push((wanted, Some(bootable)));
             }
-            Err(why) => plan
-                .skipped
-                .push((found.generation.id.clone(), why.clone())),
+            Err(why) => plan.skipped.push((found.generation.subject(), why.clone())),
         }
     }
     if all.is_empty() {
@@ -183,13 +185,19 @@ pub fn restate(
     generations: &[Generation],
     intent: &Intent,
 ) -> Result<Vec<Step>, Refusal> {
-    let stems: Vec<String> = generations.iter().map(stem_of).collect();
+    let stems: Vec<String> = generations.iter().map(|g| stem_of(&g.subject())).collect();
     let mut all = Vec::new();
     for (generation, stem) in generations.iter().zip(&stems) {
         let files = files_of(boot, stem);
         if let Some(file) = files.first() {
             let entry = file.entry.clone();
-            all.push(Wanted::new(intent, &generation.id, stem, entry, &files));
+            all.push(Wanted::new(
+                intent,
+                generation.subject(),
+                stem,
+                entry,
+                &files,
+            ));
         }
     }
     rank(&mut all, Rank::UNRANKED, intent)?;
@@ -214,21 +222,25 @@ fn files_of<'a>(boot: &'a Boot, stem: &str) -> Vec<&'a EntryFile> {
 /// The entry a generation is to have, but for its place.
 fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
     let on_boot = |payload: &Payload| format!("/{}", payload.path());
+    let title = format!("{} (generation {id})", bootable.label);
+    let mut initrds: Vec<String> = bootable.initrd.iter().map(on_boot).collect();
+    initrds.extend_from_slice(&bootable.extra_initrds);
     Entry {
-        title: Some(format!("{} (generation {id})", bootable.label)),
+        title: Some(small::one_line(&title, TITLE)),
         sort_key: None,
         machine_id: None,
         version: Some(id.number().to_string()),
         linux: Some(on_boot(&bootable.kernel)),
         efi: None,
-        initrds: bootable.initrd.iter().map(on_boot).collect(),
+        initrds,
+        devicetree: bootable.devicetree.as_ref().map(on_boot),
         options: bootable.options.clone(),
     }
 }
 
 /// Entries that are not there, or not to the letter: the lowest rank first, the selected one last.
 fn writes(boot: &Boot, all: &mut [Wanted<'_>]) -> Vec<Step> {
-    all.sort_by_key(|wanted| (wanted.rank, wanted.id));
+    all.sort_by_key(|wanted| (wanted.rank, wanted.id.clone()));
     let mut steps = Vec::new();
     for (name, text) in all.iter().map(Wanted::file) {
         if boot.entries.get(&name).map(|file| &file.text) != Some(&text) {
@@ -241,7 +253,7 @@ fn writes(boot: &Boot, all: &mut [Wanted<'_>]) -> Vec<Step> {
 
 /// The entry a generation is to have.
 struct Wanted<'a> {
-    id: &'a GenerationId,
+    id: Subject,
     stem: &'a str,
     entry: Entry,
     standing: Standing,
@@ -254,18 +266,18 @@ struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn new(
         intent: &Intent,
-        id: &'a GenerationId,
+        id: Subject,
         stem: &'a str,
         entry: Entry,
         files: &[&'a EntryFile],
     ) -> Self {
         let standing = intent
             .standings
-            .get(id)
+            .get(&id)
             .copied()
             .unwrap_or(Standing::Untested);
-        let is_selected = intent.selected.as_ref() == Some(id);
-        let is_last_good = intent.last_good.as_ref() == Some(id);
+        let is_selected = intent.selected.as_ref() == Some(&id);
+        let is_last_good = intent.last_good.as_ref() == Some(&id);
         let plain = files.iter().find(|file| file.name.tries.is_none());
         // With several counters the lowest is the truth: the loader only ever counts down.
         let counters = files.iter().filter_map(|file| file.name.tries);
@@ -287,7 +299,9 @@ impl<'a> Wanted<'a> {
             .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?));
         let fixed = plain.filter(|plain| is_last_good && boots_alike(&plain.entry, &entry));
         Self {
-            rank: ranks.max().unwrap_or(Rank::UNRANKED),
+            rank: ranks
+                .max()
+                .unwrap_or_else(|| Rank::unselected(&id.generation)),
             fixed: fixed.map(|plain| plain.text.as_str()),
             id,
             stem,
@@ -316,7 +330,8 @@ impl<'a> Wanted<'a> {
 
 /// Whether two entries start the same thing, however they are titled and sorted.
 fn boots_alike(a: &Entry, b: &Entry) -> bool {
-    (&a.linux, &a.initrds, &a.options) == (&b.linux, &b.initrds, &b.options)
+    (&a.linux, &a.initrds, &a.devicetree, &a.options)
+        == (&b.linux, &b.initrds, &b.devicetree, &b.options)
 }
 
 /// Ranks everything so that the selected entry is started first, and the last good one next.
@@ -327,24 +342,24 @@ fn boots_alike(a: &Entry, b: &Entry) -> bool {
 ///
 /// `kept` is the highest rank among the entries that are left alone.
 fn rank(all: &mut [Wanted<'_>], kept: Rank, intent: &Intent) -> Result<(), Refusal> {
-    let top: Vec<&GenerationId> = intent.last_good.iter().chain(&intent.selected).collect();
+    let top: Vec<&Subject> = intent.last_good.iter().chain(&intent.selected).collect();
     let fixed = all.iter().find(|w| w.fixed.is_some()).map(|w| w.rank);
     let ceiling = fixed.filter(|rank| *rank > kept.max(Rank::PROVEN));
     let mut below = kept.max(Rank::PROVEN);
-    for wanted in all.iter_mut().filter(|wanted| !top.contains(&wanted.id)) {
+    for wanted in all.iter_mut().filter(|wanted| !top.contains(&&wanted.id)) {
         wanted.rank = match wanted.standing {
             Standing::Proven if ceiling.is_none_or(|ceiling| wanted.rank < ceiling) => {
                 wanted.rank.max(Rank::PROVEN)
             }
             Standing::Proven => Rank::PROVEN,
-            Standing::Untested | Standing::Rejected => Rank::UNRANKED,
+            Standing::Untested | Standing::Rejected => Rank::unselected(&wanted.id.generation),
         };
         below = below.max(wanted.rank);
     }
-    let is_top = |id: &GenerationId| intent.selected.as_ref() == Some(id);
+    let is_top = |id: &Subject| intent.selected.as_ref() == Some(id);
     let last_good = intent.last_good.iter().filter(|id| !is_top(id));
     for id in last_good.chain(&intent.selected) {
-        for wanted in all.iter_mut().filter(|wanted| wanted.id == id) {
+        for wanted in all.iter_mut().filter(|wanted| wanted.id == *id) {
             if wanted.rank <= below {
                 wanted.rank = below
                     .above()
@@ -376,7 +391,7 @@ fn fit<'a>(
         let is_needed = |wanted: &Wanted<'_>| {
             [&intent.selected, &intent.last_good]
                 .iter()
-                .any(|id| id.as_ref() == Some(wanted.id))
+                .any(|id| id.as_ref() == Some(&wanted.id))
                 || wanted.standing == Standing::Proven
         };
         let costs = |bootable: Option<&Bootable>| !self::copies(observed, bootable).is_empty();
@@ -438,7 +453,7 @@ fn copies<'a>(observed: &Observation, all: impl IntoIterator<Item = &'a Bootable
     let mut steps = Vec::new();
     let mut planned = BTreeSet::new();
     for bootable in all {
-        for payload in std::iter::once(&bootable.kernel).chain(&bootable.initrd) {
+        for payload in bootable.payload() {
             let name = payload::file_name(&payload.content, payload.kind);
             let there = observed.payload.get(&name) == Some(&payload.content);
             if !there && planned.insert(name) {
@@ -514,6 +529,7 @@ fn removals(
 fn needs(entry: &Entry) -> Vec<String> {
     let files = entry.linux.iter().chain(&entry.initrds);
     files
+        .chain(&entry.devicetree)
         .map(|path| path.trim_start_matches('/').to_owned())
         .collect()
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use boot_entries::Root;
-use boot_entries::generation::{Generation, GenerationId};
+use boot_entries::generation::GenerationId;
 use boot_entries::name::{EntryName, Tries, stem_of};
 use jiff::Timestamp;
 use lastgood::ledger::{self, Ledger};
@@ -174,10 +174,9 @@ impl Container {
         self.write("/rig/cmdline", words)?;
         files::remove(&self.disk().join("/rig/efivars"))?;
         let entry = EntryName {
-            stem: stem_of(&Generation {
-                id,
+            stem: stem_of(&Subject {
+                generation: id,
                 toplevel,
-                made: std::time::UNIX_EPOCH,
             }),
             tries: matches!(boot, Boot::Counted(_)).then_some(Tries::ARMED),
         };

@@ -82,12 +82,29 @@ impl Tree {
     /// # Errors
     /// When Nix says no.
     pub fn build(&self, name: &str, extra: &str) -> Result<PathBuf> {
+        self.build_with(name, extra, &[], &Value::Object(serde_json::Map::new()))
+    }
+
+    /// [`Self::build`], with specialisations of these names, and `more` merged into `boot.json`.
+    ///
+    /// # Errors
+    /// When Nix says no.
+    pub fn build_with(
+        &self,
+        name: &str,
+        extra: &str,
+        specialisations: &[&str],
+        more: &Value,
+    ) -> Result<PathBuf> {
+        let specialisations = serde_json::to_string(specialisations)?;
         let expression = paths::repository().join("tests/trees/closure.nix");
         let built = command::output(
             self.nix("nix-build")
                 .arg(expression)
                 .args(["--no-out-link", "--argstr", "name", name])
                 .args(["--argstr", "extra", extra])
+                .args(["--argstr", "specialisations", &specialisations])
+                .args(["--argstr", "more", &more.to_string()])
                 .args(["--arg", "kernel", KERNEL]),
         )?;
         Ok(PathBuf::from(built.trim()))
@@ -255,6 +272,26 @@ impl Tree {
             "generation {number} has several entries: {all:?}"
         );
         Ok(name.clone())
+    }
+
+    /// The file names of the entries of a generation, as titles name it (`3`, `3/name`).
+    ///
+    /// # Errors
+    /// When an entry cannot be read.
+    pub fn entries_titled(&self, id: &str) -> Result<Vec<String>> {
+        let mut names = self.entries()?;
+        let ending = format!(" (generation {id})");
+        let mut failed = None;
+        names.retain(|name| {
+            let text = fs::read_to_string(self.path("boot/loader/entries").join(name));
+            let text = text.unwrap_or_else(|error| {
+                failed = Some(error);
+                String::new()
+            });
+            let title = text.lines().find_map(|line| line.strip_prefix("title "));
+            title.is_some_and(|title| title.ends_with(&ending))
+        });
+        failed.map_or(Ok(names), |error| Err(error.into()))
     }
 
     /// Plays the loader: counts one boot of a generation, as systemd-boot does, by renaming its entry.

@@ -1,6 +1,6 @@
 //! What runs? What was intended? The attempt goes on record.
 
-use boot_entries::{GenerationId, Root};
+use boot_entries::Root;
 
 use crate::error::{Error, one_line};
 use crate::machine::{Event, Subject};
@@ -75,7 +75,7 @@ fn given_up(session: &mut Session, running: &Subject) -> Result<(), Error> {
     else {
         return Ok(());
     };
-    let exhausted = exhausted(session, &selected.generation)?;
+    let exhausted = exhausted(session, &selected)?;
     let Some((rejected, cause)) = session.state.loader_gave_up(running, exhausted) else {
         return Ok(());
     };
@@ -91,13 +91,10 @@ fn given_up(session: &mut Session, running: &Subject) -> Result<(), Error> {
     session.repoint_profile(&rejected, running)
 }
 
-/// Whether the entry of `id` is there and has no tries left.
-fn exhausted(session: &Session, id: &GenerationId) -> Result<bool, Error> {
-    let Some(generation) = session.generations().into_iter().find(|g| g.id == *id) else {
-        return Ok(false);
-    };
+/// Whether the entry of `subject` is there and has no tries left.
+fn exhausted(session: &Session, subject: &Subject) -> Result<bool, Error> {
     let boot = session.boot()?;
-    let stem = boot_entries::name::stem_of(&generation);
+    let stem = boot_entries::name::stem_of(subject);
     let mut tries = boot.files_of(&stem).map(|(_, file)| file.name.tries);
     Ok(tries.any(|tries| tries.is_some_and(|tries| tries.left == 0)))
 }

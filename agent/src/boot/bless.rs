@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::begin;
 use crate::assessment::baseline::Baseline;
-use crate::error::Error;
+use crate::error::{Error, one_line};
 use crate::generator::PROVEN;
 use crate::machine::{Event, WhenHealthy};
 
@@ -60,7 +60,10 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
             let id = subject.generation.clone();
             let baseline = healthy.baseline;
             session.record(&Event::Proven { subject, baseline })?;
-            session.settle()?;
+            session.restate()?;
+            if let Err(error) = session.tidy() {
+                tracing::warn!("{}", one_line(&error));
+            }
             // From here on the boot is no trial any more: an emergency mode is then the operator's.
             durable::put_text("", &place(root, PROVEN)?)?;
             tracing::info!("proven: generation {id}");

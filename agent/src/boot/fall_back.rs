@@ -44,7 +44,11 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     );
     // Neither a broken profile link nor a read-only $BOOT may keep the machine in a state known to be bad: the loader's
     // counter falls by itself, and the next boot tries again.
-    for result in [session.repoint_profile(&from, &to), session.settle()] {
+    for result in [
+        session.restate(),
+        session.repoint_profile(&from, &to),
+        session.tidy(),
+    ] {
         if let Err(error) = result {
             tracing::error!("{}", one_line(&error));
         }

@@ -1,21 +1,27 @@
 //! `lastgood list-generations`: nixos-rebuild's list, and how each generation stands.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::observe::Boot;
-use boot_entries::{GenerationId, Root, closure};
+use boot_entries::{GenerationId, Root, closure, small};
 use serde::Serialize;
 
 use super::{Word, local_of, print, print_json, table};
 use crate::cli::Output;
 use crate::error::{Error, one_line};
-use crate::view::{View, subject_of};
+use crate::view::View;
 
 /// What nixos-rebuild writes for what it cannot find out.
 const UNKNOWN: &str = "Unknown";
+
+/// More than any `nixos-version` has, in bytes.
+const VERSION_LIMIT: u64 = 64 * 1024;
+/// How much of it a column shows.
+const SHOWN: usize = 60;
 
 /// One generation. The first seven keys are nixos-rebuild's.
 #[derive(Debug, Serialize)]
@@ -25,12 +31,16 @@ const UNKNOWN: &str = "Unknown";
     reason = "the contract's keys, each a fact of its own"
 )]
 struct Row {
+    #[serde(skip)]
+    id: GenerationId,
     generation: Number,
     date: String,
     nixos_version: String,
     kernel_version: String,
     configuration_revision: String,
     specialisations: Vec<String>,
+    #[serde(skip)]
+    closures: BTreeMap<String, PathBuf>,
     current: bool,
     state: Word,
     booted: bool,
@@ -40,6 +50,30 @@ struct Row {
     toplevel: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     unbootable_because: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    specialisation_generations: Vec<Row>,
+}
+
+impl Row {
+    /// Whether `other` is a specialisation of this very closure.
+    fn has(&self, other: &Self) -> bool {
+        let of = |name: &str| self.closures.get(name).map(PathBuf::as_path);
+        other.id.base() == self.id
+            && other.id.specialisation().and_then(of) == Some(Path::new(&other.toplevel))
+    }
+}
+
+/// Puts specialisations into the row of their generation: nixos-rebuild's list has one row for each of those. One that
+/// outlived its generation has a row of its own.
+fn nested(rows: Vec<Row>) -> Vec<Row> {
+    let mut all: Vec<Row> = Vec::new();
+    for row in rows {
+        match all.iter_mut().find(|whole| whole.has(&row)) {
+            Some(whole) => whole.specialisation_generations.push(row),
+            None => all.push(row),
+        }
+    }
+    all
 }
 
 /// A plain number for the system profile, as nixos-rebuild has it; `profile:number` for another.
@@ -57,34 +91,38 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         Boot::default()
     });
     let mut generations = view.generations();
-    generations.reverse();
+    // Newest first, and each before its specialisations.
+    generations.sort_by(|a, b| (b.id.base(), &a.id).cmp(&(a.id.base(), &b.id)));
     let rows: Vec<Row> = generations.iter().map(|g| row(&view, &boot, g)).collect();
     if output.json {
-        return print_json(out, &rows);
+        return print_json(out, &nested(rows));
     }
     let mut lines = vec![headings()];
-    lines.extend(
-        generations
-            .iter()
-            .zip(&rows)
-            .map(|(g, row)| cells(&g.id, row)),
-    );
+    let with_ids = generations.iter().zip(&rows);
+    lines.extend(with_ids.map(|(g, row)| cells(&g.id, row)));
     print(out, &table(&lines))
 }
 
 fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
-    let subject = subject_of(generation);
-    let examined = closure::examine(&view.root, &generation.toplevel);
+    let subject = generation.subject();
+    // No `$BOOT` that could be read has no directory either.
+    let directory = Some(boot.directory.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let examined = view.examine(generation, directory);
+    let document = closure::document(&view.root, &generation.toplevel);
+    let closures = document.map_or_else(
+        |_| BTreeMap::new(),
+        |document| document.specialisations.closures,
+    );
     let is = |other: Option<&_>| other == Some(&subject);
-    let stem = stem_of(generation);
     let left = boot
-        .files_of(&stem)
+        .files_of(&stem_of(&subject))
         .filter_map(|(_, file)| file.name.tries)
         .map(|tries| tries.left)
         .min();
     let id = &generation.id;
     let system = GenerationId::system(id.number());
     Row {
+        id: id.clone(),
         generation: if *id == system {
             Number::System(id.number())
         } else {
@@ -95,18 +133,17 @@ fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
         kernel_version: kernel_version(&view.root, &generation.toplevel),
         // nixos-rebuild runs the closure's own nixos-version for this; a tool that must not fail runs nothing.
         configuration_revision: UNKNOWN.to_owned(),
-        current: view.profiles.current.contains(id),
+        specialisations: closures.keys().cloned().collect(),
+        closures,
+        current: view.is_current(&subject),
         state: Word::of(view.state.standing(&subject), examined.is_ok()),
         booted: is(view.running()),
         selected: is(view.state.selected.as_ref()),
         last_good: is(view.state.last_good()),
         tries_left: left,
         toplevel: generation.toplevel.display().to_string(),
-        specialisations: examined
-            .as_ref()
-            .map(|e| e.specialisations.clone())
-            .unwrap_or_default(),
         unbootable_because: examined.err(),
+        specialisation_generations: Vec::new(),
     }
 }
 
@@ -150,8 +187,11 @@ fn cells(id: &GenerationId, row: &Row) -> Vec<String> {
 fn nixos_version(root: &Root, toplevel: &Path) -> String {
     let text = root
         .resolve(toplevel.join("nixos-version"))
-        .and_then(std::fs::read_to_string);
-    text.map_or_else(|_| UNKNOWN.to_owned(), |text| text.trim().to_owned())
+        .and_then(|here| small::read(&here, VERSION_LIMIT));
+    text.map_or_else(
+        |_| UNKNOWN.to_owned(),
+        |text| small::one_line(text.trim(), SHOWN),
+    )
 }
 
 fn kernel_version(root: &Root, toplevel: &Path) -> String {

@@ -3,16 +3,18 @@
 use std::io::Write;
 use std::path::Path;
 
-use boot_entries::Root;
+use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
+use boot_entries::{GenerationId, Root};
 
 use super::{next_boot, print};
 use crate::cli::Install;
 use crate::config;
 use crate::error::Error;
 use crate::machine::{Event, Standing, Subject};
+use crate::secrets;
 use crate::session::Session;
-use crate::view::{View, subject_of};
+use crate::view::View;
 
 pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Result<(), Error> {
     let mut session = Session::open(root)?;
@@ -32,6 +34,12 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     } else {
         state
     };
+    if arguments.dry_run && root.is_live() && would_finish(&session, &subject, out)? {
+        return Ok(());
+    }
+    if !arguments.dry_run {
+        session.finish_initrds(&subject)?;
+    }
     let prepared = session.prepare(&state, !state.armed)?;
     let steps = &prepared.plan.steps;
     if arguments.dry_run {
@@ -48,6 +56,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     }
     session.carry_out(&prepared)?;
     session.keep_roots()?;
+    secrets::sweep(root, &session.generations())?;
     if !state.armed {
         let subject = subject.clone();
         session.record(&Event::Armed { subject })?;
@@ -89,11 +98,7 @@ fn may_be_tried(session: &Session, subject: &Subject) -> Result<(), Error> {
             "generation {id} was rejected{as_former} ({summary}); {insist}"
         )));
     }
-    let generation = session
-        .generations()
-        .into_iter()
-        .find(|g| subject_of(g) == *subject);
-    let stem = generation.map(|g| stem_of(&g)).unwrap_or_default();
+    let stem = stem_of(subject);
     let boot = session.boot()?;
     let mut tries = boot.files_of(&stem).filter_map(|(_, file)| file.name.tries);
     if session.state.standing(subject) != Standing::Proven && tries.any(|tries| tries.left == 0) {
@@ -113,6 +118,26 @@ fn flush_store(root: &Root, toplevel: &Path) -> Result<(), Error> {
     })
 }
 
+/// Tells which programs an install would run first. Whether `subject` is among those whose initrd they finish: what would
+/// be written then can only be known after that.
+fn would_finish(session: &Session, subject: &Subject, out: &mut impl Write) -> Result<bool, Error> {
+    let missing = session.to_finish(subject);
+    for toplevel in &missing {
+        let program = secrets::program_of(&session.root, toplevel).unwrap_or_default();
+        let (toplevel, program) = (toplevel.display(), program.display());
+        print(
+            out,
+            &format!("would add initrd secrets of {toplevel} with {program}\n"),
+        )?;
+    }
+    let selected = missing.contains(&subject.toplevel);
+    if selected {
+        let id = &subject.generation;
+        print(out, &format!("would select generation {id}\n"))?;
+    }
+    Ok(selected)
+}
+
 /// The generation that TOPLEVEL is, or the one the system profile points at.
 fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
     let Some(toplevel) = toplevel else {
@@ -121,28 +146,37 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
         })?;
         return view.subject(current);
     };
-    let closure = view
-        .root
-        .canonical(toplevel)
+    // A path of that form can be written with a `./` before it.
+    if let Some(id) = toplevel
+        .to_str()
+        .and_then(|text| text.parse::<GenerationId>().ok())
+    {
+        return view.subject(&id);
+    }
+    // On the running machine a relative path is relative to where we stand; in a tree, to its top.
+    let absolute = if view.root.is_live() {
+        std::path::absolute(toplevel)
+    } else {
+        Ok(toplevel.to_owned())
+    };
+    let closure = absolute
+        .and_then(|path| view.root.canonical(path))
         .map_err(|source| Error::Read {
             what: toplevel.display().to_string(),
             source,
         })?;
-    let same = |id| {
-        view.profiles
-            .generations
-            .iter()
-            .find(|g| g.id == id && g.toplevel == closure)
+    let all = view.generations();
+    let same = || {
+        all.iter()
+            .filter(|generation| generation.toplevel == closure)
     };
-    let current = view.profiles.current.iter().cloned().find_map(same);
-    let newest = || {
-        view.profiles
-            .generations
-            .iter()
-            .rev()
-            .find(|g| g.toplevel == closure)
+    // Where the profile points, then the newest; a generation rather than a specialisation of it.
+    let preferred = |generation: &&Generation| {
+        let base = generation.id.base();
+        let current = view.profiles.current.contains(&base) && view.lists(&generation.subject());
+        (current, base, generation.id.specialisation().is_none())
     };
-    current.or_else(newest).map(subject_of).ok_or_else(|| {
+    same().max_by_key(preferred).map(Generation::subject).ok_or_else(|| {
         Error::Refused(format!(
             "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
             toplevel.display(),

@@ -6,7 +6,7 @@ use boot_entries::{GenerationId, Root, closure};
 
 use super::print;
 use crate::cause::{Cause, Stage};
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::machine::{Event, Subject};
 use crate::session::Session;
 
@@ -29,11 +29,13 @@ pub(super) fn good(
         subject: subject.clone(),
         baseline,
     })?;
-    session.settle()?;
+    session.restate()?;
+    let done = session.tidy();
     print(
         out,
         &format!("generation {} is proven\n", subject.generation),
-    )
+    )?;
+    done
 }
 
 pub(super) fn bad(
@@ -64,12 +66,12 @@ pub(super) fn bad(
         subject: subject.clone(),
         cause,
     })?;
-    if let Some(to) = session.state.last_good().cloned()
-        && let Err(error) = session.repoint_profile(&subject, &to)
-    {
-        tracing::warn!("{}", one_line(&error));
-    }
-    session.settle()?;
+    session.restate()?;
+    let repointed = match session.state.last_good() {
+        Some(to) => session.repoint_profile(&subject, to),
+        None => Ok(()),
+    };
+    let done = session.tidy().and(repointed);
     let id = &subject.generation;
     let rest = match session.state.last_good() {
         Some(to) if session.running() == Some(&subject) => {
@@ -80,7 +82,8 @@ pub(super) fn bad(
         }
         _ => String::new(),
     };
-    print(out, &format!("generation {id} is rejected{rest}\n"))
+    print(out, &format!("generation {id} is rejected{rest}\n"))?;
+    done
 }
 
 fn named(session: &Session, id: Option<&GenerationId>) -> Result<Subject, Error> {

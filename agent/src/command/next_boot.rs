@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Word, print, print_json, table};
 use crate::cli::Output;
 use crate::error::Error;
-use crate::view::{View, subject_of};
+use crate::view::View;
 
 /// One boot to come.
 #[derive(Debug, Serialize)]
@@ -31,7 +31,7 @@ pub(super) fn run(
 ) -> Result<(), Error> {
     let view = View::read(root)?;
     let boots = predict(&view, failures)?;
-    if output.json && !boots.is_empty() {
+    if output.json {
         return print_json(out, &boots);
     }
     if boots.is_empty() {
@@ -78,13 +78,17 @@ pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, E
     let generations = view.generations();
     let boots = boot.loader(band, view.variables.clone())?.predict(failures);
     let prediction = |(failures, boot): (usize, loader::Boot)| {
-        let of = |name: &EntryName| generations.iter().find(|g| stem_of(g) == name.stem);
+        let of = |name: &EntryName| {
+            generations
+                .iter()
+                .find(|g| stem_of(&g.subject()) == name.stem)
+        };
         let generation = of(&boot.name);
         Prediction {
             failures,
             entry: boot.name.to_string(),
             generation: generation.map(|g| g.id.clone()),
-            state: generation.map(|g| Word::of(view.state.standing(&subject_of(g)), true)),
+            state: generation.map(|g| Word::of(view.state.standing(&g.subject()), true)),
             why: boot.why,
         }
     };

@@ -1,6 +1,7 @@
 //! Every event in every reachable state of a machine with three generations.
 
 use super::*;
+use boot_entries::GenerationId;
 use std::collections::BTreeSet;
 
 fn cause(stage: Stage) -> Cause {
@@ -304,4 +305,19 @@ fn a_reused_number_is_another_generation() {
         ..subject(1)
     };
     assert_eq!(state.standing(&reused), Standing::Untested);
+    let specialised = Subject {
+        generation: subject(1).generation.specialised("x").unwrap(),
+        toplevel: "/nix/store/special".into(),
+    };
+    assert_eq!(state.standing(&specialised), Standing::Untested);
+    // What is not the same is protected beside each other.
+    let state = state
+        .after(&Event::Selected {
+            subject: reused.clone(),
+        })
+        .after(&Event::Proven {
+            subject: specialised.clone(),
+            baseline: Baseline::default(),
+        });
+    assert_eq!(state.protected(), [&subject(1), &reused, &specialised]);
 }

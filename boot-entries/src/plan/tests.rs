@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::efi::LoaderVariables;
-use crate::generation::Generation;
+use crate::generation::{Generation, GenerationId};
 use crate::loader::{Band, Listed, Loader};
 use crate::loader_conf::LoaderConf;
 use crate::name::stem_of;
@@ -28,12 +28,14 @@ impl Disk {
                 kind,
             };
             Found {
-                stem: stem_of(&generation),
+                stem: stem_of(&generation.subject()),
                 bootable: Ok(Bootable {
                     label: "Test".to_owned(),
                     options: format!("init=/nix/store/{number}-system/init"),
                     kernel: payload(&format!("kernel-{number}"), Kind::Kernel),
                     initrd: Some(payload("initrd", Kind::Initrd)),
+                    devicetree: None,
+                    extra_initrds: Vec::new(),
                 }),
                 generation,
             }
@@ -132,8 +134,11 @@ impl Disk {
 
 pub(crate) const BANDS: [Band; 3] = [Band::To257, Band::To259, Band::From260];
 
-pub(crate) fn id(number: u64) -> GenerationId {
-    GenerationId::system(number)
+pub(crate) fn id(number: u64) -> Subject {
+    Subject {
+        generation: GenerationId::system(number),
+        toplevel: format!("/nix/store/{number}-system").into(),
+    }
 }
 
 pub(crate) fn select(number: u64) -> Intent {
@@ -310,7 +315,7 @@ fn what_nobody_needs_now_is_left_out_when_it_does_not_fit() {
     let skipped: Vec<u64> = plan_of_two
         .skipped
         .iter()
-        .map(|(id, _)| id.number())
+        .map(|(id, _)| id.generation.number())
         .collect();
     assert_eq!(skipped, [1, 4]);
     disk.0.space = space(16 + 2 + 2);
@@ -508,3 +513,5 @@ fn a_generation_gone_from_the_profile_loses_entry_then_payload_and_foreign_files
     assert_eq!(steps[1], Step::Remove { path: kernel });
     assert!(disk.0.boot.entries.contains_key("debian.conf"));
 }
+
+mod subjects;

@@ -1,0 +1,94 @@
+//! Numbers that come back, and closures that several generations share.
+
+use super::*;
+use boot_entries::efi::LoaderVariables;
+use std::path::Path;
+
+fn subject(id: &str, toplevel: &str) -> Subject {
+    Subject {
+        generation: id.parse().unwrap(),
+        toplevel: toplevel.into(),
+    }
+}
+
+fn generation(id: &str, toplevel: &str) -> Generation {
+    Generation {
+        id: id.parse().unwrap(),
+        toplevel: toplevel.into(),
+        made: SystemTime::UNIX_EPOCH,
+    }
+}
+
+fn view(listed: &[(&str, &str)]) -> View {
+    View {
+        root: Root::new("/nowhere"),
+        ledger: Ledger::default(),
+        state: State::default(),
+        profiles: Profiles::default(),
+        listed: listed
+            .iter()
+            .map(|(id, toplevel)| generation(id, toplevel))
+            .collect(),
+        troubles: Vec::new(),
+        variables: LoaderVariables::default(),
+    }
+}
+
+#[test]
+fn a_number_that_came_back_is_there_twice_and_means_the_new_closure() {
+    let mut view = view(&[("3", "/nix/store/new")]);
+    let (old, new) = (
+        subject("3", "/nix/store/old"),
+        subject("3", "/nix/store/new"),
+    );
+    let proven = crate::machine::Event::Proven {
+        subject: old.clone(),
+        baseline: crate::assessment::baseline::Baseline::default(),
+    };
+    view.state = view.state.after(&proven);
+    view.profiles.current = vec![new.generation.clone()];
+    let all: Vec<Subject> = view.generations().iter().map(Generation::subject).collect();
+    assert_eq!(all, [new.clone(), old.clone()]);
+    assert_eq!(view.subject(&old.generation).unwrap(), new);
+    assert!(view.is_current(&new) && !view.is_current(&old));
+    let intent = view.intent(&view.state, false);
+    assert_eq!(intent.last_good, Some(old.clone()));
+    assert_eq!(intent.standings[&old], plan::Standing::Proven);
+    assert_eq!(intent.standings[&new], plan::Standing::Untested);
+    assert_eq!(
+        view.subject_of_closure(Path::new("/nix/store/old")),
+        Some(old)
+    );
+}
+
+#[test]
+fn a_boot_of_a_shared_closure_is_the_selected_ones_then_the_named_ones_then_the_newest_ones() {
+    let mut view = view(&[
+        ("3", "/s"),
+        ("3/x", "/s"),
+        ("4", "/s"),
+        ("4/x", "/s"),
+        ("5", "/t"),
+    ]);
+    let of = |view: &View| {
+        view.subject_of_closure(Path::new("/s"))
+            .unwrap()
+            .generation
+            .to_string()
+    };
+    assert_eq!(of(&view), "4");
+    let named = stem_of(&subject("3/x", "/s"));
+    view.variables.selected = Some(format!("{named}+2-1.conf"));
+    assert_eq!(of(&view), "3/x", "base and specialisation share the number");
+    view.state.selected = Some(subject("4/x", "/s"));
+    assert_eq!(of(&view), "4/x");
+    assert_eq!(view.subject_of_closure(Path::new("/u")), None);
+}
+
+#[test]
+fn a_specialisation_that_is_not_there_is_told_apart() {
+    let view = view(&[("3", "/s"), ("3/x", "/t")]);
+    let told = |id: &str| view.subject(&id.parse().unwrap()).unwrap_err().to_string();
+    assert!(told("3/y").contains("has no specialisation \"y\""));
+    assert!(told("4/x").contains("is in no profile"));
+}

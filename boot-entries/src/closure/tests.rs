@@ -1,0 +1,314 @@
+//! Closures in directories: whole, old, hostile.
+
+use super::*;
+use crate::generation::GenerationId;
+use proptest::prelude::*;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::time::SystemTime;
+
+/// An EFI image with no section: enough for [`kernel::check`].
+fn kernel() -> Vec<u8> {
+    let mut bytes = vec![0; 0x200];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, b"MZ");
+    put(0x3c, &0x40_u32.to_le_bytes());
+    put(0x40, b"PE\0\0");
+    put(0x44, &0x8664_u16.to_le_bytes());
+    put(0x54, &240_u16.to_le_bytes());
+    put(0x58, &0x20b_u16.to_le_bytes());
+    put(0x58 + 68, &10_u16.to_le_bytes());
+    put(0x58 + 108, &16_u32.to_le_bytes());
+    bytes
+}
+
+struct Tree {
+    directory: tempfile::TempDir,
+    root: Root,
+}
+
+impl Tree {
+    /// A store with kernel, initrd and devicetree, an empty `/boot`, and the closure `/nix/store/t` without `boot.json`.
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Self {
+            root: Root::new(directory.path()),
+            directory,
+        };
+        tree.bytes("nix/store/k/bzImage", &kernel());
+        tree.text("nix/store/i/initrd", "initrd");
+        tree.text("nix/store/d/board.dtb", "devicetree");
+        std::fs::create_dir_all(tree.path("boot")).unwrap();
+        tree.old("t");
+        tree
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn text(&self, path: &str, text: &str) {
+        self.bytes(path, text.as_bytes());
+    }
+
+    /// Not by [`crate::durable`]: hundreds of trees need not survive a power cut.
+    fn bytes(&self, path: &str, bytes: &[u8]) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        drop(std::fs::remove_file(&path));
+        std::fs::File::create(path)
+            .unwrap()
+            .write_all(bytes)
+            .unwrap();
+    }
+
+    fn link(&self, path: &str, target: &str) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        drop(std::fs::remove_file(&path));
+        symlink(target, path).unwrap();
+    }
+
+    /// A closure from before bootspec.
+    fn old(&self, name: &str) {
+        let at = |file: &str| format!("nix/store/{name}/{file}");
+        self.link(&at("kernel"), "/nix/store/k/bzImage");
+        self.link(&at("initrd"), "../i/initrd");
+        self.text(&at("kernel-params"), "loglevel=4  quiet\n");
+        self.text(&at("nixos-version"), "21.11\n");
+        self.text(&at("system"), "x86_64-linux");
+    }
+
+    fn json(&self, name: &str, change: impl FnOnce(&mut serde_json::Value)) {
+        let toplevel = format!("/nix/store/{name}");
+        let mut value = serde_json::json!({
+            "org.nixos.bootspec.v1": {
+                "label": "NixOS", "system": "x86_64-linux", "init": format!("{toplevel}/init"),
+                "kernel": "/nix/store/k/bzImage", "initrd": "/nix/store/i/initrd",
+                "kernelParams": ["quiet"], "toplevel": toplevel,
+            },
+        });
+        change(&mut value);
+        self.text(&format!("nix/store/{name}/boot.json"), &value.to_string());
+    }
+
+    fn examine(&self) -> Result<Examined, String> {
+        examine(&self.root, Path::new("/nix/store/t"))
+    }
+
+    fn bootable(&self, finished: &Finished) -> Result<Bootable, String> {
+        let boot = self.path("boot");
+        let mut closures = Closures::new(&self.root, &boot, finished);
+        closures.bootable(Path::new("/nix/store/t"))
+    }
+
+    fn specialisations(&self) -> (Vec<String>, Vec<String>) {
+        let generation = Generation {
+            id: GenerationId::system(3),
+            toplevel: "/nix/store/t".into(),
+            made: SystemTime::UNIX_EPOCH,
+        };
+        let (all, troubles) = with_specialisations(&self.root, &[generation]);
+        let shown = |g: &Generation| format!("{}={}", g.id, g.toplevel.display());
+        let troubles = troubles.into_iter().map(|(_, why)| why).collect();
+        (all.iter().map(shown).collect(), troubles)
+    }
+}
+
+#[test]
+fn a_closure_without_boot_json_boots_by_its_files() {
+    let tree = Tree::new();
+    tree.link("nix/store/t/specialisation/a b", "/nix/store/child");
+    tree.link("nix/store/t/specialisation/loop", "loop");
+    let bootable = tree.bootable(&Finished::new()).unwrap();
+    assert_eq!(
+        bootable.options,
+        "init=/nix/store/t/init loglevel=4 quiet panic=10"
+    );
+    assert_eq!(bootable.label, "NixOS 21.11");
+    assert_eq!(
+        bootable.initrd.unwrap().source,
+        tree.path("nix/store/i/initrd")
+    );
+    let (all, troubles) = tree.specialisations();
+    assert_eq!(all, ["3=/nix/store/t", "3/a b=/nix/store/child"]);
+    assert!(troubles.len() == 1 && troubles[0].contains("\"loop\": too many symbolic links"));
+
+    for needed in ["kernel", "kernel-params", "nixos-version", "system"] {
+        let tree = Tree::new();
+        std::fs::remove_file(tree.path("nix/store/t").join(needed)).unwrap();
+        let why = tree.examine().unwrap_err();
+        assert!(why.contains(&format!("/{needed}: ")), "{needed}: {why}");
+    }
+    // A boot.json that leads nowhere is a broken one, not none.
+    tree.link("nix/store/t/boot.json", "gone");
+    assert!(tree.examine().unwrap_err().contains("t/boot.json: No such"));
+    let gone = examine(&tree.root, Path::new("/nix/store/gone")).unwrap_err();
+    assert_eq!(gone, "/nix/store/gone is not there");
+}
+
+#[test]
+fn secrets_of_a_closure_without_boot_json_are_not_forgotten() {
+    let tree = Tree::new();
+    tree.link("nix/store/t/append-initrd-secrets", "/nix/store/s/append");
+    let program = tree.examine().unwrap().spec.initrd_secrets;
+    assert_eq!(program, Some("/nix/store/s/append".into()));
+}
+
+#[test]
+fn an_initrd_with_secrets_is_the_finished_one_or_none() {
+    let tree = Tree::new();
+    tree.json("t", |value| {
+        value["org.nixos.bootspec.v1"]["initrdSecrets"] = "/nix/store/s/append".into();
+    });
+    let told = |finished: Option<Result<PathBuf, String>>| {
+        let finished = finished.map(|finished| (PathBuf::from("/nix/store/t"), finished));
+        tree.bootable(&finished.into_iter().collect())
+    };
+    assert!(told(None).unwrap_err().contains("nobody has added"));
+    assert_eq!(told(Some(Err("no key".to_owned()))).unwrap_err(), "no key");
+    let finished = tree.path("var/finished");
+    assert!(
+        told(Some(Ok(finished.clone())))
+            .unwrap_err()
+            .contains("cannot be read")
+    );
+    tree.text("var/finished", "initrd and key");
+    let bootable = told(Some(Ok(finished.clone()))).unwrap();
+    assert_eq!(bootable.initrd.unwrap().source, finished);
+}
+
+#[test]
+fn devicetree_and_extra_initrds() {
+    let tree = Tree::new();
+    tree.json("t", |value| {
+        value["org.nixos.systemd-boot"] =
+            serde_json::json!({ "sortKey": 3, "devicetree": "/nix/store/d/board.dtb" });
+        value["org.nixos.extra-initrd.v1"] = serde_json::json!({ "paths": ["/EFI/extra.img"] });
+    });
+    let why = tree.bootable(&Finished::new()).unwrap_err();
+    assert!(
+        why.contains("/EFI/extra.img on $BOOT cannot be read: No such file"),
+        "{why}"
+    );
+    // A link out of $BOOT leads nowhere: the firmware knows no links.
+    tree.link("boot/EFI/extra.img", "/nix/store/i/initrd");
+    assert!(tree.bootable(&Finished::new()).is_err());
+    tree.text("boot/EFI/extra.img", "extra");
+    let bootable = tree.bootable(&Finished::new()).unwrap();
+    assert_eq!(bootable.extra_initrds, ["/EFI/extra.img"]);
+    let kinds: Vec<Kind> = bootable.payload().map(|payload| payload.kind).collect();
+    assert_eq!(kinds, [Kind::Kernel, Kind::Initrd, Kind::Devicetree]);
+    std::fs::remove_file(tree.path("nix/store/d/board.dtb")).unwrap();
+    assert!(tree.examine().unwrap_err().contains("board.dtb"));
+}
+
+#[test]
+fn specialisations_have_plain_closures_of_their_own() {
+    let tree = Tree::new();
+    tree.link("nix/store/link", "/nix/store/child");
+    tree.json("t", |value| {
+        let of = |toplevel: &str| serde_json::json!({ "org.nixos.bootspec.v1": { "toplevel": toplevel } });
+        value["org.nixos.specialisation.v1"] = serde_json::json!({
+            "good": of("/nix/store/child"), "relative": of("child"), "link": of("/nix/store/link"),
+            "up": of("/nix/store/../store/child"), "slash": of("/nix/store/child/"),
+        });
+        // The generation itself cannot be booted; its specialisations may.
+        value["org.nixos.bootspec.v1"]["kernel"] = "/gone".into();
+    });
+    let (all, troubles) = tree.specialisations();
+    assert_eq!(all, ["3=/nix/store/t", "3/good=/nix/store/child"]);
+    assert_eq!(troubles.len(), 4, "{troubles:?}");
+}
+
+/// What a file may be instead of what it should be.
+#[derive(Debug, Clone, Copy)]
+enum Odd {
+    Gone,
+    Dangling,
+    Loop,
+    AboveRoot,
+    Directory,
+    Fifo,
+    Huge,
+    Empty,
+    Binary,
+}
+
+const ODD: [Odd; 9] = [
+    Odd::Gone,
+    Odd::Dangling,
+    Odd::Loop,
+    Odd::AboveRoot,
+    Odd::Directory,
+    Odd::Fifo,
+    Odd::Huge,
+    Odd::Empty,
+    Odd::Binary,
+];
+
+impl Odd {
+    fn put(self, tree: &Tree, path: &str) {
+        let here = tree.path(path);
+        drop(std::fs::remove_file(&here));
+        match self {
+            Self::Gone => {}
+            Self::Dangling => tree.link(path, "/nix/store/gone/x"),
+            Self::Loop => tree.link(path, &format!("/{path}")),
+            Self::AboveRoot => tree.link(path, "../../../../../../../../../etc/passwd"),
+            Self::Directory => tree.link(path, "/nix/store"),
+            Self::Fifo => {
+                nix::unistd::mkfifo(&here, nix::sys::stat::Mode::S_IRUSR).unwrap();
+            }
+            Self::Huge => std::fs::File::create(&here)
+                .unwrap()
+                .set_len(1 << 40)
+                .unwrap(),
+            Self::Empty => tree.text(path, ""),
+            Self::Binary => {
+                tree.bytes(path, &[0xff, 0, 10, 27]);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Any two files of a closure, replaced by anything: an answer of one line, soon, and a neighbour unharmed.
+    #[test]
+    fn odd_files_are_one_line(
+        with_json: bool,
+        odd in prop::collection::vec(
+            (prop::sample::select(vec![
+                "nix/store/t/boot.json", "nix/store/t/kernel", "nix/store/t/initrd", "nix/store/t/kernel-params",
+                "nix/store/t/nixos-version", "nix/store/t/system", "nix/store/t/specialisation",
+                "nix/store/t/append-initrd-secrets", "boot/extra",
+            ]), prop::sample::select(ODD.to_vec())),
+            1..3,
+        ),
+    ) {
+        let tree = Tree::new();
+        if with_json {
+            tree.json("t", |value| {
+                value["org.nixos.bootspec.v1"]["kernel"] = "/nix/store/t/kernel".into();
+                value["org.nixos.bootspec.v1"]["initrd"] = "/nix/store/t/initrd".into();
+                value["org.nixos.systemd-boot"]["devicetree"] = "/nix/store/t/system".into();
+                value["org.nixos.extra-initrd.v1"] = serde_json::json!({ "paths": ["/extra"] });
+            });
+        }
+        tree.old("neighbour");
+        for (path, odd) in &odd {
+            odd.put(&tree, path);
+        }
+        // An odd `initrd` may be a terabyte: what is too large for FAT is never read.
+        if let Err(why) = tree.bootable(&Finished::new()) {
+            prop_assert_eq!(why.lines().count(), 1, "{}", why);
+            prop_assert!(why.chars().count() <= REASON + 1);
+        }
+        let (all, troubles) = tree.specialisations();
+        prop_assert_eq!(&all[0], "3=/nix/store/t");
+        prop_assert!(troubles.iter().all(|why| why.lines().count() == 1));
+        prop_assert!(examine(&tree.root, Path::new("/nix/store/neighbour")).is_ok());
+    }
+}

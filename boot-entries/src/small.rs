@@ -1,0 +1,81 @@
+//! Small text files that somebody else has made: regular files only, and no more of one than makes sense.
+//!
+//! A FIFO would hang whoever opens it, and a gigabyte where a page belongs would be read to its end before it turns out
+//! to be nonsense. Neither may stop a boot.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+/// Reads the text file at `path` (a path of this process), of at most `limit` bytes.
+///
+/// # Errors
+/// When it cannot be opened or read, or is something else than a regular file, longer, or no UTF-8.
+pub fn read(path: &Path, limit: u64) -> io::Result<String> {
+    let wrong = |text: String| Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    // Without O_NONBLOCK, opening a FIFO waits for a writer.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return wrong("is no regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    // Not the size that the file claims to have: in /proc and the like that is 0.
+    let count = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if count as u64 > limit {
+        return wrong(format!("is larger than {limit} bytes"));
+    }
+    String::from_utf8(bytes).or_else(|_| wrong("is no UTF-8 text".to_owned()))
+}
+
+/// `text` in one line of bearable length: what others wrote ends up in messages, titles and journals.
+#[must_use]
+pub fn one_line(text: &str, length: usize) -> String {
+    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut line: String = text.chars().take(length).map(printable).collect();
+    if text.chars().nth(length).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn only_regular_files_of_bearable_size() {
+        let tree = tempfile::tempdir().unwrap();
+        let told = |name: &str| match read(&tree.path().join(name), 4) {
+            Ok(text) => text,
+            Err(error) => error.to_string(),
+        };
+        for (name, text) in [("fits", "1234"), ("long", "12345")] {
+            crate::durable::put_text(text, &tree.path().join(name)).unwrap();
+        }
+        let huge = File::create(tree.path().join("huge")).unwrap();
+        huge.set_len(1 << 40).unwrap();
+        std::fs::create_dir(tree.path().join("directory")).unwrap();
+        let mode = nix::sys::stat::Mode::S_IRUSR;
+        nix::unistd::mkfifo(&tree.path().join("fifo"), mode).unwrap();
+        assert_eq!(told("fits"), "1234");
+        assert_eq!(told("long"), "is larger than 4 bytes");
+        assert_eq!(told("huge"), "is larger than 4 bytes");
+        assert_eq!(told("directory"), "is no regular file");
+        assert_eq!(told("fifo"), "is no regular file");
+        assert!(told("gone").contains("No such file"));
+    }
+
+    #[test]
+    fn one_line_it_is() {
+        assert_eq!(one_line("a\nb\u{1b}c", 9), "a\u{fffd}b\u{fffd}c");
+        assert_eq!(one_line("äöü", 2), "äö…");
+        assert_eq!(one_line("äöü", 3), "äöü");
+    }
+}
