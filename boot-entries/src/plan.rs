@@ -9,7 +9,10 @@
 //! 4. removals, entries before the payload they pointed at.
 //!
 //! A changed counter is a new file followed by the removal of the old one, never a rename: firmware and Linux both
-//! have ways to lose a file while renaming it on FAT.
+//! have ways to lose a file while renaming it on FAT. Only a counter that goes up (`--again`) has its old file removed
+//! first, so that the loader cannot count down onto it; the last good entry boots in between.
+
+mod removals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -143,6 +146,13 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     for wanted in &all {
         let (name, text) = wanted.file();
         if observed.boot.entries.get(&name).map(|file| &file.text) != Some(&text) {
+            if intent
+                .last_good
+                .as_ref()
+                .is_some_and(|good| good != wanted.id)
+            {
+                plan.steps.extend(removals::in_the_way(observed, wanted));
+            }
             let path = format!("{ENTRIES}/{name}");
             plan.steps.push(Step::Text { text, path });
         }
@@ -153,7 +163,11 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
         let path = LOADER_CONF.to_owned();
         plan.steps.push(Step::Text { text, path });
     }
-    plan.steps.extend(removals(observed, &entries));
+    for step in removals::removals(observed, &entries) {
+        if !plan.steps.contains(&step) {
+            plan.steps.push(step);
+        }
+    }
     Ok(plan)
 }
 
@@ -337,48 +351,6 @@ fn copies(observed: &Observation, all: &[Wanted<'_>]) -> Vec<Step> {
                 });
             }
         }
-    }
-    steps
-}
-
-/// What is ours and no longer needed: entries first, then payload that no entry of anybody points at.
-fn removals(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<Step> {
-    let unreadable: BTreeSet<&str> = observed
-        .generations
-        .iter()
-        .filter(|found| found.bootable.is_err())
-        .map(|found| found.stem.as_str())
-        .collect();
-    let gone = |file: &EntryFile, name: &str| {
-        file.name.is_ours()
-            && !entries.contains_key(name)
-            && !unreadable.contains(file.name.stem.as_str())
-    };
-    let mut steps = Vec::new();
-    let mut used: BTreeSet<String> = BTreeSet::new();
-    let mut needs = |entry: &Entry| {
-        let files = entry.linux.iter().chain(&entry.initrds);
-        used.extend(files.map(|path| path.trim_start_matches('/').to_owned()));
-    };
-    for (name, file) in &observed.boot.entries {
-        if gone(file, name) {
-            let path = format!("{ENTRIES}/{name}");
-            steps.push(Step::Remove { path });
-        } else {
-            needs(&file.entry);
-        }
-    }
-    for text in entries.values() {
-        needs(&Entry::parse(text));
-    }
-    for name in observed.payload.keys() {
-        let path = format!("{}/{name}", payload::DIRECTORY);
-        if !used.contains(&path) {
-            steps.push(Step::Remove { path });
-        }
-    }
-    for path in &observed.boot.leftovers {
-        steps.push(Step::Remove { path: path.clone() });
     }
     steps
 }
