@@ -121,16 +121,25 @@ impl Loader {
             };
             // Erased by the loader as soon as it is read.
             self.variables.one_shot = None;
-            let Some(listed) = self.entries.get_mut(at) else {
+            let Some(listed) = self.entries.get(at) else {
                 break;
             };
             boots.push(Boot {
                 name: listed.name.clone(),
                 why,
             });
+            let counted = EntryName {
+                tries: listed.name.tries.map(Tries::after_a_boot),
+                ..listed.name.clone()
+            };
+            // The firmware does not rename over another file. The loader says so, and boots what it did not count.
+            let is_taken = self.entries.iter().any(|other| other.name == counted);
             // Up to 258 an `efi` entry counted as well; we model what still holds.
-            if listed.entry.linux.is_some() {
-                listed.name.tries = listed.name.tries.map(Tries::after_a_boot);
+            if let Some(listed) = self.entries.get_mut(at)
+                && listed.entry.linux.is_some()
+                && !is_taken
+            {
+                listed.name = counted;
             }
         }
         boots
@@ -316,6 +325,15 @@ mod tests {
         let names: Vec<String> = boots.iter().map(|boot| boot.name.to_string()).collect();
         assert_eq!(names, ["b+0-3.conf", "b+0-4.conf", "b+0-5.conf"]);
         assert!(boots[0].why.contains("bad"));
+    }
+
+    /// UEFI, `EFI_FILE_PROTOCOL.SetInfo()`: a name that another file has is refused.
+    #[test]
+    fn a_counter_does_not_come_down_onto_another_file() {
+        let entries = [("a+3-0.conf", "k"), ("a+2-1.conf", "k"), ("b.conf", "z")];
+        let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
+        let boots = booted(loader(Band::To257, entries.to_vec()), 3);
+        assert_eq!(boots, ["a+3-0.conf"; 4]);
     }
 
     #[test]

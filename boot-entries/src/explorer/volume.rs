@@ -27,7 +27,7 @@ type Id = usize;
 
 /// So many of the latest unsettled effects are tried in every combination; what is older is lost or done as a whole.
 /// A writer that flushes what it should has fewer.
-const FREE: usize = 12;
+const FREE: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {

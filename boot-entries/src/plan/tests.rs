@@ -5,7 +5,8 @@ use crate::efi::LoaderVariables;
 use crate::generation::{Generation, GenerationId};
 use crate::loader::{Band, Listed, Loader};
 use crate::loader_conf::LoaderConf;
-use crate::name::stem_of;
+use crate::name::{EntryName, Tries, stem_of};
+use crate::observe::Found;
 use crate::payload::Kind;
 use std::time::SystemTime;
 

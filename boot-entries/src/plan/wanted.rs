@@ -1,0 +1,140 @@
+//! The entry that a generation is to have: its counter, and its place in the order.
+
+use super::{Intent, Refusal, Standing, Step};
+use crate::entry::{Entry, Rank};
+use crate::generation::Subject;
+use crate::name::{EntryName, Tries};
+use crate::observe::{Boot, ENTRIES, EntryFile};
+
+/// The entry a generation is to have.
+pub(super) struct Wanted<'a> {
+    pub(super) id: Subject,
+    pub(super) stem: &'a str,
+    pub(super) entry: Entry,
+    pub(super) standing: Standing,
+    pub(super) tries: Option<Tries>,
+    pub(super) rank: Rank,
+    /// An entry that must stay as it is, to the letter.
+    pub(super) fixed: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(
+        intent: &Intent,
+        id: Subject,
+        stem: &'a str,
+        entry: Entry,
+        files: &[&'a EntryFile],
+    ) -> Self {
+        let standing = intent
+            .standings
+            .get(&id)
+            .copied()
+            .unwrap_or(Standing::Untested);
+        let is_selected = intent.selected.as_ref() == Some(&id);
+        let is_last_good = intent.last_good.as_ref() == Some(&id);
+        let plain = files.iter().find(|file| file.name.tries.is_none());
+        // With several counters the lowest is the truth: the loader only ever counts down.
+        let counters = files.iter().filter_map(|file| file.name.tries);
+        let lowest = counters.min_by_key(|tries| tries.left);
+        let tries = match standing {
+            _ if intent.rearm && is_selected && !is_last_good => Some(Tries::ARMED),
+            Standing::Rejected => Some(lowest.unwrap_or(Tries::ARMED).used_up()),
+            // Whoever goes back to an older proven generation has a way back from it, too, should it have rotted.
+            Standing::Proven if is_selected && !is_last_good => {
+                Some(lowest.unwrap_or(Tries::ARMED))
+            }
+            Standing::Proven => None,
+            // An entry without a counter was proven once, even if the record of that is lost.
+            Standing::Untested if plain.is_some() && lowest.is_none() => None,
+            Standing::Untested => Some(lowest.unwrap_or(Tries::ARMED)),
+        };
+        let ranks = files
+            .iter()
+            .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?));
+        let fixed = plain.filter(|plain| is_last_good && boots_alike(&plain.entry, &entry));
+        Self {
+            rank: ranks
+                .max()
+                .unwrap_or_else(|| Rank::unselected(&id.generation)),
+            fixed: fixed.map(|plain| plain.text.as_str()),
+            id,
+            stem,
+            entry,
+            standing,
+            tries,
+        }
+    }
+
+    /// Removes entries of the same generation with fewer tries left: names that a new counter will come down to. The
+    /// firmware does not rename over another file, so beside one of them the loader would stop counting, and start a
+    /// trial for ever.
+    pub(super) fn in_the_way(&self, boot: &Boot) -> Vec<Step> {
+        let left = self.tries.map_or(0, |tries| tries.left);
+        let files = boot.files_of(self.stem);
+        let lower =
+            files.filter(|(_, file)| file.name.tries.is_some_and(|tries| tries.left < left));
+        let paths = lower.map(|(name, _)| format!("{ENTRIES}/{name}"));
+        paths.map(|path| Step::Remove { path }).collect()
+    }
+
+    /// File name and text.
+    pub(super) fn file(&self) -> (String, String) {
+        let name = EntryName {
+            stem: self.stem.to_owned(),
+            tries: self.tries,
+        };
+        if let Some(text) = self.fixed {
+            return (name.to_string(), text.to_owned());
+        }
+        let entry = Entry {
+            sort_key: Some(self.rank.sort_key()),
+            ..self.entry.clone()
+        };
+        (name.to_string(), entry.to_string())
+    }
+}
+
+/// Whether two entries start the same thing, however they are titled and sorted.
+fn boots_alike(a: &Entry, b: &Entry) -> bool {
+    (&a.linux, &a.initrds, &a.devicetree, &a.options)
+        == (&b.linux, &b.initrds, &b.devicetree, &b.options)
+}
+
+/// Ranks everything so that the selected entry is started first, and the last good one next.
+///
+/// From the bottom: never selected and rejected ones, other proven ones, the last good one, the selected one. Ranks
+/// that already fit are kept, so that a second run finds nothing to do. The last good one's stays as it is (B3) unless
+/// it was never selected: then it has just become the last good one, and the one before it is still untouched.
+///
+/// `kept` is the highest rank among the entries that are left alone.
+pub(super) fn rank(all: &mut [Wanted<'_>], kept: Rank, intent: &Intent) -> Result<(), Refusal> {
+    let top: Vec<&Subject> = intent.last_good.iter().chain(&intent.selected).collect();
+    let fixed = all.iter().find(|w| w.fixed.is_some()).map(|w| w.rank);
+    let ceiling = fixed.filter(|rank| *rank > kept.max(Rank::PROVEN));
+    let mut below = kept.max(Rank::PROVEN);
+    for wanted in all.iter_mut().filter(|wanted| !top.contains(&&wanted.id)) {
+        wanted.rank = match wanted.standing {
+            Standing::Proven if ceiling.is_none_or(|ceiling| wanted.rank < ceiling) => {
+                wanted.rank.max(Rank::PROVEN)
+            }
+            Standing::Proven => Rank::PROVEN,
+            Standing::Untested | Standing::Rejected => Rank::unselected(&wanted.id.generation),
+        };
+        below = below.max(wanted.rank);
+    }
+    let is_top = |id: &Subject| intent.selected.as_ref() == Some(id);
+    let last_good = intent.last_good.iter().filter(|id| !is_top(id));
+    for id in last_good.chain(&intent.selected) {
+        for wanted in all.iter_mut().filter(|wanted| wanted.id == *id) {
+            if wanted.rank <= below {
+                wanted.rank = below
+                    .above()
+                    .ok_or_else(|| Refusal::NoRankLeft(id.clone()))?;
+                wanted.fixed = None;
+            }
+            below = wanted.rank;
+        }
+    }
+    Ok(())
+}
