@@ -69,28 +69,3 @@ pub enum Error {
     #[error(transparent)]
     Program(#[from] program::Error),
 }
-
-/// An error and everything that led to it, in one line.
-#[must_use]
-pub fn one_line(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    let parts: Vec<String> = chain.map(ToString::to_string).collect();
-    let text = parts.join(": ").replace('\n', "; ");
-    // What others named or said may hold anything; a terminal would act on it.
-    text.replace(char::is_control, "\u{fffd}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_whole_chain_once() {
-        let source = io::Error::other("disk on fire");
-        let what = "/efi".to_owned();
-        let line = one_line(&Error::Read { what, source });
-        assert_eq!(line, "cannot read /efi: disk on fire");
-        let odd = one_line(&Error::Refused("a\nb\u{1b}[2J".to_owned()));
-        assert_eq!(odd, "a; b\u{fffd}[2J");
-    }
-}

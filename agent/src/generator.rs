@@ -16,6 +16,7 @@ use boot_entries::name::{EntryName, TRIES};
 
 use crate::ledger::Ledger;
 use crate::running;
+use crate::told::one_line;
 
 /// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good.
 pub(crate) const PROVEN: &str = "/run/lastgood/proven";
@@ -210,7 +211,7 @@ fn is_judged(root: &Root, closure: &Path, log: &mut Log) -> bool {
             proven || state.rejected.contains_key(closure)
         }
         Err(error) => {
-            log.say(ERROR, &told(&error));
+            log.say(ERROR, &one_line(&error));
             false
         }
     }
@@ -233,7 +234,7 @@ fn observe(root: &Root, log: &mut Log) -> Found {
     let closure = match running::closure(root) {
         Ok(closure) => closure,
         Err(error) => {
-            log.say(ERROR, &told(&error));
+            log.say(ERROR, &one_line(&error));
             None
         }
     };
@@ -312,17 +313,6 @@ fn alias(target: &Path, name: &Path, homes: &[PathBuf]) -> Leads {
     } else {
         Leads::File
     }
-}
-
-/// An error and its causes, in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }
 
 fn names(root: &Root, directory: &Path) -> io::Result<Vec<std::ffi::OsString>> {

@@ -8,7 +8,7 @@
 //!    (put the closure in place), [`assessment`] (is the machine well).
 //! 3. What an operator does: [`cli`] (what was typed), [`command`] (what is meant), [`view`] (what is read for it),
 //!    [`session`] (what changes things, one at a time: [`lock`]).
-//! 4. What all of them use: [`config`], [`gc_roots`], [`secrets`], [`program`], [`journal`], [`error`], [`exit`].
+//! 4. What all of them use: [`config`], [`gc_roots`], [`secrets`], [`program`], [`journal`], [`error`], [`told`], [`exit`].
 //!
 //! Entries on `$BOOT` are the business of the `boot-entries` crate.
 
@@ -31,4 +31,5 @@ pub mod program;
 pub mod running;
 pub mod secrets;
 pub mod session;
+pub mod told;
 pub mod view;

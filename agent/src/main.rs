@@ -9,8 +9,9 @@ use boot_entries::Root;
 use clap::Parser;
 use clap::error::ErrorKind;
 use lastgood::cli::Cli;
-use lastgood::error::{Error, one_line};
+use lastgood::error::Error;
 use lastgood::exit::Exit;
+use lastgood::told::one_line;
 use lastgood::{command, generator};
 
 /// systemd runs generators by their file name, with three directories and no options.

@@ -22,8 +22,8 @@ use boot_entries::{Root, durable};
 use nix::sys::stat::{Mode, umask};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::one_line;
 use crate::program;
+use crate::told::one_line;
 
 /// Where finished initrds are. They hold secrets: for root only.
 const DIRECTORY: &str = "/var/lib/lastgood/initrds";

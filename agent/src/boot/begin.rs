@@ -2,10 +2,11 @@
 
 use boot_entries::Root;
 
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::machine::{Event, Subject};
 use crate::running;
 use crate::session::Session;
+use crate::told::one_line;
 use crate::view::boot_id;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {

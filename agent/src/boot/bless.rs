@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::begin;
 use crate::assessment::baseline::Baseline;
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::generator::PROVEN;
 use crate::machine::{Event, WhenHealthy};
+use crate::told::one_line;
 
 /// What an assessment leaves for the blessing. In `/run`: it speaks of this boot only.
 const PATH: &str = "/run/lastgood/healthy.json";

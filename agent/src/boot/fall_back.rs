@@ -8,9 +8,10 @@ use boot_entries::Root;
 
 use super::begin;
 use crate::cause::{Cause, Stage};
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::machine::{Event, Standing, WhenUnhealthy};
 use crate::program;
+use crate::told::one_line;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
     let mut session = begin::session(root)?;

@@ -7,9 +7,10 @@ use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::cause::Stage;
 use crate::config::{self, Config};
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::machine::Event;
 use crate::running;
+use crate::told::one_line;
 
 /// `lastgood-firewall.service` looks for it.
 const FIREWALLED: &str = "/run/lastgood/firewalled";

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::{Word, local_of, print, print_json, table};
 use crate::cli::Output;
-use crate::error::{Error, one_line};
+use crate::error::Error;
+use crate::told::one_line;
 use crate::view::View;
 
 /// What nixos-rebuild writes for what it cannot find out.

@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::{Word, next_boot, print, print_json, table};
 use crate::cause::{Cause, Stage};
 use crate::cli::Output;
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::machine::Subject;
+use crate::told::one_line;
 use crate::view::View;
 
 /// The answer.
