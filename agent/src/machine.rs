@@ -205,6 +205,8 @@ impl State {
                 self.degraded = None;
                 if let Some(running) = running {
                     self.reached(running, Stage::Begun);
+                    // It could not run if its entry had not been written.
+                    self.armed |= self.selected.as_ref() == Some(running);
                 }
                 self.boot = Some(Boot {
                     id: boot.clone(),

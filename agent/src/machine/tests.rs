@@ -286,6 +286,11 @@ fn the_loader_gives_up_only_on_a_trial_that_was_armed_and_has_no_tries() {
         None,
         "an old counter says nothing"
     );
+    let ran = trial.clone().after(&began(3));
+    assert!(
+        ran.loader_gave_up(&subject(2), true).is_some(),
+        "it has run, so its entry is there"
+    );
     let trial = trial.after(&armed(3));
     assert_eq!(trial.loader_gave_up(&subject(3), true), None);
     assert_eq!(trial.loader_gave_up(&subject(2), false), None);
