@@ -286,7 +286,26 @@ fn whatever_was_there_the_selected_one_is_first() {
                 .into_values()
                 .map(|f| (f.name.to_string(), f))
                 .collect();
+            let entry_of_last = |disk: &Disk| {
+                let mut files = disk.0.boot.entries.values();
+                let file = files.find(|f| f.name.generation_number() == Some(last));
+                file.unwrap().text.clone()
+            };
+            let before = entry_of_last(&disk);
             disk.run(&intent);
+            // A rank that only a selection gives.
+            if Rank::of_sort_key(&format!(
+                "lastgood-{:06}",
+                999_999 - ranks[usize::try_from(last).unwrap() - 1]
+            )) > Some(Rank::PROVEN)
+            {
+                assert_eq!(
+                    entry_of_last(&disk),
+                    before,
+                    "B3: {ranks:?} {selected} {last} {:?}",
+                    disk.files()
+                );
+            }
             let boots = disk.boots(Band::To257, 3);
             assert_eq!(
                 (boots[0], boots[3]),
