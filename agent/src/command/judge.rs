@@ -15,8 +15,7 @@ pub(super) fn good(
     id: Option<&GenerationId>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let mut session = Session::open(root)?;
-    let subject = named(&session, id)?;
+    let (mut session, subject) = open(root, id)?;
     if let Err(why) = closure::examine(root, &subject.toplevel) {
         return Err(Error::Refused(format!(
             "generation {} cannot be booted: {why}",
@@ -43,8 +42,7 @@ pub(super) fn bad(
     id: Option<&GenerationId>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let mut session = Session::open(root)?;
-    let subject = named(&session, id)?;
+    let (mut session, subject) = open(root, id)?;
     let others = session
         .state
         .proven
@@ -86,12 +84,17 @@ pub(super) fn bad(
     done
 }
 
-fn named(session: &Session, id: Option<&GenerationId>) -> Result<Subject, Error> {
-    match (id, session.running()) {
-        (Some(id), _) => session.subject(id),
-        (None, Some(running)) => Ok(running.clone()),
-        (None, None) => Err(Error::Refused(
-            "what runs is no generation; name one, as in `lastgood good 3`".to_owned(),
-        )),
-    }
+/// The right to judge, and what is judged: what is named, or what runs.
+fn open(root: &Root, id: Option<&GenerationId>) -> Result<(Session, Subject), Error> {
+    let session = Session::open(root)?;
+    let subject = match (id, session.running()) {
+        (Some(id), _) => session.subject(id)?,
+        (None, Some(running)) => running.clone(),
+        (None, None) => {
+            return Err(Error::Refused(
+                "what runs is no generation; name one, as in `lastgood good 3`".to_owned(),
+            ));
+        }
+    };
+    Ok((session, subject))
 }

@@ -1,6 +1,8 @@
 //! Generations that share a number: specialisations, and numbers that came back with another closure.
 
 use super::*;
+use crate::efi::LoaderVariables;
+use crate::payload::Kind;
 
 /// [`Disk::with`], and one more: `text` (`3/x`, or `3` for a number that came back) with a closure of its own.
 fn with(count: u64, text: &str) -> (Disk, Subject) {
