@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
     version,
     max_term_width = 100,
     after_help = "\
-Exit status: 0 done; 1 refused or failed, nothing changed; 2 usage.
+Exit status: 0 done; 1 refused or failed, the line says what; 2 usage.
 GENERATION is NUMBER, PROFILE:NUMBER, or either with /SPECIALISATION."
 )]
 pub struct Cli {
