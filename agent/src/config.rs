@@ -7,6 +7,10 @@ use std::time::Duration;
 use boot_entries::{Root, small};
 use serde::Deserialize;
 
+mod boot;
+
+pub use boot::Boot;
+
 /// Where the file is inside a closure.
 pub const PATH: &str = "etc/lastgood/lastgood.toml";
 
@@ -17,6 +21,8 @@ const LIMIT: u64 = 1024 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
+    /// `[boot]`
+    pub boot: Boot,
     /// `[health]`
     pub health: Health,
     /// `[firewall]`

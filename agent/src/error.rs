@@ -1,6 +1,7 @@
 //! Everything that can stop a command, told in one line.
 
 use std::io;
+use std::path::PathBuf;
 
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
@@ -26,6 +27,14 @@ pub enum Error {
     /// JSON that cannot be made or understood.
     #[error("cannot make or read JSON")]
     Json(#[from] serde_json::Error),
+    /// In one of several places.
+    #[error("{}", name.display())]
+    InPlace {
+        /// Which.
+        name: PathBuf,
+        /// What.
+        source: Box<Error>,
+    },
     /// See the source.
     #[error(transparent)]
     Lock(#[from] lock::Error),

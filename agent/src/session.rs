@@ -1,17 +1,19 @@
 //! A run that changes something: the lock, the ledger, the entries, the profile, the roots.
 
+mod entries;
+
+pub use entries::{Complaints, Prepared};
+
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use boot_entries::observe::{Boot, Observation};
-use boot_entries::plan::{self, Plan};
-use boot_entries::{Root, apply, durable};
+use boot_entries::{Root, durable, plan};
 use jiff::Timestamp;
 
 use crate::error::Error;
-use crate::machine::{Event, State, Subject};
+use crate::machine::{Event, Subject};
 use crate::view::View;
 use crate::{gc_roots, journal, ledger, lock, secrets};
 
@@ -35,15 +37,6 @@ impl Deref for Session {
     fn deref(&self) -> &View {
         &self.view
     }
-}
-
-/// A plan, and where it is to be carried out.
-#[derive(Debug)]
-pub struct Prepared {
-    /// `$BOOT`, as a path of this process.
-    pub directory: PathBuf,
-    /// The steps.
-    pub plan: Plan,
 }
 
 impl Session {
@@ -92,28 +85,6 @@ impl Session {
         Ok(())
     }
 
-    /// Plans the entries that `state` asks for, and changes nothing.
-    ///
-    /// # Errors
-    /// When `$BOOT` cannot be read, or the plan is refused.
-    pub fn prepare(&self, state: &State, rearm: bool) -> Result<Prepared, Error> {
-        let directory = self.boot_directory()?;
-        let generations = self.generations_in(state);
-        let mut initrds = secrets::finished(&self.root, &generations);
-        for (toplevel, why) in &self.unfinished {
-            initrds.insert(toplevel.clone(), Err(why.clone()));
-        }
-        let observed = Observation::read(&self.root, &directory, &generations, &initrds)?;
-        let plan = plan::plan(&observed, &self.intent(state, rearm))?;
-        for (Subject { generation, .. }, why) in &plan.skipped {
-            tracing::warn!("generation {generation} cannot be booted and is left out: {why}");
-        }
-        for (Subject { generation, .. }, why) in &self.troubles {
-            tracing::warn!("generation {generation}: left out: {why}");
-        }
-        Ok(Prepared { directory, plan })
-    }
-
     /// Adds initrd secrets where they are still to be added: for `selected` first, then for all others. This runs
     /// programs of the closures, and is left out in a tree.
     ///
@@ -147,34 +118,6 @@ impl Session {
         missing
     }
 
-    /// Carries a plan out.
-    ///
-    /// # Errors
-    /// At the first step that fails; a later run goes on from there.
-    pub fn carry_out(&self, prepared: &Prepared) -> Result<(), Error> {
-        let steps = &prepared.plan.steps;
-        let mut number = 0;
-        apply::apply(&prepared.directory, steps, |step| {
-            number += 1;
-            tracing::info!("{number}/{} {step}", steps.len());
-        })?;
-        Ok(())
-    }
-
-    /// Brings `$BOOT` to what the ledger says of verdicts, counters and ranks, and no further.
-    ///
-    /// # Errors
-    /// When an entry cannot be written.
-    pub fn restate(&self) -> Result<(), Error> {
-        let directory = self.boot_directory()?;
-        let boot = Boot::read(&directory)?;
-        let intent = self.intent(&self.state, false);
-        let steps = plan::restate(&boot, &self.generations(), &intent)?;
-        let skipped = Vec::new();
-        let plan = Plan { steps, skipped };
-        self.carry_out(&Prepared { directory, plan })
-    }
-
     /// Everything else that the ledger asks for: garbage collector roots, missing and damaged payload, what is no longer
     /// needed. After [`Self::restate`], so that nothing here stands in a verdict's way.
     ///
@@ -183,7 +126,7 @@ impl Session {
     pub fn tidy(&self) -> Result<(), Error> {
         let roots = self.keep_roots();
         let prepared = self.prepare(&self.state, false);
-        roots.and(prepared.and_then(|prepared| self.carry_out(&prepared)))
+        roots.and(prepared.and_then(|prepared| self.carry_out(prepared)?.into_result()))
     }
 
     /// Keeps what a fallback may need from the garbage collector.

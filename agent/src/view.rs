@@ -1,15 +1,18 @@
 //! The machine as commands see it: ledger, profiles, loader variables, `$BOOT`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
+use boot_entries::boot_partition::{Place, Places};
 use boot_entries::efi::LoaderVariables;
 use boot_entries::generation::{Generation, Profiles};
+use boot_entries::loader::{self, Band};
 use boot_entries::name::{EntryName, stem_of};
 use boot_entries::observe;
 use boot_entries::plan::{self, Intent};
 use boot_entries::{GenerationId, Root, boot_partition, closure};
 
+use crate::config;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::machine::{Boot, Standing, State, Subject};
@@ -74,24 +77,42 @@ impl View {
         self.this_boot()?.running.as_ref()
     }
 
-    /// Where `$BOOT` is, as a path of this process.
+    /// Where entries go, when `state` is the state.
     ///
     /// # Errors
-    /// When there is none, or not the right one.
-    pub fn boot_directory(&self) -> Result<PathBuf, Error> {
-        let path = boot_partition::find(&self.root, &self.variables)?;
-        self.root.resolve(&path).map_err(|source| Error::Read {
-            what: path.display().to_string(),
-            source,
+    /// When there is no such place, or not the right one.
+    pub fn places(&self, state: &State) -> Result<Places, Error> {
+        let mirrors = self.boot_config(state).mirrors();
+        Ok(boot_partition::find(&self.root, &self.variables, &mirrors)?)
+    }
+
+    /// What the selected closure says about boot partitions and loader; the last good one's, where nothing is selected.
+    #[must_use]
+    pub fn boot_config(&self, state: &State) -> config::Boot {
+        let subject = state.selected.as_ref().or(state.last_good());
+        let config = subject.map(|subject| config::read_or_default(&self.root, &subject.toplevel));
+        config.unwrap_or_default().boot
+    }
+
+    /// How the loader in `place` chooses. What started this boot may have been replaced since, or have come from elsewhere.
+    #[must_use]
+    pub fn band(&self, place: &Place) -> Band {
+        let info = loader::installed(&place.esp).or_else(|| self.variables.info.clone());
+        let band = info.as_deref().and_then(Band::of_loader_info);
+        band.unwrap_or_else(|| {
+            tracing::warn!("no systemd-boot can be seen here; predicting as for version 252");
+            Band::To257
         })
     }
 
-    /// The entries on `$BOOT`.
+    /// The entries that the loader reads next.
     ///
     /// # Errors
-    /// When there is no `$BOOT`, or it cannot be read.
+    /// When there are none, or they cannot be read.
     pub fn boot(&self) -> Result<observe::Boot, Error> {
-        Ok(observe::Boot::read(&self.boot_directory()?)?)
+        let places = self.places(&self.state)?;
+        let place = places.usable.first().cloned().unwrap_or_default();
+        Ok(observe::Boot::read(&place)?)
     }
 
     /// Every generation there is: those the profiles list with their specialisations, and those that are kept beyond
@@ -190,6 +211,7 @@ impl View {
     #[must_use]
     pub fn intent(&self, state: &State, rearm: bool) -> Intent {
         let generations = self.generations_in(state);
+        let boot = self.boot_config(state);
         let known = |subject: &&Subject| generations.iter().any(|g| g.subject() == **subject);
         let standing = |subject: &Subject| match state.standing(subject) {
             Standing::Proven => plan::Standing::Proven,
@@ -205,6 +227,10 @@ impl View {
                 .map(|subject| (subject.clone(), standing(&subject)))
                 .collect(),
             rearm,
+            running: self.running().cloned(),
+            loader: boot.settings(),
+            limit: boot.configuration_limit,
+            extras: Vec::new(),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::boot_partition::Place;
 use crate::durable;
 use crate::plan::Step;
 
@@ -23,32 +24,30 @@ pub enum Error {
     Write(#[from] durable::Error),
 }
 
-/// Makes `steps`, in order, on the `$BOOT` at `directory` (a path of this process). `started` hears of each before
-/// it begins.
+/// Makes `steps`, in order, in `place`. `started` hears of each before it begins.
 ///
 /// # Errors
 /// At the first step that cannot be made.
-pub fn apply(
-    directory: &Path,
-    steps: &[Step],
-    mut started: impl FnMut(&Step),
-) -> Result<(), Error> {
+pub fn apply(place: &Place, steps: &[Step], mut started: impl FnMut(&Step)) -> Result<(), Error> {
     for step in steps {
         started(step);
         match step {
             Step::Copy {
                 source,
                 content,
+                on,
                 path,
             } => {
                 let mut file = File::open(source).map_err(|error| Error::Source {
                     path: source.clone(),
                     source: error,
                 })?;
-                durable::put(&mut file, content, &directory.join(path))?;
+                durable::put(&mut file, content, &place.directory(*on).join(path))?;
             }
-            Step::Text { text, path } => durable::put_text(text, &directory.join(path))?,
-            Step::Remove { path } => durable::remove(&directory.join(path))?,
+            Step::Text { text, on, path } => {
+                durable::put_text(text, &place.directory(*on).join(path))?;
+            }
+            Step::Remove { on, path } => durable::remove(&place.directory(*on).join(path))?,
         }
     }
     Ok(())

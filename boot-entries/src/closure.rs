@@ -220,16 +220,14 @@ const PANIC: &str = " panic=10";
 /// Reads closures; a file that several of them share is hashed once.
 pub(crate) struct Closures<'a> {
     root: &'a Root,
-    boot: &'a Path,
     finished: &'a Finished,
     contents: BTreeMap<PathBuf, Content>,
 }
 
 impl<'a> Closures<'a> {
-    pub(crate) fn new(root: &'a Root, boot: &'a Path, finished: &'a Finished) -> Self {
+    pub(crate) fn new(root: &'a Root, finished: &'a Finished) -> Self {
         Self {
             root,
-            boot,
             finished,
             contents: BTreeMap::new(),
         }
@@ -237,7 +235,6 @@ impl<'a> Closures<'a> {
 
     pub(crate) fn bootable(&mut self, toplevel: &Path) -> Result<Bootable, String> {
         let examined = examine(self.root, toplevel)?;
-        on_boot(self.boot, &examined.extra_initrds)?;
         let mut initrd = examined.initrd;
         if examined.spec.initrd_secrets.is_some() {
             let finished = self.finished.get(toplevel).cloned();

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::apply::apply;
+use crate::boot_partition::{Partition, Place};
 use crate::durable::{self, call};
 use crate::entry::Entry;
 use crate::name::EntryName;
@@ -43,15 +44,20 @@ fn observe(files: &Files) -> Disk {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let text = String::from_utf8_lossy(bytes).into_owned();
         if durable::is_leftover(&name) {
-            boot.leftovers.push(path.to_str().unwrap().to_owned());
+            let left = path.to_str().unwrap().to_owned();
+            boot.leftovers.push((Partition::Boot, left));
         } else if path == Path::new(LOADER_CONF) {
             boot.loader_conf = Some(text);
         } else if payload::kind_of(&name).is_some() {
             payload.insert(name, Content::of(&mut &bytes[..]).unwrap());
         } else {
+            let entry = Entry::parse(&text);
+            let program = entry.linux.as_deref().unwrap_or_default();
             let file = EntryFile {
+                on: Partition::Boot,
                 name: EntryName::parse(&name).unwrap(),
-                entry: Entry::parse(&text),
+                has_program: files.contains_key(Path::new(program.trim_start_matches('/'))),
+                entry,
                 text,
             };
             boot.entries.insert(name, file);
@@ -71,8 +77,10 @@ fn make(files: &mut Files, step: &Step) {
             let bytes = source.file_name().unwrap().as_encoded_bytes();
             files.insert(path.into(), bytes.into());
         }
-        Step::Text { text, path } => drop(files.insert(path.into(), text.as_bytes().into())),
-        Step::Remove { path } => drop(files.remove(Path::new(path))),
+        Step::Text { text, path, .. } => {
+            files.insert(path.into(), text.as_bytes().into());
+        }
+        Step::Remove { path, .. } => drop(files.remove(Path::new(path))),
     }
 }
 
@@ -115,7 +123,12 @@ fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
             write(source, name.as_encoded_bytes());
         }
         call::noted();
-        apply(&boot, &[step], |_| ()).unwrap();
+        let place = Place {
+            esp: boot.clone(),
+            boot: boot.clone(),
+            ..Place::default()
+        };
+        apply(&place, &[step], |_| ()).unwrap();
         all.push(call::noted().into_iter().map(relative).collect());
     }
     all

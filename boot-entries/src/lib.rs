@@ -8,6 +8,7 @@
 //! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`],
 //!    [`loader`] (a model of systemd-boot: what boots next, and after how many failures what).
 //! 3. What to do: [`plan`] turns an observation and an intent into steps. It is pure.
+//!    [`extra`] are further files that a closure asks for.
 //! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes.
 //!
 //! [`root`] and [`small`] lie under all of it: the same code runs on a live machine and on any directory, and nothing a
@@ -25,6 +26,7 @@ pub mod efi;
 pub mod entry;
 #[cfg(test)]
 mod explorer;
+pub mod extra;
 pub mod generation;
 pub mod kernel;
 pub mod loader;

@@ -30,28 +30,55 @@ impl LoaderConf {
     }
 }
 
+/// What the closure says about the loader. None: as the operator has it in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `timeout`: seconds, or a word that the loader knows.
+    pub timeout: Option<String>,
+    /// `editor`
+    pub editor: Option<bool>,
+    /// `console-mode`
+    pub console_mode: Option<String>,
+}
+
+impl Settings {
+    /// Keys, what each must be, and what it is if neither the closure nor the operator says anything.
+    fn lines(&self) -> [(&'static str, Option<&str>, Option<&'static str>); 3] {
+        let editor = self.editor.map(|on| if on { "yes" } else { "no" });
+        [
+            ("timeout", self.timeout.as_deref(), Some("3")),
+            // Whoever can edit a command line at the console is root.
+            ("editor", editor, Some("no")),
+            ("console-mode", self.console_mode.as_deref(), None),
+        ]
+    }
+}
+
 /// The text the file must have, given the text it has.
 ///
-/// `default` becomes our pattern, `preferred` goes (it would choose over our order), and the editor is off unless
-/// the operator turned it on by hand: whoever can edit a command line at the console is root.
+/// `default` becomes our pattern, and `preferred` goes: it would choose over our order. What `settings` say is set, and
+/// every other line stays.
 #[must_use]
-pub fn wanted(present: Option<&str>) -> String {
+pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
     let present = present.unwrap_or_default();
-    let has = |wanted: &str| {
-        present
-            .lines()
-            .filter_map(setting)
-            .any(|(key, _)| key == wanted)
-    };
+    let mut lines = settings.lines();
     let mut text = String::new();
     for line in present.lines() {
-        if !matches!(setting(line), Some(("default" | "preferred", _))) {
-            text.push_str(line);
-            text.push('\n');
+        let key = setting(line).map(|(key, _)| key);
+        if matches!(key, Some("default" | "preferred")) {
+            continue;
         }
+        let ours = lines.iter_mut().find(|(ours, ..)| key == Some(*ours));
+        match ours {
+            Some((_, None, default)) => *default = None,
+            Some((..)) => continue,
+            None => {}
+        }
+        text.push_str(line);
+        text.push('\n');
     }
-    for (key, value) in [("timeout", "3"), ("editor", "no")] {
-        if !has(key) {
+    for (key, value, default) in lines {
+        if let Some(value) = value.or(default) {
             text.extend([key, " ", value, "\n"]);
         }
     }
@@ -71,18 +98,32 @@ mod tests {
 
     #[test]
     fn a_new_file_has_what_safety_needs() {
-        assert_eq!(wanted(None), "timeout 3\neditor no\ndefault lastgood-*\n");
+        assert_eq!(
+            wanted(None, &Settings::default()),
+            "timeout 3\neditor no\ndefault lastgood-*\n"
+        );
     }
 
     #[test]
     fn the_operators_lines_stay_and_a_second_time_changes_nothing() {
         let theirs =
             "# mine\ntimeout 0\nconsole-mode max\npreferred x.conf\ndefault nixos-*\neditor yes\n";
-        let once = wanted(Some(theirs));
+        let once = wanted(Some(theirs), &Settings::default());
         assert_eq!(
             once,
             "# mine\ntimeout 0\nconsole-mode max\neditor yes\ndefault lastgood-*\n"
         );
-        assert_eq!(wanted(Some(&once)), once);
+        assert_eq!(wanted(Some(&once), &Settings::default()), once);
+        let settings = Settings {
+            timeout: Some("menu-hidden".to_owned()),
+            editor: Some(false),
+            console_mode: None,
+        };
+        let told = wanted(Some(&once), &settings);
+        assert_eq!(
+            told,
+            "# mine\nconsole-mode max\ntimeout menu-hidden\neditor no\ndefault lastgood-*\n"
+        );
+        assert_eq!(wanted(Some(&told), &settings), told);
     }
 }

@@ -8,10 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Root;
-use crate::closure::{Bootable, Closures, Finished};
+use crate::boot_partition::{Partition, Place};
+use crate::closure::{self, Bootable, Closures, Finished};
 use crate::durable;
 use crate::efi::LoaderVariables;
 use crate::entry::Entry;
+use crate::extra::{Extra, Extras, RECORD};
 use crate::generation::{Generation, Subject};
 use crate::loader::{Band, Listed, Loader};
 use crate::loader_conf::LoaderConf;
@@ -47,28 +49,36 @@ pub struct Found {
     pub bootable: Result<Bootable, String>,
 }
 
-/// An entry file on `$BOOT`, anybody's.
+/// An entry file, anybody's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryFile {
+    /// Where it is. The loader reads both partitions.
+    pub on: Partition,
     /// Its name, taken apart.
     pub name: EntryName,
     /// Its content as the loader understands it.
     pub entry: Entry,
     /// Its content to the letter.
     pub text: String,
+    /// Whether what it starts is there. The loader lists no other.
+    pub has_program: bool,
 }
 
-/// `$BOOT`, without the payload's bytes.
+/// A place, without the payload's bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Boot {
-    /// Where it is, as a path of this process.
-    pub directory: PathBuf,
-    /// The entry files that the loader looks at, by file name.
+    /// Where it is.
+    pub place: Place,
+    /// The entry files on `$BOOT` that the loader looks at, by file name.
     pub entries: BTreeMap<String, EntryFile>,
+    /// Those on the ESP, where that is another partition.
+    pub on_esp: BTreeMap<String, EntryFile>,
+    /// Our payload on the ESP, where that is another partition: file names. Left from when it was not.
+    pub esp_payload: Vec<String>,
     /// The loader's settings file.
     pub loader_conf: Option<String>,
-    /// What interrupted runs left behind, as paths on `$BOOT`.
-    pub leftovers: Vec<String>,
+    /// What interrupted runs left behind, as paths on a partition.
+    pub leftovers: Vec<(Partition, String)>,
 }
 
 /// Everything a plan depends on.
@@ -80,6 +90,8 @@ pub struct Observation {
     pub boot: Boot,
     /// Our payload files on `$BOOT`, by name, and what is really in them.
     pub payload: BTreeMap<String, Content>,
+    /// Further files of ours on `$BOOT`.
+    pub extras: Extras,
     /// Room on `$BOOT`. None: it cannot be told.
     pub space: Option<Space>,
 }
@@ -105,28 +117,29 @@ impl Space {
 }
 
 impl Observation {
-    /// Observes `generations`, whose initrds with secrets are `finished`, and the `$BOOT` at `directory` (a path of
-    /// this process).
+    /// Observes `place`, which is to boot `generations` and to have `extras`.
     ///
     /// # Errors
-    /// When `$BOOT` cannot be read. A generation that cannot be read is [`Found`] with the reason.
-    pub fn read(
-        root: &Root,
-        directory: &Path,
-        generations: &[Generation],
-        finished: &Finished,
-    ) -> Result<Self, Error> {
-        let mut closures = Closures::new(root, directory, finished);
-        let found = generations.iter().map(|generation| Found {
-            stem: stem_of(&generation.subject()),
-            bootable: closures.bootable(&generation.toplevel),
-            generation: generation.clone(),
-        });
+    /// When the place cannot be read.
+    pub fn read(place: &Place, generations: &[Found], extras: &[Extra]) -> Result<Self, Error> {
+        let mut generations = generations.to_vec();
+        for found in &mut generations {
+            // Somebody else's files, which may be in one place and not in another.
+            if let Ok(bootable) = &found.bootable
+                && let Err(why) = closure::on_boot(&place.boot, &bootable.extra_initrds)
+            {
+                found.bootable = Err(why);
+            }
+        }
         Ok(Self {
-            generations: found.collect(),
-            boot: Boot::read(directory)?,
-            payload: read_payload(&directory.join(payload::DIRECTORY))?,
-            space: Space::of(directory),
+            generations,
+            boot: Boot::read(place)?,
+            payload: read_payload(&place.boot.join(payload::DIRECTORY))?,
+            extras: Extras::read(&place.boot, extras).map_err(|source| Error::Read {
+                path: place.boot.join(RECORD),
+                source,
+            })?,
+            space: Space::of(&place.boot),
         })
     }
 
@@ -138,71 +151,123 @@ impl Observation {
     }
 }
 
-impl Boot {
-    /// Reads entries and settings of the `$BOOT` at `directory` (a path of this process).
-    ///
-    /// # Errors
-    /// When something is there and cannot be read.
-    pub fn read(directory: &Path) -> Result<Self, Error> {
-        let mut boot = Self {
-            directory: directory.to_owned(),
-            loader_conf: text(&directory.join(LOADER_CONF))?,
-            ..Self::default()
-        };
+/// Whether what an entry on the partition at `directory` starts is there.
+fn has_program(directory: &Path, entry: &Entry) -> Result<bool, Error> {
+    let Some(program) = entry.linux.as_ref().or(entry.efi.as_ref()) else {
+        return Ok(false);
+    };
+    let path = directory.join(program.trim_start_matches('/'));
+    let there = path.try_exists();
+    there.map_err(|source| Error::Read { path, source })
+}
+
+/// What is read of one partition.
+#[derive(Default)]
+struct Folder {
+    entries: BTreeMap<String, EntryFile>,
+    leftovers: Vec<(Partition, String)>,
+    payload: Vec<String>,
+}
+
+impl Folder {
+    fn read(directory: &Path, on: Partition) -> Result<Self, Error> {
+        let mut read = Self::default();
         for folder in [ENTRIES, "loader", payload::DIRECTORY] {
             for name in names(&directory.join(folder))? {
                 if durable::is_leftover(&name) {
-                    boot.leftovers.push(format!("{folder}/{name}"));
+                    read.leftovers.push((on, format!("{folder}/{name}")));
                 } else if folder == ENTRIES
                     && let Some(parsed) = EntryName::parse(&name)
                     && let Some(text) = text(&directory.join(folder).join(&name))?
                 {
                     let entry = Entry::parse(&text);
                     let file = EntryFile {
+                        on,
                         name: parsed,
+                        has_program: has_program(directory, &entry)?,
                         entry,
                         text,
                     };
-                    boot.entries.insert(name, file);
+                    read.entries.insert(name, file);
+                } else if folder == payload::DIRECTORY && payload::kind_of(&name).is_some() {
+                    read.payload.push(name);
                 }
             }
+        }
+        Ok(read)
+    }
+}
+
+impl Boot {
+    /// Reads entries and settings of `place`.
+    ///
+    /// # Errors
+    /// When something is there and cannot be read.
+    pub fn read(place: &Place) -> Result<Self, Error> {
+        let on_boot = Folder::read(&place.boot, Partition::Boot)?;
+        let mut boot = Self {
+            place: place.clone(),
+            entries: on_boot.entries,
+            loader_conf: text(&place.esp.join(LOADER_CONF))?,
+            leftovers: on_boot.leftovers,
+            ..Self::default()
+        };
+        if place.has_xbootldr() {
+            let on_esp = Folder::read(&place.esp, Partition::Esp)?;
+            boot.on_esp = on_esp.entries;
+            boot.esp_payload = on_esp.payload;
+            boot.leftovers.extend(on_esp.leftovers);
         }
         Ok(boot)
     }
 
-    /// The loader as it will find this `$BOOT`. An entry whose program is not there is not listed.
-    ///
-    /// # Errors
-    /// When it cannot be told whether a file is there.
-    pub fn loader(&self, band: Band, variables: LoaderVariables) -> Result<Loader, Error> {
-        let mut entries = Vec::new();
-        for file in self.entries.values() {
-            let Some(program) = file.entry.linux.as_ref().or(file.entry.efi.as_ref()) else {
-                continue;
-            };
-            let path = self.directory.join(program.trim_start_matches('/'));
-            let there = path.try_exists();
-            if there.map_err(|source| Error::Read { path, source })? {
-                entries.push(Listed {
-                    name: file.name.clone(),
-                    entry: file.entry.clone(),
-                });
-            }
+    /// Every entry file that the loader looks at, with its name.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &EntryFile)> {
+        self.entries.iter().chain(&self.on_esp)
+    }
+
+    /// The entry file of this name on a partition.
+    #[must_use]
+    pub fn entry(&self, on: Partition, name: &str) -> Option<&EntryFile> {
+        match on {
+            Partition::Esp if self.place.has_xbootldr() => self.on_esp.get(name),
+            _ => self.entries.get(name),
         }
-        Ok(Loader {
+    }
+
+    /// The loader as it will find this place.
+    #[must_use]
+    pub fn loader(&self, band: Band, variables: LoaderVariables) -> Loader {
+        let there = self.all().filter(|(_, file)| file.has_program);
+        let listed = there.map(|(_, file)| Listed {
+            name: file.name.clone(),
+            entry: file.entry.clone(),
+        });
+        Loader {
             band,
-            entries,
+            entries: listed.collect(),
             conf: LoaderConf::parse(self.loader_conf.as_deref().unwrap_or_default()),
             variables,
-        })
+        }
     }
 
     /// The entry files with this stem: normally one.
     pub fn files_of(&self, stem: &str) -> impl Iterator<Item = (&String, &EntryFile)> {
-        self.entries
-            .iter()
-            .filter(move |(_, file)| file.name.stem == stem)
+        self.all().filter(move |(_, file)| file.name.stem == stem)
     }
+}
+
+/// `generations`, and what it takes to boot each; `finished` are the initrds that get secrets. What cannot be read of
+/// one is that one's reason.
+#[must_use]
+pub fn generations(root: &Root, generations: &[Generation], finished: &Finished) -> Vec<Found> {
+    let mut closures = Closures::new(root, finished);
+    let found = generations.iter().map(|generation| Found {
+        stem: stem_of(&generation.subject()),
+        bootable: closures.bootable(&generation.toplevel),
+        generation: generation.clone(),
+    });
+    found.collect()
 }
 
 fn read_payload(directory: &Path) -> Result<BTreeMap<String, Content>, Error> {

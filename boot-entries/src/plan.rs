@@ -15,15 +15,21 @@
 //! have ways to lose a file while renaming it on FAT. Only a counter that goes up (`--again`) has its old file removed
 //! first, so that the loader cannot count down onto it; the last good entry boots in between.
 
+mod extras;
 mod housekeeping;
+mod outcome;
+mod proof;
 mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::boot_partition::Partition;
 use crate::closure::{Bootable, Payload};
 use crate::entry::{Entry, Rank};
+use crate::extra::Extra;
 use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;
 use crate::name::stem_of;
@@ -31,7 +37,9 @@ use crate::observe::{Boot, ENTRIES, EntryFile, LOADER_CONF, Observation};
 use crate::payload::Content;
 use crate::small;
 
-use housekeeping::{copies, fit, garbage, kept_rank, removals};
+pub use proof::prove;
+
+use housekeeping::{copies, fit, garbage, kept_rank, removals, within_limit};
 use wanted::{Wanted, rank};
 
 /// How long a title gets, in characters. Names of specialisations may have any length, a screen has not.
@@ -59,9 +67,17 @@ pub struct Intent {
     pub standings: BTreeMap<Subject, Standing>,
     /// Give the selected generation, if it is untested, all its tries again.
     pub rearm: bool,
+    /// What runs. It is not removed, whatever else it is (invariant B2).
+    pub running: Option<Subject>,
+    /// Further files on `$BOOT`.
+    pub extras: Vec<Extra>,
+    /// The loader's own settings.
+    pub loader: loader_conf::Settings,
+    /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
+    pub limit: Option<NonZeroUsize>,
 }
 
-/// One change to `$BOOT`. Paths are relative to it.
+/// One change to a place. Paths are relative to the top of the partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Copy a file from the store.
@@ -70,6 +86,8 @@ pub enum Step {
         source: PathBuf,
         /// What it must hold.
         content: Content,
+        /// To which partition.
+        on: Partition,
         /// To.
         path: String,
     },
@@ -77,11 +95,15 @@ pub enum Step {
     Text {
         /// All of it.
         text: String,
+        /// To which partition.
+        on: Partition,
         /// To.
         path: String,
     },
     /// Remove a file.
     Remove {
+        /// On which partition.
+        on: Partition,
         /// Which.
         path: String,
     },
@@ -92,7 +114,7 @@ impl fmt::Display for Step {
         match self {
             Self::Copy { path, content, .. } => write!(f, "copy {path} ({} bytes)", content.size),
             Self::Text { path, .. } => write!(f, "write {path}"),
-            Self::Remove { path } => write!(f, "remove {path}"),
+            Self::Remove { path, .. } => write!(f, "remove {path}"),
         }
     }
 }
@@ -104,6 +126,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Generations that cannot be booted, and why. Entries they have are left alone.
     pub skipped: Vec<(Subject, String)>,
+    /// What else was left alone, and why.
+    pub notes: Vec<String>,
 }
 
 /// A wish that would leave the machine worse off.
@@ -127,6 +151,17 @@ pub enum Refusal {
         needed: u64,
         /// In bytes.
         free: u64,
+    },
+    /// The machine would not come back.
+    #[error(
+        "refused: after enough failed boots the machine would start {entry} for ever, and that is not proven ({why}); \
+         nothing was changed"
+    )]
+    Strands {
+        /// What it would end in.
+        entry: String,
+        /// Why there.
+        why: &'static str,
     },
     /// A million selections.
     #[error(
@@ -164,6 +199,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
             Some(Ok(_)) => {}
         }
     }
+    within_limit(intent, &mut all);
     fit(observed, intent, &mut all, &mut plan)?;
     let copies = copies(observed, all.iter().filter_map(|(_, bootable)| *bootable));
     let mut all: Vec<Wanted<'_>> = all.into_iter().map(|(wanted, _)| wanted).collect();
@@ -171,18 +207,26 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
     plan.steps.extend(garbage(observed, &entries));
     plan.steps.extend(copies);
+    let extras = extras::steps(&observed.extras, intent);
+    plan.notes.extend(extras.notes);
+    plan.steps.extend(extras.files);
+    plan.steps.extend(extras.entries);
     plan.steps.extend(writes(&observed.boot, intent, &mut all));
     let present = observed.boot.loader_conf.as_deref();
-    let text = loader_conf::wanted(present);
+    let text = loader_conf::wanted(present, &intent.loader);
     if present != Some(&text) {
-        let path = LOADER_CONF.to_owned();
-        plan.steps.push(Step::Text { text, path });
+        plan.steps.push(Step::Text {
+            text,
+            on: Partition::Esp,
+            path: LOADER_CONF.to_owned(),
+        });
     }
     for step in removals(observed, intent, &entries) {
         if !plan.steps.contains(&step) {
             plan.steps.push(step);
         }
     }
+    plan.steps.extend(extras.removals);
     Ok(plan)
 }
 
@@ -202,32 +246,32 @@ pub fn restate(
         let files = files_of(boot, stem);
         if let Some(file) = files.first() {
             let entry = file.entry.clone();
-            all.push(Wanted::new(
-                intent,
-                generation.subject(),
-                stem,
-                entry,
-                &files,
-            ));
+            let mut wanted = Wanted::new(intent, generation.subject(), stem, entry, &files);
+            // Where its payload is.
+            wanted.on = file.on;
+            all.push(wanted);
         }
     }
     rank(&mut all, Rank::UNRANKED, intent)?;
     let mut changes = writes(boot, intent, &mut all);
-    let wanted: BTreeSet<String> = all.iter().map(|wanted| wanted.file().0).collect();
-    for wanted_stem in all.iter().map(|wanted| wanted.stem) {
-        for (name, _) in boot
-            .files_of(wanted_stem)
-            .filter(|(name, _)| !wanted.contains(*name))
-        {
-            let step = Step::Remove {
-                path: format!("{ENTRIES}/{name}"),
-            };
+    for wanted in &all {
+        let (kept, _) = wanted.file();
+        // Twins on the other partition have payload of their own: they are the whole plan's to remove.
+        let others = boot.files_of(wanted.stem);
+        for (name, _) in others.filter(|(name, file)| file.on == wanted.on && **name != kept) {
+            let step = remove(wanted.on, name);
             if !changes.contains(&step) {
                 changes.push(step);
             }
         }
     }
     Ok(changes)
+}
+
+/// Removes an entry file.
+fn remove(on: Partition, name: &str) -> Step {
+    let path = format!("{ENTRIES}/{name}");
+    Step::Remove { on, path }
 }
 
 fn files_of<'a>(boot: &'a Boot, stem: &str) -> Vec<&'a EntryFile> {
@@ -259,7 +303,7 @@ fn writes(boot: &Boot, intent: &Intent, all: &mut [Wanted<'_>]) -> Vec<Step> {
     let mut steps = Vec::new();
     for wanted in all.iter() {
         let (name, text) = wanted.file();
-        if boot.entries.get(&name).map(|file| &file.text) == Some(&text) {
+        if boot.entry(wanted.on, &name).map(|file| &file.text) == Some(&text) {
             continue;
         }
         // Only while another one is there to boot in between.
@@ -271,7 +315,8 @@ fn writes(boot: &Boot, intent: &Intent, all: &mut [Wanted<'_>]) -> Vec<Step> {
             steps.extend(wanted.in_the_way(boot));
         }
         let path = format!("{ENTRIES}/{name}");
-        steps.push(Step::Text { text, path });
+        let on = wanted.on;
+        steps.push(Step::Text { text, on, path });
     }
     steps
 }

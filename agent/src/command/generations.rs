@@ -107,7 +107,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
 fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
     let subject = generation.subject();
     // No `$BOOT` that could be read has no directory either.
-    let directory = Some(boot.directory.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let directory = Some(boot.place.boot.as_path()).filter(|path| !path.as_os_str().is_empty());
     let examined = view.examine(generation, directory);
     let document = closure::document(&view.root, &generation.toplevel);
     let closures = document.map_or_else(

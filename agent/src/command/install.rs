@@ -40,28 +40,32 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     if !arguments.dry_run {
         session.finish_initrds(&subject)?;
     }
-    let prepared = session.prepare(&state, !state.armed)?;
-    let steps = &prepared.plan.steps;
+    let mut prepared = session.prepare(&state, !state.armed)?;
+    session.prove(&mut prepared)?;
     if arguments.dry_run {
-        for step in steps {
-            print(out, &format!("would {step}\n"))?;
+        for (place, step) in prepared.steps() {
+            let place =
+                place.map_or_else(String::new, |place| format!(" in {}", place.name.display()));
+            print(out, &format!("would {step}{place}\n"))?;
         }
-        return print(out, &format!("would select generation {id}\n"));
+        print(out, &format!("would select generation {id}\n"))?;
+        return prepared.complaints.into_result();
     }
+    let changes = prepared.steps().count();
     // The closure itself must be on the disk before anything boots it: Nix does not see to that.
     flush_store(root, &subject.toplevel)?;
     // The wish is on record before the first entry changes: a crash in between leaves a later run to finish it.
     if is_news {
         session.record(&selected)?;
     }
-    session.carry_out(&prepared)?;
+    let complaints = session.carry_out(prepared)?;
     session.keep_roots()?;
     secrets::sweep(root, &session.generations())?;
     if !state.armed {
         let subject = subject.clone();
         session.record(&Event::Armed { subject })?;
     }
-    let count = match steps.len() {
+    let count = match changes {
         0 if state.armed => "nothing to do".to_owned(),
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
@@ -69,10 +73,11 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     let word = super::Word::of(session.state.standing(&subject), true).text();
     let boots = next_boot::predict(&session, 0)?;
     match boots.first() {
-        Some(boot) if boot.generation.as_ref() == Some(&id) => print(
-            out,
-            &format!("generation {id} ({word}) boots next; {count}\n"),
-        ),
+        Some(boot) if boot.generation.as_ref() == Some(&id) => {
+            let line = format!("generation {id} ({word}) boots next; {count}\n");
+            print(out, &line)?;
+            complaints.into_result()
+        }
         Some(boot) => Err(Error::Refused(format!(
             "generation {id} is installed and selected, but {} boots next: {}; `bootctl set-default ''` clears such a wish",
             boot.entry, boot.why

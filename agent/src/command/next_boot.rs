@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use boot_entries::loader::{self, Band};
+use boot_entries::loader;
 use boot_entries::name::{EntryName, stem_of};
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
@@ -61,22 +61,10 @@ pub(super) fn run(
 
 /// What boots now and after each of `failures` failed boots.
 pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, Error> {
-    let directory = view.boot_directory()?;
-    let boot = boot_entries::observe::Boot::read(&directory)?;
-    let info = view
-        .variables
-        .info
-        .clone()
-        .or_else(|| loader::installed(&directory));
-    let band = info
-        .as_deref()
-        .and_then(Band::of_loader_info)
-        .unwrap_or_else(|| {
-            tracing::warn!("no systemd-boot can be seen here; predicting as for version 252");
-            Band::To257
-        });
+    let boot = view.boot()?;
+    let band = view.band(&boot.place);
     let generations = view.generations();
-    let boots = boot.loader(band, view.variables.clone())?.predict(failures);
+    let boots = boot.loader(band, view.variables.clone()).predict(failures);
     let prediction = |(failures, boot): (usize, loader::Boot)| {
         let of = |name: &EntryName| {
             generations

@@ -98,8 +98,10 @@ impl Tree {
 
     fn bootable(&self, finished: &Finished) -> Result<Bootable, String> {
         let boot = self.path("boot");
-        let mut closures = Closures::new(&self.root, &boot, finished);
-        closures.bootable(Path::new("/nix/store/t"))
+        let mut closures = Closures::new(&self.root, finished);
+        let bootable = closures.bootable(Path::new("/nix/store/t"))?;
+        on_boot(&boot, &bootable.extra_initrds)?;
+        Ok(bootable)
     }
 
     fn specialisations(&self) -> (Vec<String>, Vec<String>) {

@@ -3,12 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::Wanted;
-use super::{Intent, Plan, Refusal, Standing, Step};
+use super::{Intent, Plan, Refusal, Standing, Step, remove};
+use crate::boot_partition::Partition;
 use crate::closure::Bootable;
 use crate::entry::{Entry, Rank};
 use crate::name::Tries;
-use crate::observe::{ENTRIES, EntryFile, Found, Observation, Space};
+use crate::observe::{EntryFile, Found, Observation, Space};
 use crate::payload;
+
+/// Leaves out the older generations of each profile beyond the limit, if nobody needs them (invariant B2). A
+/// specialisation goes with its generation.
+pub(super) fn within_limit(intent: &Intent, all: &mut Vec<(Wanted<'_>, Option<&Bootable>)>) {
+    let Some(limit) = intent.limit else {
+        return;
+    };
+    let mut numbers: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for (wanted, _) in all.iter() {
+        let id = &wanted.id.generation;
+        let profile = id.profile().to_owned();
+        numbers.entry(profile).or_default().insert(id.number());
+    }
+    all.retain(|(wanted, _)| {
+        let id = &wanted.id.generation;
+        let newer = numbers.get(id.profile()).into_iter().flatten();
+        let newer = newer.filter(|number| **number > id.number()).count();
+        newer < limit.get() || is_needed(intent, wanted)
+    });
+}
+
+/// Whether a fallback may need it, or somebody has asked for it.
+fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
+    let asked = [&intent.selected, &intent.last_good, &intent.running];
+    asked.iter().any(|id| id.as_ref() == Some(&wanted.id)) || wanted.standing == Standing::Proven
+}
 
 /// Leaves out generations that nobody needs now, the oldest first, until the payload to be copied fits.
 pub(super) fn fit<'a>(
@@ -26,16 +53,10 @@ pub(super) fn fit<'a>(
         if copies.is_empty() || needed <= space.free {
             return Ok(());
         }
-        let is_needed = |wanted: &Wanted<'_>| {
-            [&intent.selected, &intent.last_good]
-                .iter()
-                .any(|id| id.as_ref() == Some(&wanted.id))
-                || wanted.standing == Standing::Proven
-        };
         let costs = |bootable: Option<&Bootable>| !self::copies(observed, bootable).is_empty();
         let droppable = all
             .iter()
-            .position(|(wanted, bootable)| !is_needed(wanted) && costs(*bootable));
+            .position(|(wanted, bootable)| !is_needed(intent, wanted) && costs(*bootable));
         let Some(at) = droppable else {
             let free = space.free;
             return Err(Refusal::NoSpace { needed, free });
@@ -62,7 +83,7 @@ fn stays(observed: &Observation, intent: &Intent, file: &EntryFile) -> bool {
 
 /// The highest rank among our good entries that stay although no generation wants them.
 pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
-    let files = observed.boot.entries.values();
+    let files = observed.boot.all().map(|(_, file)| file);
     files
         .filter(|file| file.name.is_ours() && stays(observed, intent, file))
         .filter(|file| !matches!(file.name.tries, Some(Tries { left: 0, .. })))
@@ -101,6 +122,7 @@ pub(super) fn copies<'a>(
                 steps.push(Step::Copy {
                     source: payload.source.clone(),
                     content: payload.content,
+                    on: Partition::Boot,
                     path: payload.path(),
                 });
             }
@@ -113,11 +135,7 @@ pub(super) fn copies<'a>(
 /// to make room.
 pub(super) fn garbage(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<Step> {
     let wanted = entries.values().map(|text| Entry::parse(text));
-    let there = observed
-        .boot
-        .entries
-        .values()
-        .map(|file| file.entry.clone());
+    let there = observed.boot.all().map(|(_, file)| file.entry.clone());
     let used: BTreeSet<String> = wanted
         .chain(there)
         .flat_map(|entry| needs(&entry))
@@ -126,9 +144,11 @@ pub(super) fn garbage(observed: &Observation, entries: &BTreeMap<String, String>
     let unused = observed
         .payload
         .keys()
-        .map(|name| format!("{}/{name}", payload::DIRECTORY));
-    let paths = leftovers.chain(unused.filter(|path| !used.contains(path)));
-    paths.map(|path| Step::Remove { path }).collect()
+        .map(|name| format!("{}/{name}", payload::DIRECTORY))
+        .filter(|path| !used.contains(path))
+        .map(|path| (Partition::Boot, path));
+    let paths = leftovers.chain(unused);
+    paths.map(|(on, path)| Step::Remove { on, path }).collect()
 }
 
 /// What is ours and no longer needed: entries first, then the payload that only they pointed at.
@@ -138,32 +158,47 @@ pub(super) fn removals(
     entries: &BTreeMap<String, String>,
 ) -> Vec<Step> {
     let gone = |file: &EntryFile, name: &str| {
-        file.name.is_ours() && !entries.contains_key(name) && !stays(observed, intent, file)
+        let is_wanted = file.on == Partition::Boot && entries.contains_key(name);
+        // On the ESP beside an XBOOTLDR partition nothing is written any more: what is wanted is on the other one.
+        let has_moved = file.on == Partition::Esp && is_found(observed, file);
+        file.name.is_ours() && !is_wanted && (has_moved || !stays(observed, intent, file))
     };
     let (gone, kept): (Vec<_>, Vec<_>) = observed
         .boot
-        .entries
-        .iter()
+        .all()
         .partition(|(name, file)| gone(file, name));
-    let kept = kept.into_iter().map(|(_, file)| file.entry.clone());
-    let used: BTreeSet<String> = entries
-        .values()
-        .map(|text| Entry::parse(text))
-        .chain(kept)
-        .flat_map(|entry| needs(&entry))
-        .collect();
+    let kept: Vec<&EntryFile> = kept.into_iter().map(|(_, file)| file).collect();
+    let needed_on = |on: Partition| {
+        let there = kept.iter().filter(move |file| file.on == on);
+        there.flat_map(|file| needs(&file.entry))
+    };
+    let wanted = entries.values().flat_map(|text| needs(&Entry::parse(text)));
+    let used: BTreeSet<String> = wanted.chain(needed_on(Partition::Boot)).collect();
     let orphans: BTreeSet<String> = gone
         .iter()
+        .filter(|(_, file)| file.on == Partition::Boot)
         .flat_map(|(_, file)| needs(&file.entry))
         .filter(|path| is_payload(path) && !used.contains(path))
         .collect();
-    let entries = gone
-        .into_iter()
-        .map(|(name, _)| format!("{ENTRIES}/{name}"));
+    let used_on_esp: BTreeSet<String> = needed_on(Partition::Esp).collect();
+    let left_on_esp = observed
+        .boot
+        .esp_payload
+        .iter()
+        .map(|name| format!("{}/{name}", payload::DIRECTORY))
+        .filter(|path| !used_on_esp.contains(path));
+    let entries = gone.iter().map(|(name, file)| remove(file.on, name));
+    let orphans = orphans.into_iter().map(|path| (Partition::Boot, path));
+    let payload = orphans.chain(left_on_esp.map(|path| (Partition::Esp, path)));
     entries
-        .chain(orphans)
-        .map(|path| Step::Remove { path })
+        .chain(payload.map(|(on, path)| Step::Remove { on, path }))
         .collect()
+}
+
+/// Whether a generation that can be booted has this entry.
+fn is_found(observed: &Observation, file: &EntryFile) -> bool {
+    let mut found = observed.generations.iter();
+    found.any(|found| found.stem == file.name.stem && found.bootable.is_ok())
 }
 
 /// The files that an entry points at, on `$BOOT`.

@@ -48,14 +48,15 @@ fn garbage_payload_entry_default_and_removals() {
     disk.0.generations.remove(2);
     disk.0.payload.retain(|_, _| false);
     let leftover = "loader/entries/.lastgood-x.part".to_owned();
-    disk.0.boot.leftovers.push(leftover.clone());
+    let on_boot = (Partition::Boot, leftover.clone());
+    disk.0.boot.leftovers.push(on_boot);
     disk.0.boot.loader_conf = None;
     let stage = |step: &Step| match step {
-        Step::Remove { path } if *path == leftover => 0,
+        Step::Remove { path, .. } if *path == leftover => 0,
         Step::Copy { .. } => 1,
         Step::Text { path, .. } if path != LOADER_CONF => 2,
         Step::Text { .. } => 3,
-        Step::Remove { path } if path.starts_with(ENTRIES) => 4,
+        Step::Remove { path, .. } if path.starts_with(ENTRIES) => 4,
         Step::Remove { .. } => 5,
     };
     let steps = disk.run(&select(2)).steps;
@@ -294,7 +295,7 @@ fn the_last_good_entry_is_not_touched_by_any_selection() {
         let path = format!("{ENTRIES}/{name}");
         for step in &plan.steps {
             assert!(
-                !matches!(step, Step::Text { path: p, .. } | Step::Remove { path: p } if *p == path)
+                !matches!(step, Step::Text { path: p, .. } | Step::Remove { path: p, .. } if *p == path)
             );
         }
         assert_eq!(disk.0.boot.entries[&name].text, text);
@@ -371,6 +372,8 @@ fn a_generation_gone_from_the_profile_loses_entry_then_payload_and_foreign_files
     let mut disk = Disk::with(2);
     disk.run(&select(2));
     let foreign = EntryFile {
+        on: Partition::Boot,
+        has_program: true,
         name: EntryName::parse("debian.conf").unwrap(),
         entry: Entry::parse("linux /debian/vmlinuz\n"),
         text: "linux /debian/vmlinuz\n".to_owned(),
@@ -384,7 +387,8 @@ fn a_generation_gone_from_the_profile_loses_entry_then_payload_and_foreign_files
     let kernel = gone.bootable.unwrap().kernel.path();
     let removed = |step: &Step| matches!(step, Step::Remove { .. });
     assert!(steps.len() == 2 && steps.iter().all(removed), "{steps:?}");
-    assert_eq!(steps[1], Step::Remove { path: kernel });
+    let on = Partition::Boot;
+    assert_eq!(steps[1], Step::Remove { on, path: kernel });
     assert!(disk.0.boot.entries.contains_key("debian.conf"));
 }
 

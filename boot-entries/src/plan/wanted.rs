@@ -1,15 +1,17 @@
 //! The entry that a generation is to have: its counter, and its place in the order.
 
-use super::{Intent, Refusal, Standing, Step};
+use super::{Intent, Refusal, Standing, Step, remove};
+use crate::boot_partition::Partition;
 use crate::entry::{Entry, Rank};
 use crate::generation::Subject;
 use crate::name::{EntryName, Tries};
-use crate::observe::{Boot, ENTRIES, EntryFile};
+use crate::observe::{Boot, EntryFile};
 
 /// The entry a generation is to have.
 pub(super) struct Wanted<'a> {
     pub(super) id: Subject,
     pub(super) stem: &'a str,
+    pub(super) on: Partition,
     pub(super) entry: Entry,
     pub(super) standing: Standing,
     pub(super) tries: Option<Tries>,
@@ -60,6 +62,7 @@ impl<'a> Wanted<'a> {
             fixed: fixed.map(|plain| plain.text.as_str()),
             id,
             stem,
+            on: Partition::Boot,
             entry,
             standing,
             tries,
@@ -74,8 +77,7 @@ impl<'a> Wanted<'a> {
         let files = boot.files_of(self.stem);
         let lower =
             files.filter(|(_, file)| file.name.tries.is_some_and(|tries| tries.left < left));
-        let paths = lower.map(|(name, _)| format!("{ENTRIES}/{name}"));
-        paths.map(|path| Step::Remove { path }).collect()
+        lower.map(|(name, file)| remove(file.on, name)).collect()
     }
 
     /// File name and text.

@@ -2,12 +2,10 @@
 
 use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
-use crate::entry::Entry;
 use crate::generation::{Generation, GenerationId, Subject};
-use crate::loader::{Band, Listed, Loader};
-use crate::loader_conf::LoaderConf;
-use crate::name::{EntryName, Tries, stem_of};
-use crate::observe::{EntryFile, Found, LOADER_CONF, Observation};
+use crate::loader::{Band, Loader};
+use crate::name::{Tries, stem_of};
+use crate::observe::{Found, Observation};
 use crate::payload::{Content, Kind};
 use crate::plan::*;
 use std::time::SystemTime;
@@ -50,30 +48,7 @@ impl Disk {
     }
 
     pub(crate) fn step(&mut self, step: &Step) {
-        let path = match step {
-            Step::Copy { path, .. } | Step::Text { path, .. } | Step::Remove { path } => path,
-        };
-        let file = path.rsplit('/').next().unwrap().to_owned();
-        match step {
-            Step::Copy { content, .. } => drop(self.0.payload.insert(file, *content)),
-            Step::Remove { .. } => {
-                self.0.boot.entries.remove(&file);
-                self.0.payload.remove(&file);
-                self.0.boot.leftovers.retain(|left| left != path);
-            }
-            Step::Text { text, path } if path == LOADER_CONF => {
-                self.0.boot.loader_conf = Some(text.clone());
-            }
-            Step::Text { text, .. } => {
-                let name = EntryName::parse(&file).unwrap();
-                let entry = Entry::parse(text);
-                let text = text.clone();
-                self.0
-                    .boot
-                    .entries
-                    .insert(file, EntryFile { name, entry, text });
-            }
-        }
+        outcome::make(&mut self.0, step);
     }
 
     pub(crate) fn run(&mut self, intent: &Intent) -> Plan {
@@ -84,25 +59,7 @@ impl Disk {
 
     /// The loader as it finds this disk.
     pub(crate) fn loader(&self, band: Band) -> Loader {
-        let there = |file: &&EntryFile| {
-            let kernel = file
-                .entry
-                .linux
-                .as_deref()
-                .and_then(|path| path.rsplit('/').next());
-            kernel.is_some_and(|kernel| self.0.payload.contains_key(kernel))
-        };
-        let listed = |file: &EntryFile| Listed {
-            name: file.name.clone(),
-            entry: file.entry.clone(),
-        };
-        let boot = &self.0.boot;
-        Loader {
-            band,
-            entries: boot.entries.values().filter(there).map(listed).collect(),
-            conf: LoaderConf::parse(boot.loader_conf.as_deref().unwrap_or_default()),
-            variables: LoaderVariables::default(),
-        }
+        self.0.boot.loader(band, LoaderVariables::default())
     }
 
     /// The generations that boot now and after each of `failures` failed boots.

@@ -1,0 +1,206 @@
+//! `[boot]`: what a closure says about boot partitions and the loader. The names are those of NixOS's options, where it
+//! has one.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Component, Path, PathBuf};
+
+use boot_entries::loader_conf::Settings;
+use serde::Deserialize;
+
+/// `[boot]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Boot {
+    /// Mount points of further ESPs, each kept bootable by itself.
+    pub mirrors: Vec<MountPoint>,
+    /// How long the loader's menu waits: seconds, or one of loader.conf's words. None: as the operator has it.
+    pub timeout: Option<Timeout>,
+    /// Whether the loader lets whoever is at the console edit command lines. None: as the operator has it, else not.
+    pub editor: Option<bool>,
+    /// The loader's console mode. None: as the operator has it.
+    pub console_mode: Option<ConsoleMode>,
+    /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
+    pub configuration_limit: Option<NonZeroUsize>,
+    /// Whether EFI variables may be written: the loader's boot option, and wishes that override the selection.
+    pub can_touch_efi_variables: bool,
+    /// Files to put on `$BOOT`, by their path there: where each is, in this closure or in the store. Entries are files,
+    /// too.
+    pub extra_files: BTreeMap<ExtraPath, PathBuf>,
+}
+
+impl Default for Boot {
+    fn default() -> Self {
+        Self {
+            mirrors: Vec::new(),
+            timeout: None,
+            editor: None,
+            console_mode: None,
+            configuration_limit: None,
+            can_touch_efi_variables: true,
+            extra_files: BTreeMap::new(),
+        }
+    }
+}
+
+impl Boot {
+    /// The mount points of the mirrors, as paths of the machine.
+    #[must_use]
+    pub fn mirrors(&self) -> Vec<PathBuf> {
+        self.mirrors.iter().map(|mirror| mirror.0.clone()).collect()
+    }
+
+    /// The loader's own settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            timeout: self.timeout.as_ref().map(|timeout| timeout.0.clone()),
+            editor: self.editor,
+            console_mode: self.console_mode.as_ref().map(|mode| mode.0.clone()),
+        }
+    }
+}
+
+/// An absolute path without `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "PathBuf")]
+pub struct MountPoint(PathBuf);
+
+impl TryFrom<PathBuf> for MountPoint {
+    type Error = String;
+
+    fn try_from(path: PathBuf) -> Result<Self, String> {
+        let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+        if path.is_absolute() && path != Path::new("/") && path.components().all(plain) {
+            Ok(Self(path))
+        } else {
+            Err("must be an absolute path without `..`, such as \"/boot2\"".to_owned())
+        }
+    }
+}
+
+/// A path on `$BOOT` that is nobody's business of ours.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ExtraPath(String);
+
+impl ExtraPath {
+    /// As text, relative to `$BOOT`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ExtraPath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        boot_entries::extra::check(&text)?;
+        Ok(Self(text))
+    }
+}
+
+/// `timeout` of loader.conf(5).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Word")]
+pub struct Timeout(String);
+
+impl TryFrom<Word> for Timeout {
+    type Error = String;
+
+    fn try_from(word: Word) -> Result<Self, String> {
+        match word {
+            Word::Number(seconds) => Ok(Self(seconds.to_string())),
+            Word::Text(word)
+                if ["menu-force", "menu-hidden", "menu-disabled"].contains(&&*word) =>
+            {
+                Ok(Self(word))
+            }
+            Word::Text(_) => Err(
+                "must be seconds, \"menu-force\", \"menu-hidden\" or \"menu-disabled\"".to_owned(),
+            ),
+        }
+    }
+}
+
+/// `console-mode` of loader.conf(5).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Word")]
+pub struct ConsoleMode(String);
+
+impl TryFrom<Word> for ConsoleMode {
+    type Error = String;
+
+    fn try_from(word: Word) -> Result<Self, String> {
+        match word {
+            Word::Number(mode) => Ok(Self(mode.to_string())),
+            Word::Text(word) if ["auto", "max", "keep", "0", "1", "2"].contains(&&*word) => {
+                Ok(Self(word))
+            }
+            Word::Text(_) => Err("must be a number, \"auto\", \"max\" or \"keep\"".to_owned()),
+        }
+    }
+}
+
+/// A number or a word.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Number(u16),
+    Text(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn boot(text: &str) -> Result<Boot, String> {
+        let config = Config::parse(&format!("[boot]\n{text}\n"));
+        config
+            .map(|config| config.boot)
+            .map_err(|mistake| mistake.to_string())
+    }
+
+    #[test]
+    fn loader_settings() {
+        let all = boot("timeout = 0\neditor = true\nconsole-mode = \"max\"\nmirrors = [\"/boot2\"]\nconfiguration-limit = 5").unwrap();
+        let settings = Settings {
+            timeout: Some("0".to_owned()),
+            editor: Some(true),
+            console_mode: Some("max".to_owned()),
+        };
+        assert_eq!(all.settings(), settings);
+        assert_eq!(all.mirrors(), [Path::new("/boot2")]);
+        assert_eq!(boot("").unwrap().settings(), Settings::default());
+        assert_eq!(
+            boot("timeout = \"menu-hidden\"")
+                .unwrap()
+                .timeout
+                .unwrap()
+                .0,
+            "menu-hidden"
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_place() {
+        for wrong in [
+            "timeout = -1",
+            "timeout = \"soon\"",
+            "timeout = \"5\\neditor yes\"",
+            "console-mode = \"x\"",
+            "mirrors = [\"boot2\"]",
+            "mirrors = [\"/boot/../etc\"]",
+            "mirrors = [\"/\"]",
+            "configuration-limit = 0",
+            "editor = \"no\"",
+            "[boot.extra-files]\n\"../x\" = \"y\"",
+            "[boot.extra-files]\n\"loader/entries/lastgood-1-00000000.conf\" = \"y\"",
+        ] {
+            let told = boot(wrong).unwrap_err();
+            assert!(told.starts_with("line "), "{wrong}: {told}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The entries of all places: planned, written, and what went wrong in some of them.
+//!
+//! A place that is missing, full or read-only never stops the others. But the first place is what the loader reads next:
+//! what fails there is the run's failure.
+
+use boot_entries::boot_partition::Place;
+use boot_entries::extra::Extra;
+use boot_entries::observe::{self, Boot, Found, Observation};
+use boot_entries::payload::Content;
+use boot_entries::plan::{self, Intent, Plan, Step};
+use boot_entries::{apply, closure};
+
+use super::Session;
+use crate::error::Error;
+use crate::machine::{State, Subject};
+use crate::secrets;
+use crate::told::one_line;
+
+/// What is to be done in one place.
+#[derive(Debug)]
+struct Planned {
+    place: Place,
+    observed: Observation,
+    plan: Plan,
+}
+
+/// What is to be done in each place.
+#[derive(Debug)]
+pub struct Prepared {
+    /// First the place that the loader reads next.
+    planned: Vec<Planned>,
+    intent: Intent,
+    /// What cannot be done in the others.
+    pub complaints: Complaints,
+}
+
+/// What could not be done in places that the loader does not read next.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Complaints(Vec<Error>);
+
+impl Complaints {
+    /// Tells all of them, the first one by returning it.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn into_result(self) -> Result<(), Error> {
+        let mut all = self.0.into_iter();
+        let first = all.next();
+        for error in all {
+            tracing::error!("{}", one_line(&error));
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    fn in_place(
+        &mut self,
+        place: &Place,
+        result: Result<(), Error>,
+        is_first: bool,
+    ) -> Result<(), Error> {
+        match result {
+            Err(error) if is_first => Err(error),
+            Err(error) => {
+                let name = place.name.clone();
+                let source = Box::new(error);
+                self.0.push(Error::InPlace { name, source });
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+impl Prepared {
+    /// Every step, with the place if there is more than one.
+    pub fn steps(&self) -> impl Iterator<Item = (Option<&Place>, &Step)> {
+        let is_one_of_many = self.planned.len() > 1;
+        self.planned.iter().flat_map(move |planned| {
+            let place = is_one_of_many.then_some(&planned.place);
+            planned.plan.steps.iter().map(move |step| (place, step))
+        })
+    }
+}
+
+impl Session {
+    /// Plans the entries that `state` asks for, and changes nothing.
+    ///
+    /// # Errors
+    /// When the first place cannot be read, or its plan is refused.
+    pub fn prepare(&self, state: &State, rearm: bool) -> Result<Prepared, Error> {
+        let places = self.places(state)?;
+        let generations = self.generations_in(state);
+        let mut initrds = secrets::finished(&self.root, &generations);
+        for (toplevel, why) in &self.unfinished {
+            initrds.insert(toplevel.clone(), Err(why.clone()));
+        }
+        let found = observe::generations(&self.root, &generations, &initrds);
+        let mut intent = self.intent(state, rearm);
+        intent.extras = self.extras(state)?;
+        let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
+        let mut planned = Vec::new();
+        for (number, place) in places.usable.into_iter().enumerate() {
+            match planned_in(&place, &found, &intent) {
+                Ok((observed, plan)) => planned.push(Planned {
+                    place,
+                    observed,
+                    plan,
+                }),
+                Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
+            }
+        }
+        for Planned { plan, .. } in planned.iter().take(1) {
+            for note in &plan.notes {
+                tracing::warn!("{note}");
+            }
+            for (Subject { generation, .. }, why) in &plan.skipped {
+                tracing::warn!("generation {generation} cannot be booted and is left out: {why}");
+            }
+        }
+        for (Subject { generation, .. }, why) in &self.troubles {
+            tracing::warn!("generation {generation}: left out: {why}");
+        }
+        Ok(Prepared {
+            planned,
+            intent,
+            complaints,
+        })
+    }
+
+    /// Checks that the machine comes back whatever fails, once `prepared` is carried out.
+    ///
+    /// # Errors
+    /// When it might not, in the first place.
+    pub fn prove(&self, prepared: &mut Prepared) -> Result<(), Error> {
+        for (
+            number,
+            Planned {
+                place,
+                observed,
+                plan,
+            },
+        ) in prepared.planned.iter().enumerate()
+        {
+            let band = self.band(place);
+            let proved = plan::prove(observed, plan, &prepared.intent, band, &self.variables);
+            prepared
+                .complaints
+                .in_place(place, proved.map_err(Error::from), number == 0)?;
+        }
+        Ok(())
+    }
+
+    /// The further files that the selected closure asks for.
+    fn extras(&self, state: &State) -> Result<Vec<Extra>, Error> {
+        let Some(subject) = state.selected.as_ref().or(state.last_good()) else {
+            return Ok(Vec::new());
+        };
+        let mut extras = Vec::new();
+        for (path, source) in self.boot_config(state).extra_files {
+            // A path that is absolute stays what it is.
+            let source = subject.toplevel.join(source);
+            let cannot = |why: String| {
+                Error::Refused(format!(
+                    "extra file {}: {} {why}",
+                    path.as_str(),
+                    source.display()
+                ))
+            };
+            let here = self
+                .root
+                .resolve(&source)
+                .map_err(|error| cannot(error.to_string()))?;
+            closure::is_payload(&here).map_err(&cannot)?;
+            let content = Content::of_file(&here).map_err(|error| cannot(error.to_string()))?;
+            extras.push(Extra {
+                path: path.as_str().to_owned(),
+                source: here,
+                content,
+            });
+        }
+        Ok(extras)
+    }
+
+    /// Carries the plans out.
+    ///
+    /// # Errors
+    /// At the first step that fails in the first place; a later run goes on from there.
+    pub fn carry_out(&self, prepared: Prepared) -> Result<Complaints, Error> {
+        let count = prepared.steps().count();
+        let mut number = 0;
+        let mut complaints = prepared.complaints;
+        for (at, Planned { place, plan, .. }) in prepared.planned.iter().enumerate() {
+            let applied = apply::apply(place, &plan.steps, |step| {
+                number += 1;
+                tracing::info!("{number}/{count} {step}");
+            });
+            complaints.in_place(place, applied.map_err(Error::from), at == 0)?;
+        }
+        Ok(complaints)
+    }
+
+    /// Brings the entries to what the ledger says of verdicts, counters and ranks, and no further.
+    ///
+    /// # Errors
+    /// When an entry cannot be written in the first place.
+    pub fn restate(&self) -> Result<(), Error> {
+        let places = self.places(&self.state)?;
+        let generations = self.generations();
+        let intent = self.intent(&self.state, false);
+        let mut outcome = Ok(());
+        // A verdict is worth trying everywhere, whatever failed elsewhere.
+        for (number, place) in places.usable.iter().enumerate() {
+            let restated = Boot::read(place).map_err(Error::from).and_then(|boot| {
+                let steps = plan::restate(&boot, &generations, &intent)?;
+                may_be_written(place, &steps)?;
+                Ok(apply::apply(place, &steps, |step| {
+                    tracing::info!("{step}");
+                })?)
+            });
+            match restated {
+                Err(error) if number > 0 => {
+                    tracing::error!("{}: {}", place.name.display(), one_line(&error));
+                }
+                first if number == 0 => outcome = first,
+                _ => {}
+            }
+        }
+        outcome
+    }
+}
+
+fn planned_in(
+    place: &Place,
+    found: &[Found],
+    intent: &Intent,
+) -> Result<(Observation, Plan), Error> {
+    let observed = Observation::read(place, found, &intent.extras)?;
+    let plan = plan::plan(&observed, intent)?;
+    may_be_written(place, &plan.steps)?;
+    Ok((observed, plan))
+}
+
+/// Writing where nothing can be written fails anyway, but with fewer words.
+fn may_be_written(place: &Place, steps: &[Step]) -> Result<(), Error> {
+    if place.is_read_only && !steps.is_empty() {
+        let name = place.name.display();
+        return Err(Error::Refused(format!(
+            "{name} is mounted read-only, and {} changes are to be made: run `mount -o remount,rw {name}`; the kernel does \
+             this by itself when the file system is damaged, then `fsck.vfat` comes first",
+            steps.len()
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Further files on `$BOOT` that a closure asks for: memory testers, shells, drivers, and entries for them.
+//!
+//! What we put there is on record, with its digest, so that it can be taken away again. A file that somebody else put
+//! there, or has changed since, is left alone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::name::EntryName;
+use crate::observe::{ENTRIES, LOADER_CONF};
+use crate::payload::{self, Content};
+use crate::{durable, small};
+
+/// Where the record is, on `$BOOT`: a digest, a blank and a path on each line.
+pub const RECORD: &str = "EFI/lastgood/extra-files";
+/// A record of a thousand files is smaller, in bytes.
+const LIMIT: u64 = 256 * 1024;
+/// What FAT and the loader can do with a name, in bytes.
+const LONGEST: usize = 255;
+/// The loader itself is not an extra file.
+const LOADER: [&str; 2] = ["efi/systemd/", "efi/boot/bootx64.efi"];
+
+/// A file to put there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extra {
+    /// Where to, on `$BOOT`; [`check`]ed.
+    pub path: String,
+    /// Where from, as a path of this process.
+    pub source: PathBuf,
+    /// Its bytes.
+    pub content: Content,
+}
+
+impl Extra {
+    /// Whether it is an entry: the loader must not see it before what it starts is there.
+    #[must_use]
+    pub fn is_entry(&self) -> bool {
+        self.path.starts_with(ENTRIES)
+    }
+}
+
+/// What is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// What we have put there: path, and digest.
+    pub record: BTreeMap<String, String>,
+    /// What lies under those paths, and under those that are wanted.
+    pub present: BTreeMap<String, Content>,
+}
+
+impl Extras {
+    /// Reads the `$BOOT` at `directory` (a path of this process), which is to have `wanted`.
+    ///
+    /// # Errors
+    /// When the record is there and cannot be read.
+    pub fn read(directory: &Path, wanted: &[Extra]) -> io::Result<Self> {
+        let mut extras = Self::default();
+        match small::read(&directory.join(RECORD), LIMIT) {
+            Ok(text) => extras.record = parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        for path in extras
+            .record
+            .keys()
+            .chain(wanted.iter().map(|extra| &extra.path))
+        {
+            if let Ok(content) = Content::of_file(&directory.join(path)) {
+                extras.present.insert(path.clone(), content);
+            }
+        }
+        Ok(extras)
+    }
+
+    /// Whether what lies under `path` is what we put there, or nothing does.
+    #[must_use]
+    pub fn is_ours(&self, path: &str) -> bool {
+        self.present.get(path).is_none_or(|content| {
+            let digest = content.digest.to_string();
+            self.record.get(path) == Some(&digest)
+        })
+    }
+}
+
+pub(crate) fn parse(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    let sane = lines.filter(|(_, path)| check(path).is_ok());
+    sane.map(|(digest, path)| (path.to_owned(), digest.to_owned()))
+        .collect()
+}
+
+/// The text of a record.
+#[must_use]
+pub fn text_of(record: &BTreeMap<String, String>) -> String {
+    let line = |(path, digest): (&String, &String)| format!("{digest} {path}\n");
+    record.iter().map(line).collect()
+}
+
+/// Whether a file may be put at `path` on `$BOOT`.
+///
+/// # Errors
+/// Why not.
+pub fn check(path: &str) -> Result<(), String> {
+    let no = |why: &str| Err(format!("{path:?} {why}"));
+    let parts = || path.split('/');
+    if path.len() > LONGEST || parts().any(|part| part.is_empty() || part.starts_with('.')) {
+        return no("must be a path relative to $BOOT, without `.`, `..` and hidden names");
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/+-_.".contains(&b);
+    if !path.bytes().all(plain) {
+        return no("may have letters, digits, `+`, `-`, `_` and `.` in its names");
+    }
+    // FAT does not tell large letters from small ones.
+    let path_lower = path.to_ascii_lowercase();
+    let is_below = |directory: &str| {
+        let directory = directory.to_ascii_lowercase();
+        path_lower
+            .strip_prefix(&directory)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let name = parts().next_back().unwrap_or_default();
+    let is_ours = EntryName::parse(&name.to_ascii_lowercase()).is_some_and(|name| name.is_ours());
+    if is_below(payload::DIRECTORY)
+        || path_lower == LOADER_CONF
+        || LOADER.iter().any(|loader| path_lower.starts_with(loader))
+        || is_below(ENTRIES) && is_ours
+        || durable::is_leftover(name)
+    {
+        return no("is lastgood's own, or the loader's");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_nobodys_else() {
+        for good in [
+            "EFI/memtest86/memtest.efi",
+            "loader/entries/memtest.conf",
+            "a",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "/a",
+            "a//b",
+            "a/../b",
+            ".a",
+            "a b",
+            "ä",
+            "efi/LASTGOOD/x",
+            "Loader/loader.conf",
+            "EFI/BOOT/bootx64.EFI",
+            "EFI/systemd/systemd-bootx64.efi",
+            "loader/entries/lastgood-1-00000000.conf",
+            "loader/entries/Lastgood-1-00000000+3-0.conf",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_is_written() {
+        let record = BTreeMap::from([
+            ("a/b".to_owned(), "12".to_owned()),
+            ("c".to_owned(), "34".to_owned()),
+        ]);
+        assert_eq!(parse(&text_of(&record)), record);
+        assert_eq!(parse("12 ../x\nnonsense\n"), BTreeMap::new());
+    }
+}

@@ -1,0 +1,190 @@
+//! Extra files: put there before anything that may need them, taken away when nobody asks for them any more.
+
+use std::collections::BTreeMap;
+
+use super::{Intent, Step};
+use crate::boot_partition::Partition;
+use crate::extra::{self, Extra, Extras, RECORD};
+
+/// The steps for extra files, by their places in a plan.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// The record of everything that is, or is about to be, ours; then the files.
+    pub(super) files: Vec<Step>,
+    /// Those that are entries.
+    pub(super) entries: Vec<Step>,
+    /// What is no longer wanted, and the record without it.
+    pub(super) removals: Vec<Step>,
+    /// What is left alone, and why.
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
+    let mut steps = Steps::default();
+    let mut record = there.record.clone();
+    let mut wanted = BTreeMap::new();
+    for extra in &intent.extras {
+        if !there.is_ours(&extra.path) && there.present.get(&extra.path) != Some(&extra.content) {
+            let path = &extra.path;
+            steps.notes.push(format!(
+                "{path} on $BOOT is somebody else's file: left alone"
+            ));
+            continue;
+        }
+        let digest = extra.content.digest.to_string();
+        wanted.insert(extra.path.clone(), digest.clone());
+        if there.present.get(&extra.path) == Some(&extra.content) {
+            record.insert(extra.path.clone(), digest);
+            continue;
+        }
+        // On record before it is there: a file nobody knows of would stay for ever.
+        record.insert(extra.path.clone(), digest);
+        let list = if extra.is_entry() {
+            &mut steps.entries
+        } else {
+            &mut steps.files
+        };
+        list.push(copy(extra));
+    }
+    if record != there.record {
+        steps.files.insert(0, write(&record));
+    }
+    // Entries before what they start.
+    let mut gone: Vec<&String> = there
+        .record
+        .keys()
+        .filter(|path| !wanted.contains_key(*path))
+        .collect();
+    gone.sort_by_key(|path| !path.starts_with(crate::observe::ENTRIES));
+    for path in gone {
+        if there.present.contains_key(path) {
+            if there.is_ours(path) {
+                let path = path.clone();
+                steps.removals.push(Step::Remove {
+                    on: Partition::Boot,
+                    path,
+                });
+            } else {
+                steps.notes.push(format!(
+                    "{path} on $BOOT was changed by somebody else: left alone"
+                ));
+            }
+        }
+    }
+    if wanted.is_empty() && !there.record.is_empty() {
+        let path = RECORD.to_owned();
+        steps.removals.push(Step::Remove {
+            on: Partition::Boot,
+            path,
+        });
+    } else if wanted != record {
+        steps.removals.push(write(&wanted));
+    }
+    steps
+}
+
+fn copy(extra: &Extra) -> Step {
+    Step::Copy {
+        source: extra.source.clone(),
+        content: extra.content,
+        on: Partition::Boot,
+        path: extra.path.clone(),
+    }
+}
+
+fn write(record: &BTreeMap<String, String>) -> Step {
+    Step::Text {
+        text: extra::text_of(record),
+        on: Partition::Boot,
+        path: RECORD.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::Content;
+
+    fn content(text: &str) -> Content {
+        Content::of(&mut text.as_bytes()).unwrap()
+    }
+
+    fn extra(path: &str, text: &str) -> Extra {
+        Extra {
+            path: path.to_owned(),
+            source: "/nix/store/x".into(),
+            content: content(text),
+        }
+    }
+
+    fn intent(extras: &[Extra]) -> Intent {
+        Intent {
+            extras: extras.to_vec(),
+            ..Intent::default()
+        }
+    }
+
+    /// Carries `steps` out; every prefix of them is a state a crash may leave.
+    fn run(there: &mut Extras, intent: &Intent) -> Vec<String> {
+        let steps = super::steps(there, intent);
+        let all = [steps.files, steps.entries, steps.removals].concat();
+        for step in &all {
+            match step {
+                Step::Copy { content, path, .. } => {
+                    there.present.insert(path.clone(), *content);
+                }
+                Step::Text { text, .. } => there.record = crate::extra::parse(text),
+                Step::Remove { path, .. } if path == RECORD => there.record.clear(),
+                Step::Remove { path, .. } => {
+                    there.present.remove(path);
+                }
+            }
+            for (path, content) in &there.present {
+                let known = there.record.contains_key(path) || *content == self::content("theirs");
+                assert!(known, "{path} is on no record");
+            }
+        }
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn they_come_change_and_go() {
+        let mut there = Extras::default();
+        let tool = extra("EFI/tool.efi", "one");
+        let entry = extra("loader/entries/tool.conf", "entry");
+        let done = run(&mut there, &intent(&[entry.clone(), tool.clone()]));
+        assert_eq!(done.len(), 3, "{done:?}");
+        assert!(
+            done[1].contains("tool.efi") && done[2].contains("tool.conf"),
+            "{done:?}"
+        );
+        assert_eq!(run(&mut there, &intent(&[entry, tool])), [""; 0]);
+        run(&mut there, &intent(&[extra("EFI/tool.efi", "two")]));
+        assert_eq!(
+            there.present.values().collect::<Vec<_>>(),
+            [&content("two")]
+        );
+        run(&mut there, &intent(&[]));
+        assert_eq!(there, Extras::default());
+    }
+
+    #[test]
+    fn what_is_somebody_elses_stays() {
+        let theirs = || ("EFI/tool.efi".to_owned(), content("theirs"));
+        let mut there = Extras {
+            present: BTreeMap::from([theirs()]),
+            ..Extras::default()
+        };
+        let wish = intent(&[extra("EFI/tool.efi", "ours")]);
+        assert_eq!(steps(&there, &wish).notes.len(), 1);
+        assert_eq!(run(&mut there, &wish), [""; 0]);
+        // Ours once, changed since.
+        there
+            .record
+            .insert("EFI/tool.efi".to_owned(), "0123".to_owned());
+        assert_eq!(steps(&there, &intent(&[])).notes.len(), 1);
+        run(&mut there, &intent(&[]));
+        assert_eq!(there.present, BTreeMap::from([theirs()]));
+        assert!(there.record.is_empty());
+    }
+}

@@ -1,0 +1,69 @@
+//! What steps lead to, without making them.
+
+use super::Step;
+use crate::boot_partition::Partition;
+use crate::entry::Entry;
+use crate::name::EntryName;
+use crate::observe::{Boot, ENTRIES, EntryFile, LOADER_CONF, Observation};
+use crate::payload;
+
+/// What `observed` becomes by `step`, when it succeeds.
+pub(crate) fn make(observed: &mut Observation, step: &Step) {
+    match step {
+        Step::Copy { content, path, .. } => {
+            if let Some(name) = payload_name(path) {
+                observed.payload.insert(name.to_owned(), *content);
+            }
+        }
+        Step::Text { text, on, path } => {
+            if path == LOADER_CONF {
+                observed.boot.loader_conf = Some(text.clone());
+            } else if let Some(file) = entry_name(path)
+                && let Some(name) = EntryName::parse(file)
+            {
+                let entry = EntryFile {
+                    on: *on,
+                    name,
+                    entry: Entry::parse(text),
+                    text: text.clone(),
+                    has_program: false,
+                };
+                entries_on(&mut observed.boot, *on).insert(file.to_owned(), entry);
+            }
+        }
+        Step::Remove { on, path } => {
+            if let Some(name) = payload_name(path).filter(|_| *on == Partition::Boot) {
+                observed.payload.remove(name);
+            }
+            if let Some(file) = entry_name(path) {
+                entries_on(&mut observed.boot, *on).remove(file);
+            }
+            observed.boot.leftovers.retain(|(_, left)| left != path);
+        }
+    }
+    for file in observed.boot.entries.values_mut() {
+        if let Some(name) = file.entry.linux.as_deref().and_then(payload_name) {
+            file.has_program = observed.payload.contains_key(name);
+        }
+    }
+}
+
+fn entries_on(
+    boot: &mut Boot,
+    on: Partition,
+) -> &mut std::collections::BTreeMap<String, EntryFile> {
+    match on {
+        Partition::Esp if boot.place.has_xbootldr() => &mut boot.on_esp,
+        _ => &mut boot.entries,
+    }
+}
+
+fn entry_name(path: &str) -> Option<&str> {
+    path.strip_prefix(ENTRIES)?.strip_prefix('/')
+}
+
+/// The name of a file of our payload.
+fn payload_name(path: &str) -> Option<&str> {
+    let path = path.trim_start_matches('/');
+    path.strip_prefix(payload::DIRECTORY)?.strip_prefix('/')
+}
