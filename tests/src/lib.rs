@@ -38,6 +38,7 @@ pub mod host;
 pub mod image;
 pub mod initrd;
 pub mod machine;
+pub mod mounts;
 pub mod paths;
 pub mod program;
 pub mod scenario;
