@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use boot_entries::Subject;
+use boot_entries::name::TRIES;
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::baseline::Baseline;
@@ -152,6 +153,9 @@ pub struct State {
     pub furthest: BTreeMap<PathBuf, Stage>,
     /// The latest boot.
     pub boot: Option<Boot>,
+    /// Boots of the selected generation since it was selected that came to no verdict, the present one included; one
+    /// more than it has tries stands for all that are too many.
+    pub attempts: u32,
     /// What the latest automatic reboot came from, until the next verdict.
     pub fallen_from: Option<Subject>,
     /// Automatic reboots in a row.
@@ -197,6 +201,7 @@ impl State {
                 self.furthest.remove(&subject.toplevel);
                 self.selected = Some(subject.clone());
                 self.armed = false;
+                self.attempts = 0;
                 self.fallen_from = None;
                 self.reboots = 0;
             }
@@ -206,7 +211,12 @@ impl State {
                 if let Some(running) = running {
                     self.reached(running, Stage::Begun);
                     // It could not run if its entry had not been written.
-                    self.armed |= self.selected.as_ref() == Some(running);
+                    let is_selected = self.selected.as_ref() == Some(running);
+                    self.armed |= is_selected;
+                    if is_selected {
+                        // One more than it may have is too many, however many more.
+                        self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
+                    }
                 }
                 self.boot = Some(Boot {
                     id: boot.clone(),
@@ -279,6 +289,13 @@ impl State {
 
     /// Drops every former verdict on a closure.
     fn forget(&mut self, toplevel: &Path) {
+        if self
+            .selected
+            .as_ref()
+            .is_some_and(|s| s.toplevel == toplevel)
+        {
+            self.attempts = 0;
+        }
         self.proven.retain(|good| good.subject.toplevel != toplevel);
         self.rejected.remove(toplevel);
         self.furthest.remove(toplevel);
@@ -412,6 +429,25 @@ impl State {
             units: Vec::new(),
         };
         Some((selected.clone(), cause))
+    }
+
+    /// The verdict on a trial that begins once more than it has tries: the loader cannot count its boots, because its file
+    /// system cannot be written, and would start it for ever.
+    #[must_use]
+    pub fn is_not_counted(&self) -> Option<Cause> {
+        let WhenUnhealthy::FallBack { from, .. } = self.when_unhealthy() else {
+            return None;
+        };
+        let is_trial = same_closure(self.selected.as_ref(), &from);
+        (is_trial && self.attempts > TRIES).then(|| Cause {
+            stage: self.furthest.get(&from.toplevel).copied().unwrap_or(Stage::Begun),
+            summary: format!(
+                "it began {} times without a verdict and was not passed over: the loader does not count its boots; is the \
+                 EFI system partition write-protected or full?",
+                self.attempts
+            ),
+            units: Vec::new(),
+        })
     }
 }
 

@@ -228,6 +228,12 @@ impl View {
                 .collect(),
             rearm,
             running: self.running().cloned(),
+            second: state
+                .proven
+                .iter()
+                .rev()
+                .nth(1)
+                .map(|good| good.subject.clone()),
             loader: boot.settings(),
             limit: boot.configuration_limit,
             extras: Vec::new(),

@@ -69,6 +69,8 @@ pub struct Intent {
     pub rearm: bool,
     /// What runs. It is not removed, whatever else it is (invariant B2).
     pub running: Option<Subject>,
+    /// A second proven one, where there is one: nor is that.
+    pub second: Option<Subject>,
     /// Further files on `$BOOT`.
     pub extras: Vec<Extra>,
     /// The loader's own settings.

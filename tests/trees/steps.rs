@@ -166,3 +166,19 @@ fn a_boot_that_is_no_generations_is_left_alone() -> Result<()> {
     );
     Ok(())
 }
+
+/// As on a write-protected ESP: the loader starts the trial and cannot count it.
+#[test]
+fn a_trial_that_the_loader_cannot_count_is_rejected_by_the_agent() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    for number in 1..=3 {
+        boot(&tree, &toplevels[1], number)?;
+        assert_eq!(super::boots(&tree, 0)?, ["2"]);
+    }
+    boot(&tree, &toplevels[1], 4)?;
+    assert_eq!(super::boots(&tree, 0)?, ["1"]);
+    let why = tree.lastgood(&["why", "2"])?;
+    assert!(ok(&why).contains("does not count its boots"), "{why:?}");
+    Ok(())
+}

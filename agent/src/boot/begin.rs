@@ -2,6 +2,7 @@
 
 use boot_entries::Root;
 
+use super::fall_back;
 use crate::error::Error;
 use crate::machine::{Event, Subject};
 use crate::running;
@@ -23,7 +24,17 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     for error in rest.into_iter().filter_map(Result::err) {
         tracing::error!("{}", one_line(&error));
     }
-    Ok(())
+    let Some(cause) = session.state.is_not_counted() else {
+        return Ok(());
+    };
+    tracing::error!(
+        "rejected: generation {}: {}",
+        subject.generation,
+        cause.summary
+    );
+    session.record(&Event::Rejected { subject, cause })?;
+    drop(session);
+    fall_back::run(root)
 }
 
 /// The right to change things, with this boot on record. Every step begins the boot if that has not been done: a step

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::begin;
 use crate::assessment::baseline::Baseline;
+use crate::cause::Stage;
 use crate::error::Error;
 use crate::generator::PROVEN;
 use crate::machine::{Event, WhenHealthy};
@@ -60,13 +61,19 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         WhenHealthy::Bless(subject) => {
             let id = subject.generation.clone();
             let baseline = healthy.baseline;
-            session.record(&Event::Proven { subject, baseline })?;
+            // A second attempt at what follows is no second verdict.
+            if session
+                .this_boot()
+                .is_none_or(|boot| boot.stage != Stage::Proven)
+            {
+                session.record(&Event::Proven { subject, baseline })?;
+            }
+            // From here on the boot is no trial any more: an emergency mode is then the operator's.
+            durable::put_text("", &place(root, PROVEN)?)?;
             session.restate()?;
             if let Err(error) = session.tidy() {
                 tracing::warn!("{}", one_line(&error));
             }
-            // From here on the boot is no trial any more: an emergency mode is then the operator's.
-            durable::put_text("", &place(root, PROVEN)?)?;
             tracing::info!("proven: generation {id}");
         }
         WhenHealthy::Leave(why) => tracing::warn!("not blessed: {why}"),

@@ -326,3 +326,32 @@ fn a_reused_number_is_another_generation() {
         });
     assert_eq!(state.protected(), [&subject(1), &reused, &specialised]);
 }
+
+/// On an ESP that cannot be written the loader starts a trial for ever. Only the agent can end that.
+#[test]
+fn a_trial_that_begins_once_too_often_is_rejected() {
+    let mut state = State::of(&[proven(1), selected(2)]);
+    for _ in 0..TRIES {
+        state = state.after(&began(2));
+        assert_eq!(state.is_not_counted(), None);
+    }
+    let fourth = state.clone().after(&began(2));
+    assert!(fourth.is_not_counted().is_some());
+    assert_eq!(fourth.clone().after(&rejected(2)).is_not_counted(), None);
+    assert_eq!(
+        fourth.clone().after(&selected(2)).attempts,
+        0,
+        "the operator insists"
+    );
+    // Nobody to go back to, or nothing to go back from.
+    let mut alone = State::of(&[selected(2)]);
+    let mut good = State::of(&[selected(1), proven(1)]);
+    for _ in 0..9 {
+        alone = alone.after(&began(2));
+        good = good.after(&began(1));
+    }
+    assert_eq!(
+        (alone.is_not_counted(), good.is_not_counted()),
+        (None, None)
+    );
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::Wanted;
-use super::{Intent, Plan, Refusal, Standing, Step, remove};
+use super::{Intent, Plan, Refusal, Step, remove};
 use crate::boot_partition::Partition;
 use crate::closure::Bootable;
 use crate::entry::{Entry, Rank};
@@ -31,10 +31,12 @@ pub(super) fn within_limit(intent: &Intent, all: &mut Vec<(Wanted<'_>, Option<&B
     });
 }
 
-/// Whether a fallback may need it, or somebody has asked for it.
+/// Whether a fallback may need it, or somebody has asked for it (invariant B2).
 fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
-    let asked = [&intent.selected, &intent.last_good, &intent.running];
-    asked.iter().any(|id| id.as_ref() == Some(&wanted.id)) || wanted.standing == Standing::Proven
+    let asked = [&intent.selected, &intent.last_good];
+    let kept = [&intent.running, &intent.second];
+    let mut all = asked.iter().chain(&kept);
+    all.any(|id| id.as_ref() == Some(&wanted.id))
 }
 
 /// Leaves out generations that nobody needs now, the oldest first, until the payload to be copied fits.
