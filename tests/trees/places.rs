@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use lastgood_tests::faults::contents;
+use lastgood_tests::files;
 use lastgood_tests::mounts::Mounts;
 use lastgood_tests::tree::Tree;
 
@@ -68,7 +69,7 @@ fn mirrors_are_alike_and_one_that_is_missing_stops_nobody() -> Result<()> {
         .next()
         .unwrap()?
         .path();
-    fs::write(&kernel, "rotten")?;
+    files::write(&kernel, "rotten")?;
     assert!(ok(&tree.lastgood(&["install"])?).contains("1 change"));
     alike(&tree)
 }
@@ -126,7 +127,7 @@ fn entries_move_to_an_xbootldr_partition() -> Result<()> {
     );
 
     fs::create_dir_all(tree.path("boot/loader"))?;
-    fs::write(tree.path("boot/loader/entries.srel"), "type1\n")?;
+    files::write(&tree.path("boot/loader/entries.srel"), "type1\n")?;
     assert_eq!(boots(&tree, 1)?, ["2", "2"]);
     ok(&tree.lastgood(&["install"])?);
     assert!(ok(&tree.lastgood(&["install"])?).contains("nothing to do"));
@@ -163,8 +164,8 @@ fn entries_move_to_an_xbootldr_partition() -> Result<()> {
 fn the_loaders_settings_are_the_closures() -> Result<()> {
     let tree = machine(1, "timeout = \"menu-hidden\"\nconsole-mode = \"max\"")?;
     fs::create_dir_all(tree.path("boot/loader"))?;
-    fs::write(
-        tree.path("boot/loader/loader.conf"),
+    files::write(
+        &tree.path("boot/loader/loader.conf"),
         "# mine\ntimeout 9\neditor yes\n",
     )?;
     ok(&tree.lastgood(&["install"])?);
@@ -222,10 +223,10 @@ fn extra_files_come_and_go() -> Result<()> {
     assert_eq!(fs::read_to_string(&banana)?, "green\n");
     tree.set(&tree.build("3", "")?)?;
     ok(&tree.lastgood(&["install"])?);
-    assert!(!banana.exists() && !tree.path("boot/loader/entries/banana.conf").exists());
-    assert!(!tree.path("boot/EFI/lastgood/extra-files").exists());
+    assert!(!banana.is_file() && !tree.path("boot/loader/entries/banana.conf").is_file());
+    assert!(!tree.path("boot/EFI/lastgood/extra-files").is_file());
     // Somebody else's file of that name stays what it is.
-    fs::write(&banana, "theirs")?;
+    files::write(&banana, "theirs")?;
     ok(&tree.lastgood(&["install", "2"])?);
     assert_eq!(fs::read_to_string(&banana)?, "theirs");
     Ok(())
