@@ -30,6 +30,8 @@ pub struct LoaderVariables {
     pub default: Option<String>,
     /// `LoaderEntryPreferred`: likewise over `preferred`, from version 260 on.
     pub preferred: Option<String>,
+    /// `LoaderEntryLastBooted`: what `@saved` stands for.
+    pub last_booted: Option<String>,
 }
 
 impl LoaderVariables {
@@ -56,6 +58,7 @@ impl LoaderVariables {
             one_shot: read("LoaderEntryOneShot"),
             default: read("LoaderEntryDefault"),
             preferred: read("LoaderEntryPreferred"),
+            last_booted: read("LoaderEntryLastBooted"),
         }
     }
 }

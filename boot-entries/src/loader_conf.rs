@@ -1,9 +1,14 @@
 //! `loader/loader.conf`: the loader's own settings (loader.conf(5)). Shared with the operator: we set what safety
 //! needs and keep every other line as it is.
 
+use crate::loader;
+
 /// First good entry of ours, in every version of systemd-boot: bad entries sort last, and the first match wins.
 /// Never an exact id, which would start a bad entry for ever from version 258 on.
 pub const DEFAULT_PATTERN: &str = "lastgood-*";
+
+/// In place of a pattern: what was booted last.
+pub(crate) const SAVED: &str = "@saved";
 
 /// What the loader takes from the file, as far as choosing an entry goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +24,11 @@ impl LoaderConf {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut conf = Self::default();
-        for (key, value) in text.lines().filter_map(setting) {
+        for (key, value) in loader::lines(text) {
+            // No other word with an `@` means anything to the loader.
+            if value.starts_with('@') && !value.eq_ignore_ascii_case(SAVED) {
+                continue;
+            }
             match key {
                 "default" => conf.default = Some(value.to_owned()),
                 "preferred" => conf.preferred = Some(value.to_owned()),

@@ -15,7 +15,7 @@ use crate::efi::LoaderVariables;
 use crate::entry::Entry;
 use crate::extra::{Extra, Extras, RECORD};
 use crate::generation::{Generation, Subject};
-use crate::loader::{Band, Listed, Loader};
+use crate::loader::{Band, Listed, Loader, Medium};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
 use crate::payload::{self, Content};
@@ -238,16 +238,21 @@ impl Boot {
     /// The loader as it will find this place.
     #[must_use]
     pub fn loader(&self, band: Band, variables: LoaderVariables) -> Loader {
-        let there = self.all().filter(|(_, file)| file.has_program);
-        let listed = there.map(|(_, file)| Listed {
-            name: file.name.clone(),
-            entry: file.entry.clone(),
-        });
+        let mut entries = Vec::new();
+        let mut medium = Medium::default();
+        // The loader reads the ESP first.
+        for (name, file) in self.on_esp.iter().chain(&self.entries) {
+            match Listed::read(band, file.on, name, &file.text, |_| file.has_program) {
+                Some(listed) => entries.push(listed),
+                None => medium.other_files.push((file.on, name.clone())),
+            }
+        }
         Loader {
             band,
-            entries: listed.collect(),
+            entries,
             conf: LoaderConf::parse(self.loader_conf.as_deref().unwrap_or_default()),
             variables,
+            medium,
         }
     }
 

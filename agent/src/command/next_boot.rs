@@ -74,7 +74,7 @@ pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, E
         let generation = of(&boot.name);
         Prediction {
             failures,
-            entry: boot.name.to_string(),
+            entry: boot.file,
             generation: generation.map(|g| g.id.clone()),
             state: generation.map(|g| Word::of(view.state.standing(&g.subject()), true)),
             why: boot.why,

@@ -1,7 +1,6 @@
 //! Generations that share a number: specialisations, and numbers that came back with another closure.
 
 use super::*;
-use crate::efi::LoaderVariables;
 use crate::payload::Kind;
 
 /// [`Disk::with`], and one more: `text` (`3/x`, or `3` for a number that came back) with a closure of its own.
@@ -34,22 +33,7 @@ fn closures(disk: &Disk, failures: usize) -> Vec<String> {
 impl Disk {
     /// The file and the closure of the entry that is started now.
     fn first(&self) -> (String, String) {
-        let loader = self
-            .0
-            .boot
-            .entries
-            .values()
-            .map(|file| crate::loader::Listed {
-                name: file.name.clone(),
-                entry: file.entry.clone(),
-            });
-        let loader = crate::loader::Loader {
-            band: Band::To257,
-            entries: loader.collect(),
-            conf: crate::loader_conf::LoaderConf::default(),
-            variables: LoaderVariables::default(),
-        };
-        let file = loader.predict(0).remove(0).name.to_string();
+        let file = self.loader(Band::To257).predict(0).remove(0).file;
         let options = &self.0.boot.entries[&file].entry.options;
         let number = options.trim_start_matches("init=/nix/store/");
         (file.clone(), number.split('-').next().unwrap().to_owned())

@@ -1,0 +1,71 @@
+//! Which entry files the loader lists, and what it takes from them.
+
+use super::{Band, Listed};
+use crate::boot_partition::Partition;
+use crate::entry::Entry;
+use crate::name::EntryName;
+
+/// What an `architecture` line must say here.
+const ARCHITECTURE: &str = "x64";
+
+impl Listed {
+    /// The entry in the file called `file`, with this text. None: the loader does not list it, because of its name, its
+    /// content, or because what it starts is not there (`is_there`, asked with a path on the file's partition).
+    pub fn read(
+        band: Band,
+        on: Partition,
+        file: &str,
+        text: &str,
+        is_there: impl FnOnce(&str) -> bool,
+    ) -> Option<Self> {
+        let name = EntryName::parse(file)?;
+        let mut entry = Entry {
+            linux: None,
+            efi: None,
+            ..Entry::parse(text)
+        };
+        for (key, value) in lines(text) {
+            let value = value.to_owned();
+            match key {
+                "sort-key" => entry.sort_key = Some(value),
+                "machine-id" => entry.machine_id = Some(value),
+                "version" => entry.version = Some(value),
+                "linux" | "efi" => {
+                    let (this, other) = match key {
+                        "linux" => (&mut entry.linux, &mut entry.efi),
+                        _ => (&mut entry.efi, &mut entry.linux),
+                    };
+                    *this = Some(value);
+                    if other.take().is_some() && !band.takes_the_later_program() {
+                        return None;
+                    }
+                }
+                "architecture" if !value.eq_ignore_ascii_case(ARCHITECTURE) => return None,
+                _ => {}
+            }
+        }
+        let program = entry.linux.as_deref().or(entry.efi.as_deref())?;
+        is_there(program).then(|| Self {
+            file: file.to_owned(),
+            on,
+            name,
+            entry,
+        })
+    }
+}
+
+/// Keys and values as the loader takes a file apart: up to the first NUL, without comments, a value without its quotes.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let text = text.split('\0').next().unwrap_or_default();
+    text.split(['\n', '\r']).filter_map(|line| {
+        let line = line.trim_matches([' ', '\t']);
+        let (key, value) = line.split_once([' ', '\t'])?;
+        let value = value.trim_start_matches([' ', '\t']);
+        let unquoted = value
+            .strip_prefix('"')
+            .map(|v| v.strip_suffix('"').unwrap_or(v));
+        let is_quoted = value.starts_with('"') && line.ends_with('"');
+        let value = unquoted.filter(|_| is_quoted).unwrap_or(value);
+        (!line.starts_with('#')).then_some((key, value))
+    })
+}

@@ -1,0 +1,51 @@
+//! The order of the menu.
+
+use std::cmp::Ordering;
+
+use uapi_version::strverscmp;
+
+use super::{Band, Listed};
+
+/// Places of `entries` (which are in the directory's order) in the order of the menu.
+///
+/// Sorted by insertion, as the loader does it: where its comparison is no order (a counted and an uncounted file of one
+/// id, from 258 on), only the same steps give the same result.
+pub(super) fn menu(entries: &[Listed], band: Band) -> Vec<usize> {
+    let mut menu: Vec<(usize, &Listed)> = Vec::with_capacity(entries.len());
+    for (at, new) in entries.iter().enumerate() {
+        let is_before = |(_, old): &(usize, &Listed)| compare(old, new, band).is_le();
+        let place = menu
+            .iter()
+            .rposition(is_before)
+            .map_or(0, |place| place + 1);
+        menu.insert(place, (at, new));
+    }
+    menu.into_iter().map(|(at, _)| at).collect()
+}
+
+/// Who is listed first.
+pub(super) fn compare(a: &Listed, b: &Listed, band: Band) -> Ordering {
+    let by_key = || match (&a.entry.sort_key, &b.entry.sort_key) {
+        (Some(key_a), Some(key_b)) => key_a
+            .cmp(key_b)
+            .then_with(|| a.entry.machine_id.cmp(&b.entry.machine_id))
+            .then_with(|| newest_first(a.entry.version.as_deref(), b.entry.version.as_deref())),
+        (a, b) => a.is_none().cmp(&b.is_none()),
+    };
+    let by_tries = || match (a.name.tries, b.name.tries) {
+        (Some(a), Some(b)) => b
+            .left
+            .cmp(&a.left)
+            .then(a.done.unwrap_or(0).cmp(&b.done.unwrap_or(0))),
+        _ => Ordering::Equal,
+    };
+    a.is_bad()
+        .cmp(&b.is_bad())
+        .then_with(by_key)
+        .then_with(|| newest_first(Some(&a.id(band)), Some(&b.id(band))))
+        .then_with(by_tries)
+}
+
+fn newest_first(a: Option<&str>, b: Option<&str>) -> Ordering {
+    strverscmp(b.unwrap_or_default(), a.unwrap_or_default())
+}

@@ -1,0 +1,337 @@
+//! The model on small layouts.
+
+use super::order::compare;
+use super::*;
+
+const BANDS: [Band; 3] = [Band::To257, Band::To259, Band::From260];
+
+fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Listed {
+    Listed {
+        file: file.to_owned(),
+        on: Partition::Boot,
+        name: EntryName::parse(file).unwrap(),
+        entry: Entry {
+            sort_key: sort_key.map(str::to_owned),
+            version: Some(version.to_owned()),
+            linux: Some("/k".to_owned()),
+            ..Entry::default()
+        },
+    }
+}
+
+fn loader(band: Band, entries: Vec<Listed>) -> Loader {
+    Loader {
+        band,
+        entries,
+        conf: LoaderConf::default(),
+        variables: LoaderVariables::default(),
+        medium: Medium::default(),
+    }
+}
+
+fn booted(loader: Loader, failures: usize) -> Vec<String> {
+    let boots = loader.predict(failures);
+    boots.iter().map(|boot| boot.file.clone()).collect()
+}
+
+#[test]
+fn versions_of_the_loader() {
+    let of = Band::of_loader_info;
+    assert_eq!(of("systemd-boot 252.39-1~deb12u2"), Some(Band::To257));
+    for early in ["257.13-1~deb13u1", "258~rc1", "258", "258-1"] {
+        assert_eq!(of(&format!("systemd-boot {early}")), Some(Band::To257));
+    }
+    assert_eq!(of("systemd-boot 258.1"), Some(Band::To259));
+    assert_eq!(of("systemd-boot 259"), Some(Band::To259));
+    assert_eq!(of("systemd-boot 260"), Some(Band::From260));
+    assert_eq!(of("GRUB 2.12"), None);
+}
+
+#[test]
+fn a_trial_is_tried_three_times_and_then_the_proven_one() {
+    for band in BANDS {
+        let entries = vec![
+            listed("a-2.conf", Some("k8"), "2"),
+            listed("a-3+3-0.conf", Some("k7"), "3"),
+        ];
+        let mut loader = loader(band, entries);
+        loader.conf.default = Some("a-*".to_owned());
+        assert_eq!(
+            booted(loader, 4),
+            [
+                "a-3+3-0.conf",
+                "a-3+2-1.conf",
+                "a-3+1-2.conf",
+                "a-2.conf",
+                "a-2.conf"
+            ]
+        );
+    }
+}
+
+#[test]
+fn when_all_are_bad_the_best_bad_one_is_started_for_ever() {
+    let entries = vec![
+        listed("a+0-3.conf", Some("k"), "1"),
+        listed("b+0-3.conf", Some("k"), "2"),
+    ];
+    let boots = loader(Band::To257, entries).predict(2);
+    let names: Vec<String> = boots.iter().map(|boot| boot.file.clone()).collect();
+    assert_eq!(names, ["b+0-3.conf", "b+0-4.conf", "b+0-5.conf"]);
+    assert!(boots[0].why.contains("bad"));
+}
+
+/// UEFI, `EFI_FILE_PROTOCOL.SetInfo()`: a name that another file has is refused.
+#[test]
+fn a_counter_does_not_come_down_onto_another_file() {
+    let entries = [("a+3-0.conf", "k"), ("a+2-1.conf", "k"), ("b.conf", "z")];
+    let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
+    let boots = booted(loader(Band::To257, entries.to_vec()), 3);
+    assert_eq!(boots, ["a+3-0.conf"; 4]);
+}
+
+#[test]
+fn an_exact_default_depends_on_the_version() {
+    let first = |band, file: &str| {
+        let mut loader = loader(
+            band,
+            vec![
+                listed(file, Some("k"), "9"),
+                listed("z.conf", Some("a"), "1"),
+            ],
+        );
+        loader.conf.default = Some("x.conf".to_owned());
+        booted(loader, 0).remove(0)
+    };
+    assert_eq!(first(Band::To257, "x+3.conf"), "z.conf");
+    assert_eq!(first(Band::To259, "x+3.conf"), "x+3.conf");
+    // systemd#40192: pinned although bad.
+    assert_eq!(first(Band::To259, "x+0-3.conf"), "x+0-3.conf");
+}
+
+#[test]
+fn preferred_is_new_and_passes_over_bad_ones() {
+    let first = |band, file: &str| {
+        let mut loader = loader(
+            band,
+            vec![
+                listed(file, Some("z"), "1"),
+                listed("b.conf", Some("a"), "1"),
+            ],
+        );
+        loader.conf.preferred = Some("p.conf".to_owned());
+        booted(loader, 0).remove(0)
+    };
+    assert_eq!(first(Band::To259, "p.conf"), "b.conf");
+    assert_eq!(first(Band::From260, "p.conf"), "p.conf");
+    assert_eq!(first(Band::From260, "p+0-3.conf"), "b.conf");
+}
+
+#[test]
+fn one_shot_wins_once() {
+    let mut loader = loader(
+        Band::To257,
+        vec![
+            listed("a.conf", Some("a"), "1"),
+            listed("b.conf", Some("b"), "1"),
+        ],
+    );
+    loader.variables.one_shot = Some("B.conf".to_owned());
+    assert_eq!(booted(loader, 1), ["b.conf", "a.conf"]);
+}
+
+#[test]
+fn entries_without_a_sort_key_come_after_those_with_one() {
+    let entries = vec![
+        listed("old.conf", None, "9"),
+        listed("new.conf", Some("z"), "1"),
+    ];
+    assert_eq!(booted(loader(Band::To257, entries), 0), ["new.conf"]);
+}
+
+/// Every order has to be one: with a comparison that is no order, sorting says nothing.
+#[test]
+fn the_comparison_is_a_total_order() {
+    let mut all = Vec::new();
+    for file in ["a.conf", "a+0-1.conf", "a+2-1.conf", "b+3-0.conf", "b.conf"] {
+        for key in [None, Some("k"), Some("l")] {
+            for version in ["1", "10", "9"] {
+                all.push(listed(file, key, version));
+            }
+        }
+    }
+    for band in BANDS {
+        for x in &all {
+            for y in &all {
+                assert_eq!(compare(x, y, band), compare(y, x, band).reverse());
+                if compare(x, y, band).is_gt() {
+                    continue;
+                }
+                for z in all.iter().filter(|z| compare(y, z, band).is_le()) {
+                    // Twins that differ only in having a counter at all are equal to each other but not to
+                    // a third: the loader's own comparison is loose there (from 258 on).
+                    let twins = |a: &Listed, b: &Listed| {
+                        a.name.stem == b.name.stem
+                            && a.name.tries.is_some() != b.name.tries.is_some()
+                    };
+                    if !(twins(x, y) || twins(y, z) || twins(x, z)) {
+                        assert!(compare(x, z, band).is_le(), "{x:?} {y:?} {z:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The examples are systemd's own rules, worked by hand.
+#[test]
+fn patterns() {
+    let is = |pattern: &str, text: &str| Pattern::new(pattern).matches(text);
+    for (pattern, text) in [
+        ("*", ""),
+        ("a*c", "abbc"),
+        ("a*b*c", "aXbYbc"),
+        ("*ab", "aab"),
+        ("?b", "ab"),
+        ("[a-c]x", "bx"),
+        ("[xy]", "y"),
+        ("[]]", "]"),
+        ("[!a]", "!"),
+        ("[a-]", "-"),
+        ("[a-c-f]", "-"),
+        ("[a-c-f]", "f"),
+        ("\\*", "*"),
+        ("[\\]]", "]"),
+        ("", ""),
+    ] {
+        assert!(is(pattern, text), "{pattern} {text}");
+    }
+    for (pattern, text) in [
+        ("a", "ab"),
+        ("ab", "a"),
+        ("?", ""),
+        ("[a-c]", "d"),
+        ("[a-c-f]", "e"),
+        ("[!a]", "b"),
+        ("[a", "a"),
+        ("[]", "]"),
+        ("a*bc", "abcd"),
+        ("ab*bc", "abc"),
+        ("a\\", "a"),
+        ("", "a"),
+    ] {
+        assert!(!is(pattern, text), "{pattern} {text}");
+    }
+}
+
+#[test]
+fn a_pattern_that_goes_back_for_ever_elsewhere_is_quick_here() {
+    let pattern = Pattern::new(&format!("{}b", "a*".repeat(40)));
+    assert!(!pattern.matches(&"a".repeat(200)));
+}
+
+fn read(band: Band, file: &str, text: &str) -> Option<Listed> {
+    let there = |path: &str| path == "/k";
+    Listed::read(band, Partition::Boot, file, text, there)
+}
+
+#[test]
+fn what_is_listed() {
+    for band in BANDS {
+        assert!(read(band, "a.conf", "linux /k\n").is_some());
+        assert!(read(band, "a.conf", "efi /k\narchitecture X64\n").is_some());
+        for text in [
+            "",
+            "title a\n",
+            "linux /gone\n",
+            "linux /k\narchitecture aa64\n",
+            "# linux /k\n",
+            "linux\n",
+            "title a\0\nlinux /k\n",
+        ] {
+            assert_eq!(read(band, "a.conf", text), None, "{text}");
+        }
+    }
+    let both = "linux /gone\nefi /k\n";
+    let old = read(Band::To257, "a.conf", both).unwrap().entry;
+    assert_eq!((old.linux, old.efi.as_deref()), (None, Some("/k")));
+    assert_eq!(read(Band::To259, "a.conf", both), None);
+}
+
+#[test]
+fn values_lose_their_quotes_and_lines_end_in_any_way() {
+    let text = "sort-key \"k y\"\rversion \"1\r\n  machine-id\t m \nlinux /k";
+    let entry = read(Band::To257, "a.conf", text).unwrap().entry;
+    assert_eq!(entry.sort_key.as_deref(), Some("k y"));
+    assert_eq!(entry.version.as_deref(), Some("\"1"));
+    assert_eq!(entry.machine_id.as_deref(), Some("m"));
+}
+
+#[test]
+fn a_file_keeps_its_spelling_until_it_is_counted() {
+    let boots = booted(
+        loader(Band::To257, vec![listed("A+03-00.CONF", Some("k"), "1")]),
+        2,
+    );
+    assert_eq!(boots, ["A+03-00.CONF", "A+2-1.conf", "A+1-2.conf"]);
+    let id = |band| listed("A+03-00.CONF", None, "1").id(band);
+    assert_eq!(id(Band::To257), "a+03-00.conf");
+    assert_eq!(id(Band::To259), "a.conf");
+}
+
+#[test]
+fn a_read_only_medium_boots_the_same_for_ever() {
+    let entries = [("a+3-0.conf", "k"), ("b.conf", "z")];
+    let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
+    let mut loader = loader(Band::To257, entries.to_vec());
+    loader.medium.read_only = true;
+    assert_eq!(booted(loader, 3), ["a+3-0.conf"; 4]);
+}
+
+#[test]
+fn files_that_are_not_listed_are_in_the_way_too_on_their_partition() {
+    let mut loader = loader(Band::To257, vec![listed("a+3-0.conf", Some("k"), "1")]);
+    let other = |on| (on, "A+2-1.conf".to_owned());
+    loader.medium.other_files = vec![other(Partition::Boot)];
+    assert_eq!(booted(loader.clone(), 1), ["a+3-0.conf"; 2]);
+    loader.medium.other_files = vec![other(Partition::Esp)];
+    assert_eq!(booted(loader, 1), ["a+3-0.conf", "a+2-1.conf"]);
+}
+
+#[test]
+fn an_efi_entry_is_counted_by_old_loaders_only() {
+    for (band, second) in [
+        (Band::To257, "a+2-1.conf"),
+        (Band::To259, "a+3.conf"),
+        (Band::From260, "a+3.conf"),
+    ] {
+        let entry = read(band, "a+3.conf", "efi /k\n").unwrap();
+        let boots = booted(loader(band, vec![entry]), 1);
+        assert_eq!(boots, ["a+3.conf", second]);
+    }
+}
+
+#[test]
+fn saved_is_what_was_booted_last_as_long_as_it_is_called_so() {
+    let entries = [("a.conf", "a"), ("b.conf", "b"), ("c+3-0.conf", "c")];
+    let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
+    let with = |band, last: &str| {
+        let mut loader = loader(band, entries.to_vec());
+        loader.conf.default = Some("@Saved".to_owned());
+        loader.variables.last_booted = Some(last.to_owned());
+        booted(loader, 1)
+    };
+    assert_eq!(with(Band::To257, "b.conf"), ["b.conf"; 2]);
+    assert_eq!(with(Band::To257, "c+3-0.conf"), ["c+3-0.conf", "a.conf"]);
+    assert_eq!(with(Band::To259, "c.conf"), ["c+3-0.conf", "c+2-1.conf"]);
+}
+
+#[test]
+fn a_one_shot_boot_is_not_saved() {
+    let entries = ["a.conf", "b.conf", "c.conf"].map(|file| listed(file, Some("k"), "1"));
+    let mut loader = loader(Band::To257, entries.to_vec());
+    loader.variables.default = Some("@saved".to_owned());
+    loader.variables.last_booted = Some("b.conf".to_owned());
+    loader.variables.one_shot = Some("A.conf".to_owned());
+    assert_eq!(booted(loader, 2), ["a.conf", "b.conf", "b.conf"]);
+}
