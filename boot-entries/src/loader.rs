@@ -13,6 +13,7 @@ use crate::efi::LoaderVariables;
 use crate::entry::Entry;
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, Tries};
+use crate::systemd_boot::{Image, Installed};
 
 /// Versions of systemd-boot that choose alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,27 +42,10 @@ impl Band {
 
 /// The version of the systemd-boot that lies on the `$BOOT` at `directory` (a path of this process), as `LoaderInfo`
 /// will give it. None: there is none that can be read.
-///
-/// systemd-boot marks itself in a section of its own, `.sdmagic`.
 #[must_use]
 pub fn installed(directory: &Path) -> Option<String> {
-    let places = ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"];
-    places.iter().find_map(|place| {
-        let bytes = std::fs::read(directory.join(place)).ok()?;
-        let image = goblin::pe::PE::parse(&bytes).ok()?;
-        let section = image
-            .sections
-            .iter()
-            .find(|s| s.name().is_ok_and(|name| name == ".sdmagic"))?;
-        let start = usize::try_from(section.pointer_to_raw_data).ok()?;
-        let length = usize::try_from(section.virtual_size).ok()?;
-        let magic = bytes.get(start..start.checked_add(length)?)?;
-        let text = String::from_utf8_lossy(magic);
-        let info = text
-            .trim_end_matches('\0')
-            .strip_prefix("#### LoaderInfo: ")?;
-        Some(info.strip_suffix(" ####")?.to_owned())
-    })
+    let installed = Installed::read(directory).ok()?;
+    installed.image().map(Image::info)
 }
 
 /// An entry the loader lists: what it starts is there.
