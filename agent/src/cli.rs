@@ -57,6 +57,8 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Check that everything a boot needs is where the loader reads it, byte for byte.
+    Verify(Verify),
     /// Accept a generation as proven, without an assessment.
     Good {
         /// Which; by default the running one.
@@ -84,6 +86,17 @@ pub struct Install {
     /// Try a generation that was rejected, or whose tries are used up, once more.
     #[arg(long)]
     pub again: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Mend what is missing or damaged, from the store.
+    #[arg(long)]
+    pub repair: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// How to print.

@@ -5,6 +5,7 @@ mod install;
 mod judge;
 mod next_boot;
 mod status;
+mod verify;
 mod why;
 
 use std::io::Write;
@@ -33,6 +34,7 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::NextBoot { failures, output } => {
             next_boot::run(root, usize::from(failures), output, out)
         }
+        Command::Verify(verify) => verify::run(root, &verify, out),
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
         Command::Boot(step) => boot::run(root, step),

@@ -1,8 +1,10 @@
 //! A run that changes something: the lock, the ledger, the entries, the profile, the roots.
 
 mod entries;
+mod findings;
 
 pub use entries::{Complaints, Prepared};
+pub use findings::{Finding, Inspected, Wrong};
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

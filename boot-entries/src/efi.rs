@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io;
 
+use serde::Serialize;
+
 use crate::Root;
 use crate::small;
 
@@ -39,13 +41,16 @@ pub struct LoaderVariables {
 }
 
 /// A variable that stays until somebody clears it, and wins over what is written on `$BOOT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Variable {
     /// `LoaderEntryDefault`.
+    #[serde(rename = "LoaderEntryDefault")]
     EntryDefault,
     /// `LoaderEntryPreferred`.
+    #[serde(rename = "LoaderEntryPreferred")]
     EntryPreferred,
     /// `LoaderConfigTimeout`.
+    #[serde(rename = "LoaderConfigTimeout")]
     ConfigTimeout,
 }
 
@@ -62,7 +67,7 @@ impl Variable {
 }
 
 /// A variable that is set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Override {
     /// Which.
     pub variable: Variable,

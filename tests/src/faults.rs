@@ -10,7 +10,7 @@ use crate::tree::{Ended, Tree};
 
 /// Every system call that can change a file or make a change durable. `openat` only with the flags that do.
 const CALLS: &str = "openat,write,pwrite64,writev,rename,renameat,renameat2,unlink,unlinkat,rmdir,symlink,symlinkat,link,\
-                     linkat,mkdir,mkdirat,fsync,fdatasync,sync_file_range,ftruncate,fallocate,copy_file_range,sendfile,\
+                     linkat,mkdir,mkdirat,fsync,fdatasync,syncfs,sync_file_range,ftruncate,fallocate,copy_file_range,sendfile,\
                      chmod,fchmod,fchmodat,chown,fchown,fchownat,utimensat,mknodat";
 
 /// What happens at a call.

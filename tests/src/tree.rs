@@ -170,12 +170,18 @@ impl Tree {
     /// # Errors
     /// When it cannot be built or started.
     pub fn lastgood(&self, arguments: &[&str]) -> Result<Ended> {
-        Self::run(
-            Command::new(program::build()?)
-                .arg("--root")
-                .arg(self.directory.path())
-                .args(arguments),
-        )
+        self.lastgood_in(&[], arguments)
+    }
+
+    /// Runs it with more in its environment.
+    ///
+    /// # Errors
+    /// When it cannot be built or started.
+    pub fn lastgood_in(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Ended> {
+        let mut command = Command::new(program::build()?);
+        command.arg("--root").arg(self.directory.path());
+        command.args(arguments).env("TZ", "UTC");
+        Self::run(command.envs(variables.iter().copied()))
     }
 
     /// Runs it under strace with the given options, which write to `trace`.
@@ -185,6 +191,7 @@ impl Tree {
     pub fn traced(&self, options: &[&str], trace: &Path, arguments: &[&str]) -> Result<Ended> {
         let mut strace = Command::new("strace");
         strace
+            .env("TZ", "UTC")
             .arg("-o")
             .arg(trace)
             .args(options)
@@ -200,7 +207,6 @@ impl Tree {
     fn run(command: &mut Command) -> Result<Ended> {
         let output = command
             .stdin(Stdio::null())
-            .env("TZ", "UTC")
             .output()
             .context("cannot run lastgood")?;
         Ok(Ended {

@@ -11,6 +11,7 @@
 mod closures;
 mod faults;
 mod numbers;
+mod peers;
 mod places;
 mod steps;
 mod writes;

@@ -18,17 +18,17 @@ use crate::told::one_line;
 
 /// What is to be done in one place.
 #[derive(Debug)]
-struct Planned {
-    place: Place,
-    observed: Observation,
-    plan: Plan,
+pub(super) struct Planned {
+    pub(super) place: Place,
+    pub(super) observed: Observation,
+    pub(super) plan: Plan,
 }
 
 /// What is to be done in each place.
 #[derive(Debug)]
 pub struct Prepared {
     /// First the place that the loader reads next.
-    planned: Vec<Planned>,
+    pub(super) planned: Vec<Planned>,
     intent: Intent,
     /// What cannot be done in the others.
     pub complaints: Complaints,
@@ -40,6 +40,11 @@ pub struct Prepared {
 pub struct Complaints(Vec<Error>);
 
 impl Complaints {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Error> {
+        self.0.iter()
+    }
+
     /// Tells all of them, the first one by returning it.
     ///
     /// # Errors
