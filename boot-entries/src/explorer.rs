@@ -6,7 +6,7 @@
 //! next run must finish the work.
 
 mod domain;
-mod volume;
+pub(crate) mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

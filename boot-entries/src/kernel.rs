@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use goblin::pe::header::{COFF_MACHINE_X86_64, Header};
+use goblin::pe::section_table::SectionTable;
 use goblin::pe::subsystem::IMAGE_SUBSYSTEM_EFI_APPLICATION;
 
 /// More than any PE header with its section table needs; the kernel itself is not read.
@@ -60,24 +61,33 @@ fn check_head(head: &[u8], size: u64) -> Result<(), NotBootable> {
     if optional.windows_fields.subsystem != IMAGE_SUBSYSTEM_EFI_APPLICATION {
         return Err(NotBootable::Subsystem(optional.windows_fields.subsystem));
     }
+    let end = end_of(&sections(head, &header).map_err(no_image)?);
+    if end > size {
+        return Err(NotBootable::Short { end, size });
+    }
+    Ok(())
+}
+
+/// The section table of the image that starts with `head`.
+///
+/// # Errors
+/// When it is not all there.
+pub(crate) fn sections(
+    head: &[u8],
+    header: &Header<'_>,
+) -> goblin::error::Result<Vec<SectionTable>> {
     let mut table = usize::try_from(header.dos_header.pe_pointer)
         .unwrap_or(usize::MAX)
         .saturating_add(goblin::pe::header::SIZEOF_PE_MAGIC)
         .saturating_add(goblin::pe::header::SIZEOF_COFF_HEADER)
         .saturating_add(usize::from(header.coff_header.size_of_optional_header));
-    let sections = header
-        .coff_header
-        .sections(head, &mut table)
-        .map_err(no_image)?;
-    let end = sections
-        .iter()
-        .map(|s| u64::from(s.pointer_to_raw_data) + u64::from(s.size_of_raw_data))
-        .max()
-        .unwrap_or(0);
-    if end > size {
-        return Err(NotBootable::Short { end, size });
-    }
-    Ok(())
+    header.coff_header.sections(head, &mut table)
+}
+
+/// Where the last of `sections` ends in the file.
+pub(crate) fn end_of(sections: &[SectionTable]) -> u64 {
+    let end = |s: &SectionTable| u64::from(s.pointer_to_raw_data) + u64::from(s.size_of_raw_data);
+    sections.iter().map(end).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //!    [`loader`] (a model of systemd-boot: what boots next, and after how many failures what).
 //! 3. What to do: [`plan`] turns an observation and an intent into steps. It is pure.
 //!    [`extra`] are further files that a closure asks for.
+//!    [`systemd_boot`] decides about the loader itself.
 //! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes.
 //!
 //! [`root`] and [`small`] lie under all of it: the same code runs on a live machine and on any directory, and nothing a
@@ -38,6 +39,7 @@ pub mod plan;
 pub mod root;
 pub mod small;
 mod synthesis;
+pub mod systemd_boot;
 
 pub use generation::{GenerationId, Subject};
 pub use root::Root;

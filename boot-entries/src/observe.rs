@@ -290,7 +290,7 @@ fn read_payload(directory: &Path) -> Result<BTreeMap<String, Content>, Error> {
 }
 
 /// The names in a directory; none when it is not there. A name that is no UTF-8 is nobody's we know.
-fn names(directory: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, Error> {
     let at = |source| Error::Read {
         path: directory.to_owned(),
         source,

@@ -1,4 +1,4 @@
-//! Small text files that somebody else has made: regular files only, and no more of one than makes sense.
+//! Small files that somebody else has made: regular files only, and no more of one than makes sense.
 //!
 //! A FIFO would hang whoever opens it, and a gigabyte where a page belongs would be read to its end before it turns out
 //! to be nonsense. Neither may stop a boot.
@@ -15,7 +15,14 @@ use nix::fcntl::OFlag;
 /// # Errors
 /// When it cannot be opened or read, or is something else than a regular file, longer, or no UTF-8.
 pub fn read(path: &Path, limit: u64) -> io::Result<String> {
-    let wrong = |text: String| Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    String::from_utf8(read_bytes(path, limit)?).or_else(|_| wrong("is no UTF-8 text".to_owned()))
+}
+
+/// [`read`] for a file that need not be text.
+///
+/// # Errors
+/// When it cannot be opened or read, or is something else than a regular file, or longer.
+pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Without O_NONBLOCK, opening a FIFO waits for a writer.
     let file = OpenOptions::new()
         .read(true)
@@ -30,7 +37,11 @@ pub fn read(path: &Path, limit: u64) -> io::Result<String> {
     if count as u64 > limit {
         return wrong(format!("is larger than {limit} bytes"));
     }
-    String::from_utf8(bytes).or_else(|_| wrong("is no UTF-8 text".to_owned()))
+    Ok(bytes)
+}
+
+fn wrong<T>(text: String) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
 /// `text` in one line of bearable length: what others wrote ends up in messages, titles and journals.

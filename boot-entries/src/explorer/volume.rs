@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use crate::durable::call::Call;
 
-pub(super) type Bytes = Arc<[u8]>;
+pub(crate) type Bytes = Arc<[u8]>;
 /// Files by path.
-pub(super) type Files = BTreeMap<PathBuf, Bytes>;
+pub(crate) type Files = BTreeMap<PathBuf, Bytes>;
 
 /// A file, whatever it is called at the moment.
 type Id = usize;
@@ -116,7 +116,7 @@ impl Disk {
 
 /// A file system in use.
 #[derive(Debug, Clone)]
-pub(super) struct Volume {
+pub(crate) struct Volume {
     certain: Disk,
     unsettled: Vec<(Change, Flushed)>,
     /// As the running system sees it.
@@ -126,7 +126,7 @@ pub(super) struct Volume {
 
 impl Volume {
     /// One that was unmounted cleanly with `files` on it. Paths are relative to its root, which is always there.
-    pub(super) fn new(files: &Files) -> Self {
+    pub(crate) fn new(files: &Files) -> Self {
         let mut certain = Disk::default();
         let mut names = BTreeMap::new();
         for (id, (path, bytes)) in files.iter().enumerate() {
@@ -146,7 +146,7 @@ impl Volume {
     }
 
     /// Makes a call.
-    pub(super) fn call(&mut self, call: &Call) {
+    pub(crate) fn call(&mut self, call: &Call) {
         let parent = |path: &Path| Flushed::Directory(path.parent().unwrap().to_owned());
         match call {
             Call::MakeDirectory(path) => {
@@ -198,12 +198,12 @@ impl Volume {
     }
 
     /// Whether everything that was asked for is on the disk.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.unsettled.is_empty()
     }
 
     /// Everything that may be found after a power cut now.
-    pub(super) fn after_a_cut(&self) -> BTreeSet<Files> {
+    pub(crate) fn after_a_cut(&self) -> BTreeSet<Files> {
         let (old, new) = self
             .unsettled
             .split_at(self.unsettled.len().saturating_sub(FREE));

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::systemd_boot::{Image, Installed};
+
 /// Versions of systemd-boot that choose alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Band {
@@ -49,27 +51,10 @@ fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// The version of the systemd-boot that lies on the `$BOOT` at `directory` (a path of this process), as `LoaderInfo`
-/// will give it. None: there is none that can be read.
-///
-/// systemd-boot marks itself in a section of its own, `.sdmagic`.
+/// The version of the systemd-boot that lies on the ESP at `directory` (a path of this process), as `LoaderInfo` will
+/// give it. None: there is none that is whole.
 #[must_use]
 pub fn installed(directory: &Path) -> Option<String> {
-    let places = ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"];
-    places.iter().find_map(|place| {
-        let bytes = std::fs::read(directory.join(place)).ok()?;
-        let image = goblin::pe::PE::parse(&bytes).ok()?;
-        let section = image
-            .sections
-            .iter()
-            .find(|s| s.name().is_ok_and(|name| name == ".sdmagic"))?;
-        let start = usize::try_from(section.pointer_to_raw_data).ok()?;
-        let length = usize::try_from(section.virtual_size).ok()?;
-        let magic = bytes.get(start..start.checked_add(length)?)?;
-        let text = String::from_utf8_lossy(magic);
-        let info = text
-            .trim_end_matches('\0')
-            .strip_prefix("#### LoaderInfo: ")?;
-        Some(info.strip_suffix(" ####")?.to_owned())
-    })
+    let installed = Installed::read(directory).ok()?;
+    installed.image().map(Image::info)
 }
