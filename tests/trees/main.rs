@@ -13,6 +13,7 @@ mod faults;
 mod numbers;
 mod places;
 mod steps;
+mod systemd_boot;
 mod writes;
 
 use std::fs;
