@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
-use crate::{activation, gc_roots, ledger, lock, program, running, secrets};
+use crate::{activation, bootctl, gc_roots, ledger, lock, program, running, secrets};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -77,4 +77,7 @@ pub enum Error {
     /// See the source.
     #[error(transparent)]
     Program(#[from] program::Error),
+    /// See the source.
+    #[error(transparent)]
+    Bootctl(#[from] bootctl::Error),
 }

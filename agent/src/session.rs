@@ -2,6 +2,7 @@
 
 mod entries;
 mod findings;
+mod loader;
 
 pub use entries::{Complaints, Prepared};
 pub use findings::{Finding, Inspected, Wrong};
@@ -11,6 +12,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use boot_entries::systemd_boot::Policy;
 use boot_entries::{Root, durable, plan};
 use jiff::Timestamp;
 
@@ -127,7 +129,8 @@ impl Session {
     /// The first of what cannot be done. All that can be done is.
     pub fn tidy(&self) -> Result<(), Error> {
         let roots = self.keep_roots();
-        let prepared = self.prepare(&self.state, false);
+        // A boot brings no other loader: whoever selects a closure does.
+        let prepared = self.prepare(&self.state, false, Policy::Mend);
         roots.and(prepared.and_then(|prepared| self.carry_out(prepared)?.into_result()))
     }
 

@@ -55,6 +55,16 @@ pub enum Variable {
 }
 
 impl Variable {
+    /// The verb of bootctl(1) that sets it, and with an empty word clears it.
+    #[must_use]
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::EntryDefault => "set-default",
+            Self::EntryPreferred => "set-preferred",
+            Self::ConfigTimeout => "set-timeout",
+        }
+    }
+
     /// As the firmware has it.
     #[must_use]
     pub fn name(self) -> &'static str {

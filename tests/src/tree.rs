@@ -49,9 +49,11 @@ impl Tree {
         let tree = Self {
             directory: tempfile::Builder::new().prefix("tree-").tempdir_in(rig)?,
         };
-        let loader = tree.path("boot/EFI/systemd/systemd-bootx64.efi");
-        fs::create_dir_all(tree.path("boot/EFI/systemd"))?;
-        fs::copy(LOADER, loader)?;
+        for place in ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"] {
+            let place = tree.path("boot").join(place);
+            fs::create_dir_all(place.parent().context("no directory")?)?;
+            fs::copy(LOADER, place)?;
+        }
         Ok(tree)
     }
 

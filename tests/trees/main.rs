@@ -14,6 +14,7 @@ mod numbers;
 mod peers;
 mod places;
 mod steps;
+mod systemd_boot;
 mod writes;
 
 use std::fs;
@@ -422,7 +423,7 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "automaticReboots damagedLedgerLines degraded lastGood nextBoot rejected running selected stage state version"
+        "automaticReboots damagedLedgerLines degraded lastGood nextBoot overrides rejected running selected stage state version"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(keys(&why), "cause generation state time toplevel version");

@@ -63,6 +63,9 @@ fn mirrors_are_alike_and_one_that_is_missing_stops_nobody() -> Result<()> {
         without_loader(place(&tree, "boot3")?),
         without_loader(place(&tree, "boot")?)
     );
+    // A verdict brings no loader to where none is: `install` does.
+    ok(&tree.lastgood(&["install"])?);
+    assert_eq!(place(&tree, "boot3")?, place(&tree, "boot")?);
     assert!(ok(&tree.lastgood(&["install"])?).contains("nothing to do"));
     // Damage in one is mended from the store, and is nobody else's.
     let kernel = fs::read_dir(tree.path("boot2/EFI/lastgood"))?
@@ -91,8 +94,8 @@ fn a_mirror_that_is_full_or_read_only_stops_nobody() -> Result<()> {
     );
     assert_eq!(
         place(&tree, "whole")?.len(),
-        2 + 1 + 2 + 1,
-        "entries, kernel, initrds, settings"
+        2 + 1 + 2 + 1 + 2,
+        "entries, kernel, initrds, settings, the loader twice"
     );
     mounts.sized(&tree.path("small"), "16m")?;
     mounts.sized(&tree.path("fixed"), "16m")?;
@@ -139,7 +142,11 @@ fn entries_move_to_an_xbootldr_partition() -> Result<()> {
     };
     assert_eq!(
         paths("efi")?,
-        ["/EFI/systemd/systemd-bootx64.efi", "/loader/loader.conf"]
+        [
+            "/EFI/BOOT/BOOTX64.EFI",
+            "/EFI/systemd/systemd-bootx64.efi",
+            "/loader/loader.conf"
+        ]
     );
     let moved = |files: &[(String, Vec<u8>)]| -> Vec<(String, Vec<u8>)> {
         let of_generations = |path: &str| path.contains("lastgood");

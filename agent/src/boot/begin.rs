@@ -1,6 +1,6 @@
 //! What runs? What was intended? The attempt goes on record.
 
-use boot_entries::Root;
+use boot_entries::{Root, efi};
 
 use super::fall_back;
 use crate::error::Error;
@@ -23,6 +23,9 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     ];
     for error in rest.into_iter().filter_map(Result::err) {
         tracing::error!("{}", one_line(&error));
+    }
+    for one in efi::overrides(&session.variables) {
+        tracing::warn!("{one}");
     }
     let Some(cause) = session.state.is_not_counted() else {
         return Ok(());

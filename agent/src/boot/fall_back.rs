@@ -5,12 +5,15 @@
 use std::process::Command;
 
 use boot_entries::Root;
+use boot_entries::name::stem_of;
 
 use super::begin;
+use crate::bootctl::Bootctl;
 use crate::cause::{Cause, Stage};
 use crate::error::Error;
-use crate::machine::{Event, Standing, WhenUnhealthy};
+use crate::machine::{Event, Standing, Subject, WhenUnhealthy};
 use crate::program;
+use crate::session::Session;
 use crate::told::one_line;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
@@ -45,8 +48,14 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     );
     // Neither a broken profile link nor a read-only $BOOT may keep the machine in a state known to be bad: the loader's
     // counter falls by itself, and the next boot tries again.
+    let restated = session.restate();
+    let asked = match &restated {
+        Err(_) => ask_firmware(&session, &to),
+        Ok(()) => Ok(()),
+    };
     for result in [
-        session.restate(),
+        restated,
+        asked,
         session.repoint_profile(&from, &to),
         session.tidy(),
     ] {
@@ -56,6 +65,24 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     }
     session.record(&Event::Rebooting { from, to })?;
     if root.is_live() { reboot() } else { Ok(()) }
+}
+
+/// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The wish is good for one
+/// boot, and nothing persistent is left in the firmware.
+fn ask_firmware(session: &Session, to: &Subject) -> Result<(), Error> {
+    if !session.root.is_live() {
+        return Ok(());
+    }
+    let boot = session.boot()?;
+    let stem = stem_of(to);
+    let Some((file, _)) = boot.files_of(&stem).next() else {
+        return Err(Error::Refused(format!(
+            "generation {} has no entry",
+            to.generation
+        )));
+    };
+    tracing::warn!("asking the firmware to start {file} once");
+    Ok(Bootctl::find(&session.root, Some(&to.toplevel)).start_once(file)?)
 }
 
 /// Reboots in order; by force where systemd refuses that, which it does in emergency mode (the jobs that lead there are

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
+use boot_entries::systemd_boot::Policy;
 use boot_entries::{GenerationId, Root};
 
 use super::{next_boot, print};
@@ -40,7 +41,10 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     if !arguments.dry_run {
         session.finish_initrds(&subject)?;
     }
-    let mut prepared = session.prepare(&state, !state.armed)?;
+    if !arguments.dry_run {
+        session.clear_overrides();
+    }
+    let mut prepared = session.prepare(&state, !state.armed, Policy::Update)?;
     session.prove(&mut prepared)?;
     if arguments.dry_run {
         for (place, step) in prepared.steps() {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use boot_entries::efi::{self, Override};
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ struct Status<'a> {
     automatic_reboots: u32,
     degraded: Option<&'a Cause>,
     rejected: Vec<&'a Subject>,
+    overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
 }
 
@@ -53,6 +55,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .values()
             .map(|rejection| &rejection.subject)
             .collect(),
+        overrides: efi::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
     };
     if output.json {
@@ -89,6 +92,9 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     }
     for rejected in &status.rejected {
         lines.push(("rejected", subject(Some(rejected))));
+    }
+    for one in &status.overrides {
+        lines.push(("overridden by", one.to_string()));
     }
     if status.automatic_reboots > 0 {
         lines.push((

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use boot_entries::Root;
 use boot_entries::efi::Override;
+use boot_entries::systemd_boot::Policy;
 use serde::Serialize;
 
 use super::{print, print_json};
@@ -28,7 +29,7 @@ struct Answer {
 
 pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
     let session = Session::open(root)?;
-    let mut prepared = session.prepare(&session.state, false)?;
+    let mut prepared = session.prepare(&session.state, false, Policy::Mend)?;
     let places = prepared.inspected();
     let proved = session.prove(&mut prepared);
     let wrong: usize = places.iter().map(|place| place.findings.len()).sum();

@@ -8,9 +8,10 @@ use boot_entries::extra::Extra;
 use boot_entries::observe::{self, Boot, Found, Observation};
 use boot_entries::payload::Content;
 use boot_entries::plan::{self, Intent, Plan, Step};
+use boot_entries::systemd_boot::{Policy, Source};
 use boot_entries::{apply, closure};
 
-use super::Session;
+use super::{Session, loader};
 use crate::error::Error;
 use crate::machine::{State, Subject};
 use crate::secrets;
@@ -22,6 +23,7 @@ pub(super) struct Planned {
     pub(super) place: Place,
     pub(super) observed: Observation,
     pub(super) plan: Plan,
+    loader: loader::Planned,
 }
 
 /// What is to be done in each place.
@@ -89,11 +91,11 @@ impl Prepared {
 }
 
 impl Session {
-    /// Plans the entries that `state` asks for, and changes nothing.
+    /// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing.
     ///
     /// # Errors
     /// When the first place cannot be read, or its plan is refused.
-    pub fn prepare(&self, state: &State, rearm: bool) -> Result<Prepared, Error> {
+    pub fn prepare(&self, state: &State, rearm: bool, policy: Policy) -> Result<Prepared, Error> {
         let places = self.places(state)?;
         let generations = self.generations_in(state);
         let mut initrds = secrets::finished(&self.root, &generations);
@@ -105,13 +107,10 @@ impl Session {
         intent.extras = self.extras(state)?;
         let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
         let mut planned = Vec::new();
+        let mut source = self.loader_source(state);
         for (number, place) in places.usable.into_iter().enumerate() {
-            match planned_in(&place, &found, &intent) {
-                Ok((observed, plan)) => planned.push(Planned {
-                    place,
-                    observed,
-                    plan,
-                }),
+            match self.planned_in(&place, &found, &intent, &mut source, policy) {
+                Ok(one) => planned.push(one),
                 Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
             }
         }
@@ -133,22 +132,43 @@ impl Session {
         })
     }
 
+    fn planned_in(
+        &self,
+        place: &Place,
+        found: &[Found],
+        intent: &Intent,
+        source: &mut Option<Source>,
+        policy: Policy,
+    ) -> Result<Planned, Error> {
+        let observed = Observation::read(place, found, &intent.extras)?;
+        let mut plan = plan::plan(&observed, intent)?;
+        let loader = self.plan_loader(place, source, policy, &mut plan)?;
+        may_be_written(place, &plan.steps)?;
+        Ok(Planned {
+            place: place.clone(),
+            observed,
+            plan,
+            loader,
+        })
+    }
+
     /// Checks that the machine comes back whatever fails, once `prepared` is carried out.
     ///
     /// # Errors
     /// When it might not, in the first place.
     pub fn prove(&self, prepared: &mut Prepared) -> Result<(), Error> {
-        for (
-            number,
-            Planned {
+        for (number, planned) in prepared.planned.iter().enumerate() {
+            let Planned {
                 place,
                 observed,
                 plan,
-            },
-        ) in prepared.planned.iter().enumerate()
-        {
-            let band = self.band(place);
-            let proved = plan::prove(observed, plan, &prepared.intent, band, &self.variables);
+                loader,
+            } = planned;
+            // By the loader that is there, and by the one that is to come: a power cut decides which it is.
+            let mut bands = std::iter::once(self.band(place)).chain(loader.band());
+            let proved = bands.try_for_each(|band| {
+                plan::prove(observed, plan, &prepared.intent, band, &self.variables)
+            });
             prepared
                 .complaints
                 .in_place(place, proved.map_err(Error::from), number == 0)?;
@@ -195,12 +215,15 @@ impl Session {
         let count = prepared.steps().count();
         let mut number = 0;
         let mut complaints = prepared.complaints;
-        for (at, Planned { place, plan, .. }) in prepared.planned.iter().enumerate() {
-            let applied = apply::apply(place, &plan.steps, |step| {
+        for (at, planned) in prepared.planned.iter().enumerate() {
+            let place = &planned.place;
+            let applied = apply::apply(place, &planned.plan.steps, |step| {
                 number += 1;
                 tracing::info!("{number}/{count} {step}");
             });
-            complaints.in_place(place, applied.map_err(Error::from), at == 0)?;
+            let done = applied.map_err(Error::from);
+            let done = done.and_then(|()| self.finish_loader(place, &planned.loader));
+            complaints.in_place(place, done, at == 0)?;
         }
         Ok(complaints)
     }
@@ -233,17 +256,6 @@ impl Session {
         }
         outcome
     }
-}
-
-fn planned_in(
-    place: &Place,
-    found: &[Found],
-    intent: &Intent,
-) -> Result<(Observation, Plan), Error> {
-    let observed = Observation::read(place, found, &intent.extras)?;
-    let plan = plan::plan(&observed, intent)?;
-    may_be_written(place, &plan.steps)?;
-    Ok((observed, plan))
 }
 
 /// Writing where nothing can be written fails anyway, but with fewer words.

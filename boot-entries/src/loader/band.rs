@@ -52,7 +52,7 @@ fn digits(text: &str) -> usize {
 }
 
 /// The version of the systemd-boot that lies on the ESP at `directory` (a path of this process), as `LoaderInfo` will
-/// give it. None: there is none that can be read.
+/// give it. None: there is none that is whole.
 #[must_use]
 pub fn installed(directory: &Path) -> Option<String> {
     let installed = Installed::read(directory).ok()?;

@@ -45,6 +45,8 @@ pub struct Decision {
     pub after: Option<Image>,
     /// What was left alone, and what is changed for which reason, each in one line.
     pub told: Vec<String>,
+    /// Why the machine does not start from this ESP even when that is done. None: it does.
+    pub trouble: Option<String>,
 }
 
 /// Where a systemd-boot is copied from.
@@ -70,31 +72,21 @@ pub fn decide(installed: &Installed, source: Option<&Source>, policy: Policy) ->
     let mut told = Vec::new();
     let places = ours(installed, &mut told);
     let is_first = is_first(installed);
-    let mut after = installed.image().cloned();
-    if policy == Policy::Leave || (is_first && policy == Policy::Mend) {
-        let action = Action::Nothing;
-        return Decision {
-            action,
-            after,
-            told,
-        };
-    }
-    let mut steps = removals(installed);
-    match best(&places, source, policy, &mut told) {
-        None if places.is_empty() => {}
-        None => told
-            .push("there is no whole systemd-boot to install or to mend this one with".to_owned()),
-        Some(best) => {
+    let mut after = installed.image();
+    let mut steps = Vec::new();
+    if policy == Policy::Update || (policy == Policy::Mend && !is_first) {
+        steps = removals(installed);
+        if let Some(best) = best(&places, source, policy, &mut told) {
             let writes = writes(&places, &best, &installed.esp, &mut told);
             if !writes.is_empty() {
-                after = Some(best.image.clone());
+                after = Some(best.image);
             }
             steps.extend(writes);
         }
     }
     let action = match () {
         () if steps.is_empty() => Action::Nothing,
-        () if is_first => Action::Install {
+        () if is_first && after.is_some() => Action::Install {
             steps,
             by_bootctl: !matches!(installed.fallback.state, State::Foreign(_)),
         },
@@ -102,9 +94,20 @@ pub fn decide(installed: &Installed, source: Option<&Source>, policy: Policy) ->
     };
     Decision {
         action,
-        after,
+        after: after.cloned(),
         told,
+        trouble: after.is_none().then(|| trouble(installed)),
     }
+}
+
+fn trouble(installed: &Installed) -> String {
+    let places = [&installed.systemd, &installed.fallback];
+    let whys = places.iter().filter_map(|place| match &place.state {
+        State::Foreign(why) | State::Damaged(why) => Some(format!("; {} {why}", place.path)),
+        State::Absent | State::Whole(_) => None,
+    });
+    let whys: String = whys.collect();
+    format!("it holds no systemd-boot that could be started{whys}")
 }
 
 /// Whether systemd-boot was never here. A fallback alone, and whole, is an installation of its own kind.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::image::{self, Found, Image};
-use super::{FALLBACK, SYSTEMD};
+use super::{FALLBACK, SYSTEMD, Source};
 use crate::durable;
 use crate::observe::{Error, names};
 
@@ -94,6 +94,17 @@ impl Installed {
     #[must_use]
     pub fn image(&self) -> Option<&Image> {
         self.systemd.image().or_else(|| self.fallback.image())
+    }
+
+    /// The same for other ESPs to be made equal to.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        let source = |place: &Place| {
+            let image = place.image()?.clone();
+            let path = self.esp.join(&place.path);
+            Some(Source { path, image })
+        };
+        source(&self.systemd).or_else(|| source(&self.fallback))
     }
 }
 

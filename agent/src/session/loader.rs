@@ -1,0 +1,146 @@
+//! systemd-boot itself, in each place: mended at every boot, installed and updated when somebody asks for `install`.
+
+use boot_entries::boot_partition::Place;
+use boot_entries::efi::{self, LoaderVariables};
+use boot_entries::loader::Band;
+use boot_entries::plan::Plan;
+use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
+
+use super::Session;
+use crate::bootctl::{self, Bootctl};
+use crate::error::Error;
+use crate::machine::State;
+use crate::told::one_line;
+
+/// What is planned for the loader in one place, besides steps.
+#[derive(Debug)]
+pub(super) struct Planned {
+    /// What it will be.
+    after: Option<Image>,
+    /// What bootctl is to do when the steps are made.
+    remaining: Option<Remaining>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Remaining {
+    /// All of a first installation.
+    Install,
+    /// What is left of one: the loader is copied, because bootctl would have overwritten somebody else's program.
+    Complete,
+}
+
+impl Planned {
+    /// How the loader that it will be chooses.
+    pub(super) fn band(&self) -> Option<Band> {
+        Band::of_loader_info(&self.after.as_ref()?.info())
+    }
+}
+
+impl Session {
+    /// The systemd-boot that comes with the selected closure, or with the machine. One that is not to be installed is
+    /// told, and is none: it stops nobody from writing entries.
+    pub(super) fn loader_source(&self, state: &State) -> Option<Source> {
+        let subject = state.selected.as_ref().or(state.last_good());
+        let toplevel = subject.map(|subject| subject.toplevel.as_path());
+        Source::find(&self.root, toplevel).unwrap_or_else(|why| {
+            tracing::warn!("systemd-boot is not updated: {why}");
+            None
+        })
+    }
+
+    /// Plans what to do about the loader in `place`. Without a `source`, what is there becomes it: the next place is a
+    /// mirror of this one.
+    pub(super) fn plan_loader(
+        &self,
+        place: &Place,
+        source: &mut Option<Source>,
+        policy: Policy,
+        plan: &mut Plan,
+    ) -> Result<Planned, Error> {
+        let installed = Installed::read(&place.esp)?;
+        let decision = systemd_boot::decide(&installed, source.as_ref(), policy);
+        for told in &decision.told {
+            match decision.action {
+                Action::Nothing => tracing::debug!("{told}"),
+                Action::Write(_) | Action::Install { .. } => tracing::info!("{told}"),
+            }
+        }
+        if let Some(trouble) = &decision.trouble {
+            tracing::warn!("{}: {trouble}", place.name.display());
+        }
+        let mut remaining = None;
+        match decision.action {
+            Action::Nothing => {}
+            Action::Install {
+                by_bootctl: true, ..
+            } if self.root.is_live() => remaining = Some(Remaining::Install),
+            Action::Install { steps, .. } => {
+                systemd_boot::insert(steps, plan);
+                if self.root.is_live() {
+                    remaining = Some(Remaining::Complete);
+                } else {
+                    tracing::warn!("{}: {}", place.name.display(), bootctl::LEFT_OUT);
+                }
+            }
+            Action::Write(steps) => systemd_boot::insert(steps, plan),
+        }
+        if source.is_none() {
+            *source = installed.source();
+        }
+        Ok(Planned {
+            after: decision.after,
+            remaining,
+        })
+    }
+
+    /// Clears what the firmware would choose over the order of the entries, where the closure allows it. What is not
+    /// cleared is told.
+    pub fn clear_overrides(&mut self) {
+        let overrides = efi::overrides(&self.variables);
+        if overrides.is_empty() {
+            return;
+        }
+        let may_clear = self.boot_config(&self.state).can_touch_efi_variables;
+        let subject = self.state.selected.as_ref().or(self.state.last_good());
+        let bootctl = Bootctl::find(
+            &self.root,
+            subject.map(|subject| subject.toplevel.as_path()),
+        );
+        for one in overrides {
+            if !self.root.is_live() || !may_clear {
+                let verb = one.variable.verb();
+                tracing::warn!("{one}; `bootctl {verb} ''` clears it");
+                continue;
+            }
+            match bootctl.clear(one.variable) {
+                Ok(()) => tracing::warn!("cleared: {one}"),
+                Err(error) => tracing::error!("{one}: {}", one_line(&error)),
+            }
+        }
+        self.view.variables = LoaderVariables::read(&self.root);
+    }
+
+    /// Does what is left when the steps are made.
+    pub(super) fn finish_loader(&self, place: &Place, planned: &Planned) -> Result<(), Error> {
+        let Some(remaining) = planned.remaining else {
+            return Ok(());
+        };
+        let subject = self.state.selected.as_ref().or(self.state.last_good());
+        let toplevel = subject.map(|subject| subject.toplevel.as_path());
+        let bootctl = Bootctl::find(&self.root, toplevel);
+        let touch_variables = self.boot_config(&self.state).can_touch_efi_variables;
+        tracing::info!("{}: installing systemd-boot", place.name.display());
+        match remaining {
+            Remaining::Install => bootctl.install(place, touch_variables)?,
+            Remaining::Complete => bootctl.complete(place, touch_variables)?,
+        }
+        // bootctl reads nothing back.
+        match Installed::read(&place.esp)?.image() {
+            Some(_) => Ok(()),
+            None => Err(Error::Refused(format!(
+                "{}: bootctl has installed no systemd-boot that is whole; run again, or look at the disk",
+                place.name.display()
+            ))),
+        }
+    }
+}
