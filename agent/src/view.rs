@@ -16,7 +16,7 @@ use crate::config;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::machine::{Boot, Standing, State, Subject};
-use crate::secrets;
+use crate::{running, secrets};
 
 /// Everything read once, without a lock: what is only told may be a moment old.
 #[derive(Debug)]
@@ -227,7 +227,7 @@ impl View {
                 .map(|subject| (subject.clone(), standing(&subject)))
                 .collect(),
             rearm,
-            running: self.running().cloned(),
+            running: self.running().cloned().or_else(|| self.started()),
             second: state
                 .proven
                 .iter()

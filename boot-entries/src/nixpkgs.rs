@@ -16,6 +16,7 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::boot_partition::{Partition, Place};
 use crate::entry::Entry;
 use crate::generation::{GenerationId, Subject};
 use crate::name::EntryName;
@@ -77,9 +78,7 @@ fn is_number_and_specialisation(text: &str) -> bool {
         None => (text, None),
     };
     // `007` and `+7` are not how anybody writes a number here.
-    let is_number = number
-        .parse::<u64>()
-        .is_ok_and(|n| n.to_string() == number);
+    let is_number = number.parse::<u64>().is_ok_and(|n| n.to_string() == number);
     is_number && name != Some("")
 }
 
@@ -88,7 +87,8 @@ fn is_hashed(stem: &str, text: &str) -> bool {
     hash.is_some_and(|hash| hash == sha256(text))
 }
 
-fn sha256(text: &str) -> String {
+/// In hexadecimal.
+pub(crate) fn sha256(text: &str) -> String {
     Digest::from(Sha256::new_with_prefix(text)).to_string()
 }
 
@@ -118,42 +118,56 @@ pub fn payload_of_entry(entry: &Entry) -> Option<Vec<&str>> {
 }
 
 /// What they call the payload made from the file at `source` (a path of this process, links followed):
-/// `HASH-NAME-BASE.efi`, or `HASH-NAME.efi` if the store path is the file. None: it is not in the store.
+/// `HASH-NAME-BASE.efi`, or `HASH-NAME.efi` if the store path is the file. None: it is not in the store, or FAT cannot hold
+/// such a name.
 #[must_use]
 pub fn payload_name(source: &Path) -> Option<String> {
     let parts: Vec<&str> = source
         .components()
         .map(|part| part.as_os_str().to_str())
         .collect::<Option<_>>()?;
-    let store = parts.windows(2).rposition(|pair| pair == ["nix", "store"])?;
+    let store = parts
+        .windows(2)
+        .rposition(|pair| pair == ["nix", "store"])?;
     let (top, base) = (parts.get(store + 2)?, parts.last()?);
-    Some(if parts.len() == store + 3 {
+    let name = if parts.len() == store + 3 {
         format!("{top}{ENDING}")
     } else {
         format!("{top}-{base}{ENDING}")
-    })
+    };
+    fits_fat(&name).then_some(name)
 }
 
-/// What lies in [`DIRECTORY`] of the `$BOOT` at `directory` (a path of this process), by name. A file that cannot be read
-/// is as good as none.
+/// Whether FAT, and every driver of it, can hold a file of this name.
+fn fits_fat(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+= ".contains(&byte);
+    name.len() <= NAME_LIMIT && name.bytes().all(is_plain)
+}
+
+/// What lies in [`DIRECTORY`] of both partitions of a place, by name.
+pub type Payload = BTreeMap<(Partition, String), Content>;
+
+/// Reads what lies in [`DIRECTORY`] of `place`. A file that cannot be read is as good as none.
 ///
 /// # Errors
 /// When the directory is there and cannot be listed.
-pub fn read_payload(directory: &Path) -> io::Result<BTreeMap<String, Content>> {
-    let here = directory.join(DIRECTORY);
-    let listing = match std::fs::read_dir(&here) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        listing => listing?,
-    };
-    let mut found = BTreeMap::new();
-    for item in listing {
-        let item = item?;
-        let name = item.file_name().into_string().ok();
-        let name = name.filter(|name| is_payload(name).is_some());
-        if let Some(name) = name
-            && let Ok(content) = Content::of_file(&item.path())
-        {
-            found.insert(name, content);
+pub fn read_payload(place: &Place) -> io::Result<Payload> {
+    let mut found = Payload::new();
+    let esp = place.has_xbootldr().then_some(Partition::Esp);
+    for on in esp.into_iter().chain([Partition::Boot]) {
+        let listing = match std::fs::read_dir(place.directory(on).join(DIRECTORY)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            listing => listing?,
+        };
+        for item in listing {
+            let item = item?;
+            let name = item.file_name().into_string().ok();
+            let name = name.filter(|name| is_payload(name).is_some());
+            if let Some(name) = name
+                && let Ok(content) = Content::of_file(&item.path())
+            {
+                found.insert((on, name), content);
+            }
         }
     }
     Ok(found)
@@ -190,10 +204,9 @@ pub fn numbered_name(id: &GenerationId) -> Option<String> {
     if let Some(specialisation) = id.specialisation() {
         name.extend(["-specialisation-", specialisation]);
     }
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+ ".contains(&byte);
     let file = format!("{name}.conf");
     let read = EntryName::parse(&file)?;
-    (read.stem == name && file.len() <= NAME_LIMIT && file.bytes().all(is_plain)).then_some(file)
+    (read.stem == name && fits_fat(&file)).then_some(file)
 }
 
 /// The file name for an entry with this text, in the other scheme.

@@ -3,10 +3,13 @@
 use super::*;
 use proptest::prelude::*;
 
-const TEXT: &str = "title NixOS\nlinux /EFI/nixos/k.efi\noptions init=/nix/store/a-nixos/init quiet\n";
+const TEXT: &str =
+    "title NixOS\nlinux /EFI/nixos/k.efi\noptions init=/nix/store/a-nixos/init quiet\n";
 
 fn file(name: &str, text: &str) -> EntryFile {
     EntryFile {
+        on: Partition::Boot,
+        has_program: true,
         name: EntryName::parse(name).unwrap(),
         entry: Entry::parse(text),
         text: text.to_owned(),
@@ -121,6 +124,7 @@ fn payload_is_named_after_its_store_path() {
         name("/nix/store/abc-dtbs/a/b.dtb").as_deref(),
         Some("abc-dtbs-b.dtb.efi")
     );
+    assert_eq!(name("/nix/store/abc-what?/bzImage"), None);
     assert_eq!(name("/nix/store"), None);
     assert_eq!(name("/var/lib/lastgood/initrds/abc"), None);
 }
@@ -145,7 +149,11 @@ fn what_is_written_is_recognised() {
         let subject = subject(id);
         let text = entry(&subject, "26.05", &Entry::parse(TEXT)).to_string();
         let name = numbered_name(&subject.generation).unwrap_or_else(|| hashed_name(&text));
-        assert_eq!(closure_of(&file(&name, &text)), Some(subject.toplevel), "{name}");
+        assert_eq!(
+            closure_of(&file(&name, &text)),
+            Some(subject.toplevel),
+            "{name}"
+        );
     }
 }
 
@@ -153,7 +161,10 @@ proptest! {
     #[test]
     fn any_name_and_text_can_be_looked_at(name in "\\PC{0,80}", text in "(?s).{0,200}") {
         if let Some(name) = EntryName::parse(&format!("nixos-{name}.conf")) {
-            let file = EntryFile { name, entry: Entry::parse(&text), text };
+            let file = EntryFile {
+                name,
+                ..file("x.conf", &text)
+            };
             prop_assert!(closure_of(&file).is_none_or(|path| path.is_absolute()));
         }
     }
