@@ -34,6 +34,8 @@ const PREFIX: &str = "nixos";
 const SYSTEM: &str = "system";
 /// Their default for bootspec's `sortKey`.
 const SORT_KEY: &str = "nixos";
+/// Of a SHA-256 in a name, all hexadecimal digits.
+const HASH_DIGITS: usize = 64;
 /// The longest file name on FAT, in characters.
 const NAME_LIMIT: usize = 255;
 
@@ -83,8 +85,22 @@ fn is_number_and_specialisation(text: &str) -> bool {
 }
 
 fn is_hashed(stem: &str, text: &str) -> bool {
-    let hash = stem.strip_prefix(PREFIX).and_then(|h| h.strip_prefix('-'));
-    hash.is_some_and(|hash| hash == sha256(text))
+    hash_in(stem).is_some_and(|hash| hash == sha256(text))
+}
+
+fn hash_in(stem: &str) -> Option<&str> {
+    let hash = stem.strip_prefix(PREFIX)?.strip_prefix('-')?;
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (hash.len() == HASH_DIGITS && hash.bytes().all(hex)).then_some(hash)
+}
+
+/// Whether a file has a name of theirs and says nothing: what a power cut leaves of an entry that is being removed. The
+/// loader does not list it, and it is no machine's.
+#[must_use]
+pub fn is_husk(file: &EntryFile) -> bool {
+    let stem = file.name.stem.as_str();
+    let says_nothing = file.entry == Entry::default() && !file.text.contains("uki");
+    says_nothing && (is_numbered(stem) || hash_in(stem).is_some())
 }
 
 /// In hexadecimal.

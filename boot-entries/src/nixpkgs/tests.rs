@@ -69,6 +69,24 @@ fn the_hashed_scheme_holds_the_hash_of_the_very_bytes() {
 }
 
 #[test]
+fn a_file_of_theirs_that_says_nothing_is_a_husk() {
+    let hashed = hashed_name(TEXT);
+    for name in [
+        "nixos-generation-3.conf",
+        "nixos-generation-3+2-1.conf",
+        &hashed,
+    ] {
+        assert!(is_husk(&file(name, "")) && is_husk(&file(name, "anything\n")));
+        for text in [TEXT, "title x\n", "efi /x.efi\n", "uki /x.efi\n"] {
+            assert!(!is_husk(&file(name, text)), "{name} {text}");
+        }
+    }
+    for name in ["debian.conf", "nixos-notes.conf", "nixos-0123.conf"] {
+        assert!(!is_husk(&file(name, "")), "{name}");
+    }
+}
+
+#[test]
 fn the_closure_is_what_the_one_init_says() {
     let closure = |options: &str| {
         let text = format!("linux /k\noptions {options}\n");

@@ -97,25 +97,21 @@ impl<'a> Takeover<'a> {
         };
         let is_gone = |name: &str, file: &EntryFile| {
             is_stand_in(&file.name) && !is_wanted(name, file)
-                || self.is_over && self.theirs.iter().any(|theirs| theirs.file == file)
+                || self.is_over
+                    && (nixpkgs::is_husk(file)
+                        || self.theirs.iter().any(|theirs| theirs.file == file))
         };
         let (gone, kept): (Vec<_>, Vec<_>) =
             boot.all().partition(|(name, file)| is_gone(name, file));
-        let kept = kept.into_iter().map(|(_, file)| file.text.as_str());
-        let kept: Vec<String> = kept
-            .chain(entries.values().map(String::as_str))
-            .map(str::to_lowercase)
-            .collect();
-        // However the path is written, the name is in it.
-        let is_needed = |name: &str| {
-            let name = name.to_lowercase();
-            kept.iter().any(|text| text.contains(&name))
-        };
-        let payload = self.payload.iter().filter(|(_, name)| !is_needed(name));
-        let payload = payload.map(|(on, name)| Step::Remove {
-            on: *on,
-            path: format!("{}/{name}", nixpkgs::DIRECTORY),
-        });
+        let kept = kept.into_iter().map(|(_, file)| &file.text);
+        let kept: Vec<&String> = kept.chain(entries.values()).collect();
+        let paths = self
+            .payload
+            .iter()
+            .map(|(on, name)| (*on, format!("{}/{name}", nixpkgs::DIRECTORY)));
+        let payload = paths
+            .filter(|(_, path)| !kept.iter().any(|text| points_at(text, path)))
+            .map(|(on, path)| Step::Remove { on, path });
         let entries = gone.into_iter().map(|(name, file)| remove(file.on, name));
         entries.chain(payload).collect()
     }
@@ -187,6 +183,21 @@ fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
                 .then_some(Theirs { file, closure })
         })
         .collect()
+}
+
+/// Whether an entry with this text needs the file at `path`, however it writes that: FAT knows no case, and the loader takes
+/// either slash.
+pub(super) fn points_at(text: &str, path: &str) -> bool {
+    let path = path.to_lowercase();
+    let is_it = |value: &str| {
+        let value = value.trim().replace('\\', "/");
+        let parts: Vec<&str> = value.split('/').filter(|part| !part.is_empty()).collect();
+        parts.join("/") == path
+    };
+    text.to_lowercase()
+        .lines()
+        .filter_map(|line| line.trim().split_once([' ', '\t']))
+        .any(|(_, value)| is_it(value) || value.split_whitespace().any(is_it))
 }
 
 /// Whether a file is a stand-in of ours.

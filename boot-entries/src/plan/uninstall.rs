@@ -1,24 +1,24 @@
 //! Giving `$BOOT` back, with something bootable on it. Pure.
 //!
 //! What is left must be proven; or, with nothing proven, what runs; or, with nothing known of that, what ran before us, or
-//! what loader.conf names. If an entry of somebody else's starts it, that will do. If none does, one is written as nixpkgs' builder would, so that
-//! the next `nixos-rebuild` takes it over. The order:
+//! what loader.conf names. If an entry of somebody else's starts it, that will do. If none does, one is written as
+//! nixpkgs' builder would, so that the next `nixos-rebuild` takes it over. The order:
 //!
-//! 1. leftovers, and only where room is short what is neither proven nor running;
+//! 1. leftovers, and where room is short everything of ours but what is handed back;
 //! 2. payload under its new name, entry, loader.conf, which names that entry;
 //! 3. all entries of ours, then all payload of ours that nobody else's entry needs, then extra files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::takeover::is_stand_in;
+use super::takeover::{is_stand_in, points_at};
 use super::{Intent, Plan, Refusal, Standing, Step, extras, remove};
 use crate::boot_partition::Partition;
 use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
 use crate::entry::Entry;
 use crate::generation::{Generation, Subject};
-use crate::loader::{Band, Listed, Loader};
+use crate::loader::Band;
 use crate::loader_conf::{self, LoaderConf};
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
@@ -51,21 +51,19 @@ pub fn uninstall(
         return Ok(plan);
     }
     let acceptable = acceptable(observed, intent);
-    let left = acceptable
-        .iter()
-        .find_map(|subject| ground.somebody_elses(subject));
-    let default = if let Some(file) = left {
-        file.name.to_string()
-    } else {
-        let handed = ground.hand_back(intent, &acceptable)?;
-        plan.steps.extend(ground.make_room(&handed)?);
-        plan.steps.extend(handed.copies);
-        plan.steps.extend(handed.entries);
-        handed.default
+    let handed = match ground.hand_back(intent, &acceptable) {
+        Ok(handed) => handed,
+        // Not the best, but as proven.
+        Err(why) => ground.somebody_elses_best(&acceptable).ok_or(why)?,
     };
+    let is_theirs = handed.entries.is_empty();
+    plan.steps.extend(handed.removals);
+    plan.steps.extend(handed.copies);
+    plan.steps.extend(handed.entries);
     let present = observed.boot.loader_conf.as_deref();
-    let is_right = left.is_some() && ground.boots_one_of(present, &acceptable);
-    let text = loader_conf::with_default(present, &default);
+    // A loader.conf that somebody else has written since stays, if it will do.
+    let is_right = is_theirs && !ground.is_default_ours() && ground.boots_one_of(&acceptable);
+    let text = loader_conf::with_default(present, &handed.default);
     if !is_right && present != Some(&text) {
         let (on, path) = (Partition::Esp, LOADER_CONF.to_owned());
         plan.steps.push(Step::Text { text, on, path });
@@ -116,10 +114,11 @@ fn newest(observed: &Observation, closure: &Path) -> Option<Subject> {
         .map(Generation::subject)
 }
 
-/// What is to be written.
+/// What is left, and what it takes.
 #[derive(Default)]
 struct HandedBack {
-    subjects: Vec<Subject>,
+    /// What makes room.
+    removals: Vec<Step>,
     copies: Vec<Step>,
     entries: Vec<Step>,
     default: String,
@@ -174,75 +173,73 @@ impl<'a> Ground<'a> {
         *kernel == bootable.kernel.content && bootable.initrd.iter().all(is_long_enough)
     }
 
-    /// Whether every loader, with `conf` as loader.conf and nothing of ours there, starts one of `subjects` first.
-    fn boots_one_of(&self, conf: Option<&str>, subjects: &[Subject]) -> bool {
-        let entries: Vec<Listed> = self
-            .foreign()
-            .map(|file| Listed {
-                name: file.name.clone(),
-                entry: file.entry.clone(),
+    /// Whether every loader, with loader.conf as it is and nothing of ours there, starts one of `subjects` first.
+    fn boots_one_of(&self, subjects: &[Subject]) -> bool {
+        let mut after = self.observed.boot.clone();
+        after.entries.retain(|_, file| !is_ours(&file.name));
+        after.on_esp.retain(|_, file| !is_ours(&file.name));
+        let starts_one = |band| {
+            let loader = after.loader(band, LoaderVariables::default());
+            let first = loader.predict(0).into_iter().next();
+            let file = first.and_then(|boot| self.foreign().find(|file| file.name == boot.name));
+            file.is_some_and(|file| {
+                let closure = nixpkgs::init_of(&file.entry);
+                let mut same = subjects
+                    .iter()
+                    .filter(|subject| closure.as_ref() == Some(&subject.toplevel));
+                same.any(|subject| self.is_whole(subject, file))
             })
-            .collect();
-        let conf = LoaderConf::parse(conf.unwrap_or_default());
+        };
         [Band::To257, Band::To259, Band::From260]
             .into_iter()
-            .all(|band| {
-                let loader = Loader {
-                    band,
-                    entries: entries.clone(),
-                    conf: conf.clone(),
-                    variables: LoaderVariables::default(),
-                };
-                let first = loader.predict(0).into_iter().next();
-                let file = first.and_then(|boot| {
-                    let mut files = self.foreign();
-                    files.find(|file| file.name == boot.name)
-                });
-                file.is_some_and(|file| {
-                    subjects.iter().any(|subject| {
-                        nixpkgs::init_of(&file.entry).as_ref() == Some(&subject.toplevel)
-                            && self.is_whole(subject, file)
-                    })
-                })
-            })
+            .all(starts_one)
     }
 
-    /// The best that can be booted, and the selected one if it is as good.
+    /// The best that can be booted, and the selected one if it is as good: as somebody else's entry, or as a new one.
     fn hand_back(&self, intent: &Intent, acceptable: &[Subject]) -> Result<HandedBack, Refusal> {
-        let bootable = |subject: &Subject| {
-            let found = self.observed.find(subject)?;
-            found.bootable.as_ref().ok()
-        };
-        let mut wanted: Vec<(&Subject, &Bootable)> = Vec::new();
+        let mut handed = HandedBack::default();
+        let mut kept = BTreeSet::new();
         for subject in acceptable {
             let is_selected = intent.selected.as_ref() == Some(subject);
-            if let Some(bootable) = bootable(subject)
-                && (wanted.is_empty() || is_selected)
-            {
-                wanted.push((subject, bootable));
+            if !kept.is_empty() && !is_selected {
+                continue;
             }
-        }
-        let mut handed = HandedBack::default();
-        for (subject, bootable) in wanted {
-            let (name, text) = self.entry(subject, bootable, &mut handed.copies);
-            handed.entries.push(Step::Text {
-                text,
-                on: Partition::Boot,
-                path: format!("{ENTRIES}/{name}"),
-            });
-            handed.subjects.push(subject.clone());
-            if handed.default.is_empty() {
+            let bootable = || self.observed.find(subject)?.bootable.as_ref().ok();
+            let name = if let Some(file) = self.somebody_elses(subject) {
+                file.name.to_string()
+            } else if let Some(bootable) = bootable() {
+                let (name, text) = self.entry(subject, bootable, &mut handed.copies);
+                handed.entries.push(Step::Text {
+                    text,
+                    on: Partition::Boot,
+                    path: format!("{ENTRIES}/{name}"),
+                });
+                name
+            } else {
+                continue;
+            };
+            if kept.is_empty() {
                 handed.default = name;
             }
+            kept.insert(stem_of(subject));
         }
-        if !handed.entries.is_empty() {
-            return Ok(handed);
+        if kept.is_empty() {
+            let why = acceptable.first().and_then(|subject| {
+                let why = self.observed.find(subject)?.bootable.as_ref().err()?;
+                Some(Refusal::Unbootable(subject.clone(), why.clone()))
+            });
+            return Err(why.unwrap_or(Refusal::NothingToHandBack));
         }
-        let why = acceptable.first().and_then(|subject| {
-            let why = self.observed.find(subject)?.bootable.as_ref().err()?;
-            Some(Refusal::Unbootable(subject.clone(), why.clone()))
-        });
-        Err(why.unwrap_or(Refusal::NothingToHandBack))
+        handed.removals = self.make_room(&handed.copies, &kept)?;
+        Ok(handed)
+    }
+
+    fn somebody_elses_best(&self, acceptable: &[Subject]) -> Option<HandedBack> {
+        let mut left = acceptable.iter().filter_map(|s| self.somebody_elses(s));
+        left.next().map(|file| HandedBack {
+            default: file.name.to_string(),
+            ..HandedBack::default()
+        })
     }
 
     /// File name and text of the entry; what it needs and is not there goes to `copies`.
@@ -267,9 +264,12 @@ impl<'a> Ground<'a> {
         // Another machine may have an entry of that name.
         let is_free = |name: &String| {
             let all = self.observed.boot.all();
-            let same = all.filter(|(n, _)| n.eq_ignore_ascii_case(name));
-            same.map(|(_, file)| nixpkgs::init_of(&file.entry))
-                .all(|closure| closure.as_ref() == Some(&subject.toplevel))
+            let mut same = all.filter(|(n, _)| n.eq_ignore_ascii_case(name));
+            same.all(|(_, file)| {
+                let closure = nixpkgs::init_of(&file.entry);
+                // Or a run of ours was cut short.
+                closure.as_ref() == Some(&subject.toplevel) || nixpkgs::is_husk(file)
+            })
         };
         let numbered = nixpkgs::numbered_name(&subject.generation).filter(is_free);
         (
@@ -287,9 +287,10 @@ impl<'a> Ground<'a> {
         // A file that somebody's entry needs is not replaced, whatever is in it.
         let is_free = |name: &String| {
             is_right(name)
-                || !self
-                    .foreign()
-                    .any(|file| file.text.to_lowercase().contains(&name.to_lowercase()))
+                || !self.foreign().any(|file| {
+                    let path = format!("{}/{name}", nixpkgs::DIRECTORY);
+                    points_at(&file.text, &path)
+                })
         };
         let own = || {
             let name = payload::file_name(&payload.content, payload.kind);
@@ -311,22 +312,21 @@ impl<'a> Ground<'a> {
         path
     }
 
-    /// What goes at once for `handed` to fit: everything of ours but what is handed back.
-    fn make_room(&self, handed: &HandedBack) -> Result<Vec<Step>, Refusal> {
+    /// What goes at once for `copies` to fit: everything of ours but the entries with a stem in `kept`.
+    fn make_room(&self, copies: &[Step], kept: &BTreeSet<String>) -> Result<Vec<Step>, Refusal> {
         let Some(space) = self.observed.space else {
             return Ok(Vec::new());
         };
-        let copies = handed.copies.iter().filter_map(|step| match step {
+        let sizes = copies.iter().filter_map(|step| match step {
             Step::Copy { content, .. } => Some(content.size.next_multiple_of(space.cluster)),
             _ => None,
         });
         let reserve = RESERVE.saturating_mul(space.cluster);
-        let needed = copies.fold(reserve, u64::saturating_add);
-        if handed.copies.is_empty() || needed <= space.free {
+        let needed = sizes.fold(reserve, u64::saturating_add);
+        if copies.is_empty() || needed <= space.free {
             return Ok(Vec::new());
         }
-        let kept: BTreeSet<String> = handed.subjects.iter().map(stem_of).collect();
-        let steps = self.removals(&kept);
+        let steps = self.removals(kept);
         let size = |step: &Step| match step {
             Step::Remove {
                 on: Partition::Boot,
@@ -351,20 +351,16 @@ impl<'a> Ground<'a> {
         let (gone, stay): (Vec<_>, Vec<_>) = boot
             .all()
             .partition(|(_, file)| is_ours(&file.name) && !kept.contains(&file.name.stem));
-        let stay: Vec<String> = stay
-            .into_iter()
-            .map(|(_, file)| file.text.to_lowercase())
-            .collect();
+        let stay: Vec<&EntryFile> = stay.into_iter().map(|(_, file)| file).collect();
         let on_boot = self.observed.payload.keys();
         let on_boot = on_boot.map(|name| (Partition::Boot, name));
         let on_esp = boot.esp_payload.iter().map(|name| (Partition::Esp, name));
-        let unused = on_boot
+        let paths = on_boot
             .chain(on_esp)
-            .filter(|(_, name)| !stay.iter().any(|text| text.contains(*name)));
-        let unused = unused.map(|(on, name)| Step::Remove {
-            on,
-            path: format!("{}/{name}", payload::DIRECTORY),
-        });
+            .map(|(on, name)| (on, format!("{}/{name}", payload::DIRECTORY)));
+        let unused = paths
+            .filter(|(_, path)| !stay.iter().any(|file| points_at(&file.text, path)))
+            .map(|(on, path)| Step::Remove { on, path });
         let gone = gone.into_iter().map(|(name, file)| remove(file.on, name));
         gone.chain(unused).collect()
     }

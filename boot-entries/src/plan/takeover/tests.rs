@@ -52,7 +52,7 @@ fn the_whole_story() {
     let mut disk = written(4, NUMBERED, NUMBERED[2]);
     disk.wrote(
         "debian.conf",
-        "title Debian\nlinux /EFI/nixos/kernel-2.efi\n",
+        "title Debian\nlinux \\efi\\NIXOS\\kernel-2.EFI\n",
     );
     let another = theirs(9).replace("kernel-9", "kernel-1");
     disk.wrote("nixos-generation-9.conf", &another);
