@@ -5,6 +5,7 @@ mod install;
 mod judge;
 mod next_boot;
 mod status;
+mod uninstall;
 mod why;
 
 use std::io::Write;
@@ -35,6 +36,7 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         }
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
+        Command::Uninstall { dry_run } => uninstall::run(root, dry_run, out),
         Command::Boot(step) => boot::run(root, step),
     }
 }

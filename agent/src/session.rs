@@ -125,6 +125,9 @@ impl Session {
     /// The first of what cannot be done. All that can be done is.
     pub fn tidy(&self) -> Result<(), Error> {
         let roots = self.keep_roots();
+        if self.state.uninstalled {
+            return roots;
+        }
         let prepared = self.prepare(&self.state, false);
         roots.and(prepared.and_then(|prepared| self.carry_out(prepared)?.into_result()))
     }

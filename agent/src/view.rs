@@ -77,6 +77,12 @@ impl View {
         self.this_boot()?.running.as_ref()
     }
 
+    /// What the kernel's command line says that this boot is of, whether it has begun or not.
+    fn started(&self) -> Option<Subject> {
+        let closure = running::closure(&self.root).ok().flatten()?;
+        self.subject_of_closure(&closure)
+    }
+
     /// Where entries go, when `state` is the state.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use boot_entries::extra::Extra;
 use boot_entries::observe::{self, Boot, Found, Observation};
 use boot_entries::payload::Content;
 use boot_entries::plan::{self, Intent, Plan, Step};
-use boot_entries::{apply, closure};
+use boot_entries::{apply, closure, nixpkgs};
 
 use super::Session;
 use crate::error::Error;
@@ -73,6 +73,11 @@ impl Complaints {
 }
 
 impl Prepared {
+    /// Where they are to be made.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.planned.iter().map(|planned| &planned.place)
+    }
+
     /// Every step, with the place if there is more than one.
     pub fn steps(&self) -> impl Iterator<Item = (Option<&Place>, &Step)> {
         let is_one_of_many = self.planned.len() > 1;
@@ -120,6 +125,38 @@ impl Session {
         }
         for (Subject { generation, .. }, why) in &self.troubles {
             tracing::warn!("generation {generation}: left out: {why}");
+        }
+        Ok(Prepared {
+            planned,
+            intent,
+            complaints,
+        })
+    }
+
+    /// Plans the way to a `$BOOT` without anything of ours, and changes nothing.
+    ///
+    /// # Errors
+    /// When the first place cannot be read, or its plan is refused.
+    pub fn prepare_uninstall(&self) -> Result<Prepared, Error> {
+        let places = self.places(&self.state)?;
+        let generations = self.generations();
+        let initrds = secrets::finished(&self.root, &generations);
+        let found = observe::generations(&self.root, &generations, &initrds);
+        let intent = self.intent(&self.state, false);
+        let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
+        let mut planned = Vec::new();
+        for (number, place) in places.usable.into_iter().enumerate() {
+            match uninstalled_in(&place, &found, &intent) {
+                Ok((observed, plan)) => planned.push(Planned {
+                    place,
+                    observed,
+                    plan,
+                }),
+                Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
+            }
+        }
+        for note in planned.iter().flat_map(|planned| &planned.plan.notes) {
+            tracing::warn!("{note}");
         }
         Ok(Prepared {
             planned,
@@ -237,6 +274,21 @@ fn planned_in(
 ) -> Result<(Observation, Plan), Error> {
     let observed = Observation::read(place, found, &intent.extras)?;
     let plan = plan::plan(&observed, intent)?;
+    may_be_written(place, &plan.steps)?;
+    Ok((observed, plan))
+}
+
+fn uninstalled_in(
+    place: &Place,
+    found: &[Found],
+    intent: &Intent,
+) -> Result<(Observation, Plan), Error> {
+    let observed = Observation::read(place, found, &[])?;
+    let theirs = nixpkgs::read_payload(place).map_err(|source| Error::Read {
+        what: place.boot.join(nixpkgs::DIRECTORY).display().to_string(),
+        source,
+    })?;
+    let plan = plan::uninstall(&observed, intent, &theirs)?;
     may_be_written(place, &plan.steps)?;
     Ok((observed, plan))
 }

@@ -113,10 +113,12 @@ fn an_entry_of_somebody_elses_will_do() {
     assert_eq!(conf(&disk), theirs);
 }
 
+type Damage = fn(&mut Disk, &mut Theirs);
+
 /// What looks like a way out and is none.
 #[test]
 fn an_entry_that_is_not_whole_or_not_good_will_not_do() {
-    let damages: [(&str, fn(&mut Disk, &mut Theirs)); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("a counter", |disk, _| {
             let mut boot = std::mem::take(&mut disk.0.boot.entries);
             let file = boot.remove("nixos-generation-2.conf").unwrap();
