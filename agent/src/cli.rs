@@ -69,6 +69,12 @@ pub enum Command {
         /// Which; by default the running one.
         generation: Option<GenerationId>,
     },
+    /// Remove everything of ours from the boot partition, and leave what is proven to nixpkgs' builder or whoever is next.
+    Uninstall {
+        /// Print what would be written and removed, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// The steps of a boot. Run by lastgood's units, each once, in this order.
     #[command(subcommand, hide = true)]
     Boot(BootStep),

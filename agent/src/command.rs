@@ -5,6 +5,7 @@ mod install;
 mod judge;
 mod next_boot;
 mod status;
+mod uninstall;
 mod verify;
 mod why;
 
@@ -37,6 +38,7 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::Verify(verify) => verify::run(root, &verify, out),
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
+        Command::Uninstall { dry_run } => uninstall::run(root, dry_run, out),
         Command::Boot(step) => boot::run(root, step),
     }
 }

@@ -85,6 +85,8 @@ pub enum Event {
         /// Which was rejected.
         subject: Subject,
     },
+    /// The operator gives `$BOOT` back: until something is selected again, nothing there is ours to change.
+    Uninstalled,
     /// The agent reboots the machine.
     Rebooting {
         /// From what it has rejected.
@@ -160,6 +162,8 @@ pub struct State {
     pub fallen_from: Option<Subject>,
     /// Automatic reboots in a row.
     pub reboots: u32,
+    /// `$BOOT` was given back.
+    pub uninstalled: bool,
 }
 
 /// What to do about a healthy machine.
@@ -204,6 +208,7 @@ impl State {
                 self.attempts = 0;
                 self.fallen_from = None;
                 self.reboots = 0;
+                self.uninstalled = false;
             }
             Event::Armed { subject } => self.armed |= self.selected.as_ref() == Some(subject),
             Event::Began { boot, running } => {
@@ -238,6 +243,12 @@ impl State {
             Event::Excused { subject } => {
                 self.rejected.remove(&subject.toplevel);
                 self.fallen_from = None;
+            }
+            Event::Uninstalled => {
+                self.selected = None;
+                self.armed = false;
+                self.fallen_from = None;
+                self.uninstalled = true;
             }
             Event::Rebooting { from, .. } => {
                 self.fallen_from = Some(from.clone());
@@ -375,6 +386,7 @@ impl State {
             return WhenUnhealthy::StayUp("what runs is no generation");
         };
         match self.last_good() {
+            _ if self.uninstalled => WhenUnhealthy::StayUp("lastgood is uninstalled"),
             None => WhenUnhealthy::StayUp("no generation is proven yet that it could fall back to"),
             Some(good) if good.toplevel == running.toplevel => {
                 WhenUnhealthy::StayUp("it is proven: a reboot would not make it better")

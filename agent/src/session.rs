@@ -3,6 +3,7 @@
 mod entries;
 mod findings;
 mod loader;
+mod uninstall;
 
 pub use entries::{Complaints, Prepared};
 pub use findings::{Finding, Inspected, Wrong};
@@ -129,6 +130,9 @@ impl Session {
     /// The first of what cannot be done. All that can be done is.
     pub fn tidy(&self) -> Result<(), Error> {
         let roots = self.keep_roots();
+        if self.state.uninstalled {
+            return roots;
+        }
         // A boot brings no other loader: whoever selects a closure does.
         let prepared = self.prepare(&self.state, false, Policy::Mend);
         roots.and(prepared.and_then(|prepared| self.carry_out(prepared)?.into_result()))

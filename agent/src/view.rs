@@ -16,7 +16,7 @@ use crate::config;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::machine::{Boot, Standing, State, Subject};
-use crate::secrets;
+use crate::{running, secrets};
 
 /// Everything read once, without a lock: what is only told may be a moment old.
 #[derive(Debug)]
@@ -75,6 +75,12 @@ impl View {
     #[must_use]
     pub fn running(&self) -> Option<&Subject> {
         self.this_boot()?.running.as_ref()
+    }
+
+    /// What the kernel's command line says that this boot is of, whether it has begun or not.
+    fn started(&self) -> Option<Subject> {
+        let closure = running::closure(&self.root).ok().flatten()?;
+        self.subject_of_closure(&closure)
     }
 
     /// Where entries go, when `state` is the state.
@@ -227,7 +233,7 @@ impl View {
                 .map(|subject| (subject.clone(), standing(&subject)))
                 .collect(),
             rearm,
-            running: self.running().cloned(),
+            running: self.running().cloned().or_else(|| self.started()),
             second: state
                 .proven
                 .iter()

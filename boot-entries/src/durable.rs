@@ -77,6 +77,19 @@ pub fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Removes a directory if nothing is in it. One that is not there is removed already.
+///
+/// # Errors
+/// When it is there, empty, and cannot be removed, or the directory above cannot be flushed.
+pub fn remove_empty_directory(path: &Path) -> Result<(), Error> {
+    use io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    match std::fs::remove_dir(path) {
+        Ok(()) => flush(at("find the directory of", path, parent(path))?),
+        Err(error) if matches!(error.kind(), NotFound | DirectoryNotEmpty) => Ok(()),
+        Err(error) => at("remove", path, Err(error)),
+    }
+}
+
 /// Makes `link` a symbolic link to `target`, replacing what is there in one step. Not for FAT.
 ///
 /// # Errors
@@ -271,5 +284,12 @@ mod tests {
         );
         remove(&link).unwrap();
         remove(&link).unwrap();
+        let (full, empty) = (tree.path().join("full"), tree.path().join("empty"));
+        put_text("", &full.join("file")).unwrap();
+        make_directory(&empty).unwrap();
+        for path in [&full, &empty, &empty] {
+            remove_empty_directory(path).unwrap();
+        }
+        assert!(full.join("file").is_file() && !empty.try_exists().unwrap());
     }
 }

@@ -6,6 +6,7 @@
 //! next run must finish the work.
 
 mod domain;
+mod migration;
 pub(crate) mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +17,11 @@ use crate::boot_partition::{Partition, Place};
 use crate::durable::{self, call};
 use crate::entry::Entry;
 use crate::name::EntryName;
+use crate::nixpkgs;
 use crate::observe::{Boot, ENTRIES, EntryFile, Found, LOADER_CONF, Observation};
 use crate::payload::{self, Content};
 use crate::plan::tests::{BANDS, Disk, proven, select};
-use crate::plan::{Intent, Plan, Step, plan};
+use crate::plan::{Intent, Plan, Step, plan, uninstall};
 use volume::{Bytes, Files, Volume};
 
 /// How many boots in a row fail at most: three generations with three tries each are through by then.
@@ -30,10 +32,18 @@ struct Case {
     /// On `$BOOT`.
     files: Files,
     intent: Intent,
+    goal: Goal,
     /// A generation that is not in the profile any more.
     gone: Option<u64>,
     /// The generations that are proven before, after, or both.
     proven: BTreeSet<u64>,
+}
+
+/// Which plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Install,
+    Uninstall,
 }
 
 /// What `$BOOT` with these files is, to `plan`.
@@ -48,6 +58,8 @@ fn observe(files: &Files) -> Disk {
             boot.leftovers.push((Partition::Boot, left));
         } else if path == Path::new(LOADER_CONF) {
             boot.loader_conf = Some(text);
+        } else if path.starts_with(nixpkgs::DIRECTORY) {
+            boot.nixpkgs.insert((Partition::Boot, name));
         } else if payload::kind_of(&name).is_some() {
             payload.insert(name, Content::of(&mut &bytes[..]).unwrap());
         } else {
@@ -140,6 +152,11 @@ fn end(files: &Files) -> Result<BTreeSet<u64>, String> {
     let disk = observe(files);
     let whole = |path: &String| {
         let name = path.rsplit('/').next().unwrap_or_default();
+        if nixpkgs::payload_of(path).is_some() {
+            // In the store as here, it holds its own name.
+            let bytes = files.get(Path::new(path.trim_start_matches('/')));
+            return bytes.is_some_and(|b| **b == *name.trim_end_matches(".efi").as_bytes());
+        }
         let kind = payload::kind_of(name);
         let content = disk.0.payload.get(name);
         kind.zip(content)
@@ -152,8 +169,9 @@ fn end(files: &Files) -> Result<BTreeSet<u64>, String> {
         for boot in &boots {
             let same = |listed: &&crate::loader::Listed| listed.name.stem == boot.name.stem;
             for entry in loader.entries.iter().filter(same).map(|l| &l.entry) {
-                let number = boot.name.generation_number().unwrap();
-                if entry.options != format!("init=/nix/store/{number}-system/init")
+                let number = started(entry);
+                if number.is_none()
+                    || boot.name.is_ours() && boot.name.generation_number() != number
                     || entry.initrds.len() != 1
                     || !entry.linux.iter().chain(&entry.initrds).all(whole)
                 {
@@ -164,9 +182,30 @@ fn end(files: &Files) -> Result<BTreeSet<u64>, String> {
                 }
             }
         }
-        ends.extend(boots.last().and_then(|boot| boot.name.generation_number()));
+        let last = boots.last();
+        ends.extend(last.and_then(|boot| {
+            let mut listed = loader.entries.iter();
+            started(&listed.find(|l| l.name.stem == boot.name.stem)?.entry)
+        }));
     }
     Ok(ends)
+}
+
+/// The generation that an entry starts.
+fn started(entry: &Entry) -> Option<u64> {
+    let closure = nixpkgs::init_of(entry)?;
+    let number = closure.file_name()?.to_str()?.strip_suffix("-system")?;
+    number.parse().ok()
+}
+
+/// What nixpkgs' builders left there.
+fn theirs(files: &Files) -> nixpkgs::Payload {
+    let theirs = files.iter().filter_map(|(path, bytes)| {
+        let name = nixpkgs::payload_of(path.to_str()?)?;
+        let content = Content::of(&mut &bytes[..]).unwrap();
+        Some(((Partition::Boot, name.to_owned()), content))
+    });
+    theirs.collect()
 }
 
 impl Case {
@@ -181,7 +220,7 @@ impl Case {
         let plain = disk.0.boot.entries.iter().find(|(_, file)| {
             file.name.tries.is_none() && file.name.generation_number() == last_good
         });
-        let Some((name, file)) = plain else {
+        let Some((name, file)) = plain.filter(|_| self.goal == Goal::Install) else {
             return Files::new();
         };
         let payload = file.entry.linux.iter().chain(&file.entry.initrds);
@@ -196,7 +235,10 @@ impl Case {
         let mut observed = observe(files).0;
         let listed = |found: &Found| Some(found.generation.id.number()) != self.gone;
         observed.generations.retain(listed);
-        plan(&observed, &self.intent).unwrap()
+        match self.goal {
+            Goal::Install => plan(&observed, &self.intent).unwrap(),
+            Goal::Uninstall => uninstall(&observed, &self.intent, &theirs(files)).unwrap(),
+        }
     }
 
     /// Nothing goes wrong.
@@ -271,10 +313,20 @@ impl Case {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are the proof")]
 fn no_power_cut_strands_a_machine() {
+    explore("plans", &domain::cases(), 500, 10_000);
+}
+
+#[test]
+fn no_power_cut_strands_a_machine_on_its_way_from_nixpkgs_or_back() {
+    explore("take-overs", &migration::takeovers(), 100, 2_000);
+    explore("uninstalls", &migration::uninstalls(), 200, 5_000);
+}
+
+/// Explores all of `cases`, which must make more than so many plans and states.
+#[expect(clippy::print_stdout, reason = "the figures are the proof")]
+fn explore(what: &str, cases: &[Case], least_plans: usize, least_states: usize) {
     let begun = std::time::Instant::now();
-    let cases = domain::cases();
     let (left, right) = cases.split_at(cases.len() / 2);
     let explore = |cases: &[Case]| cases.iter().map(Case::explore).collect::<Vec<_>>();
     let outcomes = std::thread::scope(|scope| {
@@ -291,17 +343,17 @@ fn no_power_cut_strands_a_machine() {
     let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
     if let Some(first) = failed.first() {
         panic!(
-            "{} of {} plans can strand a machine, the first one:\n{first}",
+            "{} of {} {what} can strand a machine, the first one:\n{first}",
             failed.len(),
             failed.len() + plans
         );
     }
     println!(
-        "{plans} plans, {states} states after a power cut, stranded: 0, {:?}",
+        "{plans} {what}, {states} states after a power cut, stranded: 0, {:?}",
         begun.elapsed()
     );
     assert!(
-        plans > 500 && states > 10_000,
+        plans > least_plans && states > least_states,
         "{plans} plans, {states} states"
     );
 }

@@ -33,6 +33,7 @@ pub mod kernel;
 pub mod loader;
 pub mod loader_conf;
 pub mod name;
+pub mod nixpkgs;
 pub mod observe;
 pub mod payload;
 pub mod plan;

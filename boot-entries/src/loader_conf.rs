@@ -95,6 +95,19 @@ pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
     text
 }
 
+/// The text the file must have for `id` to be started and nothing else of it to change, given the text it has.
+#[must_use]
+pub fn with_default(present: Option<&str>, id: &str) -> String {
+    let mut text = String::new();
+    for line in present.unwrap_or_default().lines() {
+        if !matches!(setting(line), Some(("default" | "preferred", _))) {
+            text.extend([line, "\n"]);
+        }
+    }
+    text.extend(["default ", id, "\n"]);
+    text
+}
+
 fn setting(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     let (key, value) = line.split_once([' ', '\t'])?;
@@ -123,6 +136,10 @@ mod tests {
             "# mine\ntimeout 0\nconsole-mode max\neditor yes\ndefault lastgood-*\n"
         );
         assert_eq!(wanted(Some(&once), &Settings::default()), once);
+        assert_eq!(
+            with_default(Some(&once), "x.conf"),
+            "# mine\ntimeout 0\nconsole-mode max\neditor yes\ndefault x.conf\n"
+        );
         let settings = Settings {
             timeout: Some("menu-hidden".to_owned()),
             editor: Some(false),

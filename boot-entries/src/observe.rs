@@ -3,7 +3,7 @@
 //! What one generation's closure lacks is that generation's trouble, kept beside it ([`Found::bootable`]); it never
 //! stops the others (invariant B8). What `$BOOT` itself refuses to tell is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use crate::generation::{Generation, Subject};
 use crate::loader::{Band, Listed, Loader, Medium};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
+use crate::nixpkgs;
 use crate::payload::{self, Content};
 
 /// Where entries are, on `$BOOT`.
@@ -79,6 +80,8 @@ pub struct Boot {
     pub loader_conf: Option<String>,
     /// What interrupted runs left behind, as paths on a partition.
     pub leftovers: Vec<(Partition, String)>,
+    /// The names of what nixpkgs' builders left in [`nixpkgs::DIRECTORY`].
+    pub nixpkgs: BTreeSet<(Partition, String)>,
 }
 
 /// Everything a plan depends on.
@@ -167,15 +170,19 @@ struct Folder {
     entries: BTreeMap<String, EntryFile>,
     leftovers: Vec<(Partition, String)>,
     payload: Vec<String>,
+    nixpkgs: BTreeSet<(Partition, String)>,
 }
 
 impl Folder {
     fn read(directory: &Path, on: Partition) -> Result<Self, Error> {
         let mut read = Self::default();
-        for folder in [ENTRIES, "loader", payload::DIRECTORY] {
+        for folder in [ENTRIES, "loader", payload::DIRECTORY, nixpkgs::DIRECTORY] {
             for name in names(&directory.join(folder))? {
                 if durable::is_leftover(&name) {
                     read.leftovers.push((on, format!("{folder}/{name}")));
+                } else if folder == nixpkgs::DIRECTORY {
+                    let name = nixpkgs::is_payload(&name).map(str::to_owned);
+                    read.nixpkgs.extend(name.map(|name| (on, name)));
                 } else if folder == ENTRIES
                     && let Some(parsed) = EntryName::parse(&name)
                     && let Some(text) = text(&directory.join(folder).join(&name))?
@@ -210,6 +217,7 @@ impl Boot {
             entries: on_boot.entries,
             loader_conf: text(&place.esp.join(LOADER_CONF))?,
             leftovers: on_boot.leftovers,
+            nixpkgs: on_boot.nixpkgs,
             ..Self::default()
         };
         if place.has_xbootldr() {
@@ -217,6 +225,7 @@ impl Boot {
             boot.on_esp = on_esp.entries;
             boot.esp_payload = on_esp.payload;
             boot.leftovers.extend(on_esp.leftovers);
+            boot.nixpkgs.extend(on_esp.nixpkgs);
         }
         Ok(boot)
     }

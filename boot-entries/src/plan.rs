@@ -7,7 +7,7 @@
 //! 2. payload, before any entry that points at it;
 //! 3. entries, the selected one last;
 //! 4. the loader's settings;
-//! 5. removals, entries before the payload they pointed at.
+//! 5. removals, entries before the payload they pointed at; at last those of a predecessor (`takeover`).
 //!
 //! A verdict changes counters and ranks only: [`restate`] plans that much, and depends on nothing else.
 //!
@@ -19,6 +19,8 @@ mod extras;
 mod housekeeping;
 mod outcome;
 mod proof;
+mod takeover;
+mod uninstall;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -38,8 +40,10 @@ use crate::payload::Content;
 use crate::small;
 
 pub use proof::prove;
+pub use uninstall::uninstall;
 
 use housekeeping::{copies, fit, garbage, kept_rank, removals, within_limit};
+use takeover::Takeover;
 use wanted::{Wanted, rank};
 
 /// How long a title gets, in characters. Names of specialisations may have any length, a screen has not.
@@ -165,6 +169,11 @@ pub enum Refusal {
         /// Why there.
         why: &'static str,
     },
+    /// Uninstalling, with nothing that the machine could be left with.
+    #[error(
+        "nothing can be left to boot: no generation is proven, and what runs is none; accept one with `lastgood good NUMBER` and run again; nothing was changed"
+    )]
+    NothingToHandBack,
     /// A million selections.
     #[error(
         "no rank is left above generation {}: remove {ENTRIES}/lastgood-* of generations no longer needed", .0.generation
@@ -207,12 +216,14 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut all: Vec<Wanted<'_>> = all.into_iter().map(|(wanted, _)| wanted).collect();
     rank(&mut all, kept_rank(observed, intent), intent)?;
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
+    let takeover = Takeover::new(observed, intent, &entries);
     plan.steps.extend(garbage(observed, &entries));
     plan.steps.extend(copies);
     let extras = extras::steps(&observed.extras, intent);
     plan.notes.extend(extras.notes);
     plan.steps.extend(extras.files);
     plan.steps.extend(extras.entries);
+    plan.steps.extend(takeover.stand_in(&observed.boot));
     plan.steps.extend(writes(&observed.boot, intent, &mut all));
     let present = observed.boot.loader_conf.as_deref();
     let text = loader_conf::wanted(present, &intent.loader);
@@ -229,6 +240,8 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
         }
     }
     plan.steps.extend(extras.removals);
+    plan.steps
+        .extend(takeover.removals(&observed.boot, &entries));
     Ok(plan)
 }
 

@@ -10,6 +10,7 @@
 
 mod closures;
 mod faults;
+mod migration;
 mod numbers;
 mod peers;
 mod places;

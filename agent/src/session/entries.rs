@@ -23,7 +23,7 @@ pub(super) struct Planned {
     pub(super) place: Place,
     pub(super) observed: Observation,
     pub(super) plan: Plan,
-    loader: loader::Planned,
+    pub(super) loader: loader::Planned,
 }
 
 /// What is to be done in each place.
@@ -31,7 +31,7 @@ pub(super) struct Planned {
 pub struct Prepared {
     /// First the place that the loader reads next.
     pub(super) planned: Vec<Planned>,
-    intent: Intent,
+    pub(super) intent: Intent,
     /// What cannot be done in the others.
     pub complaints: Complaints,
 }
@@ -39,7 +39,7 @@ pub struct Prepared {
 /// What could not be done in places that the loader does not read next.
 #[derive(Debug, Default)]
 #[must_use]
-pub struct Complaints(Vec<Error>);
+pub struct Complaints(pub(super) Vec<Error>);
 
 impl Complaints {
     /// All of them.
@@ -60,7 +60,7 @@ impl Complaints {
         first.map_or(Ok(()), Err)
     }
 
-    fn in_place(
+    pub(super) fn in_place(
         &mut self,
         place: &Place,
         result: Result<(), Error>,
@@ -80,6 +80,11 @@ impl Complaints {
 }
 
 impl Prepared {
+    /// Where they are to be made.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.planned.iter().map(|planned| &planned.place)
+    }
+
     /// Every step, with the place if there is more than one.
     pub fn steps(&self) -> impl Iterator<Item = (Option<&Place>, &Step)> {
         let is_one_of_many = self.planned.len() > 1;
@@ -259,7 +264,7 @@ impl Session {
 }
 
 /// Writing where nothing can be written fails anyway, but with fewer words.
-fn may_be_written(place: &Place, steps: &[Step]) -> Result<(), Error> {
+pub(super) fn may_be_written(place: &Place, steps: &[Step]) -> Result<(), Error> {
     if place.is_read_only && !steps.is_empty() {
         let name = place.name.display();
         return Err(Error::Refused(format!(

@@ -13,7 +13,7 @@ use crate::machine::State;
 use crate::told::one_line;
 
 /// What is planned for the loader in one place, besides steps.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Planned {
     /// What it will be.
     after: Option<Image>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::volume::Files;
-use super::{Case, observe};
+use super::{Case, Goal, observe};
 use crate::loader::Band;
 use crate::name::{EntryName, Tries};
 use crate::observe::ENTRIES;
@@ -12,7 +12,7 @@ use crate::plan::tests::{id, proven, select};
 use crate::plan::{Intent, Standing};
 
 /// The loader starts the first entry in vain.
-fn fail(files: &mut Files) {
+pub(super) fn fail(files: &mut Files) {
     let next = observe(files).loader(Band::To257).predict(0).remove(0).name;
     let counted = EntryName {
         tries: next.tries.map(Tries::after_a_boot),
@@ -23,7 +23,7 @@ fn fail(files: &mut Files) {
     files.insert(at(&counted), bytes);
 }
 
-fn product<A: Copy, B: Copy>(a: &[A], b: &[B]) -> Vec<(A, B)> {
+pub(super) fn product<A: Copy, B: Copy>(a: &[A], b: &[B]) -> Vec<(A, B)> {
     a.iter().flat_map(|a| b.iter().map(|b| (*a, *b))).collect()
 }
 
@@ -53,6 +53,7 @@ pub(super) fn cases() -> Vec<Case> {
                     Case {
                         files: files.clone(),
                         intent: known(before),
+                        goal: Goal::Install,
                         gone: None,
                         proven: good.clone(),
                     }
@@ -96,6 +97,7 @@ pub(super) fn cases() -> Vec<Case> {
                                     rearm,
                                     ..intent.clone()
                                 },
+                                goal: Goal::Install,
                                 gone,
                                 proven: proven.clone(),
                             };

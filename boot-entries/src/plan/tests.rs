@@ -7,7 +7,7 @@ use crate::generation::Generation;
 use crate::loader::Band;
 use crate::name::{EntryName, Tries, stem_of};
 use crate::observe::Found;
-pub(crate) use disk::{BANDS, Disk, id, proven, select};
+pub(crate) use disk::{BANDS, Disk, id, proven, select, theirs};
 
 #[test]
 fn three_generations_of_which_nothing_is_known() {

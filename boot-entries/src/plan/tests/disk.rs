@@ -4,7 +4,8 @@ use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
 use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader::{Band, Loader};
-use crate::name::{Tries, stem_of};
+use crate::name::{EntryName, Tries, stem_of};
+use crate::nixpkgs;
 use crate::observe::{Found, Observation};
 use crate::payload::{Content, Kind};
 use crate::plan::*;
@@ -71,6 +72,39 @@ impl Disk {
             .collect()
     }
 
+    /// [`Self::boots`] by what is started, whoever's entry it is.
+    pub(crate) fn starts(&self, band: Band, failures: usize) -> Vec<u64> {
+        let boots = self.loader(band).predict(failures);
+        let entry = |name: &EntryName| {
+            let mut files = self.0.boot.entries.values();
+            &files
+                .find(|file| file.name.stem == name.stem)
+                .unwrap()
+                .entry
+        };
+        let closure = |name| nixpkgs::init_of(entry(name)).unwrap();
+        boots
+            .iter()
+            .map(|boot| number_of(&closure(&boot.name)))
+            .collect()
+    }
+
+    /// nixpkgs' builder has written an entry `name` for the generation `number`, and its payload.
+    pub(crate) fn nixpkgs_wrote(&mut self, name: &str, number: u64) {
+        self.wrote(name, &theirs(number));
+        let names = [format!("kernel-{number}.efi"), "initrd.efi".to_owned()];
+        let on_boot = names.map(|name| (Partition::Boot, name));
+        self.0.boot.nixpkgs.extend(on_boot);
+        outcome::look(&mut self.0);
+    }
+
+    /// Somebody has written an entry.
+    pub(crate) fn wrote(&mut self, name: &str, text: &str) {
+        let path = format!("{ENTRIES}/{name}");
+        let (text, on) = (text.to_owned(), Partition::Boot);
+        self.step(&Step::Text { text, on, path });
+    }
+
     pub(crate) fn files(&self) -> Vec<&str> {
         self.0.boot.entries.keys().map(String::as_str).collect()
     }
@@ -93,6 +127,21 @@ impl Disk {
 }
 
 pub(crate) const BANDS: [Band; 3] = [Band::To257, Band::To259, Band::From260];
+
+/// What nixpkgs' builder writes.
+pub(crate) fn theirs(number: u64) -> String {
+    format!(
+        "title NixOS\nsort-key nixos\nversion Generation {number} 26.05, built on 2026-01-01\n\
+         linux /EFI/nixos/kernel-{number}.efi\ninitrd /EFI/nixos/initrd.efi\n\
+         options init=/nix/store/{number}-system/init\nmachine-id 0123\n"
+    )
+}
+
+/// The number in a closure of [`Disk::with`].
+pub(crate) fn number_of(closure: &std::path::Path) -> u64 {
+    let name = closure.file_name().unwrap().to_str().unwrap();
+    name.split('-').next().unwrap().parse().unwrap()
+}
 
 pub(crate) fn id(number: u64) -> Subject {
     Subject {

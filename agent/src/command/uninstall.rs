@@ -1,0 +1,50 @@
+//! `lastgood uninstall`: gives `$BOOT` back, with something bootable on it.
+
+use std::io::Write;
+
+use boot_entries::boot_partition::Partition;
+use boot_entries::{Root, durable, payload};
+
+use super::{next_boot, print};
+use crate::error::Error;
+use crate::ledger;
+use crate::machine::Event;
+use crate::session::Session;
+
+pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<(), Error> {
+    let mut session = Session::open(root)?;
+    let prepared = session.prepare_uninstall()?;
+    if dry_run {
+        for (place, step) in prepared.steps() {
+            let place =
+                place.map_or_else(String::new, |place| format!(" in {}", place.name.display()));
+            print(out, &format!("would {step}{place}\n"))?;
+        }
+        return prepared.complaints.into_result();
+    }
+    let changes = prepared.steps().count();
+    // On record before the first change: no step of a boot may write again what is about to go.
+    if !session.state.uninstalled && (changes > 0 || session.state.selected.is_some()) {
+        session.record(&Event::Uninstalled)?;
+    }
+    let places: Vec<_> = prepared.places().cloned().collect();
+    let complaints = session.carry_out(prepared)?;
+    for place in &places {
+        for on in [Partition::Esp, Partition::Boot] {
+            durable::remove_empty_directory(&place.directory(on).join(payload::DIRECTORY))?;
+        }
+    }
+    let next = next_boot::predict(&session, 0)?;
+    let next = next.first().map_or("nothing", |boot| boot.entry.as_str());
+    let count = match changes {
+        0 => "nothing to do".to_owned(),
+        1 => "1 change".to_owned(),
+        count => format!("{count} changes"),
+    };
+    let kept = ledger::PATH;
+    print(
+        out,
+        &format!("nothing of ours is on $BOOT; {next} boots next; {count}; {kept} is kept\n"),
+    )?;
+    complaints.into_result()
+}

@@ -1,0 +1,57 @@
+//! The way to a `$BOOT` without anything of ours.
+
+use boot_entries::boot_partition::Place;
+use boot_entries::nixpkgs;
+use boot_entries::observe::{self, Found, Observation};
+use boot_entries::plan::{self, Intent};
+
+use super::entries::{Complaints, Planned, Prepared, may_be_written};
+use super::{Session, loader};
+use crate::error::Error;
+use crate::secrets;
+
+impl Session {
+    /// Plans to give everything back, and changes nothing. The loader itself stays as it is.
+    ///
+    /// # Errors
+    /// When the first place cannot be read, or its plan is refused.
+    pub fn prepare_uninstall(&self) -> Result<Prepared, Error> {
+        let places = self.places(&self.state)?;
+        let generations = self.generations();
+        let initrds = secrets::finished(&self.root, &generations);
+        let found = observe::generations(&self.root, &generations, &initrds);
+        let intent = self.intent(&self.state, false);
+        let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
+        let mut planned = Vec::new();
+        for (number, place) in places.usable.into_iter().enumerate() {
+            match planned_in(&place, &found, &intent) {
+                Ok(one) => planned.push(one),
+                Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
+            }
+        }
+        for note in planned.iter().flat_map(|planned| &planned.plan.notes) {
+            tracing::warn!("{note}");
+        }
+        Ok(Prepared {
+            planned,
+            intent,
+            complaints,
+        })
+    }
+}
+
+fn planned_in(place: &Place, found: &[Found], intent: &Intent) -> Result<Planned, Error> {
+    let observed = Observation::read(place, found, &[])?;
+    let theirs = nixpkgs::read_payload(place).map_err(|source| Error::Read {
+        what: place.boot.join(nixpkgs::DIRECTORY).display().to_string(),
+        source,
+    })?;
+    let plan = plan::uninstall(&observed, intent, &theirs)?;
+    may_be_written(place, &plan.steps)?;
+    Ok(Planned {
+        place: place.clone(),
+        observed,
+        plan,
+        loader: loader::Planned::default(),
+    })
+}

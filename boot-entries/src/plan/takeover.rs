@@ -1,0 +1,245 @@
+//! A machine that nixpkgs' builder wrote, until one generation is proven under us.
+//!
+//! Before that, the last generation that is known to boot is theirs, and it has to be what a failed trial leads to. Their
+//! own entries cannot see to that: which of them comes first depends on their sort key, on the other machines on the same
+//! `$BOOT` and on a generation that was built last and never booted. So there is a *stand-in*: an entry of ours without a
+//! counter that starts what one of theirs starts, ranked below the selected one as the last good one would be.
+//!
+//! As soon as a generation is the last good one, the stand-in goes, and so do their entries of *this* machine and the
+//! payload that no other entry needs. Never before, and never for space.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::{Intent, Step, remove};
+use crate::boot_partition::Partition;
+use crate::closure::Bootable;
+use crate::entry::{Entry, Rank};
+use crate::loader_conf::LoaderConf;
+use crate::name::{EntryName, stem_of};
+use crate::nixpkgs;
+use crate::observe::{Boot, ENTRIES, EntryFile, Observation};
+
+/// The names of stand-ins. None of our generations' names starts so: a number follows there.
+const PREFIX: &str = "lastgood-before-";
+/// Hexadecimal digits of the hash over the text: another text is another file.
+const DIGITS: usize = 8;
+/// What its title says.
+const NOTE: &str = " (before lastgood)";
+
+/// An entry of this machine that nixpkgs' builder wrote.
+struct Theirs<'a> {
+    file: &'a EntryFile,
+    closure: PathBuf,
+}
+
+/// An entry of ours that starts what one of theirs starts, on the same partition.
+#[derive(PartialEq, Eq)]
+struct StandIn {
+    on: Partition,
+    name: String,
+    text: String,
+}
+
+/// What a predecessor left, and what becomes of it.
+pub(super) struct Takeover<'a> {
+    theirs: Vec<Theirs<'a>>,
+    /// None: there is nothing to stand in for, or nothing to stand in.
+    stand_in: Option<StandIn>,
+    /// A generation is proven, and its entry is there.
+    is_over: bool,
+    /// Theirs, to go once it is over, if nobody else needs it.
+    payload: BTreeSet<(Partition, String)>,
+}
+
+impl<'a> Takeover<'a> {
+    /// `entries` are those that our generations are to have.
+    pub(super) fn new(
+        observed: &'a Observation,
+        intent: &Intent,
+        entries: &BTreeMap<String, String>,
+    ) -> Self {
+        let theirs = theirs(observed);
+        let is_over = intent.last_good.as_ref().is_some_and(|good| {
+            let stem = stem_of(good);
+            let wanted = entries.keys().filter_map(|name| EntryName::parse(name));
+            let there = observed.boot.all().map(|(_, file)| file.name.clone());
+            let mut names = wanted.chain(there);
+            names.any(|name| name.stem == stem && name.tries.is_none())
+        });
+        let stand_in = (!is_over)
+            .then(|| stand_in(observed, intent, &theirs))
+            .flatten();
+        let payload = is_over.then(|| payload(observed, &theirs));
+        Self {
+            payload: payload.unwrap_or_default(),
+            theirs,
+            stand_in,
+            is_over,
+        }
+    }
+
+    /// The stand-in, if it is to be written. It is the first of all entries: what comes after it may rely on it.
+    pub(super) fn stand_in(&self, boot: &Boot) -> Option<Step> {
+        let wanted = self.stand_in.as_ref().filter(|s| !s.is_there(boot))?;
+        Some(Step::Text {
+            text: wanted.text.clone(),
+            on: wanted.on,
+            path: format!("{ENTRIES}/{}", wanted.name),
+        })
+    }
+
+    /// What nobody needs any more: entries, then payload. `entries` are ours, by name, on `$BOOT`.
+    pub(super) fn removals(&self, boot: &Boot, entries: &BTreeMap<String, String>) -> Vec<Step> {
+        let is_wanted = |name: &str, file: &EntryFile| {
+            let wanted = self.stand_in.as_ref();
+            wanted.is_some_and(|wanted| wanted.on == file.on && wanted.name == name)
+        };
+        let is_gone = |name: &str, file: &EntryFile| {
+            is_stand_in(&file.name) && !is_wanted(name, file)
+                || self.is_over
+                    && (nixpkgs::is_husk(file)
+                        || self.theirs.iter().any(|theirs| theirs.file == file))
+        };
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            boot.all().partition(|(name, file)| is_gone(name, file));
+        let kept = kept.into_iter().map(|(_, file)| &file.text);
+        let kept: Vec<&String> = kept.chain(entries.values()).collect();
+        let paths = self
+            .payload
+            .iter()
+            .map(|(on, name)| (*on, format!("{}/{name}", nixpkgs::DIRECTORY)));
+        let payload = paths
+            .filter(|(_, path)| !kept.iter().any(|text| points_at(text, path)))
+            .map(|(on, path)| Step::Remove { on, path });
+        let entries = gone.into_iter().map(|(name, file)| remove(file.on, name));
+        entries.chain(payload).collect()
+    }
+}
+
+/// The payload of this machine's that is there: what its entries point at, and what its closures would be called. A run
+/// that was cut short has removed the entries before.
+fn payload(observed: &Observation, theirs: &[Theirs<'_>]) -> BTreeSet<(Partition, String)> {
+    let pointed_at = theirs.iter().flat_map(|theirs| {
+        let entry = &theirs.file.entry;
+        let paths = entry.linux.iter().chain(&entry.initrds);
+        paths
+            .chain(&entry.devicetree)
+            .filter_map(|path| nixpkgs::payload_of(path))
+            .map(|name| (theirs.file.on, name.to_owned()))
+    });
+    let generations = observed.generations.iter();
+    let known = generations
+        .filter_map(|found| found.bootable.as_ref().ok())
+        .flat_map(Bootable::payload)
+        .filter_map(|payload| nixpkgs::payload_name(&payload.source))
+        .flat_map(|name| [(Partition::Esp, name.clone()), (Partition::Boot, name)]);
+    let there = &observed.boot.nixpkgs;
+    pointed_at
+        .chain(known)
+        .filter(|found| there.contains(found))
+        .collect()
+}
+
+impl StandIn {
+    fn new(file: &EntryFile) -> Self {
+        let title = file.entry.title.as_deref().unwrap_or("NixOS");
+        let text = Entry {
+            title: Some(format!("{title}{NOTE}")),
+            // Where the last good one would be: under what is selected, over what never was.
+            sort_key: Some(Rank::PROVEN.sort_key()),
+            machine_id: None,
+            ..file.entry.clone()
+        }
+        .to_string();
+        let hash = nixpkgs::sha256(&text);
+        let hash = hash.get(..DIGITS).unwrap_or_default();
+        Self {
+            on: file.on,
+            name: format!("{PREFIX}{hash}.conf"),
+            text,
+        }
+    }
+
+    fn is_there(&self, boot: &Boot) -> bool {
+        let there = boot.entry(self.on, &self.name);
+        there.is_some_and(|file| file.text == self.text)
+    }
+}
+
+/// Their entries that start a closure of this machine. Another machine's may have the very same names.
+fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
+    let known: BTreeSet<&Path> = observed
+        .generations
+        .iter()
+        .map(|found| found.generation.toplevel.as_path())
+        .collect();
+    let files = observed.boot.all();
+    files
+        .filter_map(|(_, file)| {
+            let closure = nixpkgs::closure_of(file)?;
+            known
+                .contains(closure.as_path())
+                .then_some(Theirs { file, closure })
+        })
+        .collect()
+}
+
+/// Whether an entry with this text needs the file at `path`, however it writes that: FAT knows no case, and the loader takes
+/// either slash.
+pub(super) fn points_at(text: &str, path: &str) -> bool {
+    let path = path.to_lowercase();
+    let is_it = |value: &str| {
+        let value = value.trim().replace('\\', "/");
+        let parts: Vec<&str> = value.split('/').filter(|part| !part.is_empty()).collect();
+        parts.join("/") == path
+    };
+    text.to_lowercase()
+        .lines()
+        .filter_map(|line| line.trim().split_once([' ', '\t']))
+        .any(|(_, value)| is_it(value) || value.split_whitespace().any(is_it))
+}
+
+/// Whether a file is a stand-in of ours.
+pub(super) fn is_stand_in(name: &EntryName) -> bool {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let hash = name.stem.strip_prefix(PREFIX);
+    name.tries.is_none() && hash.is_some_and(|h| h.len() == DIGITS && h.bytes().all(hex))
+}
+
+/// The stand-in to have. One that is there already stays: what it stands for will not have got better.
+///
+/// Otherwise what runs, because it does; then what their loader.conf names; then the newest.
+fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> Option<StandIn> {
+    let boot = &observed.boot;
+    let is_whole = |theirs: &&Theirs<'_>| {
+        let payload = nixpkgs::payload_of_entry(&theirs.file.entry);
+        let on = theirs.file.on;
+        let there = |name: &&str| boot.nixpkgs.contains(&(on, (*name).to_owned()));
+        theirs.file.name.tries.is_none() && payload.is_some_and(|names| names.iter().all(there))
+    };
+    let good: Vec<&Theirs<'_>> = theirs.iter().filter(is_whole).collect();
+    let mut present = good.iter().map(|theirs| StandIn::new(theirs.file));
+    if let Some(present) = present.find(|stand_in| stand_in.is_there(boot)) {
+        return Some(present);
+    }
+    let conf = LoaderConf::parse(boot.loader_conf.as_deref().unwrap_or_default());
+    let named = conf.preferred.or(conf.default);
+    let newest = |closure: &Path| {
+        let found = observed.generations.iter();
+        let same = found.filter(|found| found.generation.toplevel == closure);
+        same.map(|found| &found.generation)
+            .map(|generation| (generation.made, generation.id.base()))
+            .max()
+    };
+    let best = good.into_iter().max_by_key(|theirs| {
+        let running = intent.running.as_ref();
+        let runs = running.is_some_and(|running| running.toplevel == theirs.closure);
+        let is_named = named.as_ref() == Some(&theirs.file.name.to_string());
+        (runs, is_named, newest(&theirs.closure))
+    });
+    best.map(|theirs| StandIn::new(theirs.file))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! What is left, and in which order.
+
+use super::*;
+use crate::nixpkgs::{Payload as Theirs, hashed_name};
+use crate::observe::Space;
+use crate::plan::tests::{BANDS, Disk, id, proven, select, theirs};
+
+const CONF: &str = "# mine\ntimeout 7\neditor no\ndefault lastgood-*\n";
+
+fn content(text: &str) -> Content {
+    Content::of(&mut text.as_bytes()).unwrap()
+}
+
+/// Their payload that is there, each file holding its own name without ending, as in the store.
+fn payload(disk: &Disk) -> Theirs {
+    let names = disk.0.boot.nixpkgs.iter().cloned();
+    names
+        .map(|(on, name)| ((on, name.clone()), content(name.trim_end_matches(".efi"))))
+        .collect()
+}
+
+/// Every instant of it boots, by every loader, one of `good` in the end.
+fn run(disk: &mut Disk, intent: &Intent, good: &[u64]) -> Vec<String> {
+    let plan = uninstall(&disk.0, intent, &payload(disk)).unwrap();
+    for step in &plan.steps {
+        disk.step(step);
+        for band in BANDS {
+            let last = disk.starts(band, 12).pop();
+            assert!(last.is_some_and(|n| good.contains(&n)), "{step}: {last:?}");
+        }
+    }
+    let again = uninstall(&disk.0, intent, &payload(disk)).unwrap();
+    assert_eq!(again.steps, []);
+    plan.steps.iter().map(ToString::to_string).collect()
+}
+
+fn conf(disk: &Disk) -> &str {
+    disk.0.boot.loader_conf.as_deref().unwrap()
+}
+
+/// A machine that was never nixpkgs': generation 2 is proven, 3 is a trial.
+fn ours() -> (Disk, Intent) {
+    let mut disk = Disk::with(3);
+    disk.run(&proven(select(2), 2));
+    let intent = proven(select(3), 2);
+    disk.run(&intent);
+    disk.0.boot.loader_conf = Some(CONF.to_owned());
+    (disk, intent)
+}
+
+#[test]
+fn the_last_good_one_is_handed_back_as_nixpkgs_writes_it() {
+    let (mut disk, intent) = ours();
+    disk.wrote("debian.conf", "title Debian\nlinux /vmlinuz\n");
+    let done = run(&mut disk, &intent, &[2]);
+    assert_eq!(done[2], "write loader/entries/nixos-generation-2.conf");
+    assert!(
+        done[0].starts_with("copy EFI/nixos/kernel-2.efi")
+            && done[1].starts_with("copy EFI/nixos/initrd.efi")
+            && done[3] == "write loader/loader.conf"
+            && done[4..].iter().all(|step| step.starts_with("remove ")),
+        "{done:?}"
+    );
+    assert_eq!(disk.files(), ["debian.conf", "nixos-generation-2.conf"]);
+    assert!(disk.0.payload.is_empty());
+    assert_eq!(
+        conf(&disk),
+        "# mine\ntimeout 7\neditor no\ndefault nixos-generation-2.conf\n"
+    );
+    let text = &disk.0.boot.entries["nixos-generation-2.conf"].text;
+    assert_eq!(
+        text,
+        "title NixOS\nsort-key nixos\nversion Generation 2 Test\nlinux /EFI/nixos/kernel-2.efi\n\
+         initrd /EFI/nixos/initrd.efi\noptions init=/nix/store/2-system/init\n"
+    );
+    // And back.
+    disk.run(&intent);
+    for band in BANDS {
+        assert_eq!(disk.starts(band, 4), [3, 3, 3, 2, 2]);
+    }
+    assert!(!disk.0.boot.entries.contains_key("nixos-generation-2.conf"));
+}
+
+#[test]
+fn a_selected_one_that_is_proven_comes_along() {
+    let (mut disk, mut intent) = ours();
+    intent = proven(intent, 3);
+    intent.selected = Some(id(2));
+    disk.run(&intent);
+    run(&mut disk, &intent, &[2, 3]);
+    let both = ["nixos-generation-2.conf", "nixos-generation-3.conf"];
+    assert_eq!(disk.files(), both);
+    assert!(conf(&disk).ends_with("default nixos-generation-3.conf\n"));
+}
+
+#[test]
+fn an_entry_of_somebody_elses_will_do() {
+    let (mut disk, intent) = ours();
+    disk.nixpkgs_wrote("nixos-generation-2.conf", 2);
+    disk.nixpkgs_wrote("nixos-generation-3.conf", 3);
+    let done = run(&mut disk, &intent, &[2]);
+    assert_eq!(done[0], "write loader/loader.conf", "{done:?}");
+    assert!(conf(&disk).ends_with("default nixos-generation-2.conf\n"));
+
+    // Their builder has just run, and its loader.conf is as good.
+    let (mut disk, intent) = ours();
+    let hashed = hashed_name(&theirs(2));
+    disk.nixpkgs_wrote(&hashed, 2);
+    let theirs = format!("timeout 5\npreferred {hashed}\ndefault nixos-*\n");
+    disk.0.boot.loader_conf = Some(theirs.clone());
+    let done = run(&mut disk, &intent, &[2]);
+    assert!(done.iter().all(|step| step.starts_with("remove ")));
+    assert_eq!(conf(&disk), theirs);
+}
+
+type Damage = fn(&mut Disk, &mut Theirs);
+
+/// What looks like a way out and is none.
+#[test]
+fn an_entry_that_is_not_whole_or_not_good_will_not_do() {
+    let damages: [(&str, Damage); 4] = [
+        ("a counter", |disk, _| {
+            let mut boot = std::mem::take(&mut disk.0.boot.entries);
+            let file = boot.remove("nixos-generation-2.conf").unwrap();
+            disk.0.boot.entries = boot;
+            disk.wrote("nixos-generation-2+2-1.conf", &file.text);
+        }),
+        ("a damaged kernel", |_, payload| {
+            let kernel = (Partition::Boot, "kernel-2.efi".to_owned());
+            payload.insert(kernel, content("kernel"));
+        }),
+        ("a short initrd", |_, payload| {
+            let initrd = (Partition::Boot, "initrd.efi".to_owned());
+            payload.insert(initrd, content("init"));
+        }),
+        ("no initrd", |_, payload| {
+            payload.remove(&(Partition::Boot, "initrd.efi".to_owned()));
+        }),
+    ];
+    for (what, damage) in damages {
+        let (mut disk, intent) = ours();
+        disk.nixpkgs_wrote("nixos-generation-2.conf", 2);
+        let mut there = payload(&disk);
+        damage(&mut disk, &mut there);
+        let steps = uninstall(&disk.0, &intent, &there).unwrap().steps;
+        let writes_entry = |step: &&Step| step.to_string().contains("write loader/entries/nixos-");
+        assert_eq!(steps.iter().filter(writes_entry).count(), 1, "{what}");
+        // Nothing that an entry of theirs needs is replaced.
+        let replaces = |step: &Step| match step {
+            Step::Copy { path, .. } => {
+                let name = nixpkgs::payload_of(path).unwrap().to_owned();
+                there.contains_key(&(Partition::Boot, name))
+            }
+            _ => false,
+        };
+        assert!(!steps.iter().any(replaces), "{what}: {steps:?}");
+    }
+    // Secrets are appended: longer is right.
+    let (mut disk, intent) = ours();
+    disk.nixpkgs_wrote("nixos-generation-2.conf", 2);
+    let mut there = payload(&disk);
+    let initrd = (Partition::Boot, "initrd.efi".to_owned());
+    there.insert(initrd, content("initrd and a secret"));
+    let steps = uninstall(&disk.0, &intent, &there).unwrap().steps;
+    assert!(!steps.iter().any(|step| matches!(step, Step::Copy { .. })));
+}
+
+#[test]
+fn another_machines_entry_of_that_name_is_not_overwritten() {
+    let (mut disk, intent) = ours();
+    disk.wrote("nixos-generation-2.conf", &theirs(9));
+    run(&mut disk, &intent, &[2]);
+    assert_eq!(disk.files().len(), 2, "{:?}", disk.files());
+    assert_eq!(
+        disk.0.boot.entries["nixos-generation-2.conf"].text,
+        theirs(9)
+    );
+}
+
+#[test]
+fn with_nothing_proven_it_is_what_runs_then_what_ran_before() {
+    let story = |running: Option<u64>| {
+        let mut disk = Disk::with(3);
+        disk.nixpkgs_wrote("nixos-generation-1.conf", 1);
+        disk.run(&select(3));
+        let intent = Intent {
+            running: running.map(id),
+            ..select(3)
+        };
+        let done = run(&mut disk, &intent, &[1, 3]);
+        (done, conf(&disk).to_owned())
+    };
+    let (done, conf) = story(Some(3));
+    assert!(done[0].starts_with("copy EFI/nixos/kernel-3.efi"));
+    assert!(conf.ends_with("default nixos-generation-3.conf\n"));
+    let (done, conf) = story(None);
+    assert_eq!(done[0], "write loader/loader.conf");
+    assert!(conf.ends_with("default nixos-generation-1.conf\n"));
+}
+
+#[test]
+fn nothing_to_hand_back_and_nothing_to_do() {
+    let mut disk = Disk::with(2);
+    let refused = |disk: &Disk, intent: &Intent| uninstall(&disk.0, intent, &payload(disk));
+    assert_eq!(refused(&disk, &select(2)), Ok(Plan::default()));
+    disk.run(&select(2));
+    assert_eq!(refused(&disk, &select(2)), Err(Refusal::NothingToHandBack));
+    disk.0.generations[1].bootable = Err("no kernel".to_owned());
+    assert_eq!(
+        refused(&disk, &proven(select(2), 2)),
+        Err(Refusal::Unbootable(id(2), "no kernel".to_owned()))
+    );
+}
+
+#[test]
+fn room_is_made_of_what_is_not_handed_back() {
+    let (mut disk, intent) = ours();
+    // Two new files of a cluster each, and the reserve.
+    disk.0.space = Some(Space {
+        free: 17 * 4096 + 4090,
+        cluster: 4096,
+    });
+    let done = run(&mut disk, &intent, &[2]);
+    assert!(
+        done[0].starts_with("remove loader/entries/lastgood-"),
+        "{done:?}"
+    );
+    assert!(done.iter().any(|step| step.starts_with("copy ")));
+    let (mut disk, intent) = ours();
+    disk.0.space = Some(Space {
+        free: 0,
+        cluster: 4096,
+    });
+    let before = disk.0.clone();
+    assert!(matches!(
+        uninstall(&disk.0, &intent, &payload(&disk)),
+        Err(Refusal::NoSpace { .. })
+    ));
+    assert_eq!(disk.0, before);
+    disk.0.space = None;
+}

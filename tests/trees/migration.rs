@@ -1,0 +1,368 @@
+//! A machine that nixpkgs' systemd-boot builder wrote becomes ours, and is given back.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use boot_entries::payload::Content;
+use lastgood_tests::tree::Tree;
+use serde_json::Value;
+
+use super::steps::boot;
+use super::{boots, json, ok, refused};
+
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+
+/// How the builder names entries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Numbered,
+    Hashed,
+}
+
+fn put(path: &Path, text: &[u8]) -> Result<()> {
+    fs::create_dir_all(path.parent().context("no directory")?)?;
+    Ok(fs::File::create(path)?.write_all(text)?)
+}
+
+/// The name the builder gives to the file that a link in a closure leads to.
+fn payload_name(tree: &Tree, toplevel: &Path, link: &str) -> Result<(String, Vec<u8>)> {
+    let toplevel = tree.path(toplevel.to_str().context("a path")?.trim_start_matches('/'));
+    let target = fs::read_link(toplevel.join(link))?;
+    let name = target
+        .file_name()
+        .context("a name")?
+        .to_str()
+        .context("a name")?;
+    let bytes = fs::read(tree.path(target.to_str().context("a path")?.trim_start_matches('/')))?;
+    Ok((format!("{name}.efi"), bytes))
+}
+
+/// What the builder writes for a generation: payload and entry. The name of the entry, without `.conf`.
+fn nixpkgs_writes(tree: &Tree, scheme: Scheme, number: usize, toplevel: &Path) -> Result<String> {
+    let mut names = Vec::new();
+    for link in ["kernel", "initrd"] {
+        let (name, bytes) = payload_name(tree, toplevel, link)?;
+        put(&tree.path("boot/EFI/nixos").join(&name), &bytes)?;
+        names.push(name);
+    }
+    let toplevel = toplevel.display();
+    let text = format!(
+        "title NixOS\nsort-key nixos\nversion Generation {number} NixOS 26.05.{number}, built on 2026-01-0{number}\n\
+         linux /EFI/nixos/{}\ninitrd /EFI/nixos/{}\noptions init={toplevel}/init quiet number={number}\n\
+         machine-id 0123456789abcdef0123456789abcdef\n",
+        names[0], names[1]
+    );
+    let name = match scheme {
+        Scheme::Numbered => format!("nixos-generation-{number}"),
+        Scheme::Hashed => {
+            let content = Content::of(&mut text.as_bytes())?;
+            format!("nixos-{}", content.digest)
+        }
+    };
+    let entries = tree.path("boot/loader/entries");
+    put(&entries.join(format!("{name}.conf")), text.as_bytes())?;
+    Ok(name)
+}
+
+fn loader_conf(tree: &Tree) -> Result<String> {
+    Ok(fs::read_to_string(tree.path("boot/loader/loader.conf"))?)
+}
+
+/// The entries that boot now and after 1 to 12 failures, each once, in this order.
+fn chain(tree: &Tree) -> Result<Vec<String>> {
+    let ended = tree.lastgood(&["next-boot", "--json", "--failures", "12"])?;
+    let rows = json(&ended);
+    assert_eq!(rows.len(), 13, "{rows:?}");
+    let mut names: Vec<String> = rows
+        .iter()
+        .filter_map(|row| row["entry"].as_str())
+        .map(|name| {
+            name.split(['+'])
+                .next()
+                .unwrap_or(name)
+                .trim_end_matches(".conf")
+                .to_owned()
+        })
+        .collect();
+    names.dedup();
+    Ok(names)
+}
+
+/// The closure that boots after 12 failures.
+fn end(tree: &Tree) -> Result<PathBuf> {
+    let ended = tree.lastgood(&["next-boot", "--json", "--failures", "12"])?;
+    let last: Value = json(&ended).pop().context("nothing boots")?;
+    let file = last["entry"].as_str().context("no name")?.to_owned();
+    // The counter may have fallen since.
+    let stem = file
+        .split('+')
+        .next()
+        .unwrap_or(&file)
+        .trim_end_matches(".conf");
+    let entries = tree.entries()?;
+    let name = entries
+        .iter()
+        .find(|name| name.starts_with(stem))
+        .context("no file")?;
+    let text = fs::read_to_string(tree.path("boot/loader/entries").join(name))?;
+    let init = text
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("init="));
+    Ok(init
+        .and_then(|init| init.strip_suffix("/init"))
+        .context("no init")?
+        .into())
+}
+
+fn theirs(tree: &Tree) -> Result<Vec<String>> {
+    let mut names = tree.entries()?;
+    names.retain(|name| name.starts_with("nixos-"));
+    Ok(names)
+}
+
+fn files(tree: &Tree, directory: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for item in fs::read_dir(tree.path(directory))? {
+        names.push(item?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Three generations that nixpkgs wrote, the third running; a fourth that it did not. And what is nobody's business.
+fn migrated(tree: &Tree, scheme: Scheme) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let mut toplevels = tree.generations(3)?;
+    let mut names = Vec::new();
+    for (number, toplevel) in (1..).zip(&toplevels) {
+        names.push(nixpkgs_writes(tree, scheme, number, toplevel)?);
+    }
+    let conf = format!("timeout 5\ndefault {}.conf\nconsole-mode keep\n", names[2]);
+    put(&tree.path("boot/loader/loader.conf"), conf.as_bytes())?;
+    let foreign = "title Debian\nlinux /EFI/debian/vmlinuz\n";
+    put(&tree.path("boot/EFI/debian/vmlinuz"), &fs::read(STUB)?)?;
+    put(
+        &tree.path("boot/loader/entries/debian.conf"),
+        foreign.as_bytes(),
+    )?;
+    put(&tree.path("boot/EFI/nixos/.extra-files/banana.conf"), b"")?;
+    // Another machine on the same partition, with a number that this one has as well.
+    let another = "title NixOS\nsort-key nixos\nlinux /EFI/nixos/another.efi\noptions init=/nix/store/another/init\n";
+    put(&tree.path("boot/EFI/nixos/another.efi"), &fs::read(STUB)?)?;
+    put(
+        &tree.path("boot/loader/entries/nixos-generation-4.conf"),
+        another.as_bytes(),
+    )?;
+    put(
+        &tree.path("proc/cmdline"),
+        format!("init={}/init", toplevels[2].display()).as_bytes(),
+    )?;
+    assert_eq!(end(tree)?, toplevels[2]);
+    let fourth = tree.build("4", "")?;
+    tree.set(&fourth)?;
+    toplevels.push(fourth);
+    Ok((toplevels, names))
+}
+
+fn what_is_nobodys_business_stays(tree: &Tree) -> Result<()> {
+    let entries = tree.entries()?;
+    for name in ["debian.conf", "nixos-generation-4.conf"] {
+        assert!(
+            entries.iter().any(|entry| entry == name),
+            "{name}: {entries:?}"
+        );
+    }
+    for path in [
+        "boot/EFI/nixos/another.efi",
+        "boot/EFI/nixos/.extra-files/banana.conf",
+    ] {
+        assert!(tree.path(path).is_file(), "{path}");
+    }
+    Ok(())
+}
+
+#[test]
+fn from_nixpkgs_numbered_entries() -> Result<()> {
+    from_nixpkgs(Scheme::Numbered)
+}
+
+#[test]
+fn from_nixpkgs_hashed_entries() -> Result<()> {
+    from_nixpkgs(Scheme::Hashed)
+}
+
+fn from_nixpkgs(scheme: Scheme) -> Result<()> {
+    let tree = Tree::new()?;
+    let (toplevels, _) = migrated(&tree, scheme)?;
+    let first = tree.lastgood(&["install"])?;
+    assert!(
+        ok(&first).contains("generation 4 (trial) boots next"),
+        "{first:?}"
+    );
+    let tried = chain(&tree)?;
+    assert!(tried[0].starts_with("lastgood-4-") && tried[1].starts_with("lastgood-before-"));
+    assert_eq!(
+        (tried.len(), end(&tree)?),
+        (2, toplevels[2].clone()),
+        "{tried:?}"
+    );
+    assert_eq!(theirs(&tree)?.len(), 4);
+    assert!(ok(&tree.lastgood(&["install"])?).contains("nothing to do"));
+
+    // The trial fails until the loader gives up, and what ran before runs again.
+    for _ in 0..3 {
+        tree.count_a_boot(4)?;
+    }
+    assert_eq!(chain(&tree)?.len(), 1);
+    assert_eq!(end(&tree)?, toplevels[2]);
+    boot(&tree, &toplevels[2], 1)?;
+    assert!(ok(&tree.lastgood(&["why", "4"])?).contains("as often as it may"));
+    assert_eq!(end(&tree)?, toplevels[2]);
+    what_is_nobodys_business_stays(&tree)?;
+
+    // It passes its assessment.
+    ok(&tree.lastgood(&["good"])?);
+    let after = chain(&tree)?;
+    assert!(
+        after.len() == 1 && after[0].starts_with("lastgood-3-"),
+        "{after:?}"
+    );
+    assert_eq!(theirs(&tree)?, ["nixos-generation-4.conf"]);
+    assert_eq!(
+        files(&tree, "boot/EFI/nixos")?,
+        [".extra-files", "another.efi"]
+    );
+    what_is_nobodys_business_stays(&tree)?;
+    let systemds: Vec<Value> = tree.bootctl_list()?;
+    assert!(systemds.iter().all(|entry| entry["linux"].is_string()));
+    ok(&tree.lastgood(&["install", "3"])?);
+    assert!(ok(&tree.lastgood(&["install", "3"])?).contains("nothing to do"));
+    Ok(())
+}
+
+/// Boot counting on: one of theirs is a trial of theirs.
+#[test]
+fn an_entry_of_theirs_that_is_still_counted_has_proven_nothing() -> Result<()> {
+    let tree = Tree::new()?;
+    let (toplevels, names) = migrated(&tree, Scheme::Hashed)?;
+    let entries = tree.path("boot/loader/entries");
+    let to = format!("{}+2-1.conf", names[2]);
+    fs::rename(
+        entries.join(format!("{}.conf", names[2])),
+        entries.join(&to),
+    )?;
+    ok(&tree.lastgood(&["install"])?);
+    assert_eq!(end(&tree)?, toplevels[1]);
+    ok(&tree.lastgood(&["good", "4"])?);
+    assert_eq!(theirs(&tree)?, ["nixos-generation-4.conf"]);
+    Ok(())
+}
+
+#[test]
+fn uninstalled_and_installed_again() -> Result<()> {
+    let tree = Tree::new()?;
+    let (toplevels, _) = migrated(&tree, Scheme::Numbered)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "3"])?);
+    assert_eq!(boots(&tree, 4)?, ["4", "4", "4", "3", "3"]);
+
+    let before = tree.stamps()?;
+    let told = tree.lastgood(&["uninstall", "--dry-run"])?;
+    assert!(ok(&told).contains("would write loader/entries/nixos-generation-3.conf"));
+    assert_eq!(tree.stamps()?, before);
+
+    let done = tree.lastgood(&["uninstall"])?;
+    assert!(
+        ok(&done).contains("nixos-generation-3.conf boots next"),
+        "{done:?}"
+    );
+    assert!(done.stdout.contains("ledger.jsonl is kept"), "{done:?}");
+    assert_eq!(chain(&tree)?, ["nixos-generation-3"]);
+    assert_eq!(end(&tree)?, toplevels[2]);
+    assert_eq!(
+        loader_conf(&tree)?,
+        "timeout 5\nconsole-mode keep\neditor no\ndefault nixos-generation-3.conf\n"
+    );
+    assert!(!tree.path("boot/EFI/lastgood").try_exists()?);
+    let ours = |name: &String| name.starts_with("lastgood");
+    assert!(!tree.entries()?.iter().any(ours), "{:?}", tree.entries()?);
+    what_is_nobodys_business_stays(&tree)?;
+    // As the builder names them, so that it finds them there.
+    for link in ["kernel", "initrd"] {
+        let (name, bytes) = payload_name(&tree, &toplevels[2], link)?;
+        assert_eq!(fs::read(tree.path("boot/EFI/nixos").join(name))?, bytes);
+    }
+
+    // Again, a boot, and a verdict: nothing of ours comes back.
+    let before = tree.stamps()?;
+    assert!(ok(&tree.lastgood(&["uninstall"])?).contains("nothing to do"));
+    assert_eq!(tree.stamps()?, before);
+    boot(&tree, &toplevels[2], 1)?;
+    ok(&tree.lastgood(&["good", "3"])?);
+    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    assert_eq!(chain(&tree)?, ["nixos-generation-3"]);
+
+    let again = tree.lastgood(&["install"])?;
+    assert!(
+        ok(&again).contains("generation 4 (trial) boots next"),
+        "{again:?}"
+    );
+    assert_eq!(boots(&tree, 4)?, ["4", "4", "4", "3", "3"]);
+    assert_eq!(theirs(&tree)?, ["nixos-generation-4.conf"]);
+    Ok(())
+}
+
+/// nixpkgs' builder has run again: what it wrote will do.
+#[test]
+fn uninstalled_beside_nixpkgs_own_entries() -> Result<()> {
+    for scheme in [Scheme::Numbered, Scheme::Hashed] {
+        let tree = Tree::new()?;
+        let (toplevels, _) = migrated(&tree, scheme)?;
+        ok(&tree.lastgood(&["install", "3"])?);
+        ok(&tree.lastgood(&["good", "3"])?);
+        let mut name = String::new();
+        for number in [1, 2, 3] {
+            name = nixpkgs_writes(&tree, scheme, number, &toplevels[number - 1])?;
+        }
+        ok(&tree.lastgood(&["uninstall"])?);
+        assert_eq!(chain(&tree)?, [name]);
+        assert_eq!(end(&tree)?, toplevels[2]);
+        assert_eq!(theirs(&tree)?.len(), 4);
+        what_is_nobodys_business_stays(&tree)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn with_nothing_proven_there_may_be_nothing_to_give_back() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = tree.generations(2)?;
+    assert!(tree.path("boot").is_dir());
+    assert!(ok(&tree.lastgood(&["uninstall"])?).contains("nothing to do"));
+    ok(&tree.lastgood(&["install"])?);
+    let before = tree.stamps()?;
+    refused(
+        &tree.lastgood(&["uninstall"])?,
+        &[
+            "no generation is proven",
+            "lastgood good",
+            "nothing was changed",
+        ],
+    );
+    assert_eq!(tree.stamps()?, before);
+    // What runs has proven that much.
+    boot(&tree, &toplevels[0], 1)?;
+    ok(&tree.lastgood(&["uninstall"])?);
+    assert_eq!(chain(&tree)?, ["nixos-generation-1"]);
+
+    // Before anything was proven, what nixpkgs wrote is what there was.
+    let tree = Tree::new()?;
+    let (toplevels, _) = migrated(&tree, Scheme::Numbered)?;
+    fs::remove_file(tree.path("proc/cmdline"))?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["uninstall"])?);
+    assert_eq!(chain(&tree)?, ["nixos-generation-3"]);
+    assert_eq!(end(&tree)?, toplevels[2]);
+    Ok(())
+}
