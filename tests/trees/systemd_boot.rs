@@ -106,6 +106,10 @@ fn a_new_mirror_gets_the_loader() -> Result<()> {
     let read = |path| fs::read(tree.path("boot2").join(path));
     assert!([read(SYSTEMD)?, read(FALLBACK)?] == copies(&tree)?);
     assert!(ok(&tree.lastgood(&["install"])?).contains("nothing to do"));
+    // The disk was replaced: what a boot does is enough.
+    fs::remove_dir_all(tree.path("boot2/EFI"))?;
+    ok(&tree.lastgood(&["good", "1"])?);
+    assert!([read(SYSTEMD)?, read(FALLBACK)?] == copies(&tree)?);
     Ok(())
 }
 

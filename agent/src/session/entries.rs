@@ -8,7 +8,7 @@ use boot_entries::extra::Extra;
 use boot_entries::observe::{self, Boot, Found, Observation};
 use boot_entries::payload::Content;
 use boot_entries::plan::{self, Intent, Plan, Step};
-use boot_entries::systemd_boot::{Policy, Source};
+use boot_entries::systemd_boot::Policy;
 use boot_entries::{apply, closure};
 
 use super::{Session, loader};
@@ -112,9 +112,9 @@ impl Session {
         intent.extras = self.extras(state)?;
         let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
         let mut planned = Vec::new();
-        let mut source = self.loader_source(state);
+        let mut loader = self.loader_planner(state, policy);
         for (number, place) in places.usable.into_iter().enumerate() {
-            match self.planned_in(&place, &found, &intent, &mut source, policy) {
+            match planned_in(&place, &found, &intent, &mut loader) {
                 Ok(one) => planned.push(one),
                 Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
             }
@@ -134,26 +134,6 @@ impl Session {
             planned,
             intent,
             complaints,
-        })
-    }
-
-    fn planned_in(
-        &self,
-        place: &Place,
-        found: &[Found],
-        intent: &Intent,
-        source: &mut Option<Source>,
-        policy: Policy,
-    ) -> Result<Planned, Error> {
-        let observed = Observation::read(place, found, &intent.extras)?;
-        let mut plan = plan::plan(&observed, intent)?;
-        let loader = self.plan_loader(place, source, policy, &mut plan)?;
-        may_be_written(place, &plan.steps)?;
-        Ok(Planned {
-            place: place.clone(),
-            observed,
-            plan,
-            loader,
         })
     }
 
@@ -261,6 +241,24 @@ impl Session {
         }
         outcome
     }
+}
+
+fn planned_in(
+    place: &Place,
+    found: &[Found],
+    intent: &Intent,
+    loader: &mut loader::Planner,
+) -> Result<Planned, Error> {
+    let observed = Observation::read(place, found, &intent.extras)?;
+    let mut plan = plan::plan(&observed, intent)?;
+    let loader = loader.plan(place, &mut plan)?;
+    may_be_written(place, &plan.steps)?;
+    Ok(Planned {
+        place: place.clone(),
+        observed,
+        plan,
+        loader,
+    })
 }
 
 /// Writing where nothing can be written fails anyway, but with fewer words.

@@ -25,7 +25,8 @@ pub(super) struct Planned {
 enum Remaining {
     /// All of a first installation.
     Install,
-    /// What is left of one: the loader is copied, because bootctl would have overwritten somebody else's program.
+    /// What is left of one: the loader is copied, because bootctl would have overwritten somebody else's program, or made
+    /// a mirror the first choice.
     Complete,
 }
 
@@ -36,29 +37,20 @@ impl Planned {
     }
 }
 
-impl Session {
-    /// The systemd-boot that comes with the selected closure, or with the machine. One that is not to be installed is
-    /// told, and is none: it stops nobody from writing entries.
-    pub(super) fn loader_source(&self, state: &State) -> Option<Source> {
-        let subject = state.selected.as_ref().or(state.last_good());
-        let toplevel = subject.map(|subject| subject.toplevel.as_path());
-        Source::find(&self.root, toplevel).unwrap_or_else(|why| {
-            tracing::warn!("systemd-boot is not updated: {why}");
-            None
-        })
-    }
+/// Plans what to do about the loader, place by place, the first one first.
+#[derive(Debug)]
+pub(super) struct Planner {
+    source: Option<Source>,
+    policy: Policy,
+    is_first: bool,
+    is_live: bool,
+}
 
-    /// Plans what to do about the loader in `place`. Without a `source`, what is there becomes it: the next place is a
-    /// mirror of this one.
-    pub(super) fn plan_loader(
-        &self,
-        place: &Place,
-        source: &mut Option<Source>,
-        policy: Policy,
-        plan: &mut Plan,
-    ) -> Result<Planned, Error> {
+impl Planner {
+    /// Adds to `plan` what is to be done in `place`.
+    pub(super) fn plan(&mut self, place: &Place, plan: &mut Plan) -> Result<Planned, Error> {
         let installed = Installed::read(&place.esp)?;
-        let decision = systemd_boot::decide(&installed, source.as_ref(), policy);
+        let decision = systemd_boot::decide(&installed, self.source.as_ref(), self.policy);
         for told in &decision.told {
             match decision.action {
                 Action::Nothing => tracing::debug!("{told}"),
@@ -71,12 +63,13 @@ impl Session {
         let mut remaining = None;
         match decision.action {
             Action::Nothing => {}
+            // `bootctl install` makes what it installs the first thing that the firmware tries.
             Action::Install {
                 by_bootctl: true, ..
-            } if self.root.is_live() => remaining = Some(Remaining::Install),
+            } if self.is_live && self.is_first => remaining = Some(Remaining::Install),
             Action::Install { steps, .. } => {
                 systemd_boot::insert(steps, plan);
-                if self.root.is_live() {
+                if self.is_live {
                     remaining = Some(Remaining::Complete);
                 } else {
                     tracing::warn!("{}: {}", place.name.display(), bootctl::LEFT_OUT);
@@ -84,13 +77,44 @@ impl Session {
             }
             Action::Write(steps) => systemd_boot::insert(steps, plan),
         }
-        if source.is_none() {
-            *source = installed.source();
+        if self.is_first {
+            self.go_on_to_mirrors(&installed);
         }
         Ok(Planned {
             after: decision.after,
             remaining,
         })
+    }
+
+    /// A mirror is to be as the first place is: where no other version is to come, or there is none to install, what is
+    /// there is what mirrors get.
+    fn go_on_to_mirrors(&mut self, first: &Installed) {
+        self.is_first = false;
+        if self.policy == Policy::Mend || self.source.is_none() {
+            self.source = first.source().or(self.source.take());
+        }
+        if self.policy == Policy::Mend {
+            self.policy = Policy::Update;
+        }
+    }
+}
+
+impl Session {
+    /// Begins with the systemd-boot that comes with the selected closure, or with the machine. One that is not to be
+    /// installed is told, and is none: it stops nobody from writing entries.
+    pub(super) fn loader_planner(&self, state: &State, policy: Policy) -> Planner {
+        let subject = state.selected.as_ref().or(state.last_good());
+        let toplevel = subject.map(|subject| subject.toplevel.as_path());
+        let source = Source::find(&self.root, toplevel).unwrap_or_else(|why| {
+            tracing::warn!("systemd-boot is not updated: {why}");
+            None
+        });
+        Planner {
+            source,
+            policy,
+            is_first: true,
+            is_live: self.root.is_live(),
+        }
     }
 
     /// Clears what the firmware would choose over the order of the entries, where the closure allows it. What is not
