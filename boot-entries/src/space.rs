@@ -82,12 +82,19 @@ pub struct Worst {
 }
 
 impl Volume {
-    /// The instant at which most must be free if `steps` are made, in this order.
+    /// The instant at which most must be free if `steps` are made, in this order. Those for which `is_here` does not
+    /// hold are made on another file system.
     #[must_use]
-    pub fn worst(&self, steps: &[Step], reserve: Reserve) -> Worst {
+    pub fn worst(
+        &self,
+        steps: &[Step],
+        is_here: impl Fn(&Step) -> bool,
+        reserve: Reserve,
+    ) -> Worst {
         let mut instant = Instant::first(self, reserve);
         let mut worst = Worst::default();
-        for (step, change) in steps.iter().enumerate() {
+        let here = steps.iter().enumerate().filter(|(_, step)| is_here(step));
+        for (step, change) in here {
             instant.make(change);
             let needed = instant.most();
             if needed > worst.needed {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::boot_partition::Partition;
 use crate::durable;
 use crate::name::{EntryName, Tries};
 use crate::observe::ENTRIES;
@@ -207,9 +208,16 @@ impl Fat {
             for tries in ["+9-9.conf", "+8-8.conf", "+9-9.conf"] {
                 let path = format!("{ENTRIES}/{}", other(tries));
                 let text = text.clone();
-                fat.make(&Step::Text { text, path }, &mut |fat| {
-                    least = least.min(fat.free);
-                });
+                fat.make(
+                    &Step::Text {
+                        text,
+                        on: Partition::Boot,
+                        path,
+                    },
+                    &mut |fat| {
+                        least = least.min(fat.free);
+                    },
+                );
             }
             fat.free = least;
         }
