@@ -55,6 +55,7 @@ pub(super) fn cases() -> Vec<Case> {
                         intent: known(before),
                         gone: None,
                         proven: good.clone(),
+                        size: None,
                     }
                     .run(&mut files);
                 }
@@ -98,6 +99,7 @@ pub(super) fn cases() -> Vec<Case> {
                                 },
                                 gone,
                                 proven: proven.clone(),
+                                size: None,
                             };
                             let key = (format!("{:?}", case.intent), gone, files.clone());
                             cases.insert(key, case);

@@ -85,6 +85,7 @@ pub(super) fn fit(
         intent,
         all,
         is_early: false,
+        may_be_proven: false,
     };
     let mut skipped = Vec::new();
     let (mut plan, mut short) = choice.plan()?;
@@ -111,15 +112,18 @@ struct Choice<'a> {
     all: Vec<Candidate<'a>>,
     /// What goes, goes before anything is written.
     is_early: bool,
+    /// Also what was proven.
+    may_be_proven: bool,
 }
 
 impl Choice<'_> {
     /// The plan for this choice, and what is missing for it.
-    fn plan(&self) -> Result<(Plan, Option<Shortage>), Refusal> {
+    fn plan(&mut self) -> Result<(Plan, Option<Shortage>), Refusal> {
         let none = BTreeSet::new();
         let late = steps(self.observed, self.intent, &self.all, &none)?;
         let plan = if self.is_early {
-            let early = early(self.observed, self.intent, &self.all, &late.steps);
+            let (early, may_be_proven) = early(self.observed, self.intent, &self.all, &late.steps);
+            self.may_be_proven = may_be_proven;
             steps(self.observed, self.intent, &self.all, &early)?
         } else {
             late
@@ -144,7 +148,8 @@ impl Choice<'_> {
         let mut candidates = order.into_iter().filter(|at| {
             let candidate = self.all.get(*at);
             candidate.is_some_and(|(wanted, bootable)| {
-                let counts = costs(bootable) || self.is_early && frees(bootable);
+                let may_go = self.is_early && (self.may_be_proven || !is_proven(wanted));
+                let counts = costs(bootable) || may_go && frees(bootable);
                 !is_kept(wanted) && counts
             })
         });
@@ -238,13 +243,14 @@ fn shortage(observed: &Observation, steps: &[Step]) -> Option<Shortage> {
         .or_else(|| on_esp.and_then(|volume| lacks(volume, Partition::Esp)))
 }
 
-/// The entry files that may go before anything is written, out of those that `steps` remove for good.
+/// The entry files that may go before anything is written, out of those that `steps` remove for good; and whether
+/// proven ones are among those that may.
 fn early(
     observed: &Observation,
     intent: &Intent,
     all: &[Candidate<'_>],
     steps: &[Step],
-) -> BTreeSet<String> {
+) -> (BTreeSet<String>, bool) {
     let path = |name: &str| format!("{ENTRIES}/{name}");
     let there = || observed.boot.entries.iter();
     let touched = |name: &str, by: fn(&Step) -> bool| {
@@ -273,11 +279,11 @@ fn early(
         .collect();
     let was_proven =
         |file: &EntryFile| file.name.tries.is_none() || proven.contains(&file.name.stem);
-    there()
+    let gone = there()
         .filter(|(name, file)| goes(name, file))
         .filter(|(_, file)| is_safe || something_boots && !was_proven(file))
-        .map(|(name, _)| name.clone())
-        .collect()
+        .map(|(name, _)| name.clone());
+    (gone.collect(), is_safe)
 }
 
 /// Whether all of our payload that an entry points at is there, to the byte.
