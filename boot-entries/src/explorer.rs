@@ -223,6 +223,30 @@ impl Case {
         self.try_plan(files).unwrap()
     }
 
+    /// The same with the selected generation just arrived: nothing of it is there.
+    fn arrived(&self) -> Option<Self> {
+        let selected = self
+            .intent
+            .selected
+            .as_ref()
+            .filter(|_| !self.intent.rearm)?;
+        let number = selected.generation.number();
+        let disk = observe(&self.files);
+        let is_new = |file: &&EntryFile| file.name.generation_number() == Some(number);
+        let file = disk.0.boot.entries.values().find(is_new)?;
+        file.name.tries?;
+        let kernel = file.entry.linux.as_ref()?.trim_start_matches('/');
+        let entry = Path::new(ENTRIES).join(file.name.to_string());
+        let mut files = self.files.clone();
+        files.retain(|path, _| *path != entry && path != Path::new(kernel));
+        (self.intent.last_good.as_ref() != Some(selected)).then(|| Self {
+            files,
+            intent: self.intent.clone(),
+            proven: self.proven.clone(),
+            ..*self
+        })
+    }
+
     /// The same on a `$BOOT` that is hardly large enough, if something must make room there.
     fn squeezed(&self) -> Option<Self> {
         let on = |size| Self {
@@ -241,6 +265,17 @@ impl Case {
         let squeezed = on(least + 4);
         let steps = squeezed.plan(&self.files).steps;
         (steps != self.plan(&self.files).steps).then_some(squeezed)
+    }
+
+    /// Whether an entry goes before something is copied.
+    fn evicts(&self) -> bool {
+        let steps = self.plan(&self.files).steps;
+        let is_entry = |step: &&Step| step.path().starts_with(ENTRIES);
+        let first = steps
+            .iter()
+            .find(|step| is_entry(step) || matches!(step, Step::Copy { .. }));
+        let is_removed = matches!(first, Some(Step::Remove { .. }));
+        is_removed && steps.iter().any(|step| matches!(step, Step::Copy { .. }))
     }
 
     /// Nothing goes wrong.
@@ -322,8 +357,15 @@ impl Case {
 fn no_power_cut_strands_a_machine() {
     let begun = std::time::Instant::now();
     let mut cases = domain::cases();
-    let squeezed: Vec<Case> = cases.iter().filter_map(Case::squeezed).collect();
-    println!("{} plans must make room", squeezed.len());
+    let arrived: Vec<Case> = cases.iter().filter_map(Case::arrived).collect();
+    let mut squeezed: Vec<Case> = cases.iter().filter_map(Case::squeezed).collect();
+    squeezed.extend(arrived.iter().filter_map(Case::squeezed));
+    let evicting = squeezed.iter().filter(|case| case.evicts()).count();
+    println!(
+        "{} plans must make room, {evicting} of them before they write",
+        squeezed.len()
+    );
+    assert!(evicting > 50, "{evicting}");
     cases.extend(squeezed);
     let (left, right) = cases.split_at(cases.len() / 2);
     let explore = |cases: &[Case]| cases.iter().map(Case::explore).collect::<Vec<_>>();

@@ -13,6 +13,7 @@ mod faults;
 mod numbers;
 mod peers;
 mod places;
+mod space;
 mod steps;
 mod writes;
 

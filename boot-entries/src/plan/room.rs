@@ -174,6 +174,7 @@ fn kept(
         (&intent.last_good, "the last good one"),
         (&intent.selected, "selected"),
         (&intent.running, "running"),
+        (&intent.second, SECOND),
     ];
     let mut kept: Vec<(Subject, &'static str)> = Vec::new();
     for (id, why) in asked {
