@@ -240,6 +240,7 @@ impl View {
                 .rev()
                 .nth(1)
                 .map(|good| good.subject.clone()),
+            may_lose_second: !boot.keep_second_proven,
             loader: boot.settings(),
             limit: boot.configuration_limit,
             extras: Vec::new(),

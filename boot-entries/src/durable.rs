@@ -168,7 +168,8 @@ pub fn is_leftover(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(ENDING)
 }
 
-fn part_name(to: &Path) -> String {
+/// The temporary name of a file.
+pub(crate) fn part_name(to: &Path) -> String {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     // A name may be 255 bytes long, and the temporary one is longer.
     let short: String = name.chars().rev().take(NAME_END).collect();

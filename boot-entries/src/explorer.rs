@@ -21,7 +21,7 @@ use crate::nixpkgs;
 use crate::observe::{Boot, ENTRIES, EntryFile, Found, LOADER_CONF, Observation};
 use crate::payload::{self, Content};
 use crate::plan::tests::{BANDS, Disk, proven, select};
-use crate::plan::{Intent, Plan, Step, plan, uninstall};
+use crate::plan::{Intent, Plan, Refusal, Step, plan, uninstall};
 use volume::{Bytes, Files, Volume};
 
 /// How many boots in a row fail at most: three generations with three tries each are through by then.
@@ -37,6 +37,8 @@ struct Case {
     gone: Option<u64>,
     /// The generations that are proven before, after, or both.
     proven: BTreeSet<u64>,
+    /// The size of `$BOOT`, in clusters. None: there is room for everything.
+    size: Option<u64>,
 }
 
 /// Which plan.
@@ -75,12 +77,23 @@ fn observe(files: &Files) -> Disk {
             boot.entries.insert(name, file);
         }
     }
-    Disk(Observation {
+    let mut observed = Observation {
         boot,
         payload,
         ..Disk::with(3).0
-    })
+    };
+    for found in &mut observed.generations {
+        let bootable = found.bootable.as_mut().unwrap();
+        let payload = bootable.initrd.iter_mut().chain([&mut bootable.kernel]);
+        payload.for_each(|payload| payload.content.size *= WEIGHT);
+    }
+    let payload = observed.payload.values_mut();
+    payload.for_each(|content| content.size *= WEIGHT);
+    Disk(observed)
 }
+
+/// Payload is short, and taken for so many times as large where room is planned.
+const WEIGHT: u64 = 1000;
 
 /// What a step leads to when nothing goes wrong. A source holds its own name (see [`Disk::with`]).
 fn make(files: &mut Files, step: &Step) {
@@ -129,7 +142,11 @@ fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
     let mut all = Vec::new();
     for step in steps {
         let mut step = step.clone();
-        if let Step::Copy { source, .. } = &mut step {
+        if let Step::Copy {
+            source, content, ..
+        } = &mut step
+        {
+            content.size /= WEIGHT;
             let name = source.file_name().unwrap().to_owned();
             *source = store.join(&name);
             write(source, name.as_encoded_bytes());
@@ -231,14 +248,76 @@ impl Case {
             .collect()
     }
 
-    fn plan(&self, files: &Files) -> Plan {
-        let mut observed = observe(files).0;
+    fn try_plan(&self, files: &Files) -> Result<Plan, Refusal> {
+        let mut disk = observe(files);
         let listed = |found: &Found| Some(found.generation.id.number()) != self.gone;
-        observed.generations.retain(listed);
-        match self.goal {
-            Goal::Install => plan(&observed, &self.intent).unwrap(),
-            Goal::Uninstall => uninstall(&observed, &self.intent, &theirs(files)).unwrap(),
+        disk.0.generations.retain(listed);
+        if let Some(size) = self.size {
+            disk = disk.of_size(size);
         }
+        match self.goal {
+            Goal::Install => plan(&disk.0, &self.intent),
+            Goal::Uninstall => uninstall(&disk.0, &self.intent, &theirs(files)),
+        }
+    }
+
+    fn plan(&self, files: &Files) -> Plan {
+        self.try_plan(files).unwrap()
+    }
+
+    /// The same with the selected generation just arrived: nothing of it is there.
+    fn arrived(&self) -> Option<Self> {
+        let selected = self
+            .intent
+            .selected
+            .as_ref()
+            .filter(|_| !self.intent.rearm)?;
+        let number = selected.generation.number();
+        let disk = observe(&self.files);
+        let is_new = |file: &&EntryFile| file.name.generation_number() == Some(number);
+        let file = disk.0.boot.entries.values().find(is_new)?;
+        file.name.tries?;
+        let kernel = file.entry.linux.as_ref()?.trim_start_matches('/');
+        let entry = Path::new(ENTRIES).join(file.name.to_string());
+        let mut files = self.files.clone();
+        files.retain(|path, _| *path != entry && path != Path::new(kernel));
+        (self.intent.last_good.as_ref() != Some(selected)).then(|| Self {
+            files,
+            intent: self.intent.clone(),
+            proven: self.proven.clone(),
+            ..*self
+        })
+    }
+
+    /// The same on a `$BOOT` that is hardly large enough, if something must make room there.
+    fn squeezed(&self) -> Option<Self> {
+        let on = |size| Self {
+            size: Some(size),
+            intent: self.intent.clone(),
+            files: self.files.clone(),
+            proven: self.proven.clone(),
+            ..*self
+        };
+        let is_enough = |size: &u64| {
+            let room = observe(&self.files).of_size(*size).0.space.unwrap();
+            room.free > 0 && on(*size).try_plan(&self.files).is_ok()
+        };
+        let least = (1..999).step_by(4).find(is_enough)?;
+        // The next run may know less about free slots.
+        let squeezed = on(least + 4);
+        let steps = squeezed.plan(&self.files).steps;
+        (steps != self.plan(&self.files).steps).then_some(squeezed)
+    }
+
+    /// Whether an entry goes before something is copied.
+    fn evicts(&self) -> bool {
+        let steps = self.plan(&self.files).steps;
+        let is_entry = |step: &&Step| step.path().starts_with(ENTRIES);
+        let first = steps
+            .iter()
+            .find(|step| is_entry(step) || matches!(step, Step::Copy { .. }));
+        let is_removed = matches!(first, Some(Step::Remove { .. }));
+        is_removed && steps.iter().any(|step| matches!(step, Step::Copy { .. }))
     }
 
     /// Nothing goes wrong.
@@ -278,6 +357,9 @@ impl Case {
                         {
                             return Err(format!("{} is not as it was", path.display()));
                         }
+                        if let Err(refused) = self.try_plan(&found) {
+                            return Err(format!("the next run is refused: {refused}"));
+                        }
                         let mut next = found.clone();
                         self.run(&mut next);
                         let again = self.plan(&next).steps;
@@ -313,8 +395,20 @@ impl Case {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are the proof")]
 fn no_power_cut_strands_a_machine() {
-    explore("plans", &domain::cases(), 500, 10_000);
+    let mut cases = domain::cases();
+    let arrived: Vec<Case> = cases.iter().filter_map(Case::arrived).collect();
+    let mut squeezed: Vec<Case> = cases.iter().filter_map(Case::squeezed).collect();
+    squeezed.extend(arrived.iter().filter_map(Case::squeezed));
+    let evicting = squeezed.iter().filter(|case| case.evicts()).count();
+    println!(
+        "{} plans must make room, {evicting} of them before they write",
+        squeezed.len()
+    );
+    assert!(evicting > 50, "{evicting}");
+    cases.extend(squeezed);
+    explore("plans", &cases, 500, 10_000);
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub mod payload;
 pub mod plan;
 pub mod root;
 pub mod small;
+pub mod space;
 mod synthesis;
 pub mod systemd_boot;
 

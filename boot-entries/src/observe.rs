@@ -3,6 +3,8 @@
 //! What one generation's closure lacks is that generation's trouble, kept beside it ([`Found::bootable`]); it never
 //! stops the others (invariant B8). What `$BOOT` itself refuses to tell is an error.
 
+mod volume;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
 use crate::payload::{self, Content};
+use crate::space::Volume;
 
 /// Where entries are, on `$BOOT`.
 pub const ENTRIES: &str = "loader/entries";
@@ -96,27 +99,9 @@ pub struct Observation {
     /// Further files of ours on `$BOOT`.
     pub extras: Extras,
     /// Room on `$BOOT`. None: it cannot be told.
-    pub space: Option<Space>,
-}
-
-/// Room on a file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    /// Free, in bytes.
-    pub free: u64,
-    /// What a file's size is rounded up to, in bytes.
-    pub cluster: u64,
-}
-
-impl Space {
-    fn of(directory: &Path) -> Option<Self> {
-        let found = nix::sys::statvfs::statvfs(directory).ok()?;
-        let cluster = found.fragment_size().max(1);
-        Some(Self {
-            free: found.blocks_available().saturating_mul(cluster),
-            cluster,
-        })
-    }
+    pub space: Option<Volume>,
+    /// Room on the ESP, where that is another partition.
+    pub space_on_esp: Option<Volume>,
 }
 
 impl Observation {
@@ -142,7 +127,11 @@ impl Observation {
                 path: place.boot.join(RECORD),
                 source,
             })?,
-            space: Space::of(&place.boot),
+            space: volume::read(&place.boot),
+            space_on_esp: place
+                .has_xbootldr()
+                .then(|| volume::read(&place.esp))
+                .flatten(),
         })
     }
 

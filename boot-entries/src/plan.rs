@@ -3,7 +3,8 @@
 //! The order of the steps is the safety of the machine. Each step is on the disk before the next begins
 //! ([`crate::durable`]), so a crash leaves a prefix of the plan:
 //!
-//! 1. garbage that nothing points at, to make room;
+//! 1. garbage that nothing points at, to make room; and where that is not enough, generations that nobody needs
+//!    (`room`), entries before the payload they pointed at;
 //! 2. payload, before any entry that points at it;
 //! 3. entries, the selected one last;
 //! 4. the loader's settings;
@@ -19,11 +20,12 @@ mod extras;
 mod housekeeping;
 mod outcome;
 mod proof;
+mod room;
 mod takeover;
 mod uninstall;
 mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -42,7 +44,9 @@ use crate::small;
 pub use proof::prove;
 pub use uninstall::uninstall;
 
-use housekeeping::{copies, fit, garbage, kept_rank, removals, within_limit};
+pub use room::Shortage;
+
+use housekeeping::{copies, evictions, garbage, kept_rank, removals, within_limit};
 use takeover::Takeover;
 use wanted::{Wanted, rank};
 
@@ -75,6 +79,8 @@ pub struct Intent {
     pub running: Option<Subject>,
     /// A second proven one, where there is one: nor is that.
     pub second: Option<Subject>,
+    /// Unless the operator has said that the second proven one may go where there is no room for three.
+    pub may_lose_second: bool,
     /// Further files on `$BOOT`.
     pub extras: Vec<Extra>,
     /// The loader's own settings.
@@ -115,6 +121,24 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The partition that changes.
+    #[must_use]
+    pub fn on(&self) -> Partition {
+        match self {
+            Self::Copy { on, .. } | Self::Text { on, .. } | Self::Remove { on, .. } => *on,
+        }
+    }
+
+    /// The file that changes, as a path on the partition.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Copy { path, .. } | Self::Text { path, .. } | Self::Remove { path, .. } => path,
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -149,15 +173,8 @@ pub enum Refusal {
     #[error("generation {generation} cannot be booted: {1}", generation = .0.generation)]
     Unbootable(Subject, String),
     /// Even without what nobody needs now.
-    #[error(
-        "$BOOT is too small: {needed} bytes are needed, {free} are free; remove generations and run again"
-    )]
-    NoSpace {
-        /// In bytes, with a reserve.
-        needed: u64,
-        /// In bytes.
-        free: u64,
-    },
+    #[error("{0}")]
+    NoSpace(Box<Shortage>),
     /// The machine would not come back.
     #[error(
         "refused: after enough failed boots the machine would start {entry} for ever, and that is not proven ({why}); \
@@ -195,7 +212,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
                 let id = found.generation.subject();
                 let entry = entry_of(&id.generation, bootable);
                 let wanted = Wanted::new(intent, id, &found.stem, entry, &files);
-                all.push((wanted, Some(bootable)));
+                all.push((wanted, bootable));
             }
             Err(why) => plan.skipped.push((found.generation.subject(), why.clone())),
         }
@@ -211,13 +228,32 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
         }
     }
     within_limit(intent, &mut all);
-    fit(observed, intent, &mut all, &mut plan)?;
-    let copies = copies(observed, all.iter().filter_map(|(_, bootable)| *bootable));
-    let mut all: Vec<Wanted<'_>> = all.into_iter().map(|(wanted, _)| wanted).collect();
+    let fitting = room::fit(observed, intent, all)?;
+    plan.steps = fitting.steps;
+    plan.notes = fitting.notes;
+    plan.skipped.extend(fitting.skipped);
+    Ok(plan)
+}
+
+/// A generation that can be booted, and its entry.
+type Candidate<'a> = (Wanted<'a>, &'a Bootable);
+
+/// The plan by which `all` have entries, and nothing else has. The entry files called `early` go before anything is
+/// written.
+fn steps(
+    observed: &Observation,
+    intent: &Intent,
+    all: &[Candidate<'_>],
+    early: &BTreeSet<String>,
+) -> Result<Plan, Refusal> {
+    let mut plan = Plan::default();
+    let copies = copies(observed, all.iter().map(|(_, bootable)| *bootable));
+    let mut all: Vec<Wanted<'_>> = all.iter().map(|(wanted, _)| wanted.clone()).collect();
     rank(&mut all, kept_rank(observed, intent), intent)?;
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
     let takeover = Takeover::new(observed, intent, &entries);
     plan.steps.extend(garbage(observed, &entries));
+    plan.steps.extend(evictions(observed, early, &entries));
     plan.steps.extend(copies);
     let extras = extras::steps(&observed.extras, intent);
     plan.notes.extend(extras.notes);

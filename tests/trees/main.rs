@@ -14,6 +14,7 @@ mod migration;
 mod numbers;
 mod peers;
 mod places;
+mod space;
 mod steps;
 mod systemd_boot;
 mod writes;

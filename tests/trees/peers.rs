@@ -1,7 +1,7 @@
 //! The faults that were measured in other installers, each shown not to be ours.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lastgood_tests::mounts::Mounts;
@@ -9,7 +9,8 @@ use lastgood_tests::tree::Tree;
 use lastgood_tests::{command, files};
 use serde_json::Value;
 
-use super::{boots, ok, refused};
+use super::steps::boot;
+use super::{boots, json, ok, refused};
 
 /// Two generations, of which the first is proven and the second a trial.
 fn machine() -> Result<Tree> {
@@ -185,4 +186,97 @@ fn with_initrd(mebibytes: u32) -> String {
         "/bin/busybox rm $out/initrd; /bin/busybox dd if=/dev/urandom of=$out/initrd bs=1M count={mebibytes} 2>/dev/null; \
          /bin/busybox sed -i \"s|\\\"initrd\\\":\\\"[^\\\"]*\\\"|\\\"initrd\\\":\\\"$out/initrd\\\"|\" $out/boot.json"
     )
+}
+
+/// 64 MiB, of which two generations take 52: install, upgrade, and back because it is no good, twenty times over.
+#[test]
+fn a_small_esp_serves_for_ever() -> Result<()> {
+    let mounts = Mounts::private()?;
+    let tree = Tree::new()?;
+    mounts.sized(&tree.path("boot"), "64m")?;
+    let first = upgrade(&tree, 1, "")?;
+    proves_itself(&tree, 1, &first, 1)?;
+    for number in 2..=21 {
+        let toplevel = upgrade(&tree, number, "")?;
+        let next = json(&tree.lastgood(&["next-boot", "--json", "--failures", "3"])?);
+        assert_eq!(
+            (&next[0]["generation"], &next[3]["generation"]),
+            (&number.to_string().into(), &"1".into())
+        );
+        tree.count_a_boot(number)?;
+        boot(&tree, &toplevel, u32::try_from(number)?)?;
+        ok(&tree.lastgood(&["boot", "fall-back"])?);
+        assert_eq!(boots(&tree, 2)?, ["1"; 3]);
+        boot(&tree, &first, u32::try_from(number + 100)?)?;
+        ok(&tree.lastgood(&["verify"])?);
+    }
+    Ok(())
+}
+
+/// The same where every upgrade is good, and each is gone back from and forth to again. Three proven generations do not
+/// fit: the operator has said that two need not stay.
+#[test]
+fn a_small_esp_serves_good_upgrades_if_it_may() -> Result<()> {
+    let may = "printf '[boot]\\nkeep-second-proven = false\\n' > $out/etc/lastgood/lastgood.toml";
+    let mounts = Mounts::private()?;
+    let tree = Tree::new()?;
+    mounts.sized(&tree.path("boot"), "64m")?;
+    let mut former = upgrade(&tree, 1, may)?;
+    proves_itself(&tree, 1, &former, 1)?;
+    let mut number_of_boots = 1;
+    for number in 2..=21 {
+        let toplevel = upgrade(&tree, number, may)?;
+        let mut steps = vec![(number, &toplevel)];
+        steps.extend([(number - 1, &former), (number, &toplevel)]);
+        for (number, toplevel) in steps {
+            ok(&tree.lastgood(&["install", &number.to_string()])?);
+            number_of_boots += 1;
+            proves_itself(&tree, number, toplevel, number_of_boots)?;
+        }
+        ok(&tree.lastgood(&["verify"])?);
+        former = toplevel;
+    }
+    // Without that word it is refused, with figures and what to do, and nothing has changed.
+    let before = tree.stamps()?;
+    let strict = tree.build("strict", &with_initrd(26))?;
+    tree.set(&strict)?;
+    refused(
+        &tree.lastgood(&["install"])?,
+        &[
+            "$BOOT is too small",
+            "21 (the last good one)",
+            "lastgood bad 20",
+            "keep-second-proven",
+        ],
+    );
+    let is_boot = |path: &PathBuf| path.starts_with(tree.path("boot"));
+    let of_boot = |stamps: std::collections::BTreeMap<PathBuf, _>| {
+        stamps
+            .into_iter()
+            .filter(|(path, _)| is_boot(path))
+            .collect::<Vec<_>>()
+    };
+    assert!(of_boot(before) == of_boot(tree.stamps()?));
+    Ok(())
+}
+
+/// A new generation, selected.
+fn upgrade(tree: &Tree, number: u64, more: &str) -> Result<PathBuf> {
+    let toplevel = tree.build(&number.to_string(), &format!("{}; {more}", with_initrd(26)))?;
+    tree.set(&toplevel)?;
+    let ended = tree.lastgood(&["install"])?;
+    assert_eq!(ended.status, 0, "upgrade to {number}: {ended:?}");
+    Ok(toplevel)
+}
+
+/// It boots, and the operator is content.
+fn proves_itself(tree: &Tree, number: u64, toplevel: &Path, boot_number: u32) -> Result<()> {
+    if tree.entry_of(number)?.contains('+') {
+        tree.count_a_boot(number)?;
+    }
+    boot(tree, toplevel, boot_number)?;
+    ok(&tree.lastgood(&["good"])?);
+    let number = number.to_string();
+    assert_eq!(boots(tree, 2)?, [&*number; 3]);
+    Ok(())
 }

@@ -24,6 +24,9 @@ pub struct Boot {
     pub configuration_limit: Option<NonZeroUsize>,
     /// Whether EFI variables may be written: the loader's boot option, and wishes that override the selection.
     pub can_touch_efi_variables: bool,
+    /// Whether the second of two proven generations keeps its entry when there is no room for a third. Its closure is kept
+    /// either way.
+    pub keep_second_proven: bool,
     /// Files to put on `$BOOT`, by their path there: where each is, in this closure or in the store. Entries are files,
     /// too.
     pub extra_files: BTreeMap<ExtraPath, PathBuf>,
@@ -38,6 +41,7 @@ impl Default for Boot {
             console_mode: None,
             configuration_limit: None,
             can_touch_efi_variables: true,
+            keep_second_proven: true,
             extra_files: BTreeMap::new(),
         }
     }

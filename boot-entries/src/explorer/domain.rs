@@ -56,6 +56,7 @@ pub(super) fn cases() -> Vec<Case> {
                         goal: Goal::Install,
                         gone: None,
                         proven: good.clone(),
+                        size: None,
                     }
                     .run(&mut files);
                 }
@@ -100,6 +101,7 @@ pub(super) fn cases() -> Vec<Case> {
                                 goal: Goal::Install,
                                 gone,
                                 proven: proven.clone(),
+                                size: None,
                             };
                             let key = (format!("{:?}", case.intent), gone, files.clone());
                             cases.insert(key, case);

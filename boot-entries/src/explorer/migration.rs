@@ -54,6 +54,7 @@ fn install(files: &Files, intent: &Intent, good: &[u64]) -> Case {
         files: files.clone(),
         intent: intent.clone(),
         goal: Goal::Install,
+        size: None,
         gone: None,
         proven: good.iter().copied().collect(),
     }

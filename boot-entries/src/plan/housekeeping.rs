@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::wanted::Wanted;
-use super::{Intent, Plan, Refusal, Step, remove};
+use super::{Candidate, Intent, Step, remove};
 use crate::boot_partition::Partition;
 use crate::closure::Bootable;
 use crate::entry::{Entry, Rank};
 use crate::name::Tries;
-use crate::observe::{EntryFile, Found, Observation, Space};
+use crate::observe::{EntryFile, Found, Observation};
 use crate::payload;
 
 /// Leaves out the older generations of each profile beyond the limit, if nobody needs them (invariant B2). A
 /// specialisation goes with its generation.
-pub(super) fn within_limit(intent: &Intent, all: &mut Vec<(Wanted<'_>, Option<&Bootable>)>) {
+pub(super) fn within_limit(intent: &Intent, all: &mut Vec<Candidate<'_>>) {
     let Some(limit) = intent.limit else {
         return;
     };
@@ -39,38 +39,6 @@ fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
     all.any(|id| id.as_ref() == Some(&wanted.id))
 }
 
-/// Leaves out generations that nobody needs now, the oldest first, until the payload to be copied fits.
-pub(super) fn fit<'a>(
-    observed: &Observation,
-    intent: &Intent,
-    all: &mut Vec<(Wanted<'a>, Option<&'a Bootable>)>,
-    plan: &mut Plan,
-) -> Result<(), Refusal> {
-    let Some(space) = observed.space else {
-        return Ok(());
-    };
-    loop {
-        let copies = copies(observed, all.iter().filter_map(|(_, bootable)| *bootable));
-        let needed = room(space, &copies, all.len());
-        if copies.is_empty() || needed <= space.free {
-            return Ok(());
-        }
-        let costs = |bootable: Option<&Bootable>| !self::copies(observed, bootable).is_empty();
-        let droppable = all
-            .iter()
-            .position(|(wanted, bootable)| !is_needed(intent, wanted) && costs(*bootable));
-        let Some(at) = droppable else {
-            let free = space.free;
-            return Err(Refusal::NoSpace { needed, free });
-        };
-        let (wanted, _) = all.remove(at);
-        plan.skipped.push((
-            wanted.id.clone(),
-            "its kernel and initrd do not fit on $BOOT".to_owned(),
-        ));
-    }
-}
-
 /// Whether an entry of ours that no generation wants stays all the same.
 ///
 /// The generation may only be unreadable now. And without a last good generation on record the record itself may be
@@ -92,21 +60,6 @@ pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
         .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?))
         .max()
         .unwrap_or(Rank::UNRANKED)
-}
-
-/// In clusters: entry files under their second names, `loader.conf`, directories that grow, also by the loader's renames.
-const RESERVE: u64 = 16;
-
-/// What `copies` and the entry files of `entries` generations take on `$BOOT`, with a reserve, in bytes.
-fn room(space: Space, copies: &[Step], entries: usize) -> u64 {
-    let files = copies.iter().map(|step| match step {
-        Step::Copy { content, .. } => content.size.next_multiple_of(space.cluster),
-        Step::Text { .. } | Step::Remove { .. } => 0,
-    });
-    let small = (entries as u64)
-        .saturating_add(RESERVE)
-        .saturating_mul(space.cluster);
-    files.fold(small, u64::saturating_add)
 }
 
 /// The payload that is missing or damaged, each file once.
@@ -151,6 +104,29 @@ pub(super) fn garbage(observed: &Observation, entries: &BTreeMap<String, String>
         .map(|path| (Partition::Boot, path));
     let paths = leftovers.chain(unused);
     paths.map(|(on, path)| Step::Remove { on, path }).collect()
+}
+
+/// The entry files called `names`, and then the payload that only they pointed at: to make room before anything is
+/// written.
+pub(super) fn evictions(
+    observed: &Observation,
+    names: &BTreeSet<String>,
+    entries: &BTreeMap<String, String>,
+) -> Vec<Step> {
+    let on = Partition::Boot;
+    let there = observed.boot.entries.iter();
+    let (gone, kept): (Vec<_>, Vec<_>) = there.partition(|(name, _)| names.contains(*name));
+    let kept = kept.into_iter().map(|(_, file)| file.entry.clone());
+    let wanted = entries.values().map(|text| Entry::parse(text));
+    let used: BTreeSet<String> = wanted.chain(kept).flat_map(|e| needs(&e)).collect();
+    let orphans: BTreeSet<String> = gone
+        .iter()
+        .flat_map(|(_, file)| needs(&file.entry))
+        .filter(|path| is_payload(path) && !used.contains(path))
+        .collect();
+    let orphans = orphans.into_iter().map(|path| Step::Remove { on, path });
+    let entries = gone.iter().map(|(name, _)| remove(on, name));
+    entries.chain(orphans).collect()
 }
 
 /// What is ours and no longer needed: entries first, then the payload that only they pointed at.
@@ -204,7 +180,7 @@ fn is_found(observed: &Observation, file: &EntryFile) -> bool {
 }
 
 /// The files that an entry points at, on `$BOOT`.
-fn needs(entry: &Entry) -> Vec<String> {
+pub(super) fn needs(entry: &Entry) -> Vec<String> {
     let files = entry.linux.iter().chain(&entry.initrds);
     files
         .chain(&entry.devicetree)

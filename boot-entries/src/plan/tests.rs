@@ -173,42 +173,6 @@ fn whatever_was_there_the_selected_one_is_first() {
     }
 }
 
-#[test]
-fn what_nobody_needs_now_is_left_out_when_it_does_not_fit() {
-    let mut disk = Disk::with(4);
-    // Each kernel and the initrd take one cluster.
-    let space = |clusters: u64| {
-        Some(crate::observe::Space {
-            free: clusters * 512,
-            cluster: 512,
-        })
-    };
-    disk.0.space = space(16 + 4 + 5);
-    assert_eq!(plan(&disk.0, &select(2)).unwrap().skipped, []);
-    disk.0.space = space(16 + 2 + 3);
-    let plan_of_two = plan(&disk.0, &proven(select(2), 3)).unwrap();
-    let skipped: Vec<u64> = plan_of_two
-        .skipped
-        .iter()
-        .map(|(id, _)| id.generation.number())
-        .collect();
-    assert_eq!(skipped, [1, 4]);
-    disk.0.space = space(16 + 2 + 2);
-    let refused = plan(&disk.0, &proven(select(2), 3));
-    assert!(
-        matches!(refused, Err(Refusal::NoSpace { .. })),
-        "{refused:?}"
-    );
-    disk.0.space = None;
-    disk.run(&proven(select(2), 3));
-    disk.0.space = space(0);
-    assert_eq!(
-        plan(&disk.0, &proven(select(4), 3)).unwrap().skipped,
-        [],
-        "nothing to copy needs no room"
-    );
-}
-
 /// The ledger is gone; on `$BOOT` an entry without a counter is still a sign of what was proven.
 #[test]
 fn a_lost_record_removes_no_proven_entry() {

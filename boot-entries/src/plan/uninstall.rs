@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::takeover::{is_stand_in, points_at};
-use super::{Intent, Plan, Refusal, Standing, Step, extras, remove};
+use super::{Intent, Plan, Refusal, Shortage, Standing, Step, extras, remove};
 use crate::boot_partition::Partition;
 use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
@@ -314,7 +314,7 @@ impl<'a> Ground<'a> {
 
     /// What goes at once for `copies` to fit: everything of ours but the entries with a stem in `kept`.
     fn make_room(&self, copies: &[Step], kept: &BTreeSet<String>) -> Result<Vec<Step>, Refusal> {
-        let Some(space) = self.observed.space else {
+        let Some(space) = &self.observed.space else {
             return Ok(Vec::new());
         };
         let sizes = copies.iter().filter_map(|step| match step {
@@ -323,7 +323,8 @@ impl<'a> Ground<'a> {
         });
         let reserve = RESERVE.saturating_mul(space.cluster);
         let needed = sizes.fold(reserve, u64::saturating_add);
-        if copies.is_empty() || needed <= space.free {
+        let free = space.bytes(space.free);
+        if copies.is_empty() || needed <= free {
             return Ok(Vec::new());
         }
         let steps = self.removals(kept);
@@ -337,11 +338,21 @@ impl<'a> Ground<'a> {
             }
             _ => 0,
         };
-        let free = steps.iter().map(size).fold(space.free, u64::saturating_add);
+        let free = steps.iter().map(size).fold(free, u64::saturating_add);
         if needed <= free {
             Ok(steps)
         } else {
-            Err(Refusal::NoSpace { needed, free })
+            let mut generations = self.observed.generations.iter();
+            let kept = generations
+                .by_ref()
+                .filter(|found| kept.contains(&found.stem));
+            let kept = kept.map(|found| (found.generation.subject(), "handed back"));
+            Err(Refusal::NoSpace(Box::new(Shortage {
+                needed,
+                free,
+                step: "hand back what is to boot".to_owned(),
+                kept: kept.collect(),
+            })))
         }
     }
 

@@ -8,6 +8,7 @@ use crate::name::{EntryName, Tries};
 use crate::observe::{Boot, EntryFile};
 
 /// The entry a generation is to have.
+#[derive(Clone)]
 pub(super) struct Wanted<'a> {
     pub(super) id: Subject,
     pub(super) stem: &'a str,

@@ -5,6 +5,7 @@ use crate::nixpkgs::hashed_name;
 use crate::observe::LOADER_CONF;
 use crate::plan::tests::{BANDS, Disk, id, proven, select, theirs};
 use crate::plan::{Standing, plan};
+use crate::space::Volume;
 
 const NUMBERED: [&str; 3] = [
     "nixos-generation-1.conf",
@@ -205,16 +206,15 @@ fn payload_without_entries_goes_if_it_is_this_machines() {
 #[test]
 fn space_is_never_made_of_theirs() {
     let mut disk = written(4, NUMBERED, NUMBERED[2]);
-    disk.0.space = Some(crate::observe::Space {
-        free: 20 * 512 + 600,
+    let volume = |free| Volume {
+        free,
         cluster: 512,
-    });
+        ..Volume::default()
+    };
+    disk.0.space = Some(volume(21));
     if let Ok(plan) = plan(&disk.0, &select(4)) {
         assert!(!plan.steps.iter().any(|s| matches!(s, Step::Remove { .. })));
     }
-    disk.0.space = Some(crate::observe::Space {
-        free: 0,
-        cluster: 512,
-    });
+    disk.0.space = Some(volume(0));
     assert!(plan(&disk.0, &select(4)).is_err());
 }

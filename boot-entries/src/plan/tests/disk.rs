@@ -7,9 +7,13 @@ use crate::loader::{Band, Loader};
 use crate::name::{EntryName, Tries, stem_of};
 use crate::nixpkgs;
 use crate::observe::{Found, Observation};
-use crate::payload::{Content, Kind};
+use crate::payload::{self, Content, Kind};
 use crate::plan::*;
+use crate::space::{Directory, Volume, slots};
 use std::time::SystemTime;
+
+/// In bytes.
+const CLUSTER: u64 = 512;
 
 /// `$BOOT` in memory: what the steps change.
 #[derive(Clone)]
@@ -46,6 +50,48 @@ impl Disk {
             generations: generations.collect(),
             ..Observation::default()
         })
+    }
+
+    /// This disk, if it had `clusters` of half a kilobyte, in all.
+    pub(crate) fn of_size(&self, clusters: u64) -> Self {
+        let mut files = BTreeMap::new();
+        for (name, file) in &self.0.boot.entries {
+            files.insert(format!("{ENTRIES}/{name}"), file.text.len() as u64);
+        }
+        for (name, content) in &self.0.payload {
+            files.insert(format!("{}/{name}", payload::DIRECTORY), content.size);
+        }
+        for (_, path) in &self.0.boot.leftovers {
+            files.insert(path.clone(), CLUSTER);
+        }
+        if let Some(text) = &self.0.boot.loader_conf {
+            files.insert(LOADER_CONF.to_owned(), text.len() as u64);
+        }
+        let mut directories: BTreeMap<String, Directory> = BTreeMap::new();
+        for path in files.keys() {
+            let mut path = path.as_str();
+            while let Some((above, name)) = path.rsplit_once('/') {
+                let directory = directories.entry(above.to_owned()).or_default();
+                directory.names.insert(name.to_owned());
+                path = above;
+            }
+            let root = directories.entry(String::new()).or_default();
+            root.names.insert(path.to_owned());
+        }
+        for directory in directories.values_mut() {
+            let slots: u64 = directory.names.iter().map(|name| slots(name)).sum();
+            directory.size = ((slots + 2) * 32).next_multiple_of(CLUSTER);
+        }
+        let sizes = files.values().chain(directories.values().map(|d| &d.size));
+        let used: u64 = sizes.map(|size| size.div_ceil(CLUSTER)).sum();
+        let mut disk = self.clone();
+        disk.0.space = Some(Volume {
+            free: clusters.saturating_sub(used),
+            cluster: CLUSTER,
+            directories,
+            files,
+        });
+        disk
     }
 
     pub(crate) fn step(&mut self, step: &Step) {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::nixpkgs::{Payload as Theirs, hashed_name};
-use crate::observe::Space;
 use crate::plan::tests::{BANDS, Disk, id, proven, select, theirs};
+use crate::space::Volume;
 
 const CONF: &str = "# mine\ntimeout 7\neditor no\ndefault lastgood-*\n";
 
@@ -216,10 +216,12 @@ fn nothing_to_hand_back_and_nothing_to_do() {
 fn room_is_made_of_what_is_not_handed_back() {
     let (mut disk, intent) = ours();
     // Two new files of a cluster each, and the reserve.
-    disk.0.space = Some(Space {
-        free: 17 * 4096 + 4090,
+    let volume = |free| Volume {
+        free,
         cluster: 4096,
-    });
+        ..Volume::default()
+    };
+    disk.0.space = Some(volume(17));
     let done = run(&mut disk, &intent, &[2]);
     assert!(
         done[0].starts_with("remove loader/entries/lastgood-"),
@@ -227,14 +229,11 @@ fn room_is_made_of_what_is_not_handed_back() {
     );
     assert!(done.iter().any(|step| step.starts_with("copy ")));
     let (mut disk, intent) = ours();
-    disk.0.space = Some(Space {
-        free: 0,
-        cluster: 4096,
-    });
+    disk.0.space = Some(volume(0));
     let before = disk.0.clone();
     assert!(matches!(
         uninstall(&disk.0, &intent, &payload(&disk)),
-        Err(Refusal::NoSpace { .. })
+        Err(Refusal::NoSpace(_))
     ));
     assert_eq!(disk.0, before);
     disk.0.space = None;
