@@ -6,6 +6,7 @@
 //! next run must finish the work.
 
 mod domain;
+mod end;
 mod migration;
 pub(crate) mod volume;
 
@@ -20,8 +21,9 @@ use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::observe::{Boot, ENTRIES, EntryFile, Found, LOADER_CONF, Observation};
 use crate::payload::{self, Content};
-use crate::plan::tests::{BANDS, Disk, proven, select};
+use crate::plan::tests::{Disk, proven, select};
 use crate::plan::{Intent, Plan, Refusal, Step, plan, uninstall};
+use end::{end, theirs};
 use volume::{Bytes, Files, Volume};
 
 /// How many boots in a row fail at most: three generations with three tries each are through by then.
@@ -161,68 +163,6 @@ fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
         all.push(call::noted().into_iter().map(relative).collect());
     }
     all
-}
-
-/// The generation that every sequence of failed boots ends in, by every loader; and whatever is started on the way
-/// must be whole. None: nothing boots.
-fn end(files: &Files) -> Result<BTreeSet<u64>, String> {
-    let disk = observe(files);
-    let whole = |path: &String| {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        if nixpkgs::payload_of(path).is_some() {
-            // In the store as here, it holds its own name.
-            let bytes = files.get(Path::new(path.trim_start_matches('/')));
-            return bytes.is_some_and(|b| **b == *name.trim_end_matches(".efi").as_bytes());
-        }
-        let kind = payload::kind_of(name);
-        let content = disk.0.payload.get(name);
-        kind.zip(content)
-            .is_some_and(|(kind, content)| payload::file_name(content, kind) == name)
-    };
-    let mut ends = BTreeSet::new();
-    for band in BANDS {
-        let loader = disk.loader(band);
-        let boots = loader.clone().predict(FAILURES);
-        for boot in &boots {
-            let same = |listed: &&crate::loader::Listed| listed.name.stem == boot.name.stem;
-            for entry in loader.entries.iter().filter(same).map(|l| &l.entry) {
-                let number = started(entry);
-                if number.is_none()
-                    || boot.name.is_ours() && boot.name.generation_number() != number
-                    || entry.initrds.len() != 1
-                    || !entry.linux.iter().chain(&entry.initrds).all(whole)
-                {
-                    return Err(format!(
-                        "{band:?} starts a damaged {}: {entry:?}",
-                        boot.name
-                    ));
-                }
-            }
-        }
-        let last = boots.last();
-        ends.extend(last.and_then(|boot| {
-            let mut listed = loader.entries.iter();
-            started(&listed.find(|l| l.name.stem == boot.name.stem)?.entry)
-        }));
-    }
-    Ok(ends)
-}
-
-/// The generation that an entry starts.
-fn started(entry: &Entry) -> Option<u64> {
-    let closure = nixpkgs::init_of(entry)?;
-    let number = closure.file_name()?.to_str()?.strip_suffix("-system")?;
-    number.parse().ok()
-}
-
-/// What nixpkgs' builders left there.
-fn theirs(files: &Files) -> nixpkgs::Payload {
-    let theirs = files.iter().filter_map(|(path, bytes)| {
-        let name = nixpkgs::payload_of(path.to_str()?)?;
-        let content = Content::of(&mut &bytes[..]).unwrap();
-        Some(((Partition::Boot, name.to_owned()), content))
-    });
-    theirs.collect()
 }
 
 impl Case {

@@ -29,6 +29,12 @@ struct Answer {
 
 pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
     let session = Session::open(root)?;
+    if session.state.uninstalled {
+        return Err(Error::Refused(
+            "nothing of ours is on $BOOT since `lastgood uninstall`; `lastgood install` comes first"
+                .to_owned(),
+        ));
+    }
     let mut prepared = session.prepare(&session.state, false, Policy::Mend)?;
     let places = prepared.inspected();
     let proved = session.prove(&mut prepared);

@@ -355,3 +355,27 @@ fn a_trial_that_begins_once_too_often_is_rejected() {
         (None, None)
     );
 }
+
+#[test]
+fn an_uninstalled_machine_is_left_alone_until_something_is_selected() {
+    let mut state = State::of(&[
+        proven(1),
+        selected(2),
+        armed(2),
+        Event::Uninstalled,
+        began(2),
+    ]);
+    assert!(state.uninstalled && state.selected.is_none());
+    assert!(matches!(state.when_unhealthy(), WhenUnhealthy::StayUp(_)));
+    assert_eq!(
+        state.last_good(),
+        Some(&subject(1)),
+        "what was learnt stays"
+    );
+    state = state.after(&selected(2));
+    assert!(!state.uninstalled);
+    assert!(matches!(
+        state.when_unhealthy(),
+        WhenUnhealthy::FallBack { .. }
+    ));
+}

@@ -8,16 +8,17 @@
 //! 2. payload under its new name, entry, loader.conf, which names that entry;
 //! 3. all entries of ours, then all payload of ours that nobody else's entry needs, then extra files.
 
+mod acceptable;
+
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::takeover::{is_stand_in, points_at};
-use super::{Intent, Plan, Refusal, Shortage, Standing, Step, extras, remove};
+use super::{Intent, Plan, Refusal, Shortage, Step, extras, remove};
 use crate::boot_partition::Partition;
 use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
 use crate::entry::Entry;
-use crate::generation::{Generation, Subject};
+use crate::generation::Subject;
 use crate::loader::Band;
 use crate::loader_conf::{self, LoaderConf};
 use crate::name::{EntryName, stem_of};
@@ -50,7 +51,7 @@ pub fn uninstall(
     if everything.is_empty() && !ground.is_default_ours() {
         return Ok(plan);
     }
-    let acceptable = acceptable(observed, intent);
+    let acceptable = acceptable::acceptable(observed, intent);
     let handed = match ground.hand_back(intent, &acceptable) {
         Ok(handed) => handed,
         // Not the best, but as proven.
@@ -74,44 +75,6 @@ pub fn uninstall(
         }
     }
     Ok(plan)
-}
-
-/// What the machine may be left with, the best first.
-fn acceptable<'a>(observed: &'a Observation, intent: &'a Intent) -> Vec<Subject> {
-    let is_proven =
-        |subject: &&Subject| intent.standings.get(subject).copied() == Some(Standing::Proven);
-    let selected = intent.selected.iter().filter(is_proven);
-    let others = intent.standings.keys().rev().filter(is_proven);
-    let mut all: Vec<Subject> = Vec::new();
-    for subject in intent.last_good.iter().chain(selected).chain(others) {
-        if !all.contains(subject) {
-            all.push(subject.clone());
-        }
-    }
-    if !all.is_empty() {
-        return all;
-    }
-    let files = || observed.boot.all().map(|(_, file)| file);
-    let before = files().find(|file| is_stand_in(&file.name));
-    let conf = LoaderConf::parse(observed.boot.loader_conf.as_deref().unwrap_or_default());
-    let named = files().find(|file| conf.default.as_ref() == Some(&file.name.to_string()));
-    let started = before.into_iter().chain(named);
-    let closures = started.filter_map(|file| nixpkgs::init_of(&file.entry));
-    let before = closures.filter_map(|closure| newest(observed, &closure));
-    let subjects = intent.running.iter().cloned().chain(before);
-    subjects.take(1).collect()
-}
-
-/// The newest generation that is `closure`, and rather itself than a specialisation of it.
-fn newest(observed: &Observation, closure: &Path) -> Option<Subject> {
-    let generations = observed.generations.iter().map(|found| &found.generation);
-    generations
-        .filter(|generation| generation.toplevel == closure)
-        .max_by_key(|generation| {
-            let id = &generation.id;
-            (id.base(), id.specialisation().is_none())
-        })
-        .map(Generation::subject)
 }
 
 /// What is left, and what it takes.
