@@ -44,9 +44,7 @@ pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> R
         if *on == Partition::Esp {
             files::write(&tree.path().join("loader/loader.conf"), &layout.conf)?;
             for (path, bytes) in extra {
-                let path = tree.path().join(path);
-                fs::create_dir_all(path.parent().context("no directory")?)?;
-                fs::write(path, bytes)?;
+                files::write(&tree.path().join(path), bytes)?;
             }
         }
         format(image, *on)?;
@@ -56,7 +54,7 @@ pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> R
         let mut paths = Vec::new();
         for entry in layout.entries.iter().filter(|entry| entry.on == *on) {
             let path = entries.path().join(&entry.name);
-            fs::write(&path, &entry.text)?;
+            files::write(&path, &entry.text)?;
             paths.push(path);
         }
         copy(image, *on, &paths, "::/loader/entries/")?;
@@ -72,7 +70,7 @@ fn partition(image: &Path, partitions: &[Partition]) -> Result<()> {
             Partition::Boot => XBOOTLDR,
         };
         let (start, size) = (start(*on) / MIB, SIZE / MIB);
-        table += &format!("start={start}MiB, size={size}MiB, type={kind}\n");
+        table.extend([format!("start={start}MiB, size={size}MiB, type={kind}\n")]);
     }
     let mut sfdisk = Command::new("sfdisk")
         .arg("-q")

@@ -210,10 +210,10 @@ fn conf(layout: &Layout, random: &mut Random) -> String {
     };
     let mut conf = format!("{timeout}auto-firmware no\nauto-entries no\n");
     if random.chance(70) {
-        conf += &format!("default {}\n", pattern(layout, random));
+        conf.extend(["default ", &pattern(layout, random), "\n"]);
     }
     if random.chance(25) {
-        conf += &format!("preferred {}\n", pattern(layout, random));
+        conf.extend(["preferred ", &pattern(layout, random), "\n"]);
     }
     conf
 }

@@ -1,11 +1,16 @@
 //! What is on one disk.
 
-use std::fmt;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use anyhow::Result;
 
 use boot_entries::boot_partition::Partition;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::loader::{Band, Listed, Loader, Medium};
 use boot_entries::loader_conf::LoaderConf;
+
+use crate::files;
 
 /// A file in `loader/entries`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +41,35 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The `$BOOT` at `directory`, which is the ESP.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(label: &str, directory: &Path) -> Result<Self> {
+        let name = |path: &PathBuf| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        };
+        let mut layout = Self {
+            label: label.to_owned(),
+            conf: fs::read_to_string(directory.join("loader/loader.conf"))?,
+            ..Self::default()
+        };
+        for path in files::sorted_entries(&directory.join("loader/entries"))? {
+            let text = fs::read_to_string(&path)?;
+            let on = Partition::Esp;
+            let name = name(&path).unwrap_or_default();
+            let programs = text.lines().filter_map(|line| line.strip_prefix("linux "));
+            let there =
+                programs.filter(|path| directory.join(path.trim_start_matches('/')).is_file());
+            layout.programs.extend(there.map(str::to_owned));
+            layout.entries.push(EntryText { on, name, text });
+        }
+        layout.programs.sort();
+        layout.programs.dedup();
+        Ok(layout)
+    }
+
     /// Whether there is an XBOOTLDR partition.
     #[must_use]
     pub fn has_xbootldr(&self) -> bool {

@@ -13,6 +13,7 @@
 //! session   one run of QEMU with several layouts
 //! results   what the script has written down
 //! check     the model against it
+//! userspace the model against bootctl
 //! ```
 
 mod check;
@@ -23,9 +24,11 @@ mod random;
 mod results;
 mod script;
 mod session;
+mod userspace;
 
 pub use check::{Tally, compare};
 pub use generate::generate;
 pub use layout::{EntryText, Layout};
 pub use random::Random;
 pub use session::{Power, loader};
+pub use userspace::disagreements_with_bootctl;

@@ -1,4 +1,4 @@
-//! Numbers from a seed, the same on every machine (SplitMix64).
+//! Numbers from a seed, the same on every machine (`SplitMix64`).
 
 /// A source of numbers.
 #[derive(Debug, Clone)]

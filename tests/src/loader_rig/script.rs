@@ -1,7 +1,5 @@
 //! What the firmware's shell does, as a `startup.nsh`.
 
-use std::fmt::Write as _;
-
 use super::layout::Layout;
 use super::session::Power;
 
@@ -42,7 +40,7 @@ impl Script {
             return;
         };
         for boot in 0..boots {
-            let _ = writeln!(self.0, "if not exist fs0:\\mark{boot} then");
+            self.line(&format!("if not exist fs0:\\mark{boot} then"));
             self.line(&format!(" echo x > fs0:\\mark{boot}"));
             self.note(layout, 0, 0, boot);
             if boot + 1 < boots {
@@ -68,13 +66,8 @@ impl Script {
                 }
             }
             for boot in by_firmware..boots {
-                for name in [
-                    "LoaderBootCountPath",
-                    "LoaderEntrySelected",
-                    "LoaderEntries",
-                ] {
-                    self.line(&format!("dmpstore -d {name} -guid {VENDOR}"));
-                }
+                // The one that the loader does not always set anew.
+                self.line(&format!("dmpstore -d LoaderBootCountPath -guid {VENDOR}"));
                 self.line(&format!(
                     "fs{volume}:\\{}",
                     loader_path(at).replace('/', "\\")
@@ -112,11 +105,9 @@ pub(super) fn loader_path(at: usize) -> &'static str {
 
 /// UTF-16, little endian, with a NUL at its end, as the shell takes it.
 fn hex(text: &str) -> String {
-    let mut digits = String::new();
-    for unit in text.encode_utf16().chain([0]) {
-        for byte in unit.to_le_bytes() {
-            let _ = write!(digits, "{byte:02x}");
-        }
-    }
+    let bytes = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+    let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
     digits
+        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+        .collect()
 }

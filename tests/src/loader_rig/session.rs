@@ -18,7 +18,7 @@ const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 /// A loader that waits for somebody at the console waits for ever.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How one boot follows the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
