@@ -42,7 +42,9 @@ pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> R
             )?;
         }
         if *on == Partition::Esp {
-            files::write(&tree.path().join("loader/loader.conf"), &layout.conf)?;
+            // From 257 on the loader would reset the machine where an entry with tries left cannot be started.
+            let conf = format!("{}reboot-on-error no\n", layout.conf);
+            files::write(&tree.path().join("loader/loader.conf"), conf)?;
             for (path, bytes) in extra {
                 files::write(&tree.path().join(path), bytes)?;
             }
