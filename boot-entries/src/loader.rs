@@ -14,6 +14,7 @@ mod order;
 mod pattern;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use crate::boot_partition::Partition;
 use crate::efi::LoaderVariables;
@@ -24,6 +25,7 @@ use pattern::Pattern;
 
 pub use band::{Band, installed};
 pub(crate) use listing::lines;
+pub use version::compare as compare_versions;
 
 /// An entry the loader lists: what it starts is there.
 #[derive(Debug, Clone, PartialEq, Eq)]

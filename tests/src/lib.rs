@@ -20,6 +20,7 @@
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
 //! faults    one run with every file-changing call of it failing in turn
+//! loader_rig the real loader in the real firmware, without a kernel
 //! tree      a directory that plays a machine, for `--root`
 //! ```
 
@@ -37,6 +38,7 @@ pub mod guest;
 pub mod host;
 pub mod image;
 pub mod initrd;
+pub mod loader_rig;
 pub mod machine;
 pub mod mounts;
 pub mod paths;

@@ -31,6 +31,9 @@ enum Command {
         /// Only this ring
         #[arg(long, value_enum)]
         ring: Option<Ring>,
+        /// Also what takes minutes and tries new cases each time: the loader's many layouts
+        #[arg(long)]
+        long: bool,
     },
     /// Show it: a bad generation is booted, judged, and undone, with nobody at the console
     Demo,
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Setup => host::ensure_packages(output::line),
         Command::Image => build_image(),
-        Command::Test { ring } => rings::run(ring),
+        Command::Test { ring, long } => rings::run(ring, long),
         Command::Demo => demo::run(),
     };
     match done {

@@ -17,6 +17,8 @@ pub(crate) enum Ring {
     Fast,
     /// Golden trees: whole commands with `--root`
     Trees,
+    /// The model of the loader against the real one, in real firmware, without a kernel
+    Loader,
     /// Real systemd as PID 1, in a container
     Container,
     /// Real boots in a virtual machine
@@ -32,7 +34,9 @@ struct Report {
 }
 
 /// Runs one ring, or all of them; a failed one does not keep the next from running.
-pub(crate) fn run(only: Option<Ring>) -> Result<()> {
+///
+/// `long`: also what takes minutes and tries new cases each time.
+pub(crate) fn run(only: Option<Ring>, long: bool) -> Result<()> {
     host::ensure_packages(output::line)?;
     let rings = Ring::value_variants()
         .iter()
@@ -42,7 +46,7 @@ pub(crate) fn run(only: Option<Ring>) -> Result<()> {
     for ring in rings {
         let begun = Instant::now();
         let mut tests = 0;
-        let mut outcome = ring.run(&mut tests);
+        let mut outcome = ring.run(long, &mut tests);
         if outcome.is_ok() && tests == 0 {
             outcome = Err(anyhow::anyhow!("no test ran"));
         }
@@ -75,7 +79,7 @@ pub(crate) fn run(only: Option<Ring>) -> Result<()> {
 }
 
 impl Ring {
-    fn run(self, tests: &mut usize) -> Result<()> {
+    fn run(self, long: bool, tests: &mut usize) -> Result<()> {
         match self {
             Self::Fast => {
                 cargo(&["fmt", "--check"])?;
@@ -97,6 +101,15 @@ impl Ring {
                 Ok(())
             }
             Self::Trees => count(&test("trees"), tests),
+            // One machine at a time, and its figures are for people.
+            Self::Loader => {
+                let mut arguments = test("loader").to_vec();
+                arguments.extend(["--", "--test-threads=1", "--nocapture"]);
+                if !long {
+                    arguments.extend(["--skip", "long_"]);
+                }
+                count(&arguments, tests)
+            }
             // A container mostly waits for what is being watched; more at once than this only wait for each other.
             Self::Container => count(
                 &[&test("container")[..], &["--", "--test-threads=4"]].concat(),

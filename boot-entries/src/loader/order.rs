@@ -2,9 +2,7 @@
 
 use std::cmp::Ordering;
 
-use uapi_version::strverscmp;
-
-use super::{Band, Listed};
+use super::{Band, Listed, version};
 
 /// Places of `entries` (which are in the directory's order) in the order of the menu.
 ///
@@ -47,5 +45,5 @@ pub(super) fn compare(a: &Listed, b: &Listed, band: Band) -> Ordering {
 }
 
 fn newest_first(a: Option<&str>, b: Option<&str>) -> Ordering {
-    strverscmp(b.unwrap_or_default(), a.unwrap_or_default())
+    version::compare(b.unwrap_or_default(), a.unwrap_or_default())
 }

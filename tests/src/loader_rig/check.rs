@@ -1,0 +1,156 @@
+//! The model against what the real loader said and did.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use boot_entries::loader::{Band, Loader};
+
+use super::layout::Layout;
+use super::results::Seen;
+use super::session::{self, Power};
+
+/// What a comparison came to.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Layouts that were booted.
+    pub layouts: usize,
+    /// Boots that were compared.
+    pub boots: usize,
+    /// What the model got wrong, with the layout.
+    pub disagreements: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.took.as_secs_f64();
+        let each = seconds / f64::from(u32::try_from(self.layouts).unwrap_or(1).max(1));
+        write!(
+            f,
+            "{} layouts, {} boots, {} disagreements, {seconds:.1} s ({each:.2} s a layout)",
+            self.layouts,
+            self.boots,
+            self.disagreements.len()
+        )?;
+        for disagreement in &self.disagreements {
+            write!(f, "\n{disagreement}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Tally {
+    /// Adds another comparison.
+    pub fn add(&mut self, other: Self) {
+        self.layouts += other.layouts;
+        self.boots += other.boots;
+        self.disagreements.extend(other.disagreements);
+        self.took += other.took;
+    }
+}
+
+/// Boots every layout `boots` times with the real loader, and compares each boot with the model.
+///
+/// # Errors
+/// When the machine does not do as it is told. A disagreement is none.
+pub fn compare(layouts: &[Layout], boots: usize, power: Power) -> Result<Tally> {
+    let begun = Instant::now();
+    let all = session::run(layouts, boots, power)?;
+    let mut tally = Tally {
+        layouts: layouts.len(),
+        boots: all.len(),
+        ..Tally::default()
+    };
+    for (at, layout) in layouts.iter().enumerate() {
+        let seen: Vec<&Seen> = all.iter().filter(|seen| seen.layout == at).collect();
+        tally.disagreements.extend(disagreement(layout, &seen)?);
+    }
+    tally.took = begun.elapsed();
+    Ok(tally)
+}
+
+/// The first thing in which the model is wrong.
+fn disagreement(layout: &Layout, seen: &[&Seen]) -> Result<Option<String>> {
+    let info = seen.first().and_then(|seen| seen.text("LoaderInfo"));
+    let info = info.context("the loader does not say what it is")?;
+    let band = Band::of_loader_info(&info).context("not systemd-boot")?;
+    let mut model = layout.loader(band);
+    for (boot, seen) in seen.iter().enumerate() {
+        let said = Account::real(seen);
+        let expected = Account::predicted(layout, &mut model);
+        if said != expected {
+            return Ok(Some(format!(
+                "{info}, boot {boot} of {layout}  real:  {said:?}\n  model: {expected:?}"
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// One boot, as the loader tells it and as the model foretells it.
+#[derive(Debug, PartialEq, Eq)]
+struct Account {
+    menu: Vec<String>,
+    selected: Option<String>,
+    counted_to: Option<String>,
+    saved: Option<String>,
+    one_shot: Option<String>,
+    files: Vec<Vec<String>>,
+}
+
+impl Account {
+    fn real(seen: &Seen) -> Self {
+        Self {
+            menu: seen.menu(),
+            selected: seen.text("LoaderEntrySelected"),
+            counted_to: seen.text("LoaderBootCountPath"),
+            saved: seen.text("LoaderEntryLastBooted"),
+            one_shot: seen.text("LoaderEntryOneShot"),
+            files: seen.files.clone(),
+        }
+    }
+
+    fn predicted(layout: &Layout, model: &mut Loader) -> Self {
+        let ids = |model: &Loader| -> Vec<String> {
+            let menu = model.menu();
+            menu.iter().map(|listed| listed.id(model.band)).collect()
+        };
+        let (menu, before) = (ids(model), model.clone());
+        let boot = model.boot();
+        let started = boot.and_then(|boot| {
+            let mut all = before.menu().into_iter();
+            all.find(|listed| listed.file == boot.file)
+                .map(|listed| listed.id(before.band))
+        });
+        let renamed = before.entries.iter().zip(&model.entries);
+        let counted_to = renamed
+            .filter(|(before, after)| before.file != after.file)
+            .map(|(_, after)| format!("\\loader\\entries\\{}", after.file))
+            .next();
+        Self {
+            menu,
+            selected: started,
+            counted_to,
+            saved: model.variables.last_booted.clone(),
+            one_shot: model.variables.one_shot.clone(),
+            files: files(layout, model),
+        }
+    }
+}
+
+/// The names in `loader/entries`, by partition, sorted.
+fn files(layout: &Layout, model: &Loader) -> Vec<Vec<String>> {
+    let of = |on| {
+        let others = model.medium.other_files.iter();
+        let others = others
+            .filter(|(there, _)| *there == on)
+            .map(|(_, file)| file);
+        let listed = model.entries.iter().filter(|listed| listed.on == on);
+        let mut files: Vec<String> = others.chain(listed.map(|l| &l.file)).cloned().collect();
+        files.sort();
+        files
+    };
+    layout.partitions().iter().map(|on| of(*on)).collect()
+}

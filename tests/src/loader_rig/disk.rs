@@ -1,0 +1,138 @@
+//! A layout as a disk, without mounting anything.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use boot_entries::boot_partition::Partition;
+
+use super::layout::Layout;
+use crate::{command, files};
+
+const MIB: u64 = 1 << 20;
+/// The smallest that still is FAT32, with clusters of one sector.
+const SIZE: u64 = 36 * MIB;
+const XBOOTLDR: &str = "bc13c2ff-59e6-4262-a352-b275fd6f7172";
+
+/// Where a partition begins.
+pub(super) fn start(on: Partition) -> u64 {
+    match on {
+        Partition::Esp => MIB,
+        Partition::Boot => MIB + SIZE,
+    }
+}
+
+/// Writes `layout` to `image`; `extra` are further files of the ESP.
+pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> Result<()> {
+    let partitions = layout.partitions();
+    let count = u64::try_from(partitions.len())?;
+    let disk = File::create(image)?;
+    disk.set_len(2 * MIB + count * SIZE)?;
+    drop(disk);
+    partition(image, partitions)?;
+    for on in partitions {
+        let tree = tempfile::tempdir()?;
+        fs::create_dir_all(tree.path().join("loader/entries"))?;
+        for program in &layout.programs {
+            files::write(
+                &tree.path().join(program.trim_start_matches('/')),
+                "no program\n",
+            )?;
+        }
+        if *on == Partition::Esp {
+            // From 257 on the loader would reset the machine where an entry with tries left cannot be started.
+            let conf = format!("{}reboot-on-error no\n", layout.conf);
+            files::write(&tree.path().join("loader/loader.conf"), conf)?;
+            for (path, bytes) in extra {
+                files::write(&tree.path().join(path), bytes)?;
+            }
+        }
+        format(image, *on)?;
+        copy(image, *on, &files::sorted_entries(tree.path())?, "::/")?;
+        // One run of the tool, which keeps the order: the loader reads the directory as it was filled.
+        let entries = tempfile::tempdir()?;
+        let mut paths = Vec::new();
+        for entry in layout.entries.iter().filter(|entry| entry.on == *on) {
+            let path = entries.path().join(&entry.name);
+            files::write(&path, &entry.text)?;
+            paths.push(path);
+        }
+        copy(image, *on, &paths, "::/loader/entries/")?;
+    }
+    Ok(())
+}
+
+fn partition(image: &Path, partitions: &[Partition]) -> Result<()> {
+    let mut table = String::from("label: gpt\n");
+    for on in partitions {
+        let kind = match on {
+            Partition::Esp => "U",
+            Partition::Boot => XBOOTLDR,
+        };
+        let (start, size) = (start(*on) / MIB, SIZE / MIB);
+        table.extend([format!("start={start}MiB, size={size}MiB, type={kind}\n")]);
+    }
+    let mut sfdisk = Command::new("sfdisk")
+        .arg("-q")
+        .arg(image)
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let mut stdin = sfdisk.stdin.take().context("sfdisk has no input")?;
+    std::io::Write::write_all(&mut stdin, table.as_bytes())?;
+    drop(stdin);
+    let status = sfdisk.wait()?;
+    ensure!(status.success(), "sfdisk: {status}");
+    Ok(())
+}
+
+fn format(image: &Path, on: Partition) -> Result<()> {
+    let sector = (start(on) / 512).to_string();
+    let mut mkfs = Command::new("mkfs.vfat");
+    mkfs.args(["-F", "32", "-s", "1", "-i", "20240101", "--offset", &sector]);
+    command::output(mkfs.arg(image).arg((SIZE / 1024).to_string()))?;
+    Ok(())
+}
+
+fn copy<P: AsRef<OsStr>>(image: &Path, on: Partition, from: &[P], to: &str) -> Result<()> {
+    if from.is_empty() {
+        return Ok(());
+    }
+    let paths = from.iter().map(AsRef::as_ref);
+    let words = ["-s", "-Q"].map(OsStr::new).into_iter();
+    let all = words.chain(paths).chain([OsStr::new(to)]);
+    tool("mcopy", image, on, all).map(drop)
+}
+
+/// The names in `loader/entries` as the host's tools read them, sorted.
+pub(super) fn names(image: &Path, on: Partition) -> Result<Vec<String>> {
+    let listing = tool("mdir", image, on, ["-a", "-b", "::/loader/entries"])?;
+    let files = listing.lines();
+    let mut names: Vec<String> = files
+        .filter_map(|line| line.strip_prefix("::/loader/entries/"))
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The text of a file on the ESP.
+pub(super) fn read(image: &Path, path: &str) -> Result<String> {
+    tool("mtype", image, Partition::Esp, [format!("::/{path}")])
+}
+
+fn tool<A: AsRef<OsStr>>(
+    name: &str,
+    image: &Path,
+    on: Partition,
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<String> {
+    let mut command = Command::new(name);
+    command
+        .arg("-i")
+        .arg(format!("{}@@{}", image.display(), start(on)))
+        .args(arguments)
+        .env("MTOOLS_SKIP_CHECK", "1");
+    command::output(&mut command)
+}

@@ -1,0 +1,148 @@
+//! What is on one disk.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use anyhow::Result;
+
+use boot_entries::boot_partition::Partition;
+use boot_entries::efi::LoaderVariables;
+use boot_entries::loader::{Band, Listed, Loader, Medium};
+use boot_entries::loader_conf::LoaderConf;
+
+use crate::files;
+
+/// A file in `loader/entries`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryText {
+    /// The ESP, or the XBOOTLDR partition.
+    pub on: Partition,
+    /// What it is called.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// Everything a choice depends on, as files and variables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Where it comes from.
+    pub label: String,
+    /// Files in `loader/entries`, in the order in which they are written.
+    pub entries: Vec<EntryText>,
+    /// Paths that entries start, on every partition of the layout.
+    pub programs: Vec<String>,
+    /// `loader/loader.conf`.
+    pub conf: String,
+    /// Variables as they are before the first boot.
+    pub variables: Vec<(&'static str, String)>,
+    /// The disk cannot be written.
+    pub read_only: bool,
+}
+
+impl Layout {
+    /// The `$BOOT` at `directory`, which is the ESP.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(label: &str, directory: &Path) -> Result<Self> {
+        let name = |path: &PathBuf| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        };
+        let mut layout = Self {
+            label: label.to_owned(),
+            conf: fs::read_to_string(directory.join("loader/loader.conf"))?,
+            ..Self::default()
+        };
+        for path in files::sorted_entries(&directory.join("loader/entries"))? {
+            let text = fs::read_to_string(&path)?;
+            let on = Partition::Esp;
+            let name = name(&path).unwrap_or_default();
+            let programs = text.lines().filter_map(|line| line.strip_prefix("linux "));
+            let there =
+                programs.filter(|path| directory.join(path.trim_start_matches('/')).is_file());
+            layout.programs.extend(there.map(str::to_owned));
+            layout.entries.push(EntryText { on, name, text });
+        }
+        layout.programs.sort();
+        layout.programs.dedup();
+        Ok(layout)
+    }
+
+    /// Whether there is an XBOOTLDR partition.
+    #[must_use]
+    pub fn has_xbootldr(&self) -> bool {
+        self.entries.iter().any(|e| e.on == Partition::Boot)
+    }
+
+    /// The partitions, in the loader's order.
+    #[must_use]
+    pub fn partitions(&self) -> &'static [Partition] {
+        if self.has_xbootldr() {
+            &[Partition::Esp, Partition::Boot]
+        } else {
+            &[Partition::Esp]
+        }
+    }
+
+    /// The model's view of it.
+    #[must_use]
+    pub fn loader(&self, band: Band) -> Loader {
+        let mut entries = Vec::new();
+        let mut medium = Medium {
+            read_only: self.read_only,
+            ..Medium::default()
+        };
+        for on in self.partitions() {
+            for file in self.entries.iter().filter(|file| file.on == *on) {
+                let there = |path: &str| self.has_program(path);
+                match Listed::read(band, *on, &file.name, &file.text, there) {
+                    Some(listed) => entries.push(listed),
+                    None => medium.other_files.push((*on, file.name.clone())),
+                }
+            }
+        }
+        let variable = |name: &str| {
+            let mut all = self.variables.iter();
+            all.find_map(|(n, text)| (*n == name).then(|| text.clone()))
+        };
+        Loader {
+            band,
+            entries,
+            conf: LoaderConf::parse(&self.conf),
+            variables: LoaderVariables {
+                one_shot: variable("LoaderEntryOneShot"),
+                default: variable("LoaderEntryDefault"),
+                preferred: variable("LoaderEntryPreferred"),
+                last_booted: variable("LoaderEntryLastBooted"),
+                ..LoaderVariables::default()
+            },
+            medium,
+        }
+    }
+
+    /// Whether the firmware finds a path: `\` and `/` are one to it, and so are capitals.
+    fn has_program(&self, path: &str) -> bool {
+        let parts = |path: &str| {
+            let parts = path.split(['/', '\\']).filter(|part| !part.is_empty());
+            parts.map(str::to_ascii_lowercase).collect::<Vec<_>>()
+        };
+        let wanted = parts(path);
+        self.programs.iter().any(|there| parts(there) == wanted)
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} (read-only: {})", self.label, self.read_only)?;
+        writeln!(f, "  loader.conf {:?}", self.conf)?;
+        for (name, text) in &self.variables {
+            writeln!(f, "  {name} = {text:?}")?;
+        }
+        for EntryText { on, name, text } in &self.entries {
+            writeln!(f, "  {on:?} {name}: {text:?}")?;
+        }
+        Ok(())
+    }
+}
