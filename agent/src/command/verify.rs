@@ -29,7 +29,7 @@ struct Answer {
 
 pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
     let session = Session::open(root)?;
-    let mut prepared = session.prepare(&session.state, false, Policy::Mend)?;
+    let mut prepared = session.prepare_anew(Policy::Mend)?;
     let places = prepared.inspected();
     let proved = session.prove(&mut prepared);
     let wrong: usize = places.iter().map(|place| place.findings.len()).sum();

@@ -105,7 +105,7 @@ impl Fixture {
 
     /// As after a reboot, for what the digest record is worth.
     pub(crate) fn forget_digests(&self) -> Result<()> {
-        files::remove(&self.tree.path("var/lib/lastgood/digests.json"))
+        files::remove(&self.tree.path("var/lib/lastgood/digests.jsonl"))
     }
 
     /// A file of the right size that no other generation has.
