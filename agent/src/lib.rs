@@ -8,7 +8,8 @@
 //!    (put the closure in place), [`assessment`] (is the machine well).
 //! 3. What an operator does: [`cli`] (what was typed), [`command`] (what is meant), [`view`] (what is read for it),
 //!    [`session`] (what changes things, one at a time: [`lock`]).
-//! 4. What all of them use: [`config`], [`gc_roots`], [`secrets`], [`program`], [`bootctl`], [`journal`], [`error`], [`told`], [`exit`].
+//! 4. What all of them use: [`config`], [`digests_file`], [`gc_roots`], [`secrets`], [`program`], [`bootctl`], [`journal`],
+//!    [`error`], [`told`], [`exit`].
 //!
 //! Entries on `$BOOT` are the business of the `boot-entries` crate.
 
@@ -20,6 +21,7 @@ pub mod cause;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod digests_file;
 pub mod error;
 pub mod exit;
 pub mod gc_roots;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use boot_entries::closure::{self, Finished};
+use boot_entries::closure::{self, Documents, Finished};
 use boot_entries::generation::Generation;
 use boot_entries::payload::{Content, Digest};
 use boot_entries::{Root, durable};
@@ -68,21 +68,21 @@ fn at<T>(what: &'static str, path: &Path, result: io::Result<T>) -> Result<T, Er
 ///
 /// A closure that cannot be read has none either: why it cannot be booted is told elsewhere.
 #[must_use]
-pub fn program_of(root: &Root, toplevel: &Path) -> Option<PathBuf> {
-    let document = closure::document(root, toplevel).ok()?;
+pub fn program_of(root: &Root, toplevel: &Path, documents: &Documents) -> Option<PathBuf> {
+    let document = documents.of(root, toplevel).ok()?;
     document.bootspec.initrd_secrets
 }
 
 /// The finished initrds of `generations`, and of those that have none yet, why.
 #[must_use]
-pub fn finished(root: &Root, generations: &[Generation]) -> Finished {
+pub fn finished(root: &Root, generations: &[Generation], documents: &Documents) -> Finished {
     let mut all = Finished::new();
     for generation in generations {
         let toplevel = &generation.toplevel;
         if all.contains_key(toplevel) {
             continue;
         }
-        let Some(program) = program_of(root, toplevel) else {
+        let Some(program) = program_of(root, toplevel, documents) else {
             continue;
         };
         let program = program.display();

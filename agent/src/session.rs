@@ -116,7 +116,7 @@ impl Session {
     /// The closures whose initrd is still to be finished, that of `selected` first.
     #[must_use]
     pub fn to_finish(&self, selected: &Subject) -> Vec<PathBuf> {
-        let initrds = secrets::finished(&self.root, &self.generations());
+        let initrds = secrets::finished(&self.root, &self.generations(), &self.documents);
         let missing = initrds.into_iter().filter(|(_, found)| found.is_err());
         let mut missing: Vec<PathBuf> = missing.map(|(toplevel, _)| toplevel).collect();
         missing.sort_by_key(|toplevel| *toplevel != selected.toplevel);

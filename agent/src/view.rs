@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use boot_entries::boot_partition::{Place, Places};
+use boot_entries::closure::Documents;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::generation::{Generation, Profiles};
 use boot_entries::loader::{self, Band};
@@ -33,6 +34,8 @@ pub struct View {
     pub listed: Vec<Generation>,
     /// What is wrong with specialisations that cannot be had, and whose they are.
     pub troubles: Vec<(Subject, String)>,
+    /// What the closures of those that the profiles list say.
+    pub documents: Documents,
     /// What the loader left in the firmware.
     pub variables: LoaderVariables,
 }
@@ -51,14 +54,15 @@ impl View {
             );
         }
         let profiles = Profiles::read(root)?;
-        let (listed, troubles) = closure::with_specialisations(root, &profiles.generations);
+        let listed = closure::with_specialisations(root, &profiles.generations);
         Ok(Self {
             root: root.clone(),
             state: ledger.state(),
             ledger,
             profiles,
-            listed,
-            troubles,
+            listed: listed.generations,
+            troubles: listed.troubles,
+            documents: listed.documents,
             variables: LoaderVariables::read(root),
         })
     }
@@ -119,6 +123,16 @@ impl View {
         let places = self.places(&self.state)?;
         let place = places.usable.first().cloned().unwrap_or_default();
         Ok(observe::Boot::read(&place)?)
+    }
+
+    /// The names of the entries that the loader reads next.
+    ///
+    /// # Errors
+    /// As [`Self::boot`].
+    pub fn entry_names(&self) -> Result<Vec<EntryName>, Error> {
+        let places = self.places(&self.state)?;
+        let place = places.usable.first().cloned().unwrap_or_default();
+        Ok(observe::entry_names(&place)?)
     }
 
     /// Every generation there is: those the profiles list with their specialisations, and those that are kept beyond
@@ -208,7 +222,8 @@ impl View {
         if let Some(boot) = boot {
             closure::on_boot(boot, &examined.extra_initrds)?;
         }
-        let mut initrds = secrets::finished(&self.root, std::slice::from_ref(generation));
+        let one = std::slice::from_ref(generation);
+        let mut initrds = secrets::finished(&self.root, one, &self.documents);
         let initrd = initrds.remove(&generation.toplevel);
         initrd.transpose().map(drop)
     }

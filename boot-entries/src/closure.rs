@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::bootspec::{self, Bootspec, Document, Specialisations};
+use crate::digests::Digests;
 use crate::generation::{Generation, Subject};
 use crate::payload::{self, Content, Kind};
 use crate::{Root, kernel, small, synthesis};
@@ -89,19 +90,26 @@ const REASON: usize = 500;
 pub fn document(root: &Root, toplevel: &Path) -> Result<Document, String> {
     let path = toplevel.join(bootspec::FILE);
     let said = |error: &dyn Display| short(&format!("{}: {error}", path.display()));
-    let gone = |path: &Path| match root.join(path).symlink_metadata() {
+    let here = root.resolve(&path).map_err(|error| said(&error))?;
+    match small::read(&here, DOCUMENT_LIMIT) {
+        Ok(text) => Document::parse(&text).map_err(|mistake| said(&mistake)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(said(&error)),
+        Err(_) if is_gone(root, toplevel) => {
+            Err(short(&format!("{} is not there", toplevel.display())))
+        }
+        Err(_) if is_gone(root, &path) => {
+            synthesis::document(root, toplevel).map_err(|why| short(&why))
+        }
+        // A link that leads nowhere.
+        Err(error) => Err(said(&error)),
+    }
+}
+
+fn is_gone(root: &Root, path: &Path) -> bool {
+    match root.join(path).symlink_metadata() {
         Err(error) => error.kind() == io::ErrorKind::NotFound,
         Ok(_) => false,
-    };
-    if gone(toplevel) {
-        return Err(short(&format!("{} is not there", toplevel.display())));
     }
-    if gone(&path) {
-        return synthesis::document(root, toplevel).map_err(|why| short(&why));
-    }
-    let here = root.resolve(&path).map_err(|error| said(&error))?;
-    let text = small::read(&here, DOCUMENT_LIMIT).map_err(|error| said(&error))?;
-    Document::parse(&text).map_err(|mistake| said(&mistake))
 }
 
 /// Looks at the closure `toplevel` without reading its kernel and initrd whole.
@@ -109,7 +117,19 @@ pub fn document(root: &Root, toplevel: &Path) -> Result<Document, String> {
 /// # Errors
 /// Why it cannot be booted: what, where, why, in one line.
 pub fn examine(root: &Root, toplevel: &Path) -> Result<Examined, String> {
-    let document = document(root, toplevel)?;
+    let examined = look(root, toplevel, document(root, toplevel)?)?;
+    kernel::check(&examined.kernel).map_err(|no| examined.no_kernel(&no))?;
+    Ok(examined)
+}
+
+impl Examined {
+    fn no_kernel(&self, why: &kernel::NotBootable) -> String {
+        short(&format!("{} {why}", self.spec.kernel.display()))
+    }
+}
+
+/// [`examine`], but for what is in the kernel.
+fn look(root: &Root, toplevel: &Path, document: Document) -> Result<Examined, String> {
     check(root, toplevel, document).map_err(|why| short(&why))
 }
 
@@ -132,7 +152,6 @@ fn check(root: &Root, toplevel: &Path, document: Document) -> Result<Examined, S
         Ok::<_, String>(here)
     };
     let kernel = file(&spec.kernel)?;
-    kernel::check(&kernel).map_err(|no| format!("{} {no}", spec.kernel.display()))?;
     let initrd = spec.initrd.as_deref().map(file).transpose()?;
     let devicetree = document.devicetree.as_deref().map(file).transpose()?;
     Ok(Examined {
@@ -177,18 +196,45 @@ fn short(why: &str) -> String {
     small::one_line(why, REASON)
 }
 
-/// `generations`, each followed by its specialisations, and what is wrong with specialisations that cannot be had. That
-/// a closure cannot be read is not told here.
+/// What closures say about booting themselves ([`document`]), so that each is asked once.
+#[derive(Debug, Clone, Default)]
+pub struct Documents(BTreeMap<PathBuf, Result<Document, String>>);
+
+impl Documents {
+    /// What `toplevel` says. One that was not asked before is asked now.
+    ///
+    /// # Errors
+    /// As [`document`].
+    pub fn of(&self, root: &Root, toplevel: &Path) -> Result<Document, String> {
+        let known = self.0.get(toplevel).cloned();
+        known.unwrap_or_else(|| document(root, toplevel))
+    }
+}
+
+/// Generations, and what was found out on the way.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// Each followed by its specialisations.
+    pub generations: Vec<Generation>,
+    /// What is wrong with specialisations that cannot be had. That a closure cannot be read is not told here.
+    pub troubles: Vec<(Subject, String)>,
+    /// What they say.
+    pub documents: Documents,
+}
+
+/// `generations`, each followed by its specialisations.
 #[must_use]
-pub fn with_specialisations(
-    root: &Root,
-    generations: &[Generation],
-) -> (Vec<Generation>, Vec<(Subject, String)>) {
+pub fn with_specialisations(root: &Root, generations: &[Generation]) -> Listed {
     let mut all = Vec::new();
     let mut troubles = Vec::new();
+    let mut documents = Documents::default();
     for generation in generations {
         all.push(generation.clone());
-        let Ok(document) = document(root, &generation.toplevel) else {
+        let said = documents.of(root, &generation.toplevel);
+        documents
+            .0
+            .insert(generation.toplevel.clone(), said.clone());
+        let Ok(document) = said else {
             continue;
         };
         let mut told = document.specialisations.troubles;
@@ -211,30 +257,45 @@ pub fn with_specialisations(
         let told = told.iter().map(|why| (generation.subject(), short(why)));
         troubles.extend(told);
     }
-    (all, troubles)
+    Listed {
+        generations: all,
+        troubles,
+        documents,
+    }
 }
 
 /// Added to a command line that says nothing of panics: ten seconds to read it, then the next try.
 const PANIC: &str = " panic=10";
 
-/// Reads closures; a file that several of them share is hashed once.
+/// Reads closures. What `digests` knows is not read again: neither what several of them share, nor what an earlier run has
+/// read.
 pub(crate) struct Closures<'a> {
     root: &'a Root,
     finished: &'a Finished,
-    contents: BTreeMap<PathBuf, Content>,
+    documents: &'a Documents,
+    digests: &'a mut Digests,
 }
 
 impl<'a> Closures<'a> {
-    pub(crate) fn new(root: &'a Root, finished: &'a Finished) -> Self {
+    pub(crate) fn new(
+        root: &'a Root,
+        finished: &'a Finished,
+        documents: &'a Documents,
+        digests: &'a mut Digests,
+    ) -> Self {
         Self {
             root,
             finished,
-            contents: BTreeMap::new(),
+            documents,
+            digests,
         }
     }
 
     pub(crate) fn bootable(&mut self, toplevel: &Path) -> Result<Bootable, String> {
-        let examined = examine(self.root, toplevel)?;
+        let document = self.documents.of(self.root, toplevel)?;
+        let examined = look(self.root, toplevel, document)?;
+        let checked = self.digests.check_kernel(&examined.kernel);
+        checked.map_err(|no| examined.no_kernel(&no))?;
         let mut initrd = examined.initrd;
         if examined.spec.initrd_secrets.is_some() {
             let finished = self.finished.get(toplevel).cloned();
@@ -273,12 +334,9 @@ impl<'a> Closures<'a> {
     }
 
     fn payload(&mut self, source: PathBuf, kind: Kind) -> Result<Payload, String> {
-        let content = match self.contents.get(&source) {
-            Some(content) => *content,
-            None => Content::of_file(&source)
-                .map_err(|error| format!("cannot read {}: {error}", source.display()))?,
-        };
-        self.contents.insert(source.clone(), content);
+        let content = self.digests.in_store(&source);
+        let content =
+            content.map_err(|error| format!("cannot read {}: {error}", source.display()))?;
         Ok(Payload {
             source,
             content,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::digests::Digests;
 use crate::name::EntryName;
 use crate::observe::{ENTRIES, LOADER_CONF};
 use crate::payload::{self, Content};
@@ -50,11 +51,12 @@ pub struct Extras {
 }
 
 impl Extras {
-    /// Reads the `$BOOT` at `directory` (a path of this process), which is to have `wanted`.
+    /// Reads the `$BOOT` at `directory` (a path of this process), which is to have `wanted`. Files that `digests` knows are
+    /// not read.
     ///
     /// # Errors
     /// When the record is there and cannot be read.
-    pub fn read(directory: &Path, wanted: &[Extra]) -> io::Result<Self> {
+    pub fn read(directory: &Path, wanted: &[Extra], digests: &mut Digests) -> io::Result<Self> {
         let mut extras = Self::default();
         match small::read(&directory.join(RECORD), LIMIT) {
             Ok(text) => extras.record = parse(&text),
@@ -66,7 +68,7 @@ impl Extras {
             .keys()
             .chain(wanted.iter().map(|extra| &extra.path))
         {
-            if let Ok(content) = Content::of_file(&directory.join(path)) {
+            if let Ok(content) = digests.on_boot(&directory.join(path)) {
                 extras.present.insert(path.clone(), content);
             }
         }

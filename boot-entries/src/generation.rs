@@ -229,8 +229,8 @@ impl Profiles {
                 path: PathBuf::from(directory),
                 source,
             };
-            let here = root.resolve(directory).map_err(at)?;
-            let listing = match std::fs::read_dir(&here) {
+            let real = root.canonical(directory).map_err(at)?;
+            let listing = match std::fs::read_dir(root.join(&real)) {
                 Ok(listing) => listing,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(at(error)),
@@ -242,7 +242,7 @@ impl Profiles {
                 if directory == SYSTEM_PROFILES && !name.starts_with("system") {
                     continue;
                 }
-                profiles.add(root, directory, name)?;
+                profiles.add(root, directory, &real, name)?;
             }
         }
         profiles.generations.sort_by(|a, b| a.id.cmp(&b.id));
@@ -250,13 +250,14 @@ impl Profiles {
         Ok(profiles)
     }
 
-    fn add(&mut self, root: &Root, directory: &str, name: &str) -> Result<(), Error> {
+    /// Adds the link `name` of `directory`, which really is `real`.
+    fn add(&mut self, root: &Root, directory: &str, real: &Path, name: &str) -> Result<(), Error> {
         let path = Path::new(directory).join(name);
         let at = |source| Error {
             path: path.clone(),
             source,
         };
-        let here = root.join(&path);
+        let here = root.join(real.join(name));
         let target = match std::fs::read_link(&here) {
             Ok(target) => target,
             // Not a link: a directory such as `system-profiles` or `per-user`.
@@ -267,7 +268,7 @@ impl Profiles {
             |id: &GenerationId| (id.profile == SYSTEM) == (directory == SYSTEM_PROFILES);
         if let Some(id) = GenerationId::of_link(name) {
             if of_directory(&id) {
-                let toplevel = match root.canonical(&path) {
+                let toplevel = match root.canonical(real.join(&target)) {
                     Ok(toplevel) => toplevel,
                     // A link that can lead nowhere is this generation's trouble: it stays, as a closure that is not
                     // there. That the disk cannot be read is everybody's.

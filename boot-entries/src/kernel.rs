@@ -91,11 +91,11 @@ pub(crate) fn end_of(sections: &[SectionTable]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The smallest thing with the headers of an EFI application: one section of `raw` bytes.
-    fn image(machine: u16, subsystem: u16, raw: u32) -> Vec<u8> {
+    pub(crate) fn image(machine: u16, subsystem: u16, raw: u32) -> Vec<u8> {
         let mut bytes = vec![0; 0x200];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(0, b"MZ");

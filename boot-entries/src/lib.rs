@@ -4,7 +4,8 @@
 //!
 //! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] and `synthesis` (what
 //!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an entry points at), [`boot_partition`] and [`efi`]
-//!    (where `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once.
+//!    (where `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once; [`digests`] remembers what large
+//!    files held.
 //! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`],
 //!    [`loader`] (a model of systemd-boot: what boots next, and after how many failures what).
 //! 3. What to do: [`plan`] turns an observation and an intent into steps. It is pure.
@@ -22,6 +23,7 @@ pub mod apply;
 pub mod boot_partition;
 pub mod bootspec;
 pub mod closure;
+pub mod digests;
 pub mod durable;
 pub mod efi;
 pub mod entry;

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Root;
 use crate::boot_partition::{Partition, Place};
-use crate::closure::{self, Bootable, Closures, Finished};
+use crate::closure::{self, Bootable, Closures, Documents, Finished};
+use crate::digests::Digests;
 use crate::durable;
 use crate::efi::LoaderVariables;
 use crate::entry::Entry;
@@ -105,11 +106,16 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Observes `place`, which is to boot `generations` and to have `extras`.
+    /// Observes `place`, which is to boot `generations` and to have `extras`. Payload that `digests` knows is not read.
     ///
     /// # Errors
     /// When the place cannot be read.
-    pub fn read(place: &Place, generations: &[Found], extras: &[Extra]) -> Result<Self, Error> {
+    pub fn read(
+        place: &Place,
+        generations: &[Found],
+        extras: &[Extra],
+        digests: &mut Digests,
+    ) -> Result<Self, Error> {
         let mut generations = generations.to_vec();
         for found in &mut generations {
             // Somebody else's files, which may be in one place and not in another.
@@ -122,8 +128,8 @@ impl Observation {
         Ok(Self {
             generations,
             boot: Boot::read(place)?,
-            payload: read_payload(&place.boot.join(payload::DIRECTORY))?,
-            extras: Extras::read(&place.boot, extras).map_err(|source| Error::Read {
+            payload: read_payload(&place.boot.join(payload::DIRECTORY), digests)?,
+            extras: Extras::read(&place.boot, extras, digests).map_err(|source| Error::Read {
                 path: place.boot.join(RECORD),
                 source,
             })?,
@@ -151,6 +157,21 @@ fn has_program(directory: &Path, entry: &Entry) -> Result<bool, Error> {
     let path = directory.join(program.trim_start_matches('/'));
     let there = path.try_exists();
     there.map_err(|source| Error::Read { path, source })
+}
+
+/// The names of the entry files in `place`, anybody's. Nothing is opened.
+///
+/// # Errors
+/// When they cannot be listed.
+pub fn entry_names(place: &Place) -> Result<Vec<EntryName>, Error> {
+    let mut all = names(&place.boot.join(ENTRIES))?;
+    if place.has_xbootldr() {
+        all.extend(names(&place.esp.join(ENTRIES))?);
+    }
+    Ok(all
+        .iter()
+        .filter_map(|name| EntryName::parse(name))
+        .collect())
 }
 
 /// What is read of one partition.
@@ -260,11 +281,17 @@ impl Boot {
     }
 }
 
-/// `generations`, and what it takes to boot each; `finished` are the initrds that get secrets. What cannot be read of
-/// one is that one's reason.
+/// `generations`, and what it takes to boot each; `finished` are the initrds that get secrets, `documents` and `digests`
+/// what was read before. What cannot be read of one is that one's reason.
 #[must_use]
-pub fn generations(root: &Root, generations: &[Generation], finished: &Finished) -> Vec<Found> {
-    let mut closures = Closures::new(root, finished);
+pub fn generations(
+    root: &Root,
+    generations: &[Generation],
+    finished: &Finished,
+    documents: &Documents,
+    digests: &mut Digests,
+) -> Vec<Found> {
+    let mut closures = Closures::new(root, finished, documents, digests);
     let found = generations.iter().map(|generation| Found {
         stem: stem_of(&generation.subject()),
         bootable: closures.bootable(&generation.toplevel),
@@ -273,13 +300,16 @@ pub fn generations(root: &Root, generations: &[Generation], finished: &Finished)
     found.collect()
 }
 
-fn read_payload(directory: &Path) -> Result<BTreeMap<String, Content>, Error> {
+fn read_payload(
+    directory: &Path,
+    digests: &mut Digests,
+) -> Result<BTreeMap<String, Content>, Error> {
     let mut payload = BTreeMap::new();
     for name in names(directory)? {
         if payload::kind_of(&name).is_some() {
             let path = directory.join(&name);
             // What cannot be read is as good as damaged: it is written again.
-            if let Ok(content) = Content::of_file(&path) {
+            if let Ok(content) = digests.on_boot(&path) {
                 payload.insert(name, content);
             }
         }

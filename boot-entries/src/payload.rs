@@ -3,11 +3,12 @@
 //! A name that holds the hash of the bytes can be shared between generations, is never overwritten by another
 //! generation's file, and says by itself whether the bytes under it are still the right ones.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Our directory on `$BOOT`.
@@ -16,9 +17,20 @@ pub const DIRECTORY: &str = "EFI/lastgood";
 /// How much of a file is in memory at a time.
 pub(crate) const CHUNK: usize = 128 * 1024;
 
-/// SHA-256 of a file's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// SHA-256 of a file's bytes. Written in hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(bytes);
+        hash.into()
+    }
+}
 
 impl From<Sha256> for Digest {
     fn from(hash: Sha256) -> Self {
@@ -28,7 +40,42 @@ impl From<Sha256> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // Every file has one in its name: digit by digit, without the machinery of `{:02x}`.
+        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+        let mut digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.try_for_each(|half| f.write_char(digit(half)))
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+/// A text that is no SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not 64 hexadecimal digits")]
+pub struct NoDigest;
+
+impl TryFrom<String> for Digest {
+    type Error = NoDigest;
+
+    fn try_from(text: String) -> Result<Self, NoDigest> {
+        let digit = |byte: &u8| {
+            char::from(*byte)
+                .to_digit(16)
+                .and_then(|d| u8::try_from(d).ok())
+        };
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let bytes = pairs
+            .iter()
+            .map(|[high, low]| Some(digit(high)? << 4 | digit(low)?));
+        let bytes: Option<Vec<u8>> = bytes.collect();
+        match bytes.map(<[u8; 32]>::try_from) {
+            Some(Ok(bytes)) if rest.is_empty() => Ok(Self(bytes)),
+            _ => Err(NoDigest),
+        }
     }
 }
 

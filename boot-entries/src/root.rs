@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+
 /// As the kernel's own limit (`path_resolution(7)`): more links than this in one path is a loop.
 const MAX_LINKS: usize = 40;
 
@@ -48,6 +50,9 @@ impl Root {
     /// # Errors
     /// When a component cannot be looked at, or links form a loop.
     pub fn canonical(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        if let Some(plain) = self.without_links(path.as_ref()) {
+            return Ok(plain);
+        }
         let mut done = PathBuf::from("/");
         let mut todo: Vec<OsString> = reversed(path.as_ref());
         let mut links = 0;
@@ -84,6 +89,25 @@ impl Root {
             }
         }
         Ok(done)
+    }
+
+    /// `path`, if it is there and the kernel meets no link on the way: one look instead of one for each component. In
+    /// every other case, and before Linux 5.6, the long way finds out.
+    fn without_links(&self, path: &Path) -> Option<PathBuf> {
+        let mut plain = PathBuf::from("/");
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => plain.push(name),
+                Component::RootDir | Component::CurDir => {}
+                // What it leads to depends on what is before it.
+                Component::ParentDir | Component::Prefix(_) => return None,
+            }
+        }
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        openat2(AT_FDCWD, &self.join(&plain), how).ok()?;
+        Some(plain)
     }
 
     /// Where to make or replace `path`, as a path of this process: every link on the way is followed inside the root,

@@ -28,11 +28,13 @@ pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    if !found.is_file() {
         return wrong("is no regular file".to_owned());
     }
-    let mut bytes = Vec::new();
-    // Not the size that the file claims to have: in /proc and the like that is 0.
+    // The size that the file claims to have is only a hint: in /proc and the like it is 0.
+    let hint = found.len().min(limit).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(hint).unwrap_or_default());
     let count = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if count as u64 > limit {
         return wrong(format!("is larger than {limit} bytes"));

@@ -13,6 +13,9 @@ const CALLS: &str = "openat,write,pwrite64,writev,rename,renameat,renameat2,unli
                      linkat,mkdir,mkdirat,fsync,fdatasync,syncfs,sync_file_range,ftruncate,fallocate,copy_file_range,sendfile,\
                      chmod,fchmod,fchmodat,chown,fchown,fchownat,utimensat,mknodat";
 
+/// Those that return how much they wrote.
+const WRITES: [&str; 5] = ["write", "pwrite64", "writev", "copy_file_range", "sendfile"];
+
 /// What happens at a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -33,6 +36,8 @@ pub struct Call {
     pub number: usize,
     /// The file it is about, within the tree; the last one if it is about two.
     pub path: String,
+    /// How much it wrote, in bytes.
+    pub bytes: u64,
 }
 
 impl fmt::Display for Call {
@@ -126,7 +131,7 @@ fn parse(trace: &str, root: &str) -> Result<Vec<Call>> {
                 .iter()
                 .any(|flag| rest.contains(flag));
         let inside = |text: &str| Some(text.strip_prefix(root)?.trim_matches('/').to_owned());
-        let (arguments, _) = rest.rsplit_once(" = ").context(line.to_owned())?;
+        let (arguments, result) = rest.rsplit_once(" = ").context(line.to_owned())?;
         let named = arguments
             .split('"')
             .skip(1)
@@ -138,11 +143,13 @@ fn parse(trace: &str, root: &str) -> Result<Vec<Call>> {
             inside(path.split_once('>')?.0)
         };
         if let Some(path) = named.or_else(opened).filter(|_| changes) {
-            let name = name.to_owned();
+            let written = if WRITES.contains(&name) { result } else { "0" };
             calls.push(Call {
-                name,
+                name: name.to_owned(),
                 number: *number,
                 path,
+                // An error is written `-1 ENOSPC (...)`.
+                bytes: written.parse().unwrap_or(0),
             });
         }
     }
@@ -197,15 +204,16 @@ mod tests {
                      7 write(3</t/boot/a.part>, \"\"..., 3) = 3\n\
                      7 rename(\"/t/boot/a.part\", \"/t/boot/a\") = 0\n\
                      7 +++ exited with 0 +++\n";
-        let call = |name: &str, number, path: &str| Call {
+        let call = |name: &str, number, path: &str, bytes| Call {
             name: name.to_owned(),
             number,
             path: path.to_owned(),
+            bytes,
         };
         let expected = [
-            call("openat", 2, "boot/a.part"),
-            call("write", 2, "boot/a.part"),
-            call("rename", 1, "boot/a"),
+            call("openat", 2, "boot/a.part", 0),
+            call("write", 2, "boot/a.part", 3),
+            call("rename", 1, "boot/a", 0),
         ];
         assert_eq!(parse(trace, "/t/").unwrap(), expected);
     }

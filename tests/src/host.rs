@@ -32,6 +32,7 @@ const PACKAGES: &[(&str, &str)] = &[
         "bootctl, systemd-boot's own reading of entries",
     ),
     ("systemd-container", "systemd-nspawn"),
+    ("time", "peak memory in `xtask bench`"),
     ("util-linux", "unshare, nsenter, setpriv"),
     ("zstd", "initrds"),
 ];

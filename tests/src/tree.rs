@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::{command, files, paths, program};
 
-/// An EFI application that every host of the rig has.
-const KERNEL: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+/// An EFI application that every host of the rig has. It plays kernels.
+pub const KERNEL: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// The loader, as `bootctl install` puts it.
 const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 /// The system profile.

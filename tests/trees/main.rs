@@ -9,6 +9,7 @@
 )]
 
 mod closures;
+mod digests;
 mod faults;
 mod migration;
 mod numbers;

@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask COMMAND`.
 
+mod bench;
 mod demo;
 mod output;
 mod rings;
@@ -37,6 +38,8 @@ enum Command {
     },
     /// Show it: a bad generation is booted, judged, and undone, with nobody at the console
     Demo,
+    /// Say what runs of the shipped binary cost: time, changes to the disk, memory
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Image => build_image(),
         Command::Test { ring, long } => rings::run(ring, long),
         Command::Demo => demo::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -56,8 +56,12 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         return prepared.complaints.into_result();
     }
     let changes = prepared.steps().count();
-    // The closure itself must be on the disk before anything boots it: Nix does not see to that.
-    flush_store(root, &subject.toplevel)?;
+    let unchanged = prepared.unchanged().cloned();
+    // The closure itself must be on the disk before anything boots it: Nix does not see to that. What is armed was
+    // flushed by the run that selected it.
+    if is_news || !state.armed || changes > 0 {
+        flush_store(root, &subject.toplevel)?;
+    }
     // The wish is on record before the first entry changes: a crash in between leaves a later run to finish it.
     if is_news {
         session.record(&selected)?;
@@ -75,7 +79,10 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         count => format!("{count} changes"),
     };
     let word = super::Word::of(session.state.standing(&subject), true).text();
-    let boots = next_boot::predict(&session, 0)?;
+    let boots = match unchanged {
+        Some(boot) => next_boot::predict_of(&session, &boot, 0),
+        None => next_boot::predict(&session, 0)?,
+    };
     match boots.first() {
         Some(boot) if boot.generation.as_ref() == Some(&id) => {
             let line = format!("generation {id} ({word}) boots next; {count}\n");
@@ -108,8 +115,11 @@ fn may_be_tried(session: &Session, subject: &Subject) -> Result<(), Error> {
         )));
     }
     let stem = stem_of(subject);
-    let boot = session.boot()?;
-    let mut tries = boot.files_of(&stem).filter_map(|(_, file)| file.name.tries);
+    let names = session.entry_names()?;
+    let mut tries = names
+        .iter()
+        .filter(|name| name.stem == stem)
+        .filter_map(|name| name.tries);
     if session.state.standing(subject) != Standing::Proven && tries.any(|tries| tries.left == 0) {
         return Err(Error::Refused(format!(
             "generation {id} has used up its tries; {insist}"
@@ -132,7 +142,8 @@ fn flush_store(root: &Root, toplevel: &Path) -> Result<(), Error> {
 fn would_finish(session: &Session, subject: &Subject, out: &mut impl Write) -> Result<bool, Error> {
     let missing = session.to_finish(subject);
     for toplevel in &missing {
-        let program = secrets::program_of(&session.root, toplevel).unwrap_or_default();
+        let program =
+            secrets::program_of(&session.root, toplevel, &session.documents).unwrap_or_default();
         let (toplevel, program) = (toplevel.display(), program.display());
         print(
             out,

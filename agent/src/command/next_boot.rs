@@ -4,6 +4,7 @@ use std::io::Write;
 
 use boot_entries::loader;
 use boot_entries::name::{EntryName, stem_of};
+use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
@@ -61,7 +62,11 @@ pub(super) fn run(
 
 /// What boots now and after each of `failures` failed boots.
 pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, Error> {
-    let boot = view.boot()?;
+    Ok(predict_of(view, &view.boot()?, failures))
+}
+
+/// [`predict`], for entries that were read before.
+pub(super) fn predict_of(view: &View, boot: &Boot, failures: usize) -> Vec<Prediction> {
     let band = view.band(&boot.place);
     let generations = view.generations();
     let boots = boot.loader(band, view.variables.clone()).predict(failures);
@@ -80,5 +85,5 @@ pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, E
             why: boot.why,
         }
     };
-    Ok(boots.into_iter().enumerate().map(prediction).collect())
+    boots.into_iter().enumerate().map(prediction).collect()
 }

@@ -35,7 +35,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
                 .to_owned(),
         ));
     }
-    let mut prepared = session.prepare(&session.state, false, Policy::Mend)?;
+    let mut prepared = session.prepare_anew(Policy::Mend)?;
     let places = prepared.inspected();
     let proved = session.prove(&mut prepared);
     let wrong: usize = places.iter().map(|place| place.findings.len()).sum();

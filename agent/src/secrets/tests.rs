@@ -98,7 +98,11 @@ fn secrets_are_added_to_a_copy_kept_privately_and_never_made_again() {
     let new = place(&tree.root, Path::new("/nix/store/u"));
     assert!(std::fs::read_to_string(new).unwrap().ends_with("key-2\n"));
 
-    let all = finished(&tree.root, &[generation("/nix/store/t")]);
+    let all = finished(
+        &tree.root,
+        &[generation("/nix/store/t")],
+        &Documents::default(),
+    );
     assert_eq!(all[Path::new("/nix/store/t")], Ok(tree.kept()));
     sweep(&tree.root, &[generation("/nix/store/t")]).unwrap();
     assert_eq!((tree.files(), old().contains("key-1")), (1, true));
@@ -162,7 +166,13 @@ fn what_an_interrupted_run_left_is_no_obstacle() {
 #[test]
 fn in_a_tree_nothing_is_run() {
     let tree = Tree::new("echo key >> \"$1\"");
-    let of = || finished(&tree.root, &[generation("/nix/store/t")]);
+    let of = || {
+        finished(
+            &tree.root,
+            &[generation("/nix/store/t")],
+            &Documents::default(),
+        )
+    };
     let why = of().remove(Path::new("/nix/store/t")).unwrap().unwrap_err();
     assert!(why.contains("not run with --root"), "{why}");
     tree.finish().unwrap();

@@ -4,14 +4,15 @@
 //! what fails there is the run's failure.
 
 use boot_entries::boot_partition::Place;
+use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
 use boot_entries::observe::{self, Boot, Found, Observation};
-use boot_entries::payload::Content;
 use boot_entries::plan::{self, Intent, Plan, Step};
 use boot_entries::systemd_boot::Policy;
 use boot_entries::{apply, closure};
 
 use super::{Session, loader};
+use crate::digests_file;
 use crate::error::Error;
 use crate::machine::{State, Subject};
 use crate::secrets;
@@ -32,6 +33,8 @@ pub struct Prepared {
     /// First the place that the loader reads next.
     pub(super) planned: Vec<Planned>,
     pub(super) intent: Intent,
+    /// What was read for it.
+    pub(super) digests: Digests,
     /// What cannot be done in the others.
     pub complaints: Complaints,
 }
@@ -85,6 +88,14 @@ impl Prepared {
         self.planned.iter().map(|planned| &planned.place)
     }
 
+    /// What the loader reads next, if nothing in it is to change.
+    #[must_use]
+    pub fn unchanged(&self) -> Option<&Boot> {
+        let first = self.planned.first();
+        let unchanged = first.filter(|planned| planned.plan.steps.is_empty());
+        unchanged.map(|planned| &planned.observed.boot)
+    }
+
     /// Every step, with the place if there is more than one.
     pub fn steps(&self) -> impl Iterator<Item = (Option<&Place>, &Step)> {
         let is_one_of_many = self.planned.len() > 1;
@@ -101,20 +112,46 @@ impl Session {
     /// # Errors
     /// When the first place cannot be read, or its plan is refused.
     pub fn prepare(&self, state: &State, rearm: bool, policy: Policy) -> Result<Prepared, Error> {
+        self.prepare_with(state, rearm, policy, digests_file::load(&self.root))
+    }
+
+    /// [`Self::prepare`] for what is on the disks now: what was read before in this boot is read again.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn prepare_anew(&self, policy: Policy) -> Result<Prepared, Error> {
+        let mut digests = digests_file::load(&self.root);
+        digests.forget_boot();
+        self.prepare_with(&self.state, false, policy, digests)
+    }
+
+    fn prepare_with(
+        &self,
+        state: &State,
+        rearm: bool,
+        policy: Policy,
+        mut digests: Digests,
+    ) -> Result<Prepared, Error> {
         let places = self.places(state)?;
         let generations = self.generations_in(state);
-        let mut initrds = secrets::finished(&self.root, &generations);
+        let mut initrds = secrets::finished(&self.root, &generations, &self.documents);
         for (toplevel, why) in &self.unfinished {
             initrds.insert(toplevel.clone(), Err(why.clone()));
         }
-        let found = observe::generations(&self.root, &generations, &initrds);
+        let found = observe::generations(
+            &self.root,
+            &generations,
+            &initrds,
+            &self.documents,
+            &mut digests,
+        );
         let mut intent = self.intent(state, rearm);
-        intent.extras = self.extras(state)?;
+        intent.extras = self.extras(state, &mut digests)?;
         let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
         let mut planned = Vec::new();
         let mut loader = self.loader_planner(state, policy);
         for (number, place) in places.usable.into_iter().enumerate() {
-            match planned_in(&place, &found, &intent, &mut loader) {
+            match planned_in(&place, &found, &intent, &mut loader, &mut digests) {
                 Ok(one) => planned.push(one),
                 Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
             }
@@ -133,6 +170,7 @@ impl Session {
         Ok(Prepared {
             planned,
             intent,
+            digests,
             complaints,
         })
     }
@@ -162,7 +200,7 @@ impl Session {
     }
 
     /// The further files that the selected closure asks for.
-    fn extras(&self, state: &State) -> Result<Vec<Extra>, Error> {
+    fn extras(&self, state: &State, digests: &mut Digests) -> Result<Vec<Extra>, Error> {
         let Some(subject) = state.selected.as_ref().or(state.last_good()) else {
             return Ok(Vec::new());
         };
@@ -182,7 +220,9 @@ impl Session {
                 .resolve(&source)
                 .map_err(|error| cannot(error.to_string()))?;
             closure::is_payload(&here).map_err(&cannot)?;
-            let content = Content::of_file(&here).map_err(|error| cannot(error.to_string()))?;
+            let content = digests
+                .in_store(&here)
+                .map_err(|error| cannot(error.to_string()))?;
             extras.push(Extra {
                 path: path.as_str().to_owned(),
                 source: here,
@@ -200,16 +240,21 @@ impl Session {
         let count = prepared.steps().count();
         let mut number = 0;
         let mut complaints = prepared.complaints;
+        let mut digests = prepared.digests;
         for (at, planned) in prepared.planned.iter().enumerate() {
             let place = &planned.place;
             let applied = apply::apply(place, &planned.plan.steps, |step| {
                 number += 1;
                 tracing::info!("{number}/{count} {step}");
             });
+            if applied.is_ok() {
+                digests.note(place, &planned.plan.steps);
+            }
             let done = applied.map_err(Error::from);
             let done = done.and_then(|()| self.finish_loader(place, &planned.loader));
             complaints.in_place(place, done, at == 0)?;
         }
+        digests_file::save(&self.root, &digests);
         Ok(complaints)
     }
 
@@ -248,8 +293,9 @@ fn planned_in(
     found: &[Found],
     intent: &Intent,
     loader: &mut loader::Planner,
+    digests: &mut Digests,
 ) -> Result<Planned, Error> {
-    let observed = Observation::read(place, found, &intent.extras)?;
+    let observed = Observation::read(place, found, &intent.extras, digests)?;
     let mut plan = plan::plan(&observed, intent)?;
     let loader = loader.plan(place, &mut plan)?;
     may_be_written(place, &plan.steps)?;

@@ -1,6 +1,7 @@
 //! The way to a `$BOOT` without anything of ours.
 
 use boot_entries::boot_partition::Place;
+use boot_entries::digests::Digests;
 use boot_entries::nixpkgs;
 use boot_entries::observe::{self, Found, Observation};
 use boot_entries::plan::{self, Intent};
@@ -8,7 +9,7 @@ use boot_entries::plan::{self, Intent};
 use super::entries::{Complaints, Planned, Prepared, may_be_written};
 use super::{Session, loader};
 use crate::error::Error;
-use crate::secrets;
+use crate::{digests_file, secrets};
 
 impl Session {
     /// Plans to give everything back, and changes nothing. The loader itself stays as it is.
@@ -18,13 +19,22 @@ impl Session {
     pub fn prepare_uninstall(&self) -> Result<Prepared, Error> {
         let places = self.places(&self.state)?;
         let generations = self.generations();
-        let initrds = secrets::finished(&self.root, &generations);
-        let found = observe::generations(&self.root, &generations, &initrds);
+        let initrds = secrets::finished(&self.root, &generations, &self.documents);
+        let mut digests = digests_file::load(&self.root);
+        // Nobody reads it after us.
+        digests.forget_boot();
+        let found = observe::generations(
+            &self.root,
+            &generations,
+            &initrds,
+            &self.documents,
+            &mut digests,
+        );
         let intent = self.intent(&self.state, false);
         let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
         let mut planned = Vec::new();
         for (number, place) in places.usable.into_iter().enumerate() {
-            match planned_in(&place, &found, &intent) {
+            match planned_in(&place, &found, &intent, &mut digests) {
                 Ok(one) => planned.push(one),
                 Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
             }
@@ -35,13 +45,19 @@ impl Session {
         Ok(Prepared {
             planned,
             intent,
+            digests,
             complaints,
         })
     }
 }
 
-fn planned_in(place: &Place, found: &[Found], intent: &Intent) -> Result<Planned, Error> {
-    let observed = Observation::read(place, found, &[])?;
+fn planned_in(
+    place: &Place,
+    found: &[Found],
+    intent: &Intent,
+    digests: &mut Digests,
+) -> Result<Planned, Error> {
+    let observed = Observation::read(place, found, &[], digests)?;
     let theirs = nixpkgs::read_payload(place).map_err(|source| Error::Read {
         what: place.boot.join(nixpkgs::DIRECTORY).display().to_string(),
         source,

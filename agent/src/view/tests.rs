@@ -1,6 +1,7 @@
 //! Numbers that come back, and closures that several generations share.
 
 use super::*;
+use boot_entries::closure::Documents;
 use boot_entries::efi::LoaderVariables;
 use std::path::Path;
 
@@ -21,6 +22,7 @@ fn generation(id: &str, toplevel: &str) -> Generation {
 
 fn view(listed: &[(&str, &str)]) -> View {
     View {
+        documents: Documents::default(),
         root: Root::new("/nowhere"),
         ledger: Ledger::default(),
         state: State::default(),

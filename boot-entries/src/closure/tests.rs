@@ -98,7 +98,9 @@ impl Tree {
 
     fn bootable(&self, finished: &Finished) -> Result<Bootable, String> {
         let boot = self.path("boot");
-        let mut closures = Closures::new(&self.root, finished);
+        let mut digests = Digests::new(&self.root, None);
+        let documents = Documents::default();
+        let mut closures = Closures::new(&self.root, finished, &documents, &mut digests);
         let bootable = closures.bootable(Path::new("/nix/store/t"))?;
         on_boot(&boot, &bootable.extra_initrds)?;
         Ok(bootable)
@@ -110,7 +112,8 @@ impl Tree {
             toplevel: "/nix/store/t".into(),
             made: SystemTime::UNIX_EPOCH,
         };
-        let (all, troubles) = with_specialisations(&self.root, &[generation]);
+        let listed = with_specialisations(&self.root, &[generation]);
+        let (all, troubles) = (listed.generations, listed.troubles);
         let shown = |g: &Generation| format!("{}={}", g.id, g.toplevel.display());
         let troubles = troubles.into_iter().map(|(_, why)| why).collect();
         (all.iter().map(shown).collect(), troubles)

@@ -67,7 +67,8 @@ fn started(entry: &Entry) -> Option<u64> {
 pub(super) fn theirs(files: &Files) -> nixpkgs::Payload {
     let theirs = files.iter().filter_map(|(path, bytes)| {
         let name = nixpkgs::payload_of(path.to_str()?)?;
-        let content = Content::of(&mut &bytes[..]).unwrap();
+        let mut content = Content::of(&mut &bytes[..]).unwrap();
+        content.size *= super::WEIGHT;
         Some(((Partition::Boot, name.to_owned()), content))
     });
     theirs.collect()

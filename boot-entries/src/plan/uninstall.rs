@@ -297,7 +297,8 @@ impl<'a> Ground<'a> {
                 path,
             } => {
                 let name = path.rsplit('/').next().unwrap_or_default();
-                self.observed.payload.get(name).map_or(0, |c| c.size)
+                let content = self.observed.payload.get(name);
+                content.map_or(0, |c| c.size.next_multiple_of(space.cluster))
             }
             _ => 0,
         };

@@ -8,9 +8,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::loader::compare_versions;
 use goblin::pe::header::{COFF_MACHINE_X86_64, Header, PE_MAGIC};
 use nix::errno::Errno;
-use uapi_version::strverscmp;
 
 use crate::kernel;
 use crate::payload::Content;
@@ -48,7 +48,7 @@ impl fmt::Display for Version {
 
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
-        strverscmp(&self.0, &other.0)
+        compare_versions(&self.0, &other.0)
     }
 }
 

@@ -1,0 +1,289 @@
+//! What files hold, remembered, so that a run in which nothing changed reads none of them whole.
+//!
+//! Two kinds of memory, because two kinds of file change in different ways:
+//!
+//! - A file of the store is never changed. What it held is what it should hold, as long as inode, size and change time are
+//!   those of the file that was read. So a store file whose bytes decay later does not become the new truth: copying it
+//!   fails, because it is no longer what it was.
+//! - A file on `$BOOT` lies on a file system that firmware, other systems and power cuts have written to. What it held
+//!   counts only within the boot of the kernel that really read it, and as long as size and times stay. The first run of
+//!   every boot therefore reads all of it.
+//!
+//! The memory is data; the caller keeps it where it likes. What is lost or damaged is read again. Stamps are as fine as the
+//! file system's clock, two seconds on FAT: a foreign change that leaves the size and comes that soon after our own write
+//! is found by the next boot, or by whoever asks with nothing remembered.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::boot_partition::Place;
+use crate::kernel::{self, NotBootable};
+use crate::payload::{Content, Digest};
+use crate::plan::Step;
+use crate::{Root, small};
+
+/// The version of the format. What is of another one is forgotten.
+const VERSION: u32 = 1;
+/// A few hundred generations take a few hundred kilobytes.
+const LIMIT: u64 = 16 * 1024 * 1024;
+
+/// What was read before, and what this run has asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Digests {
+    /// Paths are remembered without it.
+    root: PathBuf,
+    before: Record,
+    now: Record,
+    /// Whether `now` has what `before` has not.
+    news: bool,
+}
+
+/// As it is kept. Keys are paths on the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The boot in which the files of `boot` were read. None: in a tree, where no boot is under way.
+    boot_id: Option<String>,
+    boot: BTreeMap<String, Known>,
+    store: BTreeMap<String, Known>,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    stamp: Stamp,
+    digest: Digest,
+    /// [`kernel::check`] had nothing against it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_kernel: bool,
+}
+
+/// What changes when a file is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    size: u64,
+    /// Not on `$BOOT`: FAT has no inodes, and Linux makes up new numbers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inode: Option<u64>,
+    /// Seconds and nanoseconds since 1970.
+    changed: (i64, i64),
+    modified: (i64, i64),
+}
+
+/// The first line of the file; the second is the [`Record`].
+#[derive(Serialize, Deserialize)]
+struct Head {
+    #[serde(rename = "v")]
+    version: u32,
+    /// Of the second line.
+    sha256: Digest,
+}
+
+/// Where a file is, which decides how long what is known of it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Store,
+    Boot,
+}
+
+impl Digests {
+    /// Nothing remembered: every file under `root` is read. `boot_id` is the kernel's name for the boot that is under way;
+    /// None in a tree, where what was read counts by its stamps alone.
+    #[must_use]
+    pub fn new(root: &Root, boot_id: Option<String>) -> Self {
+        let now = Record {
+            boot_id,
+            ..Record::default()
+        };
+        Self {
+            root: root.directory().to_owned(),
+            now,
+            ..Self::default()
+        }
+    }
+
+    /// [`Self::new`], with what the file at `path` (a path of this process) remembers. Nothing, if it is not there, is
+    /// damaged, or is none of ours: then everything is read.
+    #[must_use]
+    pub fn load(root: &Root, boot_id: Option<String>, path: &Path) -> Self {
+        let mut digests = Self::new(root, boot_id);
+        let text = small::read(path, LIMIT).unwrap_or_default();
+        let mut before = Record::parse(&text).unwrap_or_default();
+        if before.boot_id != digests.now.boot_id {
+            before.boot.clear();
+        }
+        digests.before = before;
+        digests
+    }
+
+    /// Forgets what was read on `$BOOT`: for whoever wants to know what is there now. What the store held stays known, since
+    /// that is what `$BOOT` is compared with.
+    pub fn forget_boot(&mut self) {
+        self.before.boot.clear();
+        self.now.boot.clear();
+    }
+
+    /// What the caller is to keep; None when this run has read nothing that was not known. Files that this run did not ask
+    /// for are no longer in it.
+    #[must_use]
+    pub fn news(&self) -> Option<String> {
+        self.news.then(|| self.now.text()).flatten()
+    }
+
+    /// What a file of the store holds. `path` is a path of this process, with no links in it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no regular file.
+    pub fn in_store(&mut self, path: &Path) -> io::Result<Content> {
+        Ok(self.known(Kind::Store, path)?.content())
+    }
+
+    /// The same for a file on `$BOOT`.
+    ///
+    /// # Errors
+    /// As [`Self::in_store`].
+    pub fn on_boot(&mut self, path: &Path) -> io::Result<Content> {
+        Ok(self.known(Kind::Boot, path)?.content())
+    }
+
+    /// [`kernel::check`] for a file of the store.
+    ///
+    /// # Errors
+    /// Why the firmware would not start it. That is found out anew every time.
+    pub fn check_kernel(&mut self, path: &Path) -> Result<(), NotBootable> {
+        let known = self.known(Kind::Store, path)?;
+        if known.is_kernel {
+            return Ok(());
+        }
+        kernel::check(path)?;
+        let is_kernel = true;
+        self.learn(Kind::Store, path, Known { is_kernel, ..known });
+        Ok(())
+    }
+
+    /// Takes note of `steps` that were made in `place`: what was copied there was read back ([`crate::durable`]). A file that
+    /// cannot be looked at now will be read.
+    pub fn note(&mut self, place: &Place, steps: &[Step]) {
+        for step in steps {
+            let Step::Copy {
+                path, content, on, ..
+            } = step
+            else {
+                continue;
+            };
+            let path = place.directory(*on).join(path);
+            let Ok(found) = std::fs::symlink_metadata(&path) else {
+                continue;
+            };
+            let stamp = Stamp::of(Kind::Boot, &found);
+            if found.is_file() && stamp.size == content.size {
+                self.learn(Kind::Boot, &path, Known::new(stamp, content.digest));
+            }
+        }
+    }
+
+    fn known(&mut self, kind: Kind, path: &Path) -> io::Result<Known> {
+        let key = self.key(path);
+        let now = self.now.of(kind);
+        if let Some(known) = now.get(&key) {
+            return Ok(known.clone());
+        }
+        let found = std::fs::metadata(path)?;
+        if !found.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "is no regular file",
+            ));
+        }
+        // Taken before the bytes are read: a change meanwhile makes another stamp.
+        let stamp = Stamp::of(kind, &found);
+        match self.before.of(kind).remove(&key) {
+            Some(known) if known.stamp == stamp => {
+                now.insert(key, known.clone());
+                Ok(known)
+            }
+            _ => {
+                let content = Content::of(&mut File::open(path)?)?;
+                let size = content.size;
+                let known = Known::new(Stamp { size, ..stamp }, content.digest);
+                self.learn(kind, path, known.clone());
+                Ok(known)
+            }
+        }
+    }
+
+    fn learn(&mut self, kind: Kind, path: &Path, known: Known) {
+        let key = self.key(path);
+        self.now.of(kind).insert(key, known);
+        self.news = true;
+    }
+
+    /// The name of a file on the machine, where the tree may lie elsewhere next time.
+    fn key(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(&self.root).unwrap_or(path);
+        inside.to_string_lossy().into_owned()
+    }
+}
+
+impl Record {
+    fn of(&mut self, kind: Kind) -> &mut BTreeMap<String, Known> {
+        match kind {
+            Kind::Store => &mut self.store,
+            Kind::Boot => &mut self.boot,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (head, record) = text.split_once('\n')?;
+        let head: Head = serde_json::from_str(head).ok()?;
+        let record = record.strip_suffix('\n')?;
+        // A wrong digest would be taken for damage of a file that is well, for as long as the record lives.
+        let whole = head.version == VERSION && head.sha256 == Digest::of(record.as_bytes());
+        whole.then(|| serde_json::from_str(record).ok()).flatten()
+    }
+
+    fn text(&self) -> Option<String> {
+        let record = serde_json::to_string(self).ok()?;
+        let head = Head {
+            version: VERSION,
+            sha256: Digest::of(record.as_bytes()),
+        };
+        let head = serde_json::to_string(&head).ok()?;
+        Some(format!("{head}\n{record}\n"))
+    }
+}
+
+impl Known {
+    fn new(stamp: Stamp, digest: Digest) -> Self {
+        Self {
+            stamp,
+            digest,
+            is_kernel: false,
+        }
+    }
+
+    fn content(&self) -> Content {
+        Content {
+            size: self.stamp.size,
+            digest: self.digest,
+        }
+    }
+}
+
+impl Stamp {
+    fn of(kind: Kind, found: &Metadata) -> Self {
+        Self {
+            size: found.len(),
+            inode: (kind == Kind::Store).then(|| found.ino()),
+            changed: (found.ctime(), found.ctime_nsec()),
+            modified: (found.mtime(), found.mtime_nsec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! What a run of the shipped binary costs. Figures to look at; nothing here passes or fails.
+
+mod fixture;
+mod measure;
+
+use anyhow::{Result, ensure};
+use lastgood_tests::{host, program};
+
+use crate::output;
+use fixture::Fixture;
+use measure::Cost;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// How many generations there are; several numbers are several benches
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100")]
+    generations: Vec<u64>,
+    /// Kernel and initrd of a generation together, in KiB
+    #[arg(long, default_value_t = 482)]
+    payload: u64,
+}
+
+/// A run that is measured.
+#[derive(Debug, Clone, Copy)]
+enum Case {
+    /// Nothing of ours on `$BOOT`.
+    First,
+    /// One generation was added.
+    OneMore,
+    /// Nothing was changed, and everything on `$BOOT` was read before in this boot.
+    Nothing,
+    /// Nothing was changed, and nothing was read before: the first run of a boot.
+    NothingKnown,
+}
+
+impl Case {
+    const ALL: [Self; 4] = [
+        Self::First,
+        Self::OneMore,
+        Self::Nothing,
+        Self::NothingKnown,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::First => "first install",
+            Self::OneMore => "one more",
+            Self::Nothing => "nothing to do",
+            Self::NothingKnown => "nothing to do, all read",
+        }
+    }
+
+    /// Brings about what this case begins with. `fixture` has its `count` generations installed before and after.
+    fn prepare(self, fixture: &Fixture, count: u64) -> Result<()> {
+        match self {
+            Self::First => fixture.forget_all(),
+            Self::OneMore => {
+                fixture.keep(count)?;
+                install(fixture)?;
+                fixture.add(count + 1)
+            }
+            Self::Nothing => Ok(()),
+            Self::NothingKnown => fixture.forget_digests(),
+        }
+    }
+
+    /// What the program must say at the end: a run that fails quickly is not a fast one.
+    fn ends(self) -> &'static str {
+        match self {
+            Self::First | Self::OneMore => "changes",
+            Self::Nothing | Self::NothingKnown => "nothing to do",
+        }
+    }
+}
+
+/// Runs the benches and prints a table of each.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    host::ensure_packages(output::line)?;
+    program::build()?;
+    for count in &arguments.generations {
+        ensure!(*count > 0, "a bench needs a generation");
+        let fixture = Fixture::new(*count, arguments.payload * 1024)?;
+        output::line(&format!(
+            "\n{count} generations, {} bytes of payload each; median of {}",
+            fixture.payload_of_one(),
+            measure::TIMES
+        ));
+        output::line(&Cost::header());
+        install(&fixture)?;
+        for case in Case::ALL {
+            let cost = measure::cost(&fixture, case.ends(), || case.prepare(&fixture, *count))?;
+            output::line(&cost.line(case.name()));
+            fixture.keep(*count)?;
+            install(&fixture)?;
+        }
+    }
+    Ok(())
+}
+
+fn install(fixture: &Fixture) -> Result<()> {
+    let ended = fixture.tree().lastgood(&["install"])?;
+    ensure!(ended.status == 0, "install: {ended:?}");
+    Ok(())
+}

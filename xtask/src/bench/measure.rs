@@ -1,0 +1,113 @@
+//! One run: how long, what it changed, how much memory.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lastgood_tests::{command, faults, program};
+
+use super::fixture::Fixture;
+
+/// How often a case is timed.
+pub(crate) const TIMES: usize = 5;
+
+/// What a run cost.
+#[derive(Debug, Default)]
+pub(crate) struct Cost {
+    /// The median of [`TIMES`].
+    wall: Duration,
+    /// Calls that change files, or make a change durable.
+    calls: usize,
+    /// The latter.
+    syncs: usize,
+    /// Written to `$BOOT`, in bytes.
+    to_boot: u64,
+    /// Written elsewhere, in bytes.
+    elsewhere: u64,
+    /// The peak of the resident set, in KiB.
+    peak: u64,
+}
+
+impl Cost {
+    /// The line above all others.
+    pub(crate) fn header() -> String {
+        let [ms, calls, syncs] = ["ms", "calls", "(syncs)"];
+        let [to_boot, elsewhere, peak] = ["bytes to $BOOT", "elsewhere", "peak KiB"];
+        format!(
+            "{:24}  {ms:>8}  {calls:>6} {syncs:>7}  {to_boot}  {elsewhere:>10}  {peak:>9}",
+            ""
+        )
+    }
+
+    /// A line under [`Self::header`].
+    pub(crate) fn line(&self, case: &str) -> String {
+        let wall = self.wall.as_secs_f64() * 1000.0;
+        let Self {
+            calls,
+            syncs,
+            to_boot,
+            elsewhere,
+            peak,
+            ..
+        } = self;
+        let syncs = format!("({syncs})");
+        format!(
+            "{case:24}  {wall:8.1}  {calls:6} {syncs:>7}  {to_boot:14}  {elsewhere:10}  {peak:9}"
+        )
+    }
+}
+
+/// Measures `install`, which must end with a line that ends in `ends`. Every run begins with what `prepare` brings
+/// about.
+pub(crate) fn cost(
+    fixture: &Fixture,
+    ends: &str,
+    prepare: impl Fn() -> Result<()>,
+) -> Result<Cost> {
+    let mut cost = Cost::default();
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        prepare()?;
+        let begun = Instant::now();
+        let ended = fixture.tree().lastgood(&["install"])?;
+        times.push(begun.elapsed());
+        ensure!(
+            ended.status == 0 && ended.stdout.trim_end().ends_with(ends),
+            "install: {ended:?}"
+        );
+    }
+    times.sort();
+    cost.wall = times.get(TIMES / 2).copied().unwrap_or_default();
+    prepare()?;
+    changes(fixture, &mut cost)?;
+    prepare()?;
+    cost.peak = peak(fixture)?;
+    Ok(cost)
+}
+
+fn changes(fixture: &Fixture, cost: &mut Cost) -> Result<()> {
+    for call in faults::calls(fixture.tree(), &["install"])? {
+        cost.calls += 1;
+        match call.name.as_str() {
+            "fsync" | "fdatasync" | "sync_file_range" => cost.syncs += 1,
+            _ if call.path.starts_with("boot/") => cost.to_boot += call.bytes,
+            _ => cost.elsewhere += call.bytes,
+        }
+    }
+    Ok(())
+}
+
+/// As time(1) says. A process starts with the resident set of the one that made it: that one must be small.
+fn peak(fixture: &Fixture) -> Result<u64> {
+    let told = tempfile::NamedTempFile::new()?;
+    let mut time = Command::new("time");
+    time.args(["--format=%M", "--output"])
+        .arg(told.path())
+        .arg(program::build()?)
+        .arg("--root")
+        .arg(fixture.tree().path(""))
+        .arg("install");
+    command::output(time.stdin(Stdio::null()))?;
+    let told = std::fs::read_to_string(told.path())?;
+    told.trim().parse().context(told)
+}
