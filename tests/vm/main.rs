@@ -5,6 +5,8 @@
     reason = "a JSON key that is missing is null; an entry that is missing fails the test"
 )]
 
+mod boot_partition;
+
 use anyhow::{Context, Result, ensure};
 use lastgood_tests::closures::Variant;
 use lastgood_tests::esp;

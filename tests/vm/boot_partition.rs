@@ -1,0 +1,105 @@
+//! What may be wrong with the boot partition of a real machine, and with what its firmware remembers.
+
+use anyhow::{Result, ensure};
+use lastgood_tests::closures::Variant;
+use lastgood_tests::machine::{BOOT, Fact, Machine};
+use lastgood_tests::scenario::scenario;
+use lastgood_tests::story::{VERDICT, deploy, first_boot, json, page_says, predicted, started};
+
+use super::counter;
+
+/// `lastgood` says no, in one line with each of `words`.
+fn refused(vm: &mut Machine, command: &str, words: &[&str]) -> Result<()> {
+    let output = vm.run(&format!("lastgood --quiet {command} 2>&1 >/dev/null"))?;
+    let said = &output.stdout;
+    ensure!(output.status == 1, "{command}: {output:?}");
+    for word in words {
+        ensure!(said.contains(word), "{command}: no {word:?} in {said}");
+    }
+    vm.note(format!("{command}: {}", said.trim()));
+    Ok(())
+}
+
+#[test]
+fn each_trouble_has_a_line_of_its_own() -> Result<()> {
+    scenario("boot-partition", |vm| {
+        first_boot(vm)?;
+        vm.wait_until_settled()?;
+        vm.run_ok("lastgood verify")?;
+
+        // A wish that somebody left in the firmware: told by all who are asked, and cleared by the next install.
+        vm.run_ok("bootctl set-default debian.conf && bootctl set-timeout menu-force")?;
+        let overrides = json(vm, "status")?["overrides"].clone();
+        ensure!(
+            overrides[0]["variable"] == "LoaderEntryDefault"
+                && overrides[1]["variable"] == "LoaderConfigTimeout",
+            "{overrides}"
+        );
+        refused(vm, "verify", &["LoaderEntryDefault", "debian.conf"])?;
+        vm.run_ok("lastgood install")?;
+        ensure!(json(vm, "status")?["overrides"] == serde_json::json!([]));
+        vm.run_ok(
+            "! ls /sys/firmware/efi/efivars | grep -E 'LoaderEntryDefault|LoaderConfigTimeout'",
+        )?;
+
+        // An empty mount point is no boot partition, and nothing is written into it.
+        vm.run_ok("umount /boot")?;
+        refused(
+            vm,
+            "install",
+            &["no EFI system partition", "mount it and run again"],
+        )?;
+        ensure!(vm.run_ok("ls -A /boot")?.is_empty());
+
+        // Nor is another FAT file system.
+        vm.run_ok("modprobe loop; dd if=/dev/disk/by-partuuid/aaaaaaaa-0000-4000-8000-000000000001 of=/root/other bs=1M status=none")?;
+        vm.run_ok("mount -o loop -t vfat /root/other /boot")?;
+        refused(
+            vm,
+            "install",
+            &["is not the partition the loader came from"],
+        )?;
+        vm.run_ok("umount /boot && mount /boot")?;
+
+        // What the kernel does to a damaged file system.
+        vm.run_ok("mount -o remount,ro /boot")?;
+        let two = vm.toplevel(Variant::Two)?;
+        vm.run_ok(&format!(
+            "nix-env --profile /nix/var/nix/profiles/system --set {two}"
+        ))?;
+        refused(
+            vm,
+            "install",
+            &["mounted read-only", "remount,rw", "fsck.vfat"],
+        )?;
+        vm.run_ok("mount -o remount,rw /boot && lastgood install")?;
+        assert_eq!(counter(vm, 2)?, "3-0");
+        vm.power_off()
+    })
+}
+
+/// The verdict cannot be written where the loader would read it: the firmware is asked for the last good one, once.
+#[test]
+fn a_read_only_boot_partition_does_not_keep_a_bad_generation() -> Result<()> {
+    scenario("read-only", |vm| {
+        first_boot(vm)?;
+        deploy(vm, Variant::BadNginx)?;
+        vm.run_ok("sed -i 's/umask=0077/ro,umask=0077/' /etc/fstab && sync")?;
+        let good = predicted(vm, 3)?[3].clone();
+        vm.reboot()?;
+        vm.wait_for(Fact::Rejected(2), VERDICT)?;
+        vm.wait_for("asking the firmware to start", BOOT)?;
+        vm.wait_for(Fact::LoaderStarted, BOOT)?;
+        vm.wait_for(Fact::Begun(1), BOOT)?;
+        assert_eq!(started(vm)?, good);
+        assert_eq!(counter(vm, 2)?, "2-1", "nothing could be written");
+        page_says(vm, Variant::One)?;
+
+        // It can be written again, and is what it should be.
+        vm.wait_for(Fact::Proven(1), VERDICT).ok();
+        vm.run_ok("mount -o remount,rw /boot && lastgood verify --repair")?;
+        assert_eq!(counter(vm, 2)?, "0-1");
+        assert_eq!(predicted(vm, 2)?, vec![good; 3]);
+        vm.power_off()
+    })
+}
