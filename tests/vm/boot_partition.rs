@@ -52,7 +52,7 @@ fn each_trouble_has_a_line_of_its_own() -> Result<()> {
         ensure!(vm.run_ok("ls -A /boot")?.is_empty());
 
         // Nor is another FAT file system.
-        vm.run_ok("modprobe loop; dd if=/dev/disk/by-partuuid/aaaaaaaa-0000-4000-8000-000000000001 of=/root/other bs=1M status=none")?;
+        vm.run_ok("modprobe loop && dd if=/dev/disk/by-partuuid/aaaaaaaa-0000-4000-8000-000000000001 of=/root/other bs=1M status=none")?;
         vm.run_ok("mount -o loop -t vfat /root/other /boot")?;
         refused(
             vm,
