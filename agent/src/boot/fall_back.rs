@@ -22,6 +22,12 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         WhenUnhealthy::FallBack { from, to } => (from, to),
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
+            // Blessing does this on a machine that is well: what a boot needs is read and mended at every boot.
+            if session.running().is_some()
+                && let Err(error) = session.tidy()
+            {
+                tracing::error!("{}", one_line(&error));
+            }
             return Ok(());
         }
     };

@@ -56,7 +56,8 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         return prepared.complaints.into_result();
     }
     let changes = prepared.steps().count();
-    let unchanged = prepared.unchanged().cloned();
+    let unchanged = prepared.unchanged();
+    let unchanged = unchanged.map(|(boot, band)| (boot.clone(), band));
     // The closure itself must be on the disk before anything boots it: Nix does not see to that. What is armed was
     // flushed by the run that selected it.
     if is_news || !state.armed || changes > 0 {
@@ -80,7 +81,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     };
     let word = super::Word::of(session.state.standing(&subject), true).text();
     let boots = match unchanged {
-        Some(boot) => next_boot::predict_of(&session, &boot, 0),
+        Some((boot, band)) => next_boot::predict_of(&session, &boot, band, 0),
         None => next_boot::predict(&session, 0)?,
     };
     match boots.first() {

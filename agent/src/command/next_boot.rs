@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use boot_entries::loader;
+use boot_entries::loader::{self, Band};
 use boot_entries::name::{EntryName, stem_of};
 use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root};
@@ -62,12 +62,12 @@ pub(super) fn run(
 
 /// What boots now and after each of `failures` failed boots.
 pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, Error> {
-    Ok(predict_of(view, &view.boot()?, failures))
+    let boot = view.boot()?;
+    Ok(predict_of(view, &boot, view.band(&boot.place), failures))
 }
 
-/// [`predict`], for entries that were read before.
-pub(super) fn predict_of(view: &View, boot: &Boot, failures: usize) -> Vec<Prediction> {
-    let band = view.band(&boot.place);
+/// [`predict`], for entries that were read before, by a loader of `band`.
+pub(super) fn predict_of(view: &View, boot: &Boot, band: Band, failures: usize) -> Vec<Prediction> {
     let generations = view.generations();
     let boots = boot.loader(band, view.variables.clone()).predict(failures);
     let prediction = |(failures, boot): (usize, loader::Boot)| {

@@ -6,6 +6,7 @@
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
+use boot_entries::loader::Band;
 use boot_entries::observe::{self, Boot, Found, Observation};
 use boot_entries::plan::{self, Intent, Plan, Step};
 use boot_entries::systemd_boot::Policy;
@@ -88,12 +89,13 @@ impl Prepared {
         self.planned.iter().map(|planned| &planned.place)
     }
 
-    /// What the loader reads next, if nothing in it is to change.
+    /// What the loader reads next and how it chooses, if nothing in it is to change.
     #[must_use]
-    pub fn unchanged(&self) -> Option<&Boot> {
+    pub fn unchanged(&self) -> Option<(&Boot, Band)> {
         let first = self.planned.first();
-        let unchanged = first.filter(|planned| planned.plan.steps.is_empty());
-        unchanged.map(|planned| &planned.observed.boot)
+        let unchanged = first.filter(|planned| planned.plan.steps.is_empty())?;
+        let [band, _] = unchanged.loader.bands();
+        Some((&unchanged.observed.boot, band?))
     }
 
     /// Every step, with the place if there is more than one.
@@ -188,7 +190,9 @@ impl Session {
                 loader,
             } = planned;
             // By the loader that is there, and by the one that is to come: a power cut decides which it is.
-            let mut bands = std::iter::once(self.band(place)).chain(loader.band());
+            let [before, after] = loader.bands();
+            let before = before.unwrap_or_else(|| self.band(place));
+            let mut bands = std::iter::once(before).chain(after.filter(|after| *after != before));
             let proved = bands.try_for_each(|band| {
                 plan::prove(observed, plan, &prepared.intent, band, &self.variables)
             });

@@ -15,6 +15,8 @@ use crate::told::one_line;
 /// What is planned for the loader in one place, besides steps.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
+    /// What it is.
+    before: Option<Image>,
     /// What it will be.
     after: Option<Image>,
     /// What bootctl is to do when the steps are made.
@@ -31,9 +33,9 @@ enum Remaining {
 }
 
 impl Planned {
-    /// How the loader that it will be chooses.
-    pub(super) fn band(&self) -> Option<Band> {
-        Band::of_loader_info(&self.after.as_ref()?.info())
+    /// How the loader that it is chooses, and how the one that it will be.
+    pub(super) fn bands(&self) -> [Option<Band>; 2] {
+        [&self.before, &self.after].map(|image| Band::of_loader_info(&image.as_ref()?.info()))
     }
 }
 
@@ -81,6 +83,7 @@ impl Planner {
             self.go_on_to_mirrors(&installed);
         }
         Ok(Planned {
+            before: installed.image().cloned(),
             after: decision.after,
             remaining,
         })
