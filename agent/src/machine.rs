@@ -218,7 +218,8 @@ impl State {
                     // It could not run if its entry had not been written.
                     let is_selected = self.selected.as_ref() == Some(running);
                     self.armed |= is_selected;
-                    if is_selected {
+                    // What the machine falls back to is no trial, however often it begins.
+                    if is_selected && !same_closure(self.last_good(), running) {
                         // One more than it may have is too many, however many more.
                         self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
                     }
@@ -260,6 +261,8 @@ impl State {
 
     fn proven(&mut self, subject: &Subject, baseline: &Baseline) {
         self.forget(&subject.toplevel);
+        // Whoever becomes the last good one, what is tried from now on is tried anew.
+        self.attempts = 0;
         self.proven.push(Good {
             subject: subject.clone(),
             baseline: baseline.clone(),

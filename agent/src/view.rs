@@ -1,5 +1,6 @@
 //! The machine as commands see it: ledger, profiles, loader variables, `$BOOT`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -92,7 +93,15 @@ impl View {
     /// # Errors
     /// When there is no such place, or not the right one.
     pub fn places(&self, state: &State) -> Result<Places, Error> {
-        let mirrors = self.boot_config(state).mirrors();
+        // A mirror that a trial brings along is one for as long as anything on it may be booted: a verdict must be
+        // written there, too.
+        let mut mirrors = self.boot_config(state).mirrors();
+        for subject in state.protected() {
+            let config = config::read(&self.root, &subject.toplevel).unwrap_or_default();
+            mirrors.extend(config.boot.mirrors());
+        }
+        let mut known = BTreeSet::new();
+        mirrors.retain(|mirror| known.insert(mirror.clone()));
         Ok(boot_partition::find(&self.root, &self.variables, &mirrors)?)
     }
 
@@ -259,6 +268,7 @@ impl View {
             loader: boot.settings(),
             limit: boot.configuration_limit,
             extras: Vec::new(),
+            extras_left: BTreeSet::new(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use serde::Serialize;
 
 use crate::Root;
+use crate::loader::Band;
 use crate::small;
 
 /// The vendor of every `Loader*` variable.
@@ -86,6 +87,16 @@ pub struct Override {
 }
 
 impl Override {
+    /// Whether it may keep a machine with a loader of `band`, at which nobody stands, from starting what is selected.
+    #[must_use]
+    pub fn is_harmful(&self, band: Band) -> bool {
+        match self.variable {
+            Variable::EntryDefault => true,
+            Variable::EntryPreferred => band == Band::From260,
+            Variable::ConfigTimeout => waits_for_ever(&self.value),
+        }
+    }
+
     /// What it does to the boots to come.
     #[must_use]
     pub fn effect(&self) -> &'static str {
@@ -109,7 +120,12 @@ impl Override {
 impl fmt::Display for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, value) = (self.variable.name(), small::one_line(&self.value, LONGEST));
-        write!(f, "EFI variable {name} is {value:?}: {}", self.effect())
+        let verb = self.variable.verb();
+        write!(
+            f,
+            "EFI variable {name} is {value:?}: {}; `bootctl {verb} ''` clears it",
+            self.effect()
+        )
     }
 }
 
@@ -139,6 +155,17 @@ pub fn overrides(variables: &LoaderVariables) -> Vec<Override> {
 }
 
 impl LoaderVariables {
+    /// These without `variable`.
+    #[must_use]
+    pub fn without(mut self, variable: Variable) -> Self {
+        match variable {
+            Variable::EntryDefault => self.default = None,
+            Variable::EntryPreferred => self.preferred = None,
+            Variable::ConfigTimeout => self.config_timeout = None,
+        }
+        self
+    }
+
     /// Reads the variables that the firmware under `root` has. A variable that is not there is None; one that cannot be
     /// read is told and is None: firmware has its moods, and no boot may depend on them.
     #[must_use]

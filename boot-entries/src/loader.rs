@@ -150,7 +150,7 @@ impl Loader {
         let (variables, conf) = (&self.variables, &self.conf);
         let mut wishes = vec![Wish::new(
             variables.one_shot.as_ref(),
-            "LoaderEntryOneShot asks for it, once",
+            "LoaderEntryOneShot asks for it, once (`bootctl set-oneshot ''` clears that)",
         )];
         if self.band == Band::From260 {
             let preferred_variable = self.resolved(variables.preferred.as_ref());

@@ -83,6 +83,8 @@ pub struct Intent {
     pub may_lose_second: bool,
     /// Further files on `$BOOT`.
     pub extras: Vec<Extra>,
+    /// Such files, by path, that cannot be read now: what is there stays.
+    pub extras_left: BTreeSet<String>,
     /// The loader's own settings.
     pub loader: loader_conf::Settings,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.

@@ -18,6 +18,7 @@ mod places;
 mod space;
 mod steps;
 mod systemd_boot;
+mod verify;
 mod writes;
 
 use std::fs;

@@ -63,7 +63,8 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         restated,
         asked,
         session.repoint_profile(&from, &to),
-        session.tidy(),
+        // Everything else can wait for the next boot, and no mirror may keep this one waiting.
+        session.keep_roots(),
     ] {
         if let Err(error) = result {
             tracing::error!("{}", one_line(&error));
@@ -81,7 +82,8 @@ fn ask_firmware(session: &Session, to: &Subject) -> Result<(), Error> {
     }
     let boot = session.boot()?;
     let stem = stem_of(to);
-    let Some((file, _)) = boot.files_of(&stem).next() else {
+    let mut startable = boot.files_of(&stem).filter(|(_, file)| file.has_program);
+    let Some((file, _)) = startable.next() else {
         return Err(Error::Refused(format!(
             "generation {} has no entry",
             to.generation

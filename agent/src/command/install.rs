@@ -41,12 +41,16 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     if !arguments.dry_run {
         session.finish_initrds(&subject)?;
     }
-    if !arguments.dry_run {
-        session.clear_overrides();
-    }
+    let overrides = session.overrides_to_clear(&state)?;
     let mut prepared = session.prepare(&state, !state.armed, Policy::Update)?;
     session.prove(&mut prepared)?;
     if arguments.dry_run {
+        for one in &overrides {
+            print(
+                out,
+                &format!("would clear EFI variable {}\n", one.variable.name()),
+            )?;
+        }
         for (place, step) in prepared.steps() {
             let place =
                 place.map_or_else(String::new, |place| format!(" in {}", place.name.display()));
@@ -55,6 +59,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         print(out, &format!("would select generation {id}\n"))?;
         return prepared.complaints.into_result();
     }
+    session.may_be_written(&prepared)?;
     let changes = prepared.steps().count();
     let unchanged = prepared.unchanged();
     let unchanged = unchanged.map(|(boot, band)| (boot.clone(), band));
@@ -67,6 +72,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     if is_news {
         session.record(&selected)?;
     }
+    session.clear(&overrides, &state);
     let complaints = session.carry_out(prepared)?;
     session.keep_roots()?;
     secrets::sweep(root, &session.generations())?;
@@ -91,7 +97,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
             complaints.into_result()
         }
         Some(boot) => Err(Error::Refused(format!(
-            "generation {id} is installed and selected, but {} boots next: {}; `bootctl set-default ''` clears such a wish",
+            "generation {id} is installed and selected, but {} boots next: {}",
             boot.entry, boot.why
         ))),
         None => Err(Error::Refused(format!(

@@ -29,27 +29,46 @@ struct Answer {
 
 pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
     let session = Session::open(root)?;
-    if session.state.uninstalled {
-        return Err(Error::Refused(
-            "nothing of ours is on $BOOT since `lastgood uninstall`; `lastgood install` comes first"
-                .to_owned(),
-        ));
-    }
+    was_installed(&session)?;
     let mut prepared = session.prepare_anew(Policy::Mend)?;
-    let places = prepared.inspected();
+    let mut places = prepared.inspected();
     let proved = session.prove(&mut prepared);
+    let mut troubles = prepared.missed();
     let wrong: usize = places.iter().map(|place| place.findings.len()).sum();
-    let (complaints, repaired) = if arguments.repair && wrong > 0 {
-        (session.carry_out(prepared)?, true)
+    let mut repaired = false;
+    let complaints = if arguments.repair && wrong > 0 {
+        let complaints = session.carry_out(prepared)?;
+        repaired = true;
+        let after = session.prepare_anew(Policy::Mend)?.inspected();
+        for (place, after) in places.iter_mut().zip(after) {
+            (place.files, place.bytes) = (after.files, after.bytes);
+        }
+        complaints
     } else {
-        (prepared.complaints, false)
+        prepared.complaints
     };
-    let mut troubles: Vec<String> = complaints.iter().map(|error| one_line(error)).collect();
+    troubles.extend(complaints.iter().map(|error| one_line(error)));
     troubles.extend(proved.err().map(|error| one_line(&error)));
     let overrides = boot_entries::efi::overrides(&session.variables);
+    let band = session.band(&session.boot()?.place);
+    let harmful = overrides.iter().find(|one| one.is_harmful(band));
+    let left = if repaired { 0 } else { wrong };
+    let why = [
+        (left > 0).then(|| {
+            let are = if left == 1 {
+                "file is not as it"
+            } else {
+                "files are not as they"
+            };
+            format!("{left} {are} should be: run `lastgood verify --repair`")
+        }),
+        harmful.map(ToString::to_string),
+        troubles.first().cloned(),
+    ];
+    let why: Vec<String> = why.into_iter().flatten().collect();
     let answer = Answer {
         version: 1,
-        whole: (wrong == 0 || repaired) && troubles.is_empty() && overrides.is_empty(),
+        whole: why.is_empty(),
         repaired,
         places,
         overrides,
@@ -63,16 +82,21 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     if answer.whole {
         return Ok(());
     }
-    let left = if repaired { 0 } else { wrong };
-    let why = [
-        (left > 0).then(|| {
-            format!("{left} files are not as they should be: run `lastgood verify --repair`")
-        }),
-        answer.overrides.first().map(ToString::to_string),
-        answer.troubles.first().cloned(),
-    ];
-    let why: Vec<String> = why.into_iter().flatten().collect();
     Err(Error::Refused(why.join("; ")))
+}
+
+/// Where nothing is ours, nothing is to be mended: writing it for the first time is what `install` is for.
+fn was_installed(session: &Session) -> Result<(), Error> {
+    let since = if session.state.uninstalled {
+        " since `lastgood uninstall`"
+    } else if session.state.selected.is_none() && session.state.proven.is_empty() {
+        " yet"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Refused(format!(
+        "nothing of ours is on $BOOT{since}; `lastgood install` comes first"
+    )))
 }
 
 fn tell(answer: &Answer, out: &mut impl Write) -> Result<(), Error> {
@@ -88,16 +112,18 @@ fn tell(answer: &Answer, out: &mut impl Write) -> Result<(), Error> {
             let mended = if answer.repaired { ", mended" } else { "" };
             print(out, &format!("{name}: {path}: {wrong}{mended}\n"))?;
         }
-        let word = if findings.is_empty() {
-            "whole"
-        } else {
-            "not whole"
+        let word = match (findings.is_empty(), answer.repaired) {
+            (true, _) => "whole",
+            (false, true) => "whole again",
+            (false, false) => "not whole",
         };
-        let word = if answer.repaired { "whole again" } else { word };
         print(
             out,
             &format!("{name}: {files} files read, {bytes} bytes of payload: {word}\n"),
         )?;
+    }
+    for line in &answer.troubles {
+        print(out, &format!("{line}\n"))?;
     }
     for one in &answer.overrides {
         print(out, &format!("{one}\n"))?;

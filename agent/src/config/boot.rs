@@ -115,14 +115,14 @@ impl TryFrom<Word> for Timeout {
 
     fn try_from(word: Word) -> Result<Self, String> {
         match word {
-            Word::Number(seconds) => Ok(Self(seconds.to_string())),
+            Word::Number(seconds) if u16::try_from(seconds).is_ok() => Ok(Self(seconds.to_string())),
             Word::Text(word)
                 if ["menu-force", "menu-hidden", "menu-disabled"].contains(&&*word) =>
             {
                 Ok(Self(word))
             }
-            Word::Text(_) => Err(
-                "must be seconds, \"menu-force\", \"menu-hidden\" or \"menu-disabled\"".to_owned(),
+            Word::Text(_) | Word::Number(_) => Err(
+                "must be seconds (0 to 65535), \"menu-force\", \"menu-hidden\" or \"menu-disabled\"".to_owned(),
             ),
         }
     }
@@ -138,11 +138,13 @@ impl TryFrom<Word> for ConsoleMode {
 
     fn try_from(word: Word) -> Result<Self, String> {
         match word {
-            Word::Number(mode) => Ok(Self(mode.to_string())),
+            Word::Number(mode) if u16::try_from(mode).is_ok() => Ok(Self(mode.to_string())),
             Word::Text(word) if ["auto", "max", "keep", "0", "1", "2"].contains(&&*word) => {
                 Ok(Self(word))
             }
-            Word::Text(_) => Err("must be a number, \"auto\", \"max\" or \"keep\"".to_owned()),
+            Word::Text(_) | Word::Number(_) => {
+                Err("must be a number (0 to 65535), \"auto\", \"max\" or \"keep\"".to_owned())
+            }
         }
     }
 }
@@ -151,7 +153,7 @@ impl TryFrom<Word> for ConsoleMode {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Word {
-    Number(u16),
+    Number(i64),
     Text(String),
 }
 

@@ -379,3 +379,18 @@ fn an_uninstalled_machine_is_left_alone_until_something_is_selected() {
         WhenUnhealthy::FallBack { .. }
     ));
 }
+
+/// A generation that was the last good one for many boots, and is a trial now because another one is, has all its tries.
+#[test]
+fn boots_as_the_last_good_one_are_no_tries() {
+    let mut state = State::of(&[proven(1), selected(2), proven(2)]);
+    for _ in 0..9 {
+        state = state.after(&began(2));
+    }
+    state = state.after(&proven(1));
+    for _ in 0..TRIES {
+        state = state.after(&began(2));
+        assert_eq!(state.is_not_counted(), None);
+    }
+    assert!(state.after(&began(2)).is_not_counted().is_some());
+}

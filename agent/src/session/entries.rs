@@ -3,6 +3,8 @@
 //! A place that is missing, full or read-only never stops the others. But the first place is what the loader reads next:
 //! what fails there is the run's failure.
 
+use std::path::Path;
+
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
@@ -34,6 +36,8 @@ pub struct Prepared {
     /// First the place that the loader reads next.
     pub(super) planned: Vec<Planned>,
     pub(super) intent: Intent,
+    /// What a fallback may need.
+    pub(super) needed: Vec<Subject>,
     /// What was read for it.
     pub(super) digests: Digests,
     /// What cannot be done in the others.
@@ -148,13 +152,32 @@ impl Session {
             &mut digests,
         );
         let mut intent = self.intent(state, rearm);
-        intent.extras = self.extras(state, &mut digests)?;
+        self.add_extras(state, policy, &mut intent, &mut digests)?;
+        // Whoever mends, mends what can be mended: that the selected generation cannot be booted is told below.
+        let is_unbootable = |subject: &Subject| {
+            let of = |found: &&Found| found.generation.subject() == *subject;
+            found
+                .iter()
+                .find(of)
+                .is_some_and(|found| found.bootable.is_err())
+        };
+        if policy == Policy::Mend && intent.selected.as_ref().is_some_and(is_unbootable) {
+            intent.selected = None;
+        }
         let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
         let mut planned = Vec::new();
         let mut loader = self.loader_planner(state, policy);
         for (number, place) in places.usable.into_iter().enumerate() {
             match planned_in(&place, &found, &intent, &mut loader, &mut digests) {
-                Ok(one) => planned.push(one),
+                Ok(one) => {
+                    if let Some(trouble) = &one.loader.trouble {
+                        let name = one.place.name.display();
+                        complaints
+                            .0
+                            .push(Error::Refused(format!("{name}: {trouble}")));
+                    }
+                    planned.push(one);
+                }
                 Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
             }
         }
@@ -172,6 +195,7 @@ impl Session {
         Ok(Prepared {
             planned,
             intent,
+            needed: state.protected().into_iter().cloned().collect(),
             digests,
             complaints,
         })
@@ -203,37 +227,58 @@ impl Session {
         Ok(())
     }
 
-    /// The further files that the selected closure asks for.
-    fn extras(&self, state: &State, digests: &mut Digests) -> Result<Vec<Extra>, Error> {
+    /// Checks that the first place can be written, before anything is changed anywhere.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn may_be_written(&self, prepared: &Prepared) -> Result<(), Error> {
+        let first = prepared.planned.first();
+        first.map_or(Ok(()), |planned| {
+            may_be_written(&planned.place, &planned.plan.steps)
+        })
+    }
+
+    /// The further files that the selected closure asks for. One that cannot be had refuses a wish, but stops no mending:
+    /// then what is there stays.
+    fn add_extras(
+        &self,
+        state: &State,
+        policy: Policy,
+        intent: &mut Intent,
+        digests: &mut Digests,
+    ) -> Result<(), Error> {
         let Some(subject) = state.selected.as_ref().or(state.last_good()) else {
-            return Ok(Vec::new());
+            return Ok(());
         };
-        let mut extras = Vec::new();
         for (path, source) in self.boot_config(state).extra_files {
             // A path that is absolute stays what it is.
             let source = subject.toplevel.join(source);
-            let cannot = |why: String| {
-                Error::Refused(format!(
-                    "extra file {}: {} {why}",
-                    path.as_str(),
-                    source.display()
-                ))
-            };
-            let here = self
-                .root
-                .resolve(&source)
-                .map_err(|error| cannot(error.to_string()))?;
-            closure::is_payload(&here).map_err(&cannot)?;
-            let content = digests
-                .in_store(&here)
-                .map_err(|error| cannot(error.to_string()))?;
-            extras.push(Extra {
-                path: path.as_str().to_owned(),
-                source: here,
-                content,
-            });
+            match self.extra(path.as_str(), &source, digests) {
+                Ok(extra) => intent.extras.push(extra),
+                Err(why) if policy == Policy::Mend => {
+                    tracing::warn!("{why}");
+                    intent.extras_left.insert(path.as_str().to_owned());
+                }
+                Err(why) => return Err(Error::Refused(why)),
+            }
         }
-        Ok(extras)
+        Ok(())
+    }
+
+    fn extra(&self, path: &str, source: &Path, digests: &mut Digests) -> Result<Extra, String> {
+        let found = self.root.resolve(source).map_err(|error| error.to_string());
+        let found = found.and_then(|here| {
+            closure::is_payload(&here)?;
+            let content = digests.in_store(&here).map_err(|error| error.to_string())?;
+            Ok((here, content))
+        });
+        let (source, content) =
+            found.map_err(|why| format!("extra file {path}: {} {why}", source.display()))?;
+        Ok(Extra {
+            path: path.to_owned(),
+            source,
+            content,
+        })
     }
 
     /// Carries the plans out.
@@ -247,14 +292,15 @@ impl Session {
         let mut digests = prepared.digests;
         for (at, planned) in prepared.planned.iter().enumerate() {
             let place = &planned.place;
-            let applied = apply::apply(place, &planned.plan.steps, |step| {
-                number += 1;
-                tracing::info!("{number}/{count} {step}");
+            let steps = &planned.plan.steps;
+            let done = may_be_written(place, steps).and_then(|()| {
+                apply::apply(place, steps, |step| {
+                    number += 1;
+                    tracing::info!("{number}/{count} {step}");
+                })?;
+                digests.note(place, steps);
+                Ok(())
             });
-            if applied.is_ok() {
-                digests.note(place, &planned.plan.steps);
-            }
-            let done = applied.map_err(Error::from);
             let done = done.and_then(|()| self.finish_loader(place, &planned.loader));
             complaints.in_place(place, done, at == 0)?;
         }
@@ -302,7 +348,6 @@ fn planned_in(
     let observed = Observation::read(place, found, &intent.extras, digests)?;
     let mut plan = plan::plan(&observed, intent)?;
     let loader = loader.plan(place, &mut plan)?;
-    may_be_written(place, &plan.steps)?;
     Ok(Planned {
         place: place.clone(),
         observed,
@@ -312,7 +357,7 @@ fn planned_in(
 }
 
 /// Writing where nothing can be written fails anyway, but with fewer words.
-pub(super) fn may_be_written(place: &Place, steps: &[Step]) -> Result<(), Error> {
+fn may_be_written(place: &Place, steps: &[Step]) -> Result<(), Error> {
     if place.is_read_only && !steps.is_empty() {
         let name = place.name.display();
         return Err(Error::Refused(format!(

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use boot_entries::Subject;
 use boot_entries::observe::Observation;
 use boot_entries::plan::Step;
 use serde::Serialize;
@@ -56,6 +57,21 @@ pub struct Inspected {
 }
 
 impl Prepared {
+    /// Generations that a fallback may need and that cannot be booted, each in one line: what is wrong with them on
+    /// `$BOOT` cannot be told.
+    #[must_use]
+    pub fn missed(&self) -> Vec<String> {
+        let Some(first) = self.planned.first() else {
+            return Vec::new();
+        };
+        let skipped = first.plan.skipped.iter();
+        let needed = skipped.filter(|(subject, _)| self.needed.contains(subject));
+        let line = |(subject, why): &(Subject, String)| {
+            format!("generation {} cannot be booted: {why}", subject.generation)
+        };
+        needed.map(line).collect()
+    }
+
     /// What was found in each place.
     #[must_use]
     pub fn inspected(&self) -> Vec<Inspected> {

@@ -1,7 +1,7 @@
 //! systemd-boot itself, in each place: mended at every boot, installed and updated when somebody asks for `install`.
 
 use boot_entries::boot_partition::Place;
-use boot_entries::efi::{self, LoaderVariables};
+use boot_entries::efi::{self, LoaderVariables, Override};
 use boot_entries::loader::Band;
 use boot_entries::plan::Plan;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
@@ -21,6 +21,8 @@ pub(super) struct Planned {
     after: Option<Image>,
     /// What bootctl is to do when the steps are made.
     remaining: Option<Remaining>,
+    /// Why the machine does not start from this place even then.
+    pub(super) trouble: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,9 +61,6 @@ impl Planner {
                 Action::Write(_) | Action::Install { .. } => tracing::info!("{told}"),
             }
         }
-        if let Some(trouble) = &decision.trouble {
-            tracing::warn!("{}: {trouble}", place.name.display());
-        }
         let mut remaining = None;
         match decision.action {
             Action::Nothing => {}
@@ -86,6 +85,7 @@ impl Planner {
             before: installed.image().cloned(),
             after: decision.after,
             remaining,
+            trouble: decision.trouble,
         })
     }
 
@@ -120,31 +120,42 @@ impl Session {
         }
     }
 
-    /// Clears what the firmware would choose over the order of the entries, where the closure allows it. What is not
-    /// cleared is told.
-    pub fn clear_overrides(&mut self) {
-        let overrides = efi::overrides(&self.variables);
-        if overrides.is_empty() {
-            return;
-        }
-        let may_clear = self.boot_config(&self.state).can_touch_efi_variables;
-        let subject = self.state.selected.as_ref().or(self.state.last_good());
-        let bootctl = Bootctl::find(
-            &self.root,
-            subject.map(|subject| subject.toplevel.as_path()),
-        );
-        for one in overrides {
-            if !self.root.is_live() || !may_clear {
-                let verb = one.variable.verb();
-                tracing::warn!("{one}; `bootctl {verb} ''` clears it");
-                continue;
+    /// What the firmware would choose over the order of the entries and `state` allows to be cleared: from here on the
+    /// run goes on as if it were not there, and [`Self::clear`] is to follow. What may not be cleared is told.
+    ///
+    /// # Errors
+    /// When there is no place.
+    pub fn overrides_to_clear(&mut self, state: &State) -> Result<Vec<Override>, Error> {
+        let places = self.places(state)?;
+        let band = places.usable.first().map(|place| self.band(place));
+        let mut harmful = efi::overrides(&self.variables);
+        harmful.retain(|one| band.is_some_and(|band| one.is_harmful(band)));
+        if !self.root.is_live() || !self.boot_config(state).can_touch_efi_variables {
+            for one in harmful {
+                tracing::warn!("{one}");
             }
+            return Ok(Vec::new());
+        }
+        for one in &harmful {
+            self.view.variables = self.view.variables.clone().without(one.variable);
+        }
+        Ok(harmful)
+    }
+
+    /// Clears these. One that is not cleared is told by whoever looks next.
+    pub fn clear(&mut self, overrides: &[Override], state: &State) {
+        let subject = state.selected.as_ref().or(state.last_good());
+        let toplevel = subject.map(|subject| subject.toplevel.as_path());
+        let bootctl = Bootctl::find(&self.root, toplevel);
+        for one in overrides {
             match bootctl.clear(one.variable) {
                 Ok(()) => tracing::warn!("cleared: {one}"),
                 Err(error) => tracing::error!("{one}: {}", one_line(&error)),
             }
         }
-        self.view.variables = LoaderVariables::read(&self.root);
+        if !overrides.is_empty() {
+            self.view.variables = LoaderVariables::read(&self.root);
+        }
     }
 
     /// Does what is left when the steps are made.

@@ -6,7 +6,7 @@ use boot_entries::nixpkgs;
 use boot_entries::observe::{self, Found, Observation};
 use boot_entries::plan::{self, Intent};
 
-use super::entries::{Complaints, Planned, Prepared, may_be_written};
+use super::entries::{Complaints, Planned, Prepared};
 use super::{Session, loader};
 use crate::error::Error;
 use crate::{digests_file, secrets};
@@ -45,6 +45,7 @@ impl Session {
         Ok(Prepared {
             planned,
             intent,
+            needed: Vec::new(),
             digests,
             complaints,
         })
@@ -63,7 +64,6 @@ fn planned_in(
         source,
     })?;
     let plan = plan::uninstall(&observed, intent, &theirs)?;
-    may_be_written(place, &plan.steps)?;
     Ok(Planned {
         place: place.clone(),
         observed,

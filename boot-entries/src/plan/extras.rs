@@ -46,6 +46,11 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
         };
         list.push(copy(extra));
     }
+    for path in &intent.extras_left {
+        if let Some(digest) = there.record.get(path) {
+            wanted.insert(path.clone(), digest.clone());
+        }
+    }
     if record != there.record {
         steps.files.insert(0, write(&record));
     }

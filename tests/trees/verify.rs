@@ -1,0 +1,121 @@
+//! What `verify` sees, and what stands in the way of mending.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use lastgood_tests::files;
+use lastgood_tests::tree::Tree;
+
+use super::steps::boot;
+use super::{boots, ok, refused};
+
+fn initrds(tree: &Tree) -> Result<Vec<std::path::PathBuf>> {
+    let mut found = files::sorted_entries(&tree.path("boot/EFI/lastgood"))?;
+    found.retain(|path| path.to_string_lossy().ends_with("-initrd"));
+    Ok(found)
+}
+
+/// The initrd that a store path of a closure names.
+fn initrd_in_store(tree: &Tree, toplevel: &Path) -> Result<std::path::PathBuf> {
+    let inside = tree.path(toplevel.strip_prefix("/")?.to_str().unwrap());
+    let target = fs::read_link(inside.join("initrd"))?;
+    Ok(tree.path(target.strip_prefix("/")?.to_str().unwrap()))
+}
+
+/// Before anything was installed there is nothing to be whole, and nothing is taken over by mending.
+#[test]
+fn where_nothing_was_installed_nothing_is_mended() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(1)?;
+    let before = tree.stamps();
+    refused(
+        &tree.lastgood(&["verify", "--repair"])?,
+        &["nothing of ours is on $BOOT yet", "install"],
+    );
+    assert!(!tree.path("boot/loader").is_dir(), "{before:?}");
+    Ok(())
+}
+
+#[test]
+fn a_machine_without_a_loader_is_not_whole() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(1)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["verify"])?);
+    for copy in ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"] {
+        files::write(&tree.path("boot").join(copy), "MZ")?;
+    }
+    let words = ["/boot", "no systemd-boot that could be started"];
+    refused(&tree.lastgood(&["verify"])?, &words);
+    refused(&tree.lastgood(&["install"])?, &words);
+    Ok(())
+}
+
+/// What one generation lacks in the store keeps no other from being mended, and is told.
+#[test]
+fn an_unreadable_selected_generation_stops_no_mending() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = tree.generations(2)?;
+    ok(&tree.lastgood(&["install", "1"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    ok(&tree.lastgood(&["install", "2"])?);
+    fs::remove_file(initrd_in_store(&tree, &toplevels[1])?)?;
+    let whole = b"initrd of 1\n";
+    let mut all = initrds(&tree)?.into_iter();
+    let first = all.find(|path| fs::read(path).is_ok_and(|bytes| bytes == whole));
+    let first = first.unwrap();
+    files::write(&first, "rotten")?;
+    refused(
+        &tree.lastgood(&["verify", "--repair"])?,
+        &["generation 2 cannot be booted"],
+    );
+    assert_eq!(fs::read(&first)?, whole);
+    Ok(())
+}
+
+#[test]
+fn an_extra_file_that_is_gone_stops_no_mending() -> Result<()> {
+    let tree = Tree::new()?;
+    let extra = "printf '[boot.extra-files]\\n\"EFI/m.efi\" = \"m\"\\n' > $out/etc/lastgood/lastgood.toml; echo m > $out/m";
+    let toplevel = tree.build("1", extra)?;
+    tree.set(&toplevel)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    fs::remove_file(tree.path(toplevel.strip_prefix("/")?.join("m").to_str().unwrap()))?;
+    let initrd = initrds(&tree)?.remove(0);
+    let whole = fs::read(&initrd)?;
+    files::write(&initrd, "rotten")?;
+    ok(&tree.lastgood(&["verify", "--repair"])?);
+    assert_eq!(fs::read(&initrd)?, whole);
+    assert!(tree.path("boot/EFI/m.efi").is_file(), "what is there stays");
+    refused(&tree.lastgood(&["install"])?, &["extra file EFI/m.efi"]);
+    Ok(())
+}
+
+/// A mirror that comes with a trial hears of the verdict on it.
+#[test]
+fn a_mirror_that_a_trial_brought_hears_the_verdict() -> Result<()> {
+    let tree = Tree::new()?;
+    let first = tree.build("1", "")?;
+    tree.set(&first)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    fs::create_dir(tree.path("boot2"))?;
+    let mirrored = "printf '[boot]\\nmirrors = [\"/boot2\"]\\n' > $out/etc/lastgood/lastgood.toml";
+    let second = tree.build("2", mirrored)?;
+    tree.set(&second)?;
+    ok(&tree.lastgood(&["install"])?);
+    boot(&tree, &second, 1)?;
+    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    let names = |place: &str| -> Result<Vec<String>> {
+        let entries = files::sorted_entries(&tree.path(place).join("loader/entries"))?;
+        Ok(entries
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .collect())
+    };
+    assert_eq!(names("boot2")?, names("boot")?);
+    assert_eq!(boots(&tree, 1)?, ["1", "1"]);
+    Ok(())
+}
