@@ -41,7 +41,7 @@ use crate::observe::{Boot, ENTRIES, EntryFile, LOADER_CONF, Observation};
 use crate::payload::Content;
 use crate::small;
 
-pub use proof::prove;
+pub use proof::{Proof, comes_back, prove};
 pub use uninstall::uninstall;
 
 pub use room::Shortage;
@@ -178,7 +178,8 @@ pub enum Refusal {
     /// The machine would not come back.
     #[error(
         "refused: after enough failed boots the machine would start {entry} for ever, and that is not proven ({why}); \
-         nothing was changed"
+         nothing was changed. Clear what the firmware was told (`bootctl set-default \"\"`), or accept what runs with \
+         `lastgood good`, and run again"
     )]
     Strands {
         /// What it would end in.

@@ -45,7 +45,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         session.clear_overrides();
     }
     let mut prepared = session.prepare(&state, !state.armed, Policy::Update)?;
-    session.prove(&mut prepared)?;
+    session.prove(&mut prepared, boot_entries::plan::prove)?;
     if arguments.dry_run {
         for (place, step) in prepared.steps() {
             let place =

@@ -37,7 +37,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     }
     let mut prepared = session.prepare_anew(Policy::Mend)?;
     let places = prepared.inspected();
-    let proved = session.prove(&mut prepared);
+    let proved = session.prove(&mut prepared, boot_entries::plan::comes_back);
     let wrong: usize = places.iter().map(|place| place.findings.len()).sum();
     let (complaints, repaired) = if arguments.repair && wrong > 0 {
         (session.carry_out(prepared)?, true)
