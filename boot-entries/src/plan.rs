@@ -41,7 +41,7 @@ use crate::observe::{Boot, ENTRIES, EntryFile, LOADER_CONF, Observation};
 use crate::payload::Content;
 use crate::small;
 
-pub use proof::prove;
+pub use proof::{Proof, comes_back, prove};
 pub use uninstall::uninstall;
 
 pub use room::Shortage;
@@ -180,7 +180,8 @@ pub enum Refusal {
     /// The machine would not come back.
     #[error(
         "refused: after enough failed boots the machine would start {entry} for ever, and that is not proven ({why}); \
-         nothing was changed"
+         nothing was changed. Clear what the firmware was told (`bootctl set-default \"\"`), or accept what runs with \
+         `lastgood good`, and run again"
     )]
     Strands {
         /// What it would end in.
@@ -297,7 +298,7 @@ pub fn restate(
     let mut all = Vec::new();
     for (generation, stem) in generations.iter().zip(&stems) {
         let files = files_of(boot, stem);
-        if let Some(file) = files.first() {
+        if let Some(file) = best_of(&files) {
             let entry = file.entry.clone();
             let mut wanted = Wanted::new(intent, generation.subject(), stem, entry, &files);
             // Where its payload is.
@@ -306,10 +307,11 @@ pub fn restate(
         }
     }
     rank(&mut all, Rank::UNRANKED, intent)?;
+    let twins: Vec<Wanted<'_>> = all.iter().filter_map(|wanted| wanted.twin(boot)).collect();
+    all.extend(twins);
     let mut changes = writes(boot, intent, &mut all);
     for wanted in &all {
         let (kept, _) = wanted.file();
-        // Twins on the other partition have payload of their own: they are the whole plan's to remove.
         let others = boot.files_of(wanted.stem);
         for (name, _) in others.filter(|(name, file)| file.on == wanted.on && **name != kept) {
             let step = remove(wanted.on, name);
@@ -319,6 +321,15 @@ pub fn restate(
         }
     }
     Ok(changes)
+}
+
+/// The one of a generation's entry files that the others are written after. Half a rename leaves an empty file beside the
+/// whole one, and its name may come first. None: they are all empty.
+fn best_of<'a>(files: &[&'a EntryFile]) -> Option<&'a EntryFile> {
+    let starts = files.iter().find(|file| file.has_program);
+    // Its payload may be missing for now only. The verdict holds all the same.
+    let best = starts.or_else(|| files.iter().find(|file| file.entry.linux.is_some()));
+    best.copied()
 }
 
 /// Removes an entry file.
@@ -365,7 +376,12 @@ fn writes(boot: &Boot, intent: &Intent, all: &mut [Wanted<'_>]) -> Vec<Step> {
             .as_ref()
             .is_some_and(|good| *good != wanted.id)
         {
-            steps.extend(wanted.in_the_way(boot));
+            for step in wanted.in_the_way(boot) {
+                // A twin on the other partition may have seen to it.
+                if !steps.contains(&step) {
+                    steps.push(step);
+                }
+            }
         }
         let path = format!("{ENTRIES}/{name}");
         let on = wanted.on;

@@ -43,7 +43,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     }
     let overrides = session.overrides_to_clear(&state)?;
     let mut prepared = session.prepare(&state, !state.armed, Policy::Update)?;
-    session.prove(&mut prepared)?;
+    session.prove(&mut prepared, boot_entries::plan::prove)?;
     if arguments.dry_run {
         for one in &overrides {
             print(

@@ -32,7 +32,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     was_installed(&session)?;
     let mut prepared = session.prepare_anew(Policy::Mend)?;
     let mut places = prepared.inspected();
-    let proved = session.prove(&mut prepared);
+    let proved = session.prove(&mut prepared, boot_entries::plan::comes_back);
     let mut troubles = prepared.missed();
     let wrong: usize = places.iter().map(|place| place.findings.len()).sum();
     let mut repaired = false;

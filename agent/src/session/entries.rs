@@ -201,11 +201,11 @@ impl Session {
         })
     }
 
-    /// Checks that the machine comes back whatever fails, once `prepared` is carried out.
+    /// Checks by `proof` that the machine comes back whatever fails, once `prepared` is carried out.
     ///
     /// # Errors
     /// When it might not, in the first place.
-    pub fn prove(&self, prepared: &mut Prepared) -> Result<(), Error> {
+    pub fn prove(&self, prepared: &mut Prepared, proof: plan::Proof) -> Result<(), Error> {
         for (number, planned) in prepared.planned.iter().enumerate() {
             let Planned {
                 place,
@@ -218,7 +218,7 @@ impl Session {
             let before = before.unwrap_or_else(|| self.band(place));
             let mut bands = std::iter::once(before).chain(after.filter(|after| *after != before));
             let proved = bands.try_for_each(|band| {
-                plan::prove(observed, plan, &prepared.intent, band, &self.variables)
+                proof(observed, plan, &prepared.intent, band, &self.variables)
             });
             prepared
                 .complaints

@@ -6,12 +6,35 @@ use crate::loader::Band;
 use crate::name::stem_of;
 use crate::observe::Observation;
 
-/// Checks that every sequence of failed boots reaches a proven generation once `plan` is carried out, by a loader of
-/// `band` in a machine whose firmware remembers `variables`. Where nothing is proven there is nothing to reach.
+/// What can be asked of a plan: [`prove`] or [`comes_back`].
+pub type Proof = fn(&Observation, &Plan, &Intent, Band, &LoaderVariables) -> Result<(), Refusal>;
+
+/// Checks that `plan` takes nothing away: if every sequence of failed boots reaches a proven generation now, it has to do
+/// so once the plan is carried out. Where none is reached now, no wish makes that worse, and a refusal would only stand in
+/// the way of what mends it.
+///
+/// `band` is the loader's, and `variables` is what the machine's firmware remembers.
 ///
 /// # Errors
 /// With the entry that the machine would end in.
 pub fn prove(
+    observed: &Observation,
+    plan: &Plan,
+    intent: &Intent,
+    band: Band,
+    variables: &LoaderVariables,
+) -> Result<(), Refusal> {
+    let after = comes_back(observed, plan, intent, band, variables);
+    let before = || comes_back(observed, &Plan::default(), intent, band, variables);
+    after.or_else(|stranded| before().map_or(Ok(()), |()| Err(stranded)))
+}
+
+/// Checks that every sequence of failed boots reaches a proven generation once `plan` is carried out, whatever was before.
+/// Where nothing is proven there is nothing to reach.
+///
+/// # Errors
+/// With the entry that the machine would end in.
+pub fn comes_back(
     observed: &Observation,
     plan: &Plan,
     intent: &Intent,
@@ -66,25 +89,55 @@ mod tests {
         }
     }
 
-    /// Version 258 and 259 start what `LoaderEntryDefault` names for ever, whether its tries are used up or not.
-    #[test]
-    fn a_wish_in_the_firmware_may_strand_the_machine() {
-        let disk = Disk::with(3);
-        let mut after = disk.clone();
-        after.run(&proven(select(3), 2));
-        let stem = after.0.generations[2].stem.clone();
+    /// 1 and 2 are there, 2 is proven, and 3 comes. The firmware names 3.
+    fn named_by_the_firmware() -> (Disk, LoaderVariables) {
+        let mut disk = Disk::with(2);
+        disk.run(&proven(select(2), 2));
+        disk.0.generations = Disk::with(3).0.generations;
+        let stem = disk.0.generations[2].stem.clone();
         let variables = LoaderVariables {
             default: Some(format!("{stem}.conf")),
             ..LoaderVariables::default()
         };
+        (disk, variables)
+    }
+
+    /// Version 258 and 259 start what `LoaderEntryDefault` names for ever, whether its tries are used up or not.
+    #[test]
+    fn a_wish_in_the_firmware_may_strand_the_machine() {
+        let (disk, variables) = named_by_the_firmware();
+        let stem = &disk.0.generations[2].stem;
         let refused = proved(&disk, Band::To259, &variables);
         let Err(Refusal::Strands { entry, why }) = refused else {
             panic!("{refused:?}");
         };
         assert!(
-            entry.starts_with(&stem) && why.contains("LoaderEntryDefault"),
+            entry.starts_with(stem) && why.contains("LoaderEntryDefault"),
             "{entry} {why}"
         );
         assert_eq!(proved(&disk, Band::To257, &variables), Ok(()));
+    }
+
+    /// The entry of the last good one is lost, and its generation as well: nothing that is granted makes that worse.
+    #[test]
+    fn what_was_lost_before_is_no_reason_to_refuse() {
+        let mut disk = Disk::with(3);
+        disk.0.generations[1].bootable = Err("no kernel".to_owned());
+        for band in BANDS {
+            assert_eq!(proved(&disk, band, &LoaderVariables::default()), Ok(()));
+        }
+    }
+
+    /// But it is one to say so.
+    #[test]
+    fn a_machine_that_is_stranded_already_is_found_out() {
+        let (mut disk, variables) = named_by_the_firmware();
+        let intent = proven(select(3), 2);
+        disk.run(&intent);
+        let plan = plan(&disk.0, &intent).unwrap();
+        let [granted, comes_back] = [prove, comes_back]
+            .map(|check| check(&disk.0, &plan, &intent, Band::To259, &variables));
+        assert_eq!(granted, Ok(()));
+        assert!(matches!(comes_back, Err(Refusal::Strands { .. })));
     }
 }

@@ -152,13 +152,26 @@ impl StandIn {
             ..file.entry.clone()
         }
         .to_string();
-        let hash = nixpkgs::sha256(&text);
-        let hash = hash.get(..DIGITS).unwrap_or_default();
         Self {
             on: file.on,
-            name: format!("{PREFIX}{hash}.conf"),
+            name: Self::name(&text),
             text,
         }
+    }
+
+    /// The one that `file` is.
+    fn of(file: &EntryFile) -> Self {
+        Self {
+            on: file.on,
+            name: file.name.to_string(),
+            text: file.text.clone(),
+        }
+    }
+
+    fn name(text: &str) -> String {
+        let hash = nixpkgs::sha256(text);
+        let hash = hash.get(..DIGITS).unwrap_or_default();
+        format!("{PREFIX}{hash}.conf")
     }
 
     fn is_there(&self, boot: &Boot) -> bool {
@@ -209,19 +222,17 @@ pub(super) fn is_stand_in(name: &EntryName) -> bool {
 
 /// The stand-in to have. One that is there already stays: what it stands for will not have got better.
 ///
-/// Otherwise what runs, because it does; then what their loader.conf names; then the newest.
+/// Otherwise what runs, because it does; then what their loader.conf names; then the newest. And where none of these is to
+/// be had, one that is there although its generation is in no profile any more: its closure may still be in the store.
 fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> Option<StandIn> {
     let boot = &observed.boot;
-    let is_whole = |theirs: &&Theirs<'_>| {
-        let payload = nixpkgs::payload_of_entry(&theirs.file.entry);
-        let on = theirs.file.on;
-        let there = |name: &&str| boot.nixpkgs.contains(&(on, (*name).to_owned()));
-        theirs.file.name.tries.is_none() && payload.is_some_and(|names| names.iter().all(there))
-    };
-    let good: Vec<&Theirs<'_>> = theirs.iter().filter(is_whole).collect();
-    let mut present = good.iter().map(|theirs| StandIn::new(theirs.file));
-    if let Some(present) = present.find(|stand_in| stand_in.is_there(boot)) {
-        return Some(present);
+    let (listed, unlisted): (Vec<&EntryFile>, Vec<&EntryFile>) = present(boot).partition(|file| {
+        let closure = nixpkgs::init_of(&file.entry);
+        let mut found = observed.generations.iter();
+        found.any(|found| Some(&found.generation.toplevel) == closure.as_ref())
+    });
+    if let Some(file) = listed.first() {
+        return Some(StandIn::of(file));
     }
     let conf = LoaderConf::parse(boot.loader_conf.as_deref().unwrap_or_default());
     let named = conf.preferred.or(conf.default);
@@ -232,13 +243,31 @@ fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> O
             .map(|generation| (generation.made, generation.id.base()))
             .max()
     };
-    let best = good.into_iter().max_by_key(|theirs| {
+    let good = theirs.iter().filter(|theirs| is_whole(boot, theirs.file));
+    let best = good.max_by_key(|theirs| {
         let running = intent.running.as_ref();
         let runs = running.is_some_and(|running| running.toplevel == theirs.closure);
         let is_named = named.as_ref() == Some(&theirs.file.name.to_string());
         (runs, is_named, newest(&theirs.closure))
     });
-    best.map(|theirs| StandIn::new(theirs.file))
+    let best = best.map(|theirs| StandIn::new(theirs.file));
+    best.or_else(|| unlisted.first().map(|file| StandIn::of(file)))
+}
+
+/// The stand-ins that are there, to the letter and with their payload.
+fn present(boot: &Boot) -> impl Iterator<Item = &EntryFile> {
+    let files = boot.all().map(|(_, file)| file);
+    files.filter(|file| {
+        let name = file.name.to_string();
+        is_stand_in(&file.name) && name == StandIn::name(&file.text) && is_whole(boot, file)
+    })
+}
+
+/// Whether an entry has no counter, and all it needs of theirs is there.
+fn is_whole(boot: &Boot, file: &EntryFile) -> bool {
+    let payload = nixpkgs::payload_of_entry(&file.entry);
+    let there = |name: &&str| boot.nixpkgs.contains(&(file.on, (*name).to_owned()));
+    file.name.tries.is_none() && payload.is_some_and(|names| names.iter().all(there))
 }
 
 #[cfg(test)]

@@ -357,3 +357,4 @@ fn a_generation_gone_from_the_profile_loses_entry_then_payload_and_foreign_files
 }
 
 mod subjects;
+mod verdicts;

@@ -1,6 +1,6 @@
 //! The entry that a generation is to have: its counter, and its place in the order.
 
-use super::{Intent, Refusal, Standing, Step, remove};
+use super::{Intent, Refusal, Standing, Step, best_of, remove};
 use crate::boot_partition::Partition;
 use crate::entry::{Entry, Rank};
 use crate::generation::Subject;
@@ -68,6 +68,26 @@ impl<'a> Wanted<'a> {
             standing,
             tries,
         }
+    }
+
+    /// The same on the other partition, if there is an entry too: a move to an XBOOTLDR partition was cut short. Each has
+    /// payload of its own, the loader lists both, and so a verdict is on both.
+    pub(super) fn twin(&self, boot: &'a Boot) -> Option<Self> {
+        let files: Vec<&EntryFile> = boot
+            .files_of(self.stem)
+            .map(|(_, file)| file)
+            .filter(|file| file.on != self.on)
+            .collect();
+        let best = best_of(&files)?;
+        let plain = files.iter().find(|file| file.name.tries.is_none());
+        let fixed =
+            plain.filter(|plain| self.fixed.is_some() && boots_alike(&plain.entry, &best.entry));
+        Some(Self {
+            on: best.on,
+            entry: best.entry.clone(),
+            fixed: fixed.map(|plain| plain.text.as_str()),
+            ..self.clone()
+        })
     }
 
     /// Removes entries of the same generation with fewer tries left: names that a new counter will come down to. The

@@ -150,6 +150,44 @@ fn what_runs_is_better_than_what_was_built_last_and_stays_chosen() {
     assert_eq!(stand_ins(&disk), 1);
 }
 
+/// Somebody has deleted the generation that ran before, and no other of theirs is there to take its place.
+#[test]
+fn what_ran_before_stays_until_something_is_proven() {
+    let mut disk = Disk::with(3);
+    disk.nixpkgs_wrote(NUMBERED[0], 1);
+    disk.run(&select(3));
+    let name = disk.files().into_iter().find(|n| n.contains("before"));
+    let name = name.unwrap().to_owned();
+    let gone = disk.0.generations.remove(0);
+    let text = disk.0.boot.entries[&name].text.clone();
+    disk.run(&select(3));
+    assert_eq!(starts(&disk, 6), [3, 3, 3, 1, 1, 1, 1]);
+    assert_eq!(disk.run(&select(3)).steps, []);
+    // Their entry may be gone while the generation is still there.
+    let mut alone = disk.clone();
+    alone.0.generations.insert(0, gone);
+    let path = format!("{ENTRIES}/{}", NUMBERED[0]);
+    alone.step(&Step::Remove {
+        on: Partition::Boot,
+        path,
+    });
+    alone.nixpkgs_wrote(NUMBERED[1], 2);
+    alone.run(&select(3));
+    assert_eq!(starts(&alone, 4), [3, 3, 3, 1, 1]);
+    assert_eq!(stand_ins(&alone), 1);
+    // Not one that would start nothing, or that is not to the letter what was written.
+    let mut damaged = disk.clone();
+    damaged.wrote(&name, &text.replace("init=", "quiet init="));
+    damaged.run(&select(3));
+    assert_eq!(stand_ins(&damaged), 0);
+    let mut empty = disk.clone();
+    empty.0.boot.nixpkgs.clear();
+    empty.run(&select(3));
+    assert_eq!(stand_ins(&empty), 0);
+    disk.run(&proven(select(3), 3));
+    assert_eq!(stand_ins(&disk), 0);
+}
+
 #[test]
 fn only_what_is_whole_and_this_machines_is_stood_in_for() {
     let mut disk = written(4, NUMBERED, NUMBERED[2]);
