@@ -247,6 +247,7 @@ fn steps(
     early: &BTreeSet<String>,
 ) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
+    plan.notes.clone_from(&observed.boot.unreadable);
     let copies = copies(observed, all.iter().map(|(_, bootable)| *bootable));
     let mut all: Vec<Wanted<'_>> = all.iter().map(|(wanted, _)| wanted.clone()).collect();
     rank(&mut all, kept_rank(observed, intent), intent)?;
