@@ -267,6 +267,7 @@ impl View {
             may_lose_second: !boot.keep_second_proven,
             loader: boot.settings(),
             limit: boot.configuration_limit,
+            loader_steps: Vec::new(),
             extras: Vec::new(),
             extras_left: BTreeSet::new(),
         }

@@ -180,7 +180,12 @@ fn live(
                 .push(Error::MirrorNotMounted(mirror.clone()));
             continue;
         };
-        match devices.iter().find(|(_, device)| *device == mount.device) {
+        let xbootldr = mounts
+            .at(XBOOTLDR)
+            .filter(|beside| beside.kind == Kind::Xbootldr)
+            .map(|beside| (PathBuf::from(XBOOTLDR), beside.device.as_str()));
+        let mut others = devices.iter().chain(&xbootldr);
+        match others.find(|(_, device)| *device == mount.device) {
             Some((other, _)) => places.unusable.push(Error::SameDevice {
                 mirror: mirror.clone(),
                 other: other.clone(),

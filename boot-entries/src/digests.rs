@@ -2,11 +2,11 @@
 //!
 //! Two kinds of memory, because two kinds of file change in different ways:
 //!
-//! - A file of the store is never changed. What it held is what it should hold, as long as inode, size and change time are
-//!   those of the file that was read. So a store file whose bytes decay later does not become the new truth: copying it
+//! - A file of the store is never changed. What it held is what it should hold, as long as inode, size and times of change and
+//!   modification are those of the file that was read. So a store file whose bytes decay later does not become the new truth: copying it
 //!   fails, because it is no longer what it was.
 //! - A file on `$BOOT` lies on a file system that firmware, other systems and power cuts have written to. What it held
-//!   counts only within the boot of the kernel that really read it, and as long as size and times stay. The first run of
+//!   counts only within the boot of the kernel that really read it, and as long as file system, size and times stay. The first run of
 //!   every boot therefore reads all of it.
 //!
 //! The memory is data; the caller keeps it where it likes. What is lost or damaged is read again. Stamps are as fine as the
@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::boot_partition::Place;
+use crate::durable;
 use crate::kernel::{self, NotBootable};
 use crate::payload::{Content, Digest};
 use crate::plan::Step;
@@ -69,6 +70,10 @@ struct Stamp {
     /// Not on `$BOOT`: FAT has no inodes, and Linux makes up new numbers for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     inode: Option<u64>,
+    /// The file system's device. Only on `$BOOT`, where another one may be mounted next; the store's may be called otherwise
+    /// after a reboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<u64>,
     /// Seconds and nanoseconds since 1970.
     changed: (i64, i64),
     modified: (i64, i64),
@@ -207,7 +212,12 @@ impl Digests {
                 Ok(known)
             }
             _ => {
-                let content = Content::of(&mut File::open(path)?)?;
+                let mut file = match kind {
+                    Kind::Store => File::open(path)?,
+                    // Memory may have been right for as long as the machine runs, and the disk is what the firmware reads.
+                    Kind::Boot => durable::open(path)?,
+                };
+                let content = Content::of(&mut file)?;
                 let size = content.size;
                 let known = Known::new(Stamp { size, ..stamp }, content.digest);
                 self.learn(kind, path, known.clone());
@@ -279,6 +289,7 @@ impl Stamp {
         Self {
             size: found.len(),
             inode: (kind == Kind::Store).then(|| found.ino()),
+            device: (kind == Kind::Boot).then(|| found.dev()),
             changed: (found.ctime(), found.ctime_nsec()),
             modified: (found.mtime(), found.mtime_nsec()),
         }

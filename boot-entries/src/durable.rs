@@ -200,11 +200,7 @@ fn write(from: &mut impl Read, part: &Path) -> io::Result<()> {
 
 /// Reads a flushed file back and compares it with what it should be.
 fn verify(part: &Path, content: &Content) -> io::Result<()> {
-    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-    let mut file = File::open(part)?;
-    // From the disk, not from memory, where the kernel follows the advice.
-    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
-    if Content::of(&mut file)? == *content {
+    if Content::of(&mut open(part)?)? == *content {
         Ok(())
     } else {
         Err(io::Error::new(
@@ -212,6 +208,17 @@ fn verify(part: &Path, content: &Content) -> io::Result<()> {
             "read back other bytes than were written",
         ))
     }
+}
+
+/// Opens a file whose bytes are to come from the disk, not from memory, where the kernel follows the advice.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    let file = File::open(path)?;
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    Ok(file)
 }
 
 /// Flushes a file or a directory.

@@ -19,6 +19,8 @@ pub const RECORD: &str = "EFI/lastgood/extra-files";
 const LIMIT: u64 = 256 * 1024;
 /// What FAT and the loader can do with a name, in bytes.
 const LONGEST: usize = 255;
+/// Our entries start so, of whatever kind.
+const PREFIX: &str = "lastgood-";
 /// The loader itself is not an extra file.
 const LOADER: [&str; 2] = ["efi/systemd/", "efi/boot/bootx64.efi"];
 
@@ -122,11 +124,15 @@ pub fn check(path: &str) -> Result<(), String> {
             .is_some_and(|rest| rest.starts_with('/'))
     };
     let name = parts().next_back().unwrap_or_default();
-    let is_ours = EntryName::parse(&name.to_ascii_lowercase()).is_some_and(|name| name.is_ours());
+    let name_lower = name.to_ascii_lowercase();
+    let is_counted = EntryName::parse(&name_lower).is_some_and(|name| name.tries.is_some());
+    if is_below(ENTRIES) && is_counted {
+        return no("has a counter, which the loader would change");
+    }
     if is_below(payload::DIRECTORY)
         || path_lower == LOADER_CONF
         || LOADER.iter().any(|loader| path_lower.starts_with(loader))
-        || is_below(ENTRIES) && is_ours
+        || is_below(ENTRIES) && name_lower.starts_with(PREFIX)
         || durable::is_leftover(name)
     {
         return no("is lastgood's own, or the loader's");
@@ -143,6 +149,8 @@ mod tests {
         for good in [
             "EFI/memtest86/memtest.efi",
             "loader/entries/memtest.conf",
+            "loader/entries/memtest86+.conf",
+            "EFI/memtest86+/x+3.conf",
             "a",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
@@ -161,6 +169,10 @@ mod tests {
             "EFI/systemd/systemd-bootx64.efi",
             "loader/entries/lastgood-1-00000000.conf",
             "loader/entries/Lastgood-1-00000000+3-0.conf",
+            "loader/entries/lastgood-memtest.conf",
+            "Loader/Entries/LASTGOOD-before-01234567.conf",
+            "loader/entries/memtest+3.conf",
+            "loader/entries/memtest+0-1.CONF",
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use crate::Root;
 use crate::boot_partition::{Partition, Place};
 use crate::closure::{self, Bootable, Closures, Documents, Finished};
@@ -18,17 +20,20 @@ use crate::efi::LoaderVariables;
 use crate::entry::Entry;
 use crate::extra::{Extra, Extras, RECORD};
 use crate::generation::{Generation, Subject};
-use crate::loader::{Band, Listed, Loader, Medium};
+use crate::loader::{self, Band, Listed, Loader, Medium};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
 use crate::payload::{self, Content};
+use crate::small;
 use crate::space::Volume;
 
 /// Where entries are, on `$BOOT`.
 pub const ENTRIES: &str = "loader/entries";
 /// Where the loader's settings are, on `$BOOT`.
 pub const LOADER_CONF: &str = "loader/loader.conf";
+/// What is longer is no entry, in bytes: ours are a page at most.
+const LONGEST_ENTRY: u64 = 256 * 1024;
 
 /// Something that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +91,8 @@ pub struct Boot {
     pub leftovers: Vec<(Partition, String)>,
     /// The names of what nixpkgs' builders left in [`nixpkgs::DIRECTORY`].
     pub nixpkgs: BTreeSet<(Partition, String)>,
+    /// Entry files that could not be read, and why, each in one line.
+    pub unreadable: Vec<String>,
 }
 
 /// Everything a plan depends on.
@@ -149,14 +156,23 @@ impl Observation {
     }
 }
 
-/// Whether what an entry on the partition at `directory` starts is there.
-fn has_program(directory: &Path, entry: &Entry) -> Result<bool, Error> {
-    let Some(program) = entry.linux.as_ref().or(entry.efi.as_ref()) else {
+/// Whether what the loader starts for an entry with this text is there, on the partition at `directory`.
+///
+/// The text may be anybody's, and say anything: a path that no file can have is that of no file.
+fn has_program(directory: &Path, text: &str) -> Result<bool, Error> {
+    let programs = loader::lines(text).filter(|(key, _)| ["linux", "efi"].contains(key));
+    let Some((_, program)) = programs.last() else {
         return Ok(false);
     };
+    // The loader takes either slash.
+    let program = program.replace('\\', "/");
     let path = directory.join(program.trim_start_matches('/'));
-    let there = path.try_exists();
-    there.map_err(|source| Error::Read { path, source })
+    match path.try_exists() {
+        Err(source) if source.raw_os_error() == Some(Errno::EIO as i32) => {
+            Err(Error::Read { path, source })
+        }
+        there => Ok(there.unwrap_or(false)),
+    }
 }
 
 /// The names of the entry files in `place`, anybody's. Nothing is opened.
@@ -181,6 +197,7 @@ struct Folder {
     leftovers: Vec<(Partition, String)>,
     payload: Vec<String>,
     nixpkgs: BTreeSet<(Partition, String)>,
+    unreadable: Vec<String>,
 }
 
 impl Folder {
@@ -195,23 +212,51 @@ impl Folder {
                     read.nixpkgs.extend(name.map(|name| (on, name)));
                 } else if folder == ENTRIES
                     && let Some(parsed) = EntryName::parse(&name)
-                    && let Some(text) = text(&directory.join(folder).join(&name))?
                 {
-                    let entry = Entry::parse(&text);
-                    let file = EntryFile {
-                        on,
-                        name: parsed,
-                        has_program: has_program(directory, &entry)?,
-                        entry,
-                        text,
-                    };
-                    read.entries.insert(name, file);
+                    read.entry(directory, on, &name, parsed)?;
                 } else if folder == payload::DIRECTORY && payload::kind_of(&name).is_some() {
                     read.payload.push(name);
                 }
             }
         }
         Ok(read)
+    }
+
+    /// Reads one entry file. One that cannot be read stops nobody: a stranger's is passed over, and ours is damaged, that
+    /// is, a text that starts nothing.
+    fn entry(
+        &mut self,
+        directory: &Path,
+        on: Partition,
+        file: &str,
+        name: EntryName,
+    ) -> Result<(), Error> {
+        let path = directory.join(ENTRIES).join(file);
+        let text = match small::read_bytes(&path, LONGEST_ENTRY) {
+            // Bytes that are no UTF-8 are replaced: such a file is not ours, and the loader has its own opinion of it.
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                let shown = path.display();
+                self.unreadable
+                    .push(format!("{shown} is passed over: {error}"));
+                // A directory can be neither replaced nor removed.
+                let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+                if !(name.is_ours() && is_file) {
+                    return Ok(());
+                }
+                String::new()
+            }
+        };
+        let read = EntryFile {
+            on,
+            name,
+            entry: Entry::parse(&text),
+            has_program: has_program(directory, &text)?,
+            text,
+        };
+        self.entries.insert(file.to_owned(), read);
+        Ok(())
     }
 }
 
@@ -228,6 +273,7 @@ impl Boot {
             loader_conf: text(&place.esp.join(LOADER_CONF))?,
             leftovers: on_boot.leftovers,
             nixpkgs: on_boot.nixpkgs,
+            unreadable: on_boot.unreadable,
             ..Self::default()
         };
         if place.has_xbootldr() {
@@ -236,6 +282,7 @@ impl Boot {
             boot.esp_payload = on_esp.payload;
             boot.leftovers.extend(on_esp.leftovers);
             boot.nixpkgs.extend(on_esp.nixpkgs);
+            boot.unreadable.extend(on_esp.unreadable);
         }
         Ok(boot)
     }
@@ -355,3 +402,6 @@ fn text(path: &Path) -> Result<Option<String>, Error> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,9 @@
 //!    (`room`), entries before the payload they pointed at;
 //! 2. payload, before any entry that points at it;
 //! 3. entries, the selected one last;
-//! 4. the loader's settings;
-//! 5. removals, entries before the payload they pointed at; at last those of a predecessor (`takeover`).
+//! 4. the loader itself, if something is to be done about it;
+//! 5. the loader's settings;
+//! 6. removals, entries before the payload they pointed at; at last those of a predecessor (`takeover`).
 //!
 //! A verdict changes counters and ranks only: [`restate`] plans that much, and depends on nothing else.
 //!
@@ -87,6 +88,8 @@ pub struct Intent {
     pub extras_left: BTreeSet<String>,
     /// The loader's own settings.
     pub loader: loader_conf::Settings,
+    /// What is to be done about the loader itself, in this order ([`crate::systemd_boot::decide`]).
+    pub loader_steps: Vec<Step>,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
 }
@@ -250,6 +253,7 @@ fn steps(
     early: &BTreeSet<String>,
 ) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
+    plan.notes.clone_from(&observed.boot.unreadable);
     let copies = copies(observed, all.iter().map(|(_, bootable)| *bootable));
     let mut all: Vec<Wanted<'_>> = all.iter().map(|(wanted, _)| wanted.clone()).collect();
     rank(&mut all, kept_rank(observed, intent), intent)?;
@@ -264,6 +268,8 @@ fn steps(
     plan.steps.extend(extras.entries);
     plan.steps.extend(takeover.stand_in(&observed.boot));
     plan.steps.extend(writes(&observed.boot, intent, &mut all));
+    // A loader that does not start is then met by a machine on which everything else is in place.
+    plan.steps.extend_from_slice(&intent.loader_steps);
     let present = observed.boot.loader_conf.as_deref();
     let text = loader_conf::wanted(present, &intent.loader);
     if present != Some(&text) {

@@ -346,8 +346,12 @@ fn planned_in(
     digests: &mut Digests,
 ) -> Result<Planned, Error> {
     let observed = Observation::read(place, found, &intent.extras, digests)?;
-    let mut plan = plan::plan(&observed, intent)?;
-    let loader = loader.plan(place, &mut plan)?;
+    let (loader, loader_steps) = loader.plan(place)?;
+    let intent = Intent {
+        loader_steps,
+        ..intent.clone()
+    };
+    let plan = plan::plan(&observed, &intent)?;
     Ok(Planned {
         place: place.clone(),
         observed,

@@ -3,7 +3,7 @@
 use boot_entries::boot_partition::Place;
 use boot_entries::efi::{self, LoaderVariables, Override};
 use boot_entries::loader::Band;
-use boot_entries::plan::Plan;
+use boot_entries::plan::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
 
 use super::Session;
@@ -51,8 +51,8 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    /// Adds to `plan` what is to be done in `place`.
-    pub(super) fn plan(&mut self, place: &Place, plan: &mut Plan) -> Result<Planned, Error> {
+    /// What is to be done in `place`, and the steps of it that are the plan's to place.
+    pub(super) fn plan(&mut self, place: &Place) -> Result<(Planned, Vec<Step>), Error> {
         let installed = Installed::read(&place.esp)?;
         let decision = systemd_boot::decide(&installed, self.source.as_ref(), self.policy);
         for told in &decision.told {
@@ -62,31 +62,35 @@ impl Planner {
             }
         }
         let mut remaining = None;
-        match decision.action {
-            Action::Nothing => {}
+        let steps = match decision.action {
+            Action::Nothing => Vec::new(),
             // `bootctl install` makes what it installs the first thing that the firmware tries.
             Action::Install {
                 by_bootctl: true, ..
-            } if self.is_live && self.is_first => remaining = Some(Remaining::Install),
+            } if self.is_live && self.is_first => {
+                remaining = Some(Remaining::Install);
+                Vec::new()
+            }
             Action::Install { steps, .. } => {
-                systemd_boot::insert(steps, plan);
                 if self.is_live {
                     remaining = Some(Remaining::Complete);
                 } else {
                     tracing::warn!("{}: {}", place.name.display(), bootctl::LEFT_OUT);
                 }
+                steps
             }
-            Action::Write(steps) => systemd_boot::insert(steps, plan),
-        }
+            Action::Write(steps) => steps,
+        };
         if self.is_first {
             self.go_on_to_mirrors(&installed);
         }
-        Ok(Planned {
+        let planned = Planned {
             before: installed.image().cloned(),
             after: decision.after,
             remaining,
             trouble: decision.trouble,
-        })
+        };
+        Ok((planned, steps))
     }
 
     /// A mirror is to be as the first place is: where no other version is to come, or there is none to install, what is

@@ -104,6 +104,19 @@ fn a_mirror_that_is_missing_never_stops_the_others() {
 }
 
 #[test]
+fn an_xbootldr_partition_is_no_mirror() {
+    let mounted = [("/efi", "8:1"), ("/boot", "8:2x"), ("/boot2", "8:2x")];
+    for mirror in ["/boot", "/boot2"] {
+        let (usable, unusable) = told(&mounted, Some("8:1"), &[mirror]).unwrap();
+        assert_eq!(usable, ["/efi /boot"], "{mirror}");
+        assert!(
+            unusable[0].contains("same file system as /boot"),
+            "{unusable:?}"
+        );
+    }
+}
+
+#[test]
 fn one_disk_has_more_than_one_name() {
     let mount = |device: &str, disk: Option<&str>| Mount {
         device: device.to_owned(),

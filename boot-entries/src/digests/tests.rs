@@ -2,7 +2,6 @@ use std::fs;
 use std::io::Write as _;
 
 use super::*;
-use crate::durable;
 
 /// A tree with a store file and one on `$BOOT`, and the record of what was read of them.
 struct Tree {
@@ -155,6 +154,30 @@ fn another_file_under_the_name_is_read() {
             .inode,
         None,
         "FAT's are made up"
+    );
+}
+
+#[test]
+fn a_file_on_another_file_system_is_read() {
+    let tree = Tree::new();
+    tree.run("a");
+    tree.lie();
+    let mut digests = tree.load("a");
+    for known in digests.before.boot.values_mut() {
+        known.stamp.device = known.stamp.device.map(|device| device + 1);
+    }
+    assert_eq!(were_read(tree.ask(&mut digests)), [false, true]);
+    assert_eq!(
+        tree.load("a")
+            .before
+            .store
+            .values()
+            .next()
+            .unwrap()
+            .stamp
+            .device,
+        None,
+        "the store's may change"
     );
 }
 

@@ -6,9 +6,18 @@ use std::path::Path;
 use super::ENTRIES;
 use crate::payload;
 use crate::space::{Directory, Volume};
+use crate::systemd_boot::{FALLBACK, SYSTEMD};
 
 /// The directories that a plan adds names to.
-const DIRECTORIES: [&str; 5] = ["", "loader", ENTRIES, "EFI", payload::DIRECTORY];
+const DIRECTORIES: [&str; 7] = [
+    "",
+    "loader",
+    ENTRIES,
+    "EFI",
+    payload::DIRECTORY,
+    "EFI/systemd",
+    "EFI/BOOT",
+];
 
 /// Looks at the partition mounted at `directory` (a path of this process). None: it cannot be told.
 pub(super) fn read(directory: &Path) -> Option<Volume> {
@@ -24,6 +33,16 @@ pub(super) fn read(directory: &Path) -> Option<Volume> {
     Some(volume)
 }
 
+/// A name as plans spell it. The loader's is on many disks in other letters, and FAT takes it for the same.
+fn spelled(directory: &str, name: String) -> String {
+    let loaders = [SYSTEMD, FALLBACK].iter().filter_map(|path| {
+        let name = path.strip_prefix(directory)?.strip_prefix('/')?;
+        (!name.contains('/')).then_some(name)
+    });
+    let mut same = loaders.filter(|loader| loader.eq_ignore_ascii_case(&name));
+    same.next().map(str::to_owned).unwrap_or(name)
+}
+
 /// A directory that is not there is what a plan makes.
 fn add(volume: &mut Volume, top: &Path, path: &str) {
     let there = top.join(path);
@@ -35,7 +54,7 @@ fn add(volume: &mut Volume, top: &Path, path: &str) {
         ..Directory::default()
     };
     for item in listing.flatten() {
-        let name = item.file_name().to_string_lossy().into_owned();
+        let name = spelled(path, item.file_name().to_string_lossy().into_owned());
         if let Ok(metadata) = item.metadata()
             && metadata.is_file()
             && !path.is_empty()
@@ -46,4 +65,23 @@ fn add(volume: &mut Volume, top: &Path, path: &str) {
         directory.names.insert(name);
     }
     volume.directories.insert(path.to_owned(), directory);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loaders_copies_take_room_however_they_are_spelled() {
+        let tree = tempfile::tempdir().unwrap();
+        for path in ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/bootx64.efi"] {
+            crate::durable::put_text("loader", &tree.path().join(path)).unwrap();
+        }
+        let volume = read(tree.path()).unwrap();
+        for path in [SYSTEMD, FALLBACK] {
+            let (directory, name) = path.rsplit_once('/').unwrap();
+            assert_eq!(volume.files.get(path), Some(&6), "{path}");
+            assert!(volume.directories[directory].names.contains(name), "{path}");
+        }
+    }
 }

@@ -22,8 +22,16 @@ pub(super) struct Steps {
 pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     let mut steps = Steps::default();
     let mut record = there.record.clone();
-    let mut wanted = BTreeMap::new();
+    let mut wanted: BTreeMap<String, String> = BTreeMap::new();
     for extra in &intent.extras {
+        // FAT does not tell large letters from small ones: each run would put one in the place of the other.
+        if let Some(other) = wanted.keys().find(|other| is_same(other, &extra.path)) {
+            steps.notes.push(format!(
+                "{} is left out: on $BOOT it would be the same file as {other}",
+                extra.path
+            ));
+            continue;
+        }
         if !there.is_ours(&extra.path) && there.present.get(&extra.path) != Some(&extra.content) {
             let path = &extra.path;
             steps.notes.push(format!(
@@ -58,7 +66,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     let mut gone: Vec<&String> = there
         .record
         .keys()
-        .filter(|path| !wanted.contains_key(*path))
+        .filter(|path| !wanted.keys().any(|wanted| is_same(wanted, path)))
         .collect();
     gone.sort_by_key(|path| !path.starts_with(crate::observe::ENTRIES));
     for path in gone {
@@ -86,6 +94,11 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
         steps.removals.push(write(&wanted));
     }
     steps
+}
+
+/// Whether two paths on `$BOOT` are those of one file.
+fn is_same(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
 }
 
 fn copy(extra: &Extra) -> Step {
@@ -171,6 +184,29 @@ mod tests {
         );
         run(&mut there, &intent(&[]));
         assert_eq!(there, Extras::default());
+    }
+
+    #[test]
+    fn two_names_of_one_file() {
+        let wish = |paths: [&str; 2]| intent(&paths.map(|path| extra(path, path)));
+        let mut there = Extras::default();
+        let both = wish(["EFI/tool.efi", "EFI/TOOL.efi"]);
+        assert_eq!(steps(&there, &both).notes.len(), 1);
+        run(&mut there, &both);
+        assert_eq!(there.present.len(), 1);
+        assert_eq!(run(&mut there, &both), [""; 0]);
+        // The same file by another name: what FAT shows under that is what lies under the old one.
+        let content = there.present["EFI/tool.efi"];
+        there.present.insert("EFI/TOOL.efi".to_owned(), content);
+        let renamed = Extra {
+            content,
+            ..extra("EFI/TOOL.efi", "")
+        };
+        let renamed = steps(&there, &intent(&[renamed]));
+        let [Step::Text { text, .. }] = &renamed.removals[..] else {
+            panic!("{:?}", renamed.removals);
+        };
+        assert!(text.ends_with(" EFI/TOOL.efi\n") && text.lines().count() == 1);
     }
 
     #[test]

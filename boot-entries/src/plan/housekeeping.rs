@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::takeover::points_at;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Step, remove};
 use crate::boot_partition::Partition;
@@ -89,18 +90,19 @@ pub(super) fn copies<'a>(
 /// What nothing points at and nothing will: leftovers, and payload that no entry, there or wanted, needs. It goes first,
 /// to make room.
 pub(super) fn garbage(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<Step> {
-    let wanted = entries.values().map(|text| Entry::parse(text));
-    let there = observed.boot.all().map(|(_, file)| file.entry.clone());
-    let used: BTreeSet<String> = wanted
-        .chain(there)
-        .flat_map(|entry| needs(&entry))
-        .collect();
+    let there = || observed.boot.all().map(|(_, file)| file);
+    let ours = entries.values().map(|text| Entry::parse(text));
+    let all = ours.chain(there().map(|file| file.entry.clone()));
+    let used: BTreeSet<String> = all.flat_map(|entry| needs(&entry)).collect();
+    // A stranger may write paths in other letters and with other slashes.
+    let is_used =
+        |path: &String| used.contains(path) || there().any(|file| points_at(&file.text, path));
     let leftovers = observed.boot.leftovers.iter().cloned();
     let unused = observed
         .payload
         .keys()
         .map(|name| format!("{}/{name}", payload::DIRECTORY))
-        .filter(|path| !used.contains(path))
+        .filter(|path| !is_used(path))
         .map(|path| (Partition::Boot, path));
     let paths = leftovers.chain(unused);
     paths.map(|(on, path)| Step::Remove { on, path }).collect()

@@ -67,6 +67,56 @@ fn garbage_payload_entry_default_and_removals() {
     );
 }
 
+#[test]
+fn the_loader_is_written_after_the_entries_and_before_its_settings() {
+    let mut disk = Disk::with(2);
+    disk.run(&select(1));
+    disk.0.boot.loader_conf = None;
+    let intent = Intent {
+        loader_steps: vec![loader(1)],
+        ..select(2)
+    };
+    let steps = plan(&disk.0, &intent).unwrap().steps;
+    let at = steps.iter().position(|step| *step == loader(1)).unwrap();
+    assert!(steps[at - 1].path().starts_with(ENTRIES), "{steps:?}");
+    assert_eq!(steps[at + 1].path(), LOADER_CONF);
+}
+
+/// A systemd-boot of `size` bytes is to come.
+pub(crate) fn loader(size: u64) -> Step {
+    let content = Content::of(&mut &b"loader"[..]).unwrap();
+    Step::Copy {
+        source: "/nix/store/systemd-boot".into(),
+        content: Content { size, ..content },
+        on: Partition::Esp,
+        path: crate::systemd_boot::SYSTEMD.to_owned(),
+    }
+}
+
+#[test]
+fn payload_that_a_stranger_points_at_is_no_garbage() {
+    let mut disk = Disk::with(2);
+    disk.run(&select(2));
+
+    disk.0.generations.remove(1);
+    disk.0
+        .boot
+        .entries
+        .retain(|_, file| file.name.generation_number() != Some(2));
+    let garbage = |disk: &Disk| {
+        let steps = plan(&disk.0, &select(1)).unwrap().steps;
+        let removed = steps.iter().filter(|s| matches!(s, Step::Remove { .. }));
+        removed.map(|s| s.path().to_owned()).collect::<Vec<_>>()
+    };
+    let found = garbage(&disk);
+    let [path] = &found[..] else {
+        panic!("{found:?}");
+    };
+    let spelled = path.to_uppercase().replace('/', "\\");
+    disk.wrote("debian.conf", &format!("title Debian\nlinux \\{spelled}\n"));
+    assert_eq!(garbage(&disk), [""; 0]);
+}
+
 /// What a verdict does must not depend on anything but the entries.
 #[test]
 fn a_verdict_is_restated_without_reading_any_payload() {

@@ -1,6 +1,6 @@
 //! Small disks.
 
-use crate::plan::tests::{BANDS, Disk, id, proven, select};
+use crate::plan::tests::{BANDS, Disk, id, loader, proven, select};
 use crate::plan::*;
 
 /// `count` generations whose kernels take `clusters` each; they share an initrd of one.
@@ -43,6 +43,22 @@ fn what_nobody_needs_is_not_copied_when_it_does_not_fit() {
         (vec![1], vec![])
     );
     assert!((41..70).contains(&least), "{least}");
+}
+
+/// Both copies of the loader: one has room where the other has none.
+#[test]
+fn the_loader_needs_room_as_well() {
+    let mut disk = with(2, 20);
+    disk.run(&proven(select(1), 1));
+    let mut intent = proven(select(2), 1);
+    let (without, _) = tightest(&disk, &intent);
+    intent.loader_steps = vec![loader(280 * 512)];
+    let (least, plan) = tightest(&disk, &intent);
+    // And its directories, with the names in them.
+    assert!((281..290).contains(&(least - without)), "{least} {without}");
+    let volume = disk.of_size(least).0.space.unwrap();
+    let worst = volume.worst(&plan.steps, |_| true, crate::space::Reserve::Kept);
+    assert!(worst.needed <= volume.free, "{worst:?}");
 }
 
 #[test]
