@@ -259,6 +259,7 @@ impl View {
             loader: boot.settings(),
             limit: boot.configuration_limit,
             extras: Vec::new(),
+            loader_steps: Vec::new(),
         }
     }
 }
