@@ -19,7 +19,8 @@ pub const RECORD: &str = "EFI/lastgood/extra-files";
 const LIMIT: u64 = 256 * 1024;
 /// What FAT and the loader can do with a name, in bytes.
 const LONGEST: usize = 255;
-/// Our entries start so, of whatever kind.
+/// Our entries start so, of whatever kind, and the loader's settings prefer what starts so: an extra entry that did would be
+/// started unasked, and no proof knows what is in it.
 const PREFIX: &str = "lastgood-";
 /// The loader itself is not an extra file.
 const LOADER: [&str; 2] = ["efi/systemd/", "efi/boot/bootx64.efi"];
