@@ -15,7 +15,12 @@ pub(crate) fn make(observed: &mut Observation, step: &Step) {
             content, on, path, ..
         } => {
             if let Some(name) = payload_name(path) {
-                observed.payload.insert(name.to_owned(), *content);
+                let boot = &mut observed.boot;
+                if !is_beside(boot, *on) {
+                    observed.payload.insert(name.to_owned(), *content);
+                } else if !boot.esp_payload.iter().any(|there| there == name) {
+                    boot.esp_payload.push(name.to_owned());
+                }
             } else if let Some(name) = nixpkgs::payload_of(path) {
                 let place = &mut observed.boot.nixpkgs;
                 place.insert((*on, name.to_owned()));
@@ -38,8 +43,12 @@ pub(crate) fn make(observed: &mut Observation, step: &Step) {
             }
         }
         Step::Remove { on, path } => {
-            if let Some(name) = payload_name(path).filter(|_| *on == Partition::Boot) {
-                observed.payload.remove(name);
+            if let Some(name) = payload_name(path) {
+                if is_beside(&observed.boot, *on) {
+                    observed.boot.esp_payload.retain(|there| there != name);
+                } else {
+                    observed.payload.remove(name);
+                }
             }
             if let Some(name) = nixpkgs::payload_of(path) {
                 observed.boot.nixpkgs.remove(&(*on, name.to_owned()));
@@ -47,7 +56,8 @@ pub(crate) fn make(observed: &mut Observation, step: &Step) {
             if let Some(file) = entry_name(path) {
                 entries_on(&mut observed.boot, *on).remove(file);
             }
-            observed.boot.leftovers.retain(|(_, left)| left != path);
+            let is_it = |left: &(Partition, String)| left.0 == *on && left.1 == *path;
+            observed.boot.leftovers.retain(|left| !is_it(left));
         }
     }
     look(observed);
@@ -56,25 +66,36 @@ pub(crate) fn make(observed: &mut Observation, step: &Step) {
 /// Finds out whether what entries start is there, as far as it is known what is.
 pub(crate) fn look(observed: &mut Observation) {
     let boot = &mut observed.boot;
+    let has_xbootldr = boot.place.has_xbootldr();
     for file in boot.entries.values_mut().chain(boot.on_esp.values_mut()) {
         let Some(linux) = &file.entry.linux else {
             continue;
         };
-        if let Some(name) = payload_name(linux).filter(|_| file.on == Partition::Boot) {
-            file.has_program = observed.payload.contains_key(name);
+        if let Some(name) = payload_name(linux) {
+            file.has_program = if file.on == Partition::Esp && has_xbootldr {
+                boot.esp_payload.iter().any(|there| there == name)
+            } else {
+                observed.payload.contains_key(name)
+            };
         } else if let Some(name) = nixpkgs::payload_of(linux) {
             file.has_program = boot.nixpkgs.contains(&(file.on, name.to_owned()));
         }
     }
 }
 
+/// Whether `on` is an ESP that is not `$BOOT`.
+fn is_beside(boot: &Boot, on: Partition) -> bool {
+    on == Partition::Esp && boot.place.has_xbootldr()
+}
+
 fn entries_on(
     boot: &mut Boot,
     on: Partition,
 ) -> &mut std::collections::BTreeMap<String, EntryFile> {
-    match on {
-        Partition::Esp if boot.place.has_xbootldr() => &mut boot.on_esp,
-        _ => &mut boot.entries,
+    if is_beside(boot, on) {
+        &mut boot.on_esp
+    } else {
+        &mut boot.entries
     }
 }
 
@@ -86,4 +107,77 @@ fn entry_name(path: &str) -> Option<&str> {
 fn payload_name(path: &str) -> Option<&str> {
     let path = path.trim_start_matches('/');
     path.strip_prefix(payload::DIRECTORY)?.strip_prefix('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::{Content, Kind};
+
+    /// A place with an XBOOTLDR partition.
+    fn two_partitions() -> Observation {
+        let mut observed = Observation::default();
+        observed.boot.place.esp = "/efi".into();
+        observed.boot.place.boot = "/boot".into();
+        observed
+    }
+
+    #[test]
+    fn what_is_copied_to_an_esp_is_there_and_not_on_the_other_partition() {
+        let content = Content::of(&mut &b"kernel"[..]).unwrap();
+        let name = payload::file_name(&content, Kind::Kernel);
+        let path = format!("{}/{name}", payload::DIRECTORY);
+        for on in [Partition::Esp, Partition::Boot] {
+            let mut observed = two_partitions();
+            make(
+                &mut observed,
+                &Step::Text {
+                    text: format!("linux /{path}\n"),
+                    on,
+                    path: format!("{ENTRIES}/lastgood-1-00000000.conf"),
+                },
+            );
+            let copy = |on| Step::Copy {
+                source: "/nix/store/x".into(),
+                content,
+                on,
+                path: path.clone(),
+            };
+            let other = match on {
+                Partition::Esp => Partition::Boot,
+                Partition::Boot => Partition::Esp,
+            };
+            let starts = |observed: &Observation| {
+                let mut all = observed.boot.all();
+                all.all(|(_, file)| file.has_program)
+            };
+            make(&mut observed, &copy(other));
+            assert!(!starts(&observed), "{on:?}");
+            make(&mut observed, &copy(on));
+            make(&mut observed, &copy(on));
+            assert!(starts(&observed), "{on:?}");
+            let path = path.clone();
+            make(&mut observed, &Step::Remove { on, path });
+            assert!(!starts(&observed), "{on:?}");
+            let left = (observed.boot.esp_payload.len(), observed.payload.len());
+            assert_eq!(left, if on == Partition::Esp { (0, 1) } else { (1, 0) });
+        }
+    }
+
+    #[test]
+    fn a_leftover_goes_from_its_own_partition() {
+        let mut observed = two_partitions();
+        let path = format!("{ENTRIES}/.lastgood-x.part");
+        let both = [Partition::Boot, Partition::Esp].map(|on| (on, path.clone()));
+        observed.boot.leftovers.extend(both);
+        let on = Partition::Esp;
+        make(
+            &mut observed,
+            &Step::Remove {
+                on,
+                path: path.clone(),
+            },
+        );
+        assert_eq!(observed.boot.leftovers, [(Partition::Boot, path)]);
+    }
 }

@@ -306,16 +306,14 @@ impl<'a> Ground<'a> {
         if needed <= free {
             Ok(steps)
         } else {
-            let mut generations = self.observed.generations.iter();
-            let kept = generations
-                .by_ref()
-                .filter(|found| kept.contains(&found.stem));
-            let kept = kept.map(|found| (found.generation.subject(), "handed back"));
+            let generations = self.observed.generations.iter();
+            let handed = generations.filter(|found| kept.contains(&found.stem));
+            let handed = handed.map(|found| (found.generation.subject(), "handed back"));
             Err(Refusal::NoSpace(Box::new(Shortage {
                 needed,
                 free,
                 step: "hand back what is to boot".to_owned(),
-                kept: kept.collect(),
+                kept: handed.collect(),
             })))
         }
     }
