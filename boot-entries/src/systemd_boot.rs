@@ -14,7 +14,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use decision::{Action, Decision, Policy, decide, insert};
+pub use decision::{Action, Decision, Policy, decide};
 pub use image::{Image, Version};
 pub use installed::{Installed, Place, State};
 pub use source::Source;

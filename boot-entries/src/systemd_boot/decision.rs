@@ -5,8 +5,7 @@ use std::path::Path;
 use super::image::{Image, Version};
 use super::{Installed, Place, Source, State};
 use crate::boot_partition::Partition;
-use crate::observe::LOADER_CONF;
-use crate::plan::{Plan, Step};
+use crate::plan::Step;
 
 /// How far the loader is ours to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -247,21 +246,4 @@ fn removals(installed: &Installed) -> Vec<Step> {
     let paths = installed.leftovers.iter().cloned();
     let on = Partition::Esp;
     paths.map(|path| Step::Remove { on, path }).collect()
-}
-
-/// Puts `steps` where they belong in `plan`: after the entries, before the loader's settings.
-///
-/// A loader that does not start is then met by a machine on which everything else is in place.
-pub fn insert(steps: Vec<Step>, plan: &mut Plan) {
-    let is_conf = |step: &Step| matches!(step, Step::Text { path, .. } if path == LOADER_CONF);
-    let is_write = |step: &Step| !matches!(step, Step::Remove { .. });
-    let conf = plan.steps.iter().position(is_conf);
-    let after_writes = || {
-        plan.steps
-            .iter()
-            .rposition(is_write)
-            .map_or(0, |at| at.saturating_add(1))
-    };
-    let at = conf.unwrap_or_else(after_writes);
-    plan.steps.splice(at..at, steps);
 }

@@ -6,12 +6,11 @@ mod domain;
 use std::fs;
 use std::path::Path;
 
-use super::{Action, Decision, FALLBACK, Installed, Policy, SYSTEMD, Source, decide, insert};
+use super::{Action, Decision, FALLBACK, Installed, Policy, SYSTEMD, Source, decide};
 use crate::Root;
 use crate::apply::apply;
-use crate::boot_partition::{Partition, Place};
-use crate::observe::LOADER_CONF;
-use crate::plan::{Plan, Step};
+use crate::boot_partition::Place;
+use crate::plan::Step;
 
 /// Debian's own.
 pub(super) const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
@@ -206,34 +205,4 @@ fn the_closures_loader_comes_first_and_a_signed_one_before_one_that_is_not() {
     fs::remove_dir_all(tree.path().join("usr")).unwrap();
     fs::remove_file(tree.path().join("closure/systemd")).unwrap();
     assert_eq!(version(), Ok(None));
-}
-
-#[test]
-fn the_loader_is_written_after_the_entries_and_before_its_settings() {
-    let text = |path: &str| Step::Text {
-        text: String::new(),
-        on: Partition::Esp,
-        path: path.to_owned(),
-    };
-    let remove = |path: &str| Step::Remove {
-        on: Partition::Esp,
-        path: path.to_owned(),
-    };
-    let loader = text(SYSTEMD);
-    let inserted = |steps: &[Step]| {
-        let mut plan = Plan {
-            steps: steps.to_vec(),
-            ..Plan::default()
-        };
-        insert(vec![loader.clone()], &mut plan);
-        plan.steps.iter().position(|step| *step == loader).unwrap()
-    };
-    let (entry, conf) = (text("loader/entries/x.conf"), text(LOADER_CONF));
-    assert_eq!(inserted(&[]), 0);
-    assert_eq!(
-        inserted(&[remove("a"), entry.clone(), conf, remove("b")]),
-        2
-    );
-    assert_eq!(inserted(&[remove("a"), entry, remove("b")]), 2);
-    assert_eq!(inserted(&[remove("a")]), 0);
 }
