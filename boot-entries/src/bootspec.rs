@@ -195,6 +195,10 @@ impl Document {
     /// The first thing wrong with it.
     pub fn check(&self) -> Result<(), Mistake> {
         let spec = &self.bootspec;
+        // First of all: what is told of a mistake is one line.
+        if spec.system.contains(char::is_control) {
+            return Err(Mistake::Control("system"));
+        }
         if spec.system != "x86_64-linux" {
             return Err(Mistake::System(spec.system.clone()));
         }
@@ -208,12 +212,12 @@ impl Document {
         ];
         for (key, path) in paths {
             let Some(path) = path else { continue };
+            if path.to_string_lossy().contains(char::is_control) {
+                return Err(Mistake::Control(key));
+            }
             if !path.is_absolute() {
                 let path = path.clone();
                 return Err(Mistake::Relative { key, path });
-            }
-            if path.to_string_lossy().contains(char::is_control) {
-                return Err(Mistake::Control(key));
             }
         }
         if spec.label.contains(char::is_control) {

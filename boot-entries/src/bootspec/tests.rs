@@ -99,6 +99,18 @@ fn one_specialisations_trouble_is_no_others() {
     assert_eq!(counts, (MOST_SPECIALISATIONS, 1));
 }
 
+/// `"\nix/store"` is a line break in JSON, and a mistake is told in one line.
+#[test]
+fn a_line_break_is_told_in_one_line() {
+    for key in ["init", "system", "kernel", "toplevel"] {
+        let text = document(|value| value["org.nixos.bootspec.v1"][key] = "\nix/store".into());
+        let mistake = Document::parse(&text)
+            .and_then(|read| read.check())
+            .unwrap_err();
+        assert!(!mistake.to_string().contains('\n'), "{key}: {mistake}");
+    }
+}
+
 proptest! {
     /// Any text at all, and any small damage to a good one.
     #[test]
