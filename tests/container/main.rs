@@ -1,4 +1,4 @@
-//! Ring 3: real systemd as PID 1, in a container. Each test is one story.
+//! Ring 4: real systemd as PID 1, in a container. Each test is one story.
 //!
 //! No machine here has a boot partition; [`lastgood_tests::container`] says why, and what that proves.
 

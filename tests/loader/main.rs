@@ -1,4 +1,4 @@
-//! Ring 4: the model of systemd-boot against systemd-boot itself, in the real firmware, over generated layouts.
+//! Ring 3: the model of systemd-boot against systemd-boot itself, in the real firmware, over generated layouts.
 //!
 //! A layout's seed is its label: `generate(SEED)` gives the same layout again. With `SYSTEMD_BOOT=FILE` another
 //! systemd-boot than the host's is put to the test.

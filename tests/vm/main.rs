@@ -1,4 +1,4 @@
-//! Ring 4: real boots in a virtual machine. Each test is one story.
+//! Ring 5: real boots in a virtual machine. Each test is one story.
 
 #![allow(
     clippy::indexing_slicing,
