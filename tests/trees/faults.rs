@@ -11,11 +11,17 @@ use lastgood_tests::faults::{self, Call, Fault};
 use lastgood_tests::tree::{Ended, Tree};
 use serde_json::Value;
 
+use super::places::says;
 use super::steps::boot;
 use super::{json, ok};
 
 /// What a run may change, apart from the ledger.
-const PLACES: [&str; 3] = ["boot", "nix/var/nix/gcroots", "nix/var/nix/profiles"];
+const PLACES: [&str; 4] = [
+    "boot",
+    "boot2",
+    "nix/var/nix/gcroots",
+    "nix/var/nix/profiles",
+];
 
 type Contents = BTreeMap<String, Vec<u8>>;
 
@@ -55,6 +61,15 @@ fn runs() -> Result<Vec<Run>> {
     trial.count_a_boot(3)?;
     boot(&trial, &third, 1)?;
 
+    // The same with a second ESP, which is to be bootable by itself at every instant.
+    let mirrored = Tree::new()?;
+    fs::create_dir(mirrored.path("boot2"))?;
+    let mirrors = says(r#"mirrors = ["/boot2"]"#);
+    mirrored.set(&mirrored.build("1", &mirrors)?)?;
+    ok(&mirrored.lastgood(&["install"])?);
+    ok(&mirrored.lastgood(&["good", "1"])?);
+    mirrored.set(&mirrored.build("2", &mirrors)?)?;
+
     let run = |name, command, tree, last_good| Run {
         name,
         command,
@@ -64,6 +79,7 @@ fn runs() -> Result<Vec<Run>> {
     let runs = vec![
         run("first", &["install"][..], fresh, None),
         run("one more", &["install"], one_more, Some(1)),
+        run("one more, mirrored", &["install"], mirrored, Some(1)),
         run("one less", &["install"], one_less, Some(1)),
         run("blessing", &["good", "3"], trial.copy()?, Some(1)),
         run("rejection", &["bad", "3"], trial.copy()?, Some(1)),
@@ -128,6 +144,14 @@ impl Run {
         if self.last_good.is_some() {
             let last = boots.last().context("nothing boots")?;
             ensure!(last["state"] == "proven", "it ends in {last}");
+        }
+        if tree.path("boot2").is_dir() {
+            let other = tree.copy()?;
+            fs::remove_dir_all(other.path("boot"))?;
+            fs::rename(other.path("boot2"), other.path("boot"))?;
+            let boots = json(&other.lastgood(&["next-boot", "--json", "--failures", "12"])?);
+            let last = boots.last().context("nothing boots from the mirror")?;
+            ensure!(last["state"] == "proven", "the mirror ends in {last}");
         }
         let contents = faults::contents(&tree, &["boot"])?;
         for (path, bytes) in &expected.ground {

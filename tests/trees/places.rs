@@ -12,7 +12,7 @@ use lastgood_tests::tree::Tree;
 use super::{boots, ok, refused};
 
 /// Shell commands that give a closure this `[boot]`.
-fn says(boot: &str) -> String {
+pub(super) fn says(boot: &str) -> String {
     format!("printf '%s\\n' '[boot]' '{boot}' > $out/etc/lastgood/lastgood.toml")
 }
 
