@@ -30,7 +30,7 @@ pub fn write(image: &Path, esp: &Path, root: &Path) -> Result<()> {
     // The backup GPT needs room at the end.
     disk.set_len(ROOT_START + ROOT_SIZE + MIB)?;
     drop(disk);
-    partition(image)?;
+    partition(image, &table())?;
 
     // mkfs.vfat derives the cluster size from the whole file: without `-s 2` a FAT32 this small has too few clusters.
     let sector = (ESP_START / 512).to_string();
@@ -67,8 +67,8 @@ pub fn write(image: &Path, esp: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn partition(image: &Path) -> Result<()> {
-    let table = format!(
+fn table() -> String {
+    format!(
         "label: gpt\n\
          label-id: 11111111-2222-4333-8444-555555555555\n\
          start={}MiB, size={}MiB, type=U, name=esp, uuid=aaaaaaaa-0000-4000-8000-000000000001\n\
@@ -77,7 +77,11 @@ fn partition(image: &Path) -> Result<()> {
         ESP_SIZE / MIB,
         ROOT_START / MIB,
         ROOT_SIZE / MIB
-    );
+    )
+}
+
+/// Writes a partition table, as sfdisk(8) takes it.
+pub(crate) fn partition(image: &Path, table: &str) -> Result<()> {
     let mut sfdisk = Command::new("sfdisk")
         .arg("-q")
         .arg(image)

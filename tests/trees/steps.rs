@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
+use lastgood_tests::files;
 use lastgood_tests::tree::Tree;
 use serde_json::Value;
 
@@ -105,6 +106,24 @@ fn nothing_is_blessed_without_an_assessment_of_this_boot() -> Result<()> {
     assert!(!tree.entry_of(2)?.contains('+'));
     assert_eq!(status(&tree)?["lastGood"]["generation"], "2");
     assert_eq!(boots(&tree, 1)?, ["2", "2"]);
+    Ok(())
+}
+
+/// The operator's verdict knows no baseline: the assessment's is recorded after it, and once.
+#[test]
+fn a_baseline_is_recorded_after_the_operators_verdict_and_once() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    boot(&tree, &toplevels[1], 1)?;
+    ok(&tree.lastgood(&["good"])?);
+    let healthy = r#"{"boot":"boot-1","baseline":{"unwell":["a.service"]}}"#;
+    files::write(&tree.path("run/lastgood/healthy.json"), healthy)?;
+    let ledger = || fs::read_to_string(tree.path("var/lib/lastgood/ledger.jsonl"));
+    ok(&tree.lastgood(&["boot", "bless"])?);
+    let once = ledger()?;
+    assert!(once.contains("a.service"), "{once}");
+    ok(&tree.lastgood(&["boot", "bless"])?);
+    assert_eq!(ledger()?, once);
     Ok(())
 }
 

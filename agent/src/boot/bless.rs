@@ -61,11 +61,13 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         WhenHealthy::Bless(subject) => {
             let id = subject.generation.clone();
             let baseline = healthy.baseline;
-            // A second attempt at what follows is no second verdict.
-            if session
-                .this_boot()
-                .is_none_or(|boot| boot.stage != Stage::Proven)
-            {
+            // A second attempt at what follows is no second verdict. The operator's own one is none of that: it knows no
+            // baseline.
+            let is_on_record = session.state.baseline() == Some(&baseline)
+                && session
+                    .this_boot()
+                    .is_some_and(|boot| boot.stage == Stage::Proven);
+            if !is_on_record {
                 session.record(&Event::Proven { subject, baseline })?;
             }
             // From here on the boot is no trial any more: an emergency mode is then the operator's.

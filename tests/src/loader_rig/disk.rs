@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use boot_entries::boot_partition::Partition;
 
 use super::layout::Layout;
-use crate::{command, files};
+use crate::{command, disk, files};
 
 const MIB: u64 = 1 << 20;
 /// The smallest that still is FAT32, with clusters of one sector.
@@ -31,7 +31,7 @@ pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> R
     let disk = File::create(image)?;
     disk.set_len(2 * MIB + count * SIZE)?;
     drop(disk);
-    partition(image, partitions)?;
+    lay_out(image, partitions)?;
     for on in partitions {
         let tree = tempfile::tempdir()?;
         fs::create_dir_all(tree.path().join("loader/entries"))?;
@@ -64,7 +64,7 @@ pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> R
     Ok(())
 }
 
-fn partition(image: &Path, partitions: &[Partition]) -> Result<()> {
+fn lay_out(image: &Path, partitions: &[Partition]) -> Result<()> {
     let mut table = String::from("label: gpt\n");
     for on in partitions {
         let kind = match on {
@@ -74,17 +74,7 @@ fn partition(image: &Path, partitions: &[Partition]) -> Result<()> {
         let (start, size) = (start(*on) / MIB, SIZE / MIB);
         table.extend([format!("start={start}MiB, size={size}MiB, type={kind}\n")]);
     }
-    let mut sfdisk = Command::new("sfdisk")
-        .arg("-q")
-        .arg(image)
-        .stdin(Stdio::piped())
-        .spawn()?;
-    let mut stdin = sfdisk.stdin.take().context("sfdisk has no input")?;
-    std::io::Write::write_all(&mut stdin, table.as_bytes())?;
-    drop(stdin);
-    let status = sfdisk.wait()?;
-    ensure!(status.success(), "sfdisk: {status}");
-    Ok(())
+    disk::partition(image, &table)
 }
 
 fn format(image: &Path, on: Partition) -> Result<()> {
