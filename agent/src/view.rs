@@ -258,6 +258,7 @@ impl View {
                 .collect(),
             rearm,
             running: self.running().cloned().or_else(|| self.started()),
+            booted: self.variables.selected.clone(),
             second: state
                 .proven
                 .iter()

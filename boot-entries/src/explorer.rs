@@ -63,6 +63,8 @@ fn observe(files: &Files) -> Disk {
             boot.leftovers.push((Partition::Boot, left));
         } else if path == Path::new(LOADER_CONF) {
             boot.loader_conf = Some(text);
+        } else if path.starts_with(migration::STRANGERS) {
+            // Known by the entries that start it.
         } else if path.starts_with(nixpkgs::DIRECTORY) {
             boot.nixpkgs.insert((Partition::Boot, name));
         } else if payload::kind_of(&name).is_some() {

@@ -32,6 +32,8 @@ use crate::space::Volume;
 pub const ENTRIES: &str = "loader/entries";
 /// Where the loader's settings are, on `$BOOT`.
 pub const LOADER_CONF: &str = "loader/loader.conf";
+/// Where unified kernel images are (UAPI.1, entries of type 2).
+pub const IMAGES: &str = "EFI/Linux";
 /// What is longer is no entry, in bytes: ours are a page at most.
 const LONGEST_ENTRY: u64 = 256 * 1024;
 
@@ -91,6 +93,8 @@ pub struct Boot {
     pub leftovers: Vec<(Partition, String)>,
     /// The names of what nixpkgs' builders left in [`nixpkgs::DIRECTORY`].
     pub nixpkgs: BTreeSet<(Partition, String)>,
+    /// The names of unified kernel images in [`IMAGES`]. None of them is ours.
+    pub images: BTreeSet<(Partition, String)>,
     /// Entry files that could not be read, and why, each in one line.
     pub unreadable: Vec<String>,
 }
@@ -197,6 +201,7 @@ struct Folder {
     leftovers: Vec<(Partition, String)>,
     payload: Vec<String>,
     nixpkgs: BTreeSet<(Partition, String)>,
+    images: BTreeSet<(Partition, String)>,
     unreadable: Vec<String>,
 }
 
@@ -219,6 +224,9 @@ impl Folder {
                 }
             }
         }
+        let images = names(&directory.join(IMAGES))?.into_iter();
+        let images = images.filter(|name| name.to_ascii_lowercase().ends_with(".efi"));
+        read.images = images.map(|name| (on, name)).collect();
         Ok(read)
     }
 
@@ -273,6 +281,7 @@ impl Boot {
             loader_conf: text(&place.esp.join(LOADER_CONF))?,
             leftovers: on_boot.leftovers,
             nixpkgs: on_boot.nixpkgs,
+            images: on_boot.images,
             unreadable: on_boot.unreadable,
             ..Self::default()
         };
@@ -282,6 +291,7 @@ impl Boot {
             boot.esp_payload = on_esp.payload;
             boot.leftovers.extend(on_esp.leftovers);
             boot.nixpkgs.extend(on_esp.nixpkgs);
+            boot.images.extend(on_esp.images);
             boot.unreadable.extend(on_esp.unreadable);
         }
         Ok(boot)

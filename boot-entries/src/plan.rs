@@ -22,6 +22,7 @@ mod housekeeping;
 mod outcome;
 mod proof;
 mod room;
+mod stranger;
 mod takeover;
 mod uninstall;
 mod wanted;
@@ -78,6 +79,8 @@ pub struct Intent {
     pub rearm: bool,
     /// What runs. It is not removed, whatever else it is (invariant B2).
     pub running: Option<Subject>,
+    /// The entry that this boot was started from (`LoaderEntrySelected`), whoever wrote it. None: it is not known.
+    pub booted: Option<String>,
     /// A second proven one, where there is one: nor is that.
     pub second: Option<Subject>,
     /// Unless the operator has said that the second proven one may go where there is no room for three.

@@ -17,6 +17,7 @@ mod peers;
 mod places;
 mod space;
 mod steps;
+mod strangers;
 mod systemd_boot;
 mod verify;
 mod writes;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::migration::STRANGERS;
 use super::volume::Files;
 use super::{FAILURES, observe};
 use crate::boot_partition::Partition;
@@ -21,6 +22,10 @@ pub(super) fn end(files: &Files) -> Result<BTreeSet<u64>, String> {
             // In the store as here, it holds its own name.
             let bytes = files.get(Path::new(path.trim_start_matches('/')));
             return bytes.is_some_and(|b| **b == *name.trim_end_matches(".efi").as_bytes());
+        }
+        let path = Path::new(path.trim_start_matches('/'));
+        if path.starts_with(STRANGERS) {
+            return files.get(path).is_some_and(|b| **b == *name.as_bytes());
         }
         let kind = payload::kind_of(name);
         let content = disk.0.payload.get(name);
@@ -56,9 +61,14 @@ pub(super) fn end(files: &Files) -> Result<BTreeSet<u64>, String> {
     Ok(ends)
 }
 
-/// The generation that an entry starts.
+/// The generation that an entry starts, or the number of a stranger's kernel.
 fn started(entry: &Entry) -> Option<u64> {
-    let closure = nixpkgs::init_of(entry)?;
+    let Some(closure) = nixpkgs::init_of(entry) else {
+        let kernel = entry.linux.as_deref()?.trim_start_matches('/');
+        let kernel = Path::new(kernel).strip_prefix(STRANGERS).ok()?;
+        let (number, _) = kernel.to_str()?.split_once('-')?;
+        return number.parse().ok();
+    };
     let number = closure.file_name()?.to_str()?.strip_suffix("-system")?;
     number.parse().ok()
 }

@@ -1,6 +1,7 @@
-//! From nixpkgs' entries to ours, and back.
+//! From nixpkgs' entries to ours, and back; and from a stranger's.
 //!
-//! What nixpkgs' loader.conf names has booted the machine until now and counts as proven.
+//! What nixpkgs' loader.conf names has booted the machine until now and counts as proven, and so does what a stranger's
+//! machine was started from.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -60,9 +61,68 @@ fn install(files: &Files, intent: &Intent, good: &[u64]) -> Case {
     }
 }
 
+/// The directory of a stranger's kernels.
+pub(super) const STRANGERS: &str = "EFI/debian";
+/// What a stranger's kernel is counted as: no generation has this number.
+const STRANGER: u64 = 7;
+
+/// A stranger's entries: the one that runs, and one that would come first and never ran.
+fn strangers() -> Files {
+    let mut files = Files::new();
+    for number in [STRANGER, STRANGER + 1] {
+        let text = format!(
+            "title Debian\nversion {number}\nlinux /{STRANGERS}/{number}-vmlinuz\ninitrd /{STRANGERS}/initrd\n"
+        );
+        put(
+            &mut files,
+            &format!("{ENTRIES}/debian-{number}.conf"),
+            &text,
+        );
+        let kernel = format!("{number}-vmlinuz");
+        put(&mut files, &format!("{STRANGERS}/{kernel}"), &kernel);
+    }
+    put(&mut files, &format!("{STRANGERS}/initrd"), "initrd");
+    let conf = format!("timeout 5\ndefault debian-{STRANGER}.conf\n");
+    put(&mut files, LOADER_CONF, &conf);
+    files
+}
+
+/// First installs on a stranger's machine, which boots what it booted until something is proven.
+fn from_strangers() -> Vec<Case> {
+    let booted = |intent| Intent {
+        booted: Some(format!("debian-{STRANGER}.conf")),
+        ..intent
+    };
+    let mut cases = Vec::new();
+    for first in 1..=3 {
+        let mut files = strangers();
+        let case = install(&files, &booted(select(first)), &[STRANGER]);
+        case.run(&mut files);
+        cases.push(case);
+        for failed in 0..=3 {
+            if failed > 0 {
+                fail(&mut files);
+            }
+            let uninstalled = Case {
+                goal: Goal::Uninstall,
+                ..install(&files, &booted(select(first)), &[STRANGER])
+            };
+            cases.push(uninstalled);
+            for next in 1..=3 {
+                // It knows what runs, or it does not any more.
+                cases.push(install(&files, &booted(select(next)), &[STRANGER]));
+                cases.push(install(&files, &select(next), &[STRANGER]));
+                let intent = proven(select(next), first);
+                cases.push(install(&files, &intent, &[STRANGER, first]));
+            }
+        }
+    }
+    cases
+}
+
 /// First installs, further selections after any number of failures, and the first proof.
 pub(super) fn takeovers() -> Vec<Case> {
-    let mut cases = Vec::new();
+    let mut cases = from_strangers();
     for (is_hashed, sort_key) in [(false, "nixos"), (false, "a"), (true, "nixos")] {
         for first in 1..=3 {
             let mut files = migrated(is_hashed, sort_key);

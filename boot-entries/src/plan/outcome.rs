@@ -5,7 +5,7 @@ use crate::boot_partition::Partition;
 use crate::entry::Entry;
 use crate::name::EntryName;
 use crate::nixpkgs;
-use crate::observe::{Boot, ENTRIES, EntryFile, LOADER_CONF, Observation};
+use crate::observe::{Boot, ENTRIES, EntryFile, IMAGES, LOADER_CONF, Observation};
 use crate::payload;
 
 /// What `observed` becomes by `step`, when it succeeds.
@@ -32,12 +32,13 @@ pub(crate) fn make(observed: &mut Observation, step: &Step) {
             } else if let Some(file) = entry_name(path)
                 && let Some(name) = EntryName::parse(file)
             {
+                let entry = Entry::parse(text);
                 let entry = EntryFile {
                     on: *on,
                     name,
-                    entry: Entry::parse(text),
+                    has_program: is_known(&observed.boot, *on, &entry),
+                    entry,
                     text: text.clone(),
-                    has_program: false,
                 };
                 entries_on(&mut observed.boot, *on).insert(file.to_owned(), entry);
             }
@@ -81,6 +82,18 @@ pub(crate) fn look(observed: &mut Observation) {
             file.has_program = boot.nixpkgs.contains(&(file.on, name.to_owned()));
         }
     }
+}
+
+/// Whether somebody else's program that `entry` starts is known to be there: an image, or what another entry starts.
+fn is_known(boot: &Boot, on: Partition, entry: &Entry) -> bool {
+    let program = |entry: &Entry| entry.linux.clone().or_else(|| entry.efi.clone());
+    let wanted = program(entry);
+    let is_image = |(there, image): &(Partition, String)| {
+        *there == on && wanted.as_ref() == Some(&format!("/{IMAGES}/{image}"))
+    };
+    let mut files = boot.all().map(|(_, file)| file);
+    boot.images.iter().any(is_image)
+        || files.any(|file| file.on == on && file.has_program && program(&file.entry) == wanted)
 }
 
 /// Whether `on` is an ESP that is not `$BOOT`.

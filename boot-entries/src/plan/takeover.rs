@@ -1,16 +1,18 @@
-//! A machine that nixpkgs' builder wrote, until one generation is proven under us.
+//! A machine that nixpkgs' builder wrote, or somebody else, until one generation is proven under us.
 //!
-//! Before that, the last generation that is known to boot is theirs, and it has to be what a failed trial leads to. Their
-//! own entries cannot see to that: which of them comes first depends on their sort key, on the other machines on the same
-//! `$BOOT` and on a generation that was built last and never booted. So there is a *stand-in*: an entry of ours without a
-//! counter that starts what one of theirs starts, ranked below the selected one as the last good one would be.
+//! Before that, what is known to boot is theirs, and it has to be what a failed trial leads to. Their own entries cannot
+//! see to that: our `default` in loader.conf does not match them, and which of them would come first depends on their sort
+//! key, on the other machines on the same `$BOOT` and on a generation that was built last and never booted. So there is a
+//! *stand-in*: an entry of ours without a counter that starts what one of theirs starts, ranked below the selected one as
+//! the last good one would be.
 //!
-//! As soon as a generation is the last good one, the stand-in goes, and so do their entries of *this* machine and the
-//! payload that no other entry needs. Never before, and never for space.
+//! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine and
+//! the payload that no other entry needs. Never before, and never for space. A stranger's stay for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::stranger::Stranger;
 use super::{Intent, Step, remove};
 use crate::boot_partition::Partition;
 use crate::closure::Bootable;
@@ -142,21 +144,19 @@ fn payload(observed: &Observation, theirs: &[Theirs<'_>]) -> BTreeSet<(Partition
 }
 
 impl StandIn {
-    fn new(file: &EntryFile) -> Self {
-        let title = file.entry.title.as_deref().unwrap_or("NixOS");
+    /// One that does what `entry` does, with paths on the partition `on`.
+    fn new(on: Partition, entry: &Entry) -> Self {
+        let title = entry.title.as_deref().unwrap_or("NixOS");
         let text = Entry {
             title: Some(format!("{title}{NOTE}")),
             // Where the last good one would be: under what is selected, over what never was.
             sort_key: Some(Rank::PROVEN.sort_key()),
             machine_id: None,
-            ..file.entry.clone()
+            ..entry.clone()
         }
         .to_string();
-        Self {
-            on: file.on,
-            name: Self::name(&text),
-            text,
-        }
+        let name = Self::name(&text);
+        Self { on, name, text }
     }
 
     /// The one that `file` is.
@@ -224,15 +224,22 @@ pub(super) fn is_stand_in(name: &EntryName) -> bool {
 ///
 /// Otherwise what runs, because it does; then what their loader.conf names; then the newest. And where none of these is to
 /// be had, one that is there although its generation is in no profile any more: its closure may still be in the store.
+/// What runs may be anybody's ([`Stranger`]); of what does not run, only what nixpkgs wrote is known to be a generation.
 fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> Option<StandIn> {
     let boot = &observed.boot;
-    let (listed, unlisted): (Vec<&EntryFile>, Vec<&EntryFile>) = present(boot).partition(|file| {
-        let closure = nixpkgs::init_of(&file.entry);
+    let (lasting, unlisted): (Vec<&EntryFile>, Vec<&EntryFile>) = present(boot).partition(|file| {
+        let Some(closure) = nixpkgs::init_of(&file.entry) else {
+            return true;
+        };
         let mut found = observed.generations.iter();
-        found.any(|found| Some(&found.generation.toplevel) == closure.as_ref())
+        found.any(|found| found.generation.toplevel == closure)
     });
-    if let Some(file) = listed.first() {
+    if let Some(file) = lasting.first() {
         return Some(StandIn::of(file));
+    }
+    let booted = intent.booted.as_deref();
+    if let Some(stranger) = booted.and_then(|booted| Stranger::booted(boot, booted)) {
+        return Some(StandIn::new(stranger.on, &stranger.entry));
     }
     let conf = LoaderConf::parse(boot.loader_conf.as_deref().unwrap_or_default());
     let named = conf.preferred.or(conf.default);
@@ -250,7 +257,7 @@ fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> O
         let is_named = named.as_ref() == Some(&theirs.file.name.to_string());
         (runs, is_named, newest(&theirs.closure))
     });
-    let best = best.map(|theirs| StandIn::new(theirs.file));
+    let best = best.map(|theirs| StandIn::new(theirs.file.on, &theirs.file.entry));
     best.or_else(|| unlisted.first().map(|file| StandIn::of(file)))
 }
 
@@ -263,11 +270,18 @@ fn present(boot: &Boot) -> impl Iterator<Item = &EntryFile> {
     })
 }
 
-/// Whether an entry has no counter, and all it needs of theirs is there.
+/// Whether an entry has no counter, and all it needs is there.
 fn is_whole(boot: &Boot, file: &EntryFile) -> bool {
-    let payload = nixpkgs::payload_of_entry(&file.entry);
+    file.name.tries.is_none() && has_payload(boot, file)
+}
+
+/// Whether all that an entry needs is there; of a stranger's only the program is known.
+pub(super) fn has_payload(boot: &Boot, file: &EntryFile) -> bool {
     let there = |name: &&str| boot.nixpkgs.contains(&(file.on, (*name).to_owned()));
-    file.name.tries.is_none() && payload.is_some_and(|names| names.iter().all(there))
+    match nixpkgs::payload_of_entry(&file.entry) {
+        Some(names) => names.iter().all(there),
+        None => file.has_program,
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Giving `$BOOT` back, with something bootable on it. Pure.
 //!
 //! What is left must be proven; or, with nothing proven, what runs; or, with nothing known of that, what ran before us, or
-//! what loader.conf names. If an entry of somebody else's starts it, that will do. If none does, one is written as
+//! what loader.conf names, were it a stranger's. If an entry of somebody else's starts it, that will do. If none does, one is written as
 //! nixpkgs' builder would, so that the next `nixos-rebuild` takes it over. The order:
 //!
 //! 1. leftovers, and where room is short everything of ours but what is handed back;
@@ -12,6 +12,7 @@ mod acceptable;
 
 use std::collections::BTreeSet;
 
+use super::stranger::Stranger;
 use super::takeover::{is_stand_in, points_at};
 use super::{Intent, Plan, Refusal, Shortage, Step, extras, remove};
 use crate::boot_partition::Partition;
@@ -54,8 +55,11 @@ pub fn uninstall(
     let acceptable = acceptable::acceptable(observed, intent);
     let handed = match ground.hand_back(intent, &acceptable) {
         Ok(handed) => handed,
-        // Not the best, but as proven.
-        Err(why) => ground.somebody_elses_best(&acceptable).ok_or(why)?,
+        // Not the best, but as proven; or what booted the machine before there was anything of ours.
+        Err(why) => ground
+            .somebody_elses_best(&acceptable)
+            .or_else(|| ground.strangers(intent))
+            .ok_or(why)?,
     };
     let is_theirs = handed.entries.is_empty();
     plan.steps.extend(handed.removals);
@@ -201,6 +205,17 @@ impl<'a> Ground<'a> {
         let mut left = acceptable.iter().filter_map(|s| self.somebody_elses(s));
         left.next().map(|file| HandedBack {
             default: file.name.to_string(),
+            ..HandedBack::default()
+        })
+    }
+
+    fn strangers(&self, intent: &Intent) -> Option<HandedBack> {
+        let boot = &self.observed.boot;
+        let booted = intent.booted.as_deref();
+        let booted = booted.and_then(|booted| Stranger::booted(boot, booted));
+        let stranger = booted.or_else(|| Stranger::behind(boot))?;
+        Some(HandedBack {
+            default: stranger.id,
             ..HandedBack::default()
         })
     }

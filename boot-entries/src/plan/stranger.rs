@@ -1,0 +1,88 @@
+//! An entry of somebody else's that is known to boot this machine: Debian's, another tool's, a unified kernel image.
+
+use crate::boot_partition::Partition;
+use crate::entry::Entry;
+use crate::name::EntryName;
+use crate::observe::{Boot, EntryFile, IMAGES};
+use crate::plan::takeover::{has_payload, is_stand_in};
+
+/// What starts it, as an entry file could say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stranger {
+    /// The partition that its paths are on.
+    pub(super) on: Partition,
+    /// What `default` in loader.conf calls it.
+    pub(super) id: String,
+    /// What it does.
+    pub(super) entry: Entry,
+}
+
+impl Stranger {
+    fn of_file(file: &EntryFile) -> Self {
+        let mut entry = file.entry.clone();
+        entry.title.get_or_insert_with(|| file.name.stem.clone());
+        Self {
+            on: file.on,
+            id: file.name.to_string(),
+            entry,
+        }
+    }
+
+    fn of_image(on: Partition, image: &str) -> Self {
+        Self {
+            on,
+            id: image.to_owned(),
+            entry: Entry {
+                title: Some(image.to_owned()),
+                efi: Some(format!("/{IMAGES}/{image}")),
+                ..Entry::default()
+            },
+        }
+    }
+
+    /// The one that this boot was started from, if `booted` (`LoaderEntrySelected`) is not ours. One that is still counted
+    /// has not shown anything, and one that lacks what it starts shows nothing any more.
+    pub(super) fn booted(boot: &Boot, booted: &str) -> Option<Self> {
+        let name = EntryName::parse(booted);
+        all(boot).find(|stranger| match &name {
+            Some(name) => {
+                let own = EntryName::parse(&stranger.id);
+                own.is_some_and(|own| own.stem.eq_ignore_ascii_case(&name.stem))
+            }
+            None => stranger.id.eq_ignore_ascii_case(booted),
+        })
+    }
+
+    /// The one that a stand-in of ours was copied from, if it is still there.
+    pub(super) fn behind(boot: &Boot) -> Option<Self> {
+        let mut files = boot.all().map(|(_, file)| file);
+        let stand_in = files.find(|file| is_stand_in(&file.name))?;
+        all(boot).find(|stranger| stranger.starts_what(stand_in))
+    }
+
+    fn starts_what(&self, file: &EntryFile) -> bool {
+        let what = |entry: &Entry| Entry {
+            title: None,
+            sort_key: None,
+            machine_id: None,
+            version: None,
+            ..entry.clone()
+        };
+        self.on == file.on && what(&self.entry) == what(&file.entry)
+    }
+}
+
+/// All that could be started: entry files, then images.
+fn all(boot: &Boot) -> impl Iterator<Item = Stranger> {
+    let files = boot.all().map(|(_, file)| file).filter(|file| {
+        let is_ours = file.name.is_ours() || is_stand_in(&file.name);
+        !is_ours && file.name.tries.is_none() && has_payload(boot, file)
+    });
+    let images = boot.images.iter();
+    files
+        .map(Stranger::of_file)
+        .chain(images.map(|(on, image)| Stranger::of_image(*on, image)))
+}
+
+#[cfg(test)]
+mod tests;

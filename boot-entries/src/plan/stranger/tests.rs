@@ -1,0 +1,165 @@
+//! From a stranger's machine to ours, and back.
+
+use super::*;
+use crate::loader_conf::LoaderConf;
+use crate::nixpkgs::Payload;
+use crate::plan::tests::{BANDS, Disk, proven, select};
+use crate::plan::{Intent, Step, plan, uninstall};
+
+const DEBIAN: &str = "title Debian\nversion 6.1\nlinux \\debian\\vmlinuz\ninitrd /debian/initrd\noptions root=LABEL=r\n";
+const IMAGE: &str = "debian-6.1.efi";
+
+/// Three generations beside somebody's `debian.conf` and a unified kernel image, of which `booted` runs.
+fn machine(booted: &str) -> (Disk, Intent) {
+    let mut disk = Disk::with(3);
+    disk.wrote("debian.conf", DEBIAN);
+    disk.wrote("debian-old.conf", "linux /debian/old\n");
+    for file in disk.0.boot.entries.values_mut() {
+        file.has_program = true;
+    }
+    let image = (Partition::Boot, IMAGE.to_owned());
+    disk.0.boot.images.insert(image);
+    let intent = Intent {
+        booted: Some(booted.to_owned()),
+        ..select(2)
+    };
+    (disk, intent)
+}
+
+/// What the entries do that boot now and after each of `failures` failed boots, by every loader.
+fn programs(disk: &Disk, failures: usize) -> Vec<String> {
+    let all = BANDS.map(|band| {
+        let loader = disk.loader(band);
+        let boots = loader.clone().predict(failures).into_iter();
+        let program = |stem: &str| {
+            let mut listed = loader.entries.iter();
+            let found = listed.find(|listed| listed.name.stem == stem).unwrap();
+            let entry = &found.entry;
+            let program = entry.linux.as_ref().or(entry.efi.as_ref()).unwrap();
+            program.replace('\\', "/")
+        };
+        let is_kernel = |program: String| match program.strip_prefix("/EFI/lastgood/") {
+            Some(_) => "ours".to_owned(),
+            None => program,
+        };
+        boots
+            .map(|boot| is_kernel(program(&boot.name.stem)))
+            .collect::<Vec<String>>()
+    });
+    assert!(all[0] == all[1] && all[1] == all[2], "{all:?}");
+    all[0].clone()
+}
+
+fn stand_ins(disk: &Disk) -> usize {
+    let files = disk.0.boot.entries.values();
+    files.filter(|file| is_stand_in(&file.name)).count()
+}
+
+#[test]
+fn a_failed_trial_leads_back_to_what_booted_the_machine() {
+    for (booted, program) in [
+        ("debian.conf", "/debian/vmlinuz"),
+        ("DEBIAN.CONF", "/debian/vmlinuz"),
+        ("debian+2-1.conf", "/debian/vmlinuz"),
+        ("debian-old.conf", "/debian/old"),
+        (IMAGE, "/EFI/Linux/debian-6.1.efi"),
+    ] {
+        let (mut disk, intent) = machine(booted);
+        disk.run(&intent);
+        let ours = |count| vec!["ours".to_owned(); count];
+        let theirs = |count| vec![program.to_owned(); count];
+        assert_eq!(
+            programs(&disk, 6),
+            [ours(3), theirs(4)].concat(),
+            "{booted}"
+        );
+        assert_eq!(plan(&disk.0, &intent).unwrap().steps, [], "{booted}");
+
+        // It boots, by the stand-in now; another trial is tried.
+        let files = disk.0.boot.entries.values();
+        let stand_in = files.map(|f| &f.name).find(|name| is_stand_in(name));
+        let again = Intent {
+            booted: Some(stand_in.unwrap().to_string()),
+            ..select(3)
+        };
+        disk.run(&again);
+        assert_eq!(programs(&disk, 6)[3], program, "{booted}");
+        assert_eq!(stand_ins(&disk), 1);
+
+        // And passes: what is not ours stays.
+        disk.run(&proven(again, 3));
+        assert_eq!(programs(&disk, 4), ours(5));
+        assert_eq!(stand_ins(&disk), 0);
+        assert!(disk.0.boot.entries.contains_key("debian.conf"));
+    }
+}
+
+#[test]
+fn what_has_not_shown_that_it_boots_stands_in_for_nothing() {
+    for booted in ["debian-new.conf", "debian-6.2.efi", "auto-windows", "", "x"] {
+        let (mut disk, intent) = machine(booted);
+        disk.run(&intent);
+        assert_eq!(stand_ins(&disk), 0, "{booted:?}");
+    }
+    let (mut disk, intent) = machine("debian.conf");
+    disk.run(&intent);
+    let (ours, _) = disk.0.boot.entries.iter().next_back().unwrap();
+    let (mut disk, _) = machine("");
+    disk.run(&Intent {
+        booted: Some(ours.clone()),
+        ..select(2)
+    });
+    assert_eq!(stand_ins(&disk), 0, "{ours}");
+
+    // Still counted, or without what it starts.
+    for counted in [true, false] {
+        let (mut disk, intent) = machine("counted+2-1.conf");
+        let (name, program) = if counted {
+            ("counted+1-2.conf", "/debian/old")
+        } else {
+            ("counted.conf", "/gone")
+        };
+        disk.wrote(name, &format!("linux {program}\n"));
+        assert_eq!(disk.0.boot.entries[name].has_program, counted);
+        disk.run(&intent);
+        assert_eq!(stand_ins(&disk), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_stand_in_stays_until_its_program_is_gone() {
+    let (mut disk, intent) = machine("debian.conf");
+    disk.run(&intent);
+    let newer = Intent {
+        booted: Some("debian-old.conf".to_owned()),
+        ..intent
+    };
+    assert_eq!(disk.run(&newer).steps, []);
+    for file in disk.0.boot.entries.values_mut() {
+        let linux = file.entry.linux.as_deref();
+        file.has_program &= linux != Some("\\debian\\vmlinuz");
+    }
+    disk.run(&newer);
+    assert_eq!(stand_ins(&disk), 1);
+    assert_eq!(programs(&disk, 3)[3], "/debian/old");
+}
+
+#[test]
+fn nothing_proven_is_handed_back_to_whom_it_was_taken_from() {
+    for (booted, id) in [("debian.conf", "debian.conf"), (IMAGE, IMAGE)] {
+        let (mut disk, intent) = machine(booted);
+        disk.run(&intent);
+        for booted in [Some(booted.to_owned()), None] {
+            let intent = Intent {
+                booted,
+                ..intent.clone()
+            };
+            let plan = uninstall(&disk.0, &intent, &Payload::new()).unwrap();
+            let mut after = disk.clone();
+            plan.steps.iter().for_each(|step: &Step| after.step(step));
+            assert_eq!(after.files(), ["debian-old.conf", "debian.conf"]);
+            let conf = after.0.boot.loader_conf.as_deref().unwrap();
+            assert_eq!(LoaderConf::parse(conf).default.as_deref(), Some(id));
+        }
+    }
+}
