@@ -16,7 +16,7 @@ use boot_entries::{GenerationId, Root, boot_partition, closure};
 
 use crate::config;
 use crate::error::Error;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::machine::{Boot, Standing, State, Subject};
 use crate::{running, secrets};
 
@@ -51,7 +51,7 @@ impl View {
         for number in &ledger.damaged {
             tracing::warn!(
                 "{}: line {number} is damaged and is passed over",
-                crate::ledger::PATH
+                ledger::PATH
             );
         }
         let profiles = Profiles::read(root)?;
@@ -142,6 +142,24 @@ impl View {
         let places = self.places(&self.state)?;
         let place = places.usable.first().cloned().unwrap_or_default();
         Ok(observe::entry_names(&place)?)
+    }
+
+    /// That entries of ours are there and nothing is on record of them, in one line.
+    #[must_use]
+    pub fn lost_record(&self) -> Option<String> {
+        let state = &self.state;
+        if state.uninstalled || state.selected.is_some() || !state.proven.is_empty() {
+            return None;
+        }
+        let names = self.entry_names().unwrap_or_default();
+        let count = names.iter().filter(|name| name.is_ours()).count();
+        (count > 0).then(|| {
+            format!(
+                "{} is gone or says nothing, and $BOOT has {count} of our entries: what was selected and proven is not \
+                 known any more; `lastgood good NUMBER` says again what works, then `lastgood install` selects",
+                ledger::PATH
+            )
+        })
     }
 
     /// Every generation there is: those the profiles list with their specialisations, and those that are kept beyond

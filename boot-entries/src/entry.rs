@@ -61,6 +61,16 @@ impl Entry {
         }
         entry
     }
+
+    /// The files that a kernel of it needs, as paths on its partition.
+    #[must_use]
+    pub fn needs(&self) -> Vec<String> {
+        let files = self.linux.iter().chain(&self.initrds);
+        files
+            .chain(&self.devicetree)
+            .map(|path| path.trim_start_matches('/').to_owned())
+            .collect()
+    }
 }
 
 impl std::fmt::Display for Entry {

@@ -165,6 +165,13 @@ pub fn kind_of(name: &str) -> Option<Kind> {
     })
 }
 
+/// The name, within [`DIRECTORY`], of the payload of ours that has this path on `$BOOT`. None: it is not ours.
+#[must_use]
+pub fn name_of(path: &str) -> Option<&str> {
+    let name = path.strip_prefix(DIRECTORY)?.strip_prefix('/')?;
+    kind_of(name).is_some().then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -408,7 +408,7 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "automaticReboots damagedLedgerLines degraded lastGood nextBoot overrides rejected running selected stage state version"
+        "automaticReboots damagedLedgerLines degraded lastGood lostRecord nextBoot overrides rejected running selected stage state version"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(keys(&why), "cause generation state time toplevel version");
@@ -423,6 +423,6 @@ fn the_keys_of_the_json() -> Result<()> {
         "overrides places repaired troubles version whole"
     );
     assert_eq!(keys(&verified["places"][0]), "bytes files findings name");
-    assert_eq!(keys(&verified["places"][0]["findings"][0]), "path wrong");
+    assert_eq!(keys(&verified["places"][0]["findings"][0]), "mended path wrong");
     Ok(())
 }

@@ -5,8 +5,11 @@ use std::path::Path;
 
 use anyhow::Result;
 use lastgood_tests::files;
+use lastgood_tests::mounts::Mounts;
 use lastgood_tests::tree::Tree;
+use serde_json::{Value, json};
 
+use super::places::says;
 use super::steps::boot;
 use super::{boots, ok, refused};
 
@@ -117,5 +120,107 @@ fn a_mirror_that_a_trial_brought_hears_the_verdict() -> Result<()> {
     };
     assert_eq!(names("boot2")?, names("boot")?);
     assert_eq!(boots(&tree, 1)?, ["1", "1"]);
+    Ok(())
+}
+
+/// What happened to each file is told, whatever happened elsewhere.
+#[test]
+fn a_read_only_boot_partition_keeps_no_mirror_from_being_mended() -> Result<()> {
+    let mounts = Mounts::private()?;
+    let tree = Tree::new()?;
+    let toplevel = tree.build("1", &says(r#"mirrors = ["/boot2"]"#))?;
+    tree.set(&toplevel)?;
+    fs::create_dir(tree.path("boot2"))?;
+    mounts.sized(&tree.path("boot"), "16m")?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    let initrd = initrds(&tree)?.remove(0);
+    let mirrored = tree
+        .path("boot2/EFI/lastgood")
+        .join(initrd.file_name().unwrap());
+    let whole = fs::read(&initrd)?;
+    for file in [&initrd, &mirrored] {
+        files::write(file, "rotten")?;
+    }
+    mounts.read_only(&tree.path("boot"))?;
+
+    let ended = tree.lastgood(&["verify", "--repair", "--json"])?;
+    let words = [
+        "1 file is not as it should be and could not be mended",
+        "Read-only",
+    ];
+    refused(&ended, &words);
+    let told: Value = serde_json::from_str(&ended.stdout)?;
+    assert_eq!([&told["whole"], &told["repaired"]], [false, true]);
+    for (at, name, mended) in [(0, "/boot", false), (1, "/boot2", true)] {
+        let place = &told["places"][at];
+        assert_eq!(place["name"], name);
+        let findings = place["findings"].as_array().unwrap();
+        assert_eq!(findings.len(), 1, "{told}");
+        assert_eq!(
+            [&findings[0]["wrong"], &findings[0]["mended"]],
+            [&json!("damaged"), &json!(mended)]
+        );
+    }
+    assert_eq!(fs::read(&mirrored)?, whole);
+
+    files::write(&mirrored, "rotten")?;
+    let ended = tree.lastgood(&["verify", "--repair"])?;
+    refused(&ended, &words);
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines[0].ends_with("damaged, not mended"), "{ended:?}");
+    assert!(lines[1].ends_with("not whole"), "{ended:?}");
+    assert!(lines[2].ends_with("damaged, mended"), "{ended:?}");
+    assert!(lines[3].ends_with("whole again"), "{ended:?}");
+    Ok(())
+}
+
+/// Entries that nothing is known of: each command says so, none guesses, and the operator's word is the way out.
+#[test]
+fn a_machine_whose_record_is_lost_says_so() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(3)?;
+    ok(&tree.lastgood(&["install", "1"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    ok(&tree.lastgood(&["install", "2"])?);
+    let kept: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
+    assert_eq!(kept["lostRecord"], Value::Null);
+    fs::remove_file(tree.path("var/lib/lastgood/ledger.jsonl"))?;
+    let payload = initrds(&tree)?;
+    files::write(&payload[0], "rotten")?;
+    fs::remove_file(&payload[1])?;
+
+    let lost = [
+        "/var/lib/lastgood/ledger.jsonl is gone",
+        "3 of our entries",
+        "`lastgood good NUMBER`",
+    ];
+    let told: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
+    for word in lost {
+        assert!(
+            told["lostRecord"].as_str().unwrap().contains(word),
+            "{told}"
+        );
+    }
+    assert!(ok(&tree.lastgood(&["status"])?).contains("record lost"));
+    refused(&tree.lastgood(&["why"])?, &lost);
+    let before = tree.stamps()?;
+    let ended = tree.lastgood(&["verify", "--repair", "--json"])?;
+    refused(&ended, &lost);
+    let told: Value = serde_json::from_str(&ended.stdout)?;
+    let findings = &told["places"][0]["findings"];
+    for (at, wrong) in [(0, "damaged"), (1, "missing")] {
+        let name = payload[at].file_name().unwrap().to_str().unwrap();
+        let expected =
+            json!({"path": format!("EFI/lastgood/{name}"), "wrong": wrong, "mended": false});
+        assert_eq!(findings[at], expected);
+    }
+    assert_eq!(findings.as_array().unwrap().len(), 2);
+    assert_eq!(tree.stamps()?, before, "nothing is written on a guess");
+
+    ok(&tree.lastgood(&["good", "1"])?);
+    ok(&tree.lastgood(&["verify"])?);
+    ok(&tree.lastgood(&["install", "2"])?);
+    assert_eq!(boots(&tree, 6)?, ["2", "2", "2", "1", "1", "1", "1"]);
     Ok(())
 }

@@ -30,6 +30,7 @@ struct Status<'a> {
     rejected: Vec<&'a Subject>,
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
+    lost_record: Option<String>,
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
@@ -57,6 +58,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .collect(),
         overrides: efi::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
+        lost_record: view.lost_record(),
     };
     if output.json {
         return print_json(out, &status);
@@ -95,6 +97,9 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     }
     for one in &status.overrides {
         lines.push(("overridden by", one.to_string()));
+    }
+    if let Some(lost) = &status.lost_record {
+        lines.push(("record lost", lost.clone()));
     }
     if status.automatic_reboots > 0 {
         lines.push((

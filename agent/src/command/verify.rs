@@ -19,6 +19,7 @@ struct Answer {
     version: u32,
     /// Everything is, or was made, as it should be.
     whole: bool,
+    /// Something was made good.
     repaired: bool,
     places: Vec<Inspected>,
     /// Wishes in the firmware that override the selection.
@@ -27,21 +28,33 @@ struct Answer {
     troubles: Vec<String>,
 }
 
+impl Answer {
+    fn print(&self, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
+        if arguments.output.json {
+            print_json(out, self)
+        } else {
+            tell(self, arguments.repair, out)
+        }
+    }
+}
+
 pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
     let session = Session::open(root)?;
+    if let Some(lost) = session.lost_record() {
+        return without_record(&session, lost, arguments, out);
+    }
     was_installed(&session)?;
     let mut prepared = session.prepare_anew(Policy::Mend)?;
     let mut places = prepared.inspected();
     let proved = session.prove(&mut prepared, boot_entries::plan::comes_back);
     let mut troubles = prepared.missed();
-    let wrong: usize = places.iter().map(|place| place.findings.len()).sum();
-    let mut repaired = false;
-    let complaints = if arguments.repair && wrong > 0 {
+    let complaints = if arguments.repair && places.iter().any(|place| place.left() > 0) {
         let complaints = session.carry_out(prepared)?;
-        repaired = true;
-        let after = session.prepare_anew(Policy::Mend)?.inspected();
-        for (place, after) in places.iter_mut().zip(after) {
-            (place.files, place.bytes) = (after.files, after.bytes);
+        // What became of it is what a second look says, not what was meant.
+        for after in session.prepare_anew(Policy::Mend)?.inspected() {
+            if let Some(place) = places.iter_mut().find(|place| place.name == after.name) {
+                place.look_again(after);
+            }
         }
         complaints
     } else {
@@ -52,7 +65,9 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     let overrides = boot_entries::efi::overrides(&session.variables);
     let band = session.band(&session.boot()?.place);
     let harmful = overrides.iter().find(|one| one.is_harmful(band));
-    let left = if repaired { 0 } else { wrong };
+    let left: usize = places.iter().map(Inspected::left).sum();
+    let mut findings = places.iter().flat_map(|place| &place.findings);
+    let repaired = findings.any(|finding| finding.mended);
     let why = [
         (left > 0).then(|| {
             let are = if left == 1 {
@@ -60,7 +75,12 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
             } else {
                 "files are not as they"
             };
-            format!("{left} {are} should be: run `lastgood verify --repair`")
+            let advice = if arguments.repair {
+                " and could not be mended"
+            } else {
+                ": run `lastgood verify --repair`"
+            };
+            format!("{left} {are} should be{advice}")
         }),
         harmful.map(ToString::to_string),
         troubles.first().cloned(),
@@ -74,15 +94,35 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
         overrides,
         troubles,
     };
-    if arguments.output.json {
-        print_json(out, &answer)?;
-    } else {
-        tell(&answer, out)?;
-    }
+    answer.print(arguments, out)?;
     if answer.whole {
         return Ok(());
     }
     Err(Error::Refused(why.join("; ")))
+}
+
+/// What can be told without the ledger: whether what entries of ours point at is there, and is what its name says.
+/// Which entries there should be is not known, so nothing is mended.
+fn without_record(
+    session: &Session,
+    lost: String,
+    arguments: &Verify,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let (places, complaints) = session.inspect_without_record()?;
+    let mut troubles = vec![lost];
+    troubles.extend(complaints.iter().map(|error| one_line(error)));
+    let why = troubles.join("; ");
+    let answer = Answer {
+        version: 1,
+        whole: false,
+        repaired: false,
+        places,
+        overrides: boot_entries::efi::overrides(&session.variables),
+        troubles,
+    };
+    answer.print(arguments, out)?;
+    Err(Error::Refused(why))
 }
 
 /// Where nothing is ours, nothing is to be mended: writing it for the first time is what `install` is for.
@@ -99,8 +139,9 @@ fn was_installed(session: &Session) -> Result<(), Error> {
     )))
 }
 
-fn tell(answer: &Answer, out: &mut impl Write) -> Result<(), Error> {
+fn tell(answer: &Answer, repair: bool, out: &mut impl Write) -> Result<(), Error> {
     for place in &answer.places {
+        let left = place.left();
         let Inspected {
             name,
             files,
@@ -109,13 +150,17 @@ fn tell(answer: &Answer, out: &mut impl Write) -> Result<(), Error> {
         } = place;
         for finding in findings {
             let (path, wrong) = (&finding.path, finding.wrong.text());
-            let mended = if answer.repaired { ", mended" } else { "" };
+            let mended = match (finding.mended, repair) {
+                (true, _) => ", mended",
+                (false, true) => ", not mended",
+                (false, false) => "",
+            };
             print(out, &format!("{name}: {path}: {wrong}{mended}\n"))?;
         }
-        let word = match (findings.is_empty(), answer.repaired) {
+        let word = match (findings.is_empty(), left) {
             (true, _) => "whole",
-            (false, true) => "whole again",
-            (false, false) => "not whole",
+            (false, 0) => "whole again",
+            (false, _) => "not whole",
         };
         print(
             out,

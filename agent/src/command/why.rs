@@ -37,9 +37,9 @@ pub(super) fn run(
             || "no generation has".to_owned(),
             |id| format!("generation {id} has not"),
         );
-        return Err(Error::Refused(format!(
-            "{who} been judged on this machine yet"
-        )));
+        return Err(Error::Refused(view.lost_record().unwrap_or_else(|| {
+            format!("{who} been judged on this machine yet")
+        })));
     };
     if output.json {
         return print_json(out, &why);

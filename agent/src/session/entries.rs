@@ -1,11 +1,12 @@
 //! The entries of all places: planned, written, and what went wrong in some of them.
 //!
 //! A place that is missing, full or read-only never stops the others. But the first place is what the loader reads next:
-//! what fails there is the run's failure.
+//! where something is wished for ([`Policy::Update`]), what fails there is the run's failure and ends it. In a mending
+//! ([`Policy::Mend`]) every place is for itself.
 
 use std::path::Path;
 
-use boot_entries::boot_partition::Place;
+use boot_entries::boot_partition::{self, Place};
 use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
 use boot_entries::loader::Band;
@@ -40,19 +41,30 @@ pub struct Prepared {
     pub(super) needed: Vec<Subject>,
     /// What was read for it.
     pub(super) digests: Digests,
-    /// What cannot be done in the others.
+    /// What cannot be done, where that does not end the run.
     pub complaints: Complaints,
 }
 
-/// What could not be done in places that the loader does not read next.
-#[derive(Debug, Default)]
+/// What could not be done, and did not end the run.
+#[derive(Debug)]
 #[must_use]
-pub struct Complaints(pub(super) Vec<Error>);
+pub struct Complaints {
+    /// Whether what fails in the first place ends the run.
+    first_decides: bool,
+    all: Vec<Error>,
+}
 
 impl Complaints {
+    pub(super) fn new(first_decides: bool, unusable: Vec<boot_partition::Error>) -> Self {
+        Self {
+            first_decides,
+            all: unusable.into_iter().map(Error::from).collect(),
+        }
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// Tells all of them, the first one by returning it.
@@ -60,7 +72,7 @@ impl Complaints {
     /// # Errors
     /// When there is one.
     pub fn into_result(self) -> Result<(), Error> {
-        let mut all = self.0.into_iter();
+        let mut all = self.all.into_iter();
         let first = all.next();
         for error in all {
             tracing::error!("{}", one_line(&error));
@@ -68,22 +80,29 @@ impl Complaints {
         first.map_or(Ok(()), Err)
     }
 
+    /// Takes what went wrong in `place`, the `number`th from 0 on.
+    ///
+    /// # Errors
+    /// When that ends the run.
     pub(super) fn in_place(
         &mut self,
+        number: usize,
         place: &Place,
         result: Result<(), Error>,
-        is_first: bool,
     ) -> Result<(), Error> {
-        match result {
-            Err(error) if is_first => Err(error),
-            Err(error) => {
-                let name = place.name.clone();
-                let source = Box::new(error);
-                self.0.push(Error::InPlace { name, source });
-                Ok(())
-            }
-            Ok(()) => Ok(()),
+        let Err(error) = result else {
+            return Ok(());
+        };
+        if number > 0 {
+            let name = place.name.clone();
+            let source = Box::new(error);
+            self.all.push(Error::InPlace { name, source });
+        } else if self.first_decides {
+            return Err(error);
+        } else {
+            self.all.push(error);
         }
+        Ok(())
     }
 }
 
@@ -116,7 +135,7 @@ impl Session {
     /// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing.
     ///
     /// # Errors
-    /// When the first place cannot be read, or its plan is refused.
+    /// When places cannot be told. With [`Policy::Update`] also when the first one cannot be read, or its plan is refused.
     pub fn prepare(&self, state: &State, rearm: bool, policy: Policy) -> Result<Prepared, Error> {
         self.prepare_with(state, rearm, policy, digests_file::load(&self.root))
     }
@@ -164,7 +183,7 @@ impl Session {
         if policy == Policy::Mend && intent.selected.as_ref().is_some_and(is_unbootable) {
             intent.selected = None;
         }
-        let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
+        let mut complaints = Complaints::new(policy == Policy::Update, places.unusable);
         let mut planned = Vec::new();
         let mut loader = self.loader_planner(state, policy);
         for (number, place) in places.usable.into_iter().enumerate() {
@@ -172,13 +191,12 @@ impl Session {
                 Ok(one) => {
                     if let Some(trouble) = &one.loader.trouble {
                         let name = one.place.name.display();
-                        complaints
-                            .0
-                            .push(Error::Refused(format!("{name}: {trouble}")));
+                        let trouble = Error::Refused(format!("{name}: {trouble}"));
+                        complaints.all.push(trouble);
                     }
                     planned.push(one);
                 }
-                Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
+                Err(error) => complaints.in_place(number, &place, Err(error))?,
             }
         }
         for Planned { plan, .. } in planned.iter().take(1) {
@@ -204,7 +222,7 @@ impl Session {
     /// Checks by `proof` that the machine comes back whatever fails, once `prepared` is carried out.
     ///
     /// # Errors
-    /// When it might not, in the first place.
+    /// When it might not in the first place, and that ends the run.
     pub fn prove(&self, prepared: &mut Prepared, proof: plan::Proof) -> Result<(), Error> {
         for (number, planned) in prepared.planned.iter().enumerate() {
             let Planned {
@@ -220,9 +238,8 @@ impl Session {
             let proved = bands.try_for_each(|band| {
                 proof(observed, plan, &prepared.intent, band, &self.variables)
             });
-            prepared
-                .complaints
-                .in_place(place, proved.map_err(Error::from), number == 0)?;
+            let proved = proved.map_err(Error::from);
+            prepared.complaints.in_place(number, place, proved)?;
         }
         Ok(())
     }
@@ -284,7 +301,7 @@ impl Session {
     /// Carries the plans out.
     ///
     /// # Errors
-    /// At the first step that fails in the first place; a later run goes on from there.
+    /// At the first step that fails in the first place, if that ends the run; a later run goes on from there.
     pub fn carry_out(&self, prepared: Prepared) -> Result<Complaints, Error> {
         let count = prepared.steps().count();
         let mut number = 0;
@@ -302,7 +319,7 @@ impl Session {
                 Ok(())
             });
             let done = done.and_then(|()| self.finish_loader(place, &planned.loader));
-            complaints.in_place(place, done, at == 0)?;
+            complaints.in_place(at, place, done)?;
         }
         digests_file::save(&self.root, &digests);
         Ok(complaints)

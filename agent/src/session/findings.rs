@@ -1,14 +1,19 @@
 //! What a plan says about the present: everything it would write is missing or damaged, everything it would remove is
 //! left over.
 
+use std::collections::BTreeSet;
 use std::io;
 
-use boot_entries::Subject;
+use boot_entries::boot_partition::Place;
 use boot_entries::observe::Observation;
 use boot_entries::plan::Step;
+use boot_entries::{Subject, payload};
 use serde::Serialize;
 
-use super::entries::{Planned, Prepared};
+use super::Session;
+use super::entries::{Complaints, Planned, Prepared};
+use crate::digests_file;
+use crate::error::Error;
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,6 +46,8 @@ pub struct Finding {
     pub path: String,
     /// What is wrong.
     pub wrong: Wrong,
+    /// Whether it was made good since.
+    pub mended: bool,
 }
 
 /// What was found in one place.
@@ -52,8 +59,30 @@ pub struct Inspected {
     pub files: usize,
     /// How many bytes of payload were.
     pub bytes: u64,
-    /// What is wrong.
+    /// What is wrong, or was.
     pub findings: Vec<Finding>,
+}
+
+impl Inspected {
+    /// How much is wrong now.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.findings.iter().filter(|one| !one.mended).count()
+    }
+
+    /// Takes over what a second look `after` a mending found: what it no longer finds is mended.
+    pub fn look_again(&mut self, after: Self) {
+        let is_same = |one: &Finding, other: &Finding| one.path == other.path;
+        for one in &mut self.findings {
+            one.mended = !after.findings.iter().any(|left| is_same(one, left));
+        }
+        for left in after.findings {
+            if !self.findings.iter().any(|one| is_same(one, &left)) {
+                self.findings.push(left);
+            }
+        }
+        (self.files, self.bytes) = (after.files, after.bytes);
+    }
 }
 
 impl Prepared {
@@ -75,15 +104,59 @@ impl Prepared {
     /// What was found in each place.
     #[must_use]
     pub fn inspected(&self) -> Vec<Inspected> {
+        let inspect = |one: &Planned| inspect(&one.place, &one.observed, planned_findings(one));
         self.planned.iter().map(inspect).collect()
     }
 }
 
-fn inspect(planned: &Planned) -> Inspected {
-    let observed = &planned.observed;
+impl Session {
+    /// What is wrong in each place, as far as entries and names tell it by themselves: for a machine whose ledger is lost.
+    ///
+    /// # Errors
+    /// When places cannot be told.
+    pub fn inspect_without_record(&self) -> Result<(Vec<Inspected>, Complaints), Error> {
+        let places = self.places(&self.state)?;
+        let mut complaints = Complaints::new(false, places.unusable);
+        let mut digests = digests_file::load(&self.root);
+        digests.forget_boot();
+        let mut inspected = Vec::new();
+        for (number, place) in places.usable.iter().enumerate() {
+            match Observation::read(place, &[], &[], &mut digests) {
+                Ok(observed) => {
+                    let findings = dangling(&observed);
+                    inspected.push(inspect(place, &observed, findings));
+                }
+                Err(error) => complaints.in_place(number, place, Err(error.into()))?,
+            }
+        }
+        Ok((inspected, complaints))
+    }
+}
+
+/// Payload that entries of ours point at and that is not there, or is not what its name says.
+fn dangling(observed: &Observation) -> Vec<Finding> {
     let ours = observed.boot.all().filter(|(_, file)| file.name.is_ours());
+    let needed: BTreeSet<String> = ours.flat_map(|(_, file)| file.entry.needs()).collect();
+    let finding = |path: String| {
+        let name = payload::name_of(&path)?;
+        let kind = payload::kind_of(name)?;
+        let wrong = match observed.payload.get(name) {
+            None => Wrong::Missing,
+            Some(content) if payload::file_name(content, kind) != name => Wrong::Damaged,
+            Some(_) => return None,
+        };
+        Some(Finding {
+            path,
+            wrong,
+            mended: false,
+        })
+    };
+    needed.into_iter().filter_map(finding).collect()
+}
+
+fn planned_findings(Planned { observed, plan, .. }: &Planned) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for step in &planned.plan.steps {
+    for step in &plan.steps {
         let (path, wrong) = finding(observed, step);
         // A file that is removed and written anew is one finding.
         match findings.iter_mut().find(|known| known.path == *path) {
@@ -91,11 +164,17 @@ fn inspect(planned: &Planned) -> Inspected {
             None => findings.push(Finding {
                 path: path.to_owned(),
                 wrong,
+                mended: false,
             }),
         }
     }
+    findings
+}
+
+fn inspect(place: &Place, observed: &Observation, findings: Vec<Finding>) -> Inspected {
+    let ours = observed.boot.all().filter(|(_, file)| file.name.is_ours());
     Inspected {
-        name: planned.place.name.display().to_string(),
+        name: place.name.display().to_string(),
         files: ours.count() + observed.payload.len(),
         bytes: observed.payload.values().map(|content| content.size).sum(),
         findings,

@@ -31,12 +31,12 @@ impl Session {
             &mut digests,
         );
         let intent = self.intent(&self.state, false);
-        let mut complaints = Complaints(places.unusable.into_iter().map(Error::from).collect());
+        let mut complaints = Complaints::new(true, places.unusable);
         let mut planned = Vec::new();
         for (number, place) in places.usable.into_iter().enumerate() {
             match planned_in(&place, &found, &intent, &mut digests) {
                 Ok(one) => planned.push(one),
-                Err(error) => complaints.in_place(&place, Err(error), number == 0)?,
+                Err(error) => complaints.in_place(number, &place, Err(error))?,
             }
         }
         for note in planned.iter().flat_map(|planned| &planned.plan.notes) {

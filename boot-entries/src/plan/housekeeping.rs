@@ -93,7 +93,7 @@ pub(super) fn garbage(observed: &Observation, entries: &BTreeMap<String, String>
     let there = || observed.boot.all().map(|(_, file)| file);
     let ours = entries.values().map(|text| Entry::parse(text));
     let all = ours.chain(there().map(|file| file.entry.clone()));
-    let used: BTreeSet<String> = all.flat_map(|entry| needs(&entry)).collect();
+    let used: BTreeSet<String> = all.flat_map(|entry| entry.needs()).collect();
     // A stranger may write paths in other letters and with other slashes.
     let is_used =
         |path: &String| used.contains(path) || there().any(|file| points_at(&file.text, path));
@@ -120,11 +120,11 @@ pub(super) fn evictions(
     let (gone, kept): (Vec<_>, Vec<_>) = there.partition(|(name, _)| names.contains(*name));
     let kept = kept.into_iter().map(|(_, file)| file.entry.clone());
     let wanted = entries.values().map(|text| Entry::parse(text));
-    let used: BTreeSet<String> = wanted.chain(kept).flat_map(|e| needs(&e)).collect();
+    let used: BTreeSet<String> = wanted.chain(kept).flat_map(|e| e.needs()).collect();
     let orphans: BTreeSet<String> = gone
         .iter()
-        .flat_map(|(_, file)| needs(&file.entry))
-        .filter(|path| is_payload(path) && !used.contains(path))
+        .flat_map(|(_, file)| file.entry.needs())
+        .filter(|path| payload::name_of(path).is_some() && !used.contains(path))
         .collect();
     let orphans = orphans.into_iter().map(|path| Step::Remove { on, path });
     let entries = gone.iter().map(|(name, _)| remove(on, name));
@@ -150,15 +150,15 @@ pub(super) fn removals(
     let kept: Vec<&EntryFile> = kept.into_iter().map(|(_, file)| file).collect();
     let needed_on = |on: Partition| {
         let there = kept.iter().filter(move |file| file.on == on);
-        there.flat_map(|file| needs(&file.entry))
+        there.flat_map(|file| file.entry.needs())
     };
-    let wanted = entries.values().flat_map(|text| needs(&Entry::parse(text)));
+    let wanted = entries.values().flat_map(|text| Entry::parse(text).needs());
     let used: BTreeSet<String> = wanted.chain(needed_on(Partition::Boot)).collect();
     let orphans: BTreeSet<String> = gone
         .iter()
         .filter(|(_, file)| file.on == Partition::Boot)
-        .flat_map(|(_, file)| needs(&file.entry))
-        .filter(|path| is_payload(path) && !used.contains(path))
+        .flat_map(|(_, file)| file.entry.needs())
+        .filter(|path| payload::name_of(path).is_some() && !used.contains(path))
         .collect();
     let used_on_esp: BTreeSet<String> = needed_on(Partition::Esp).collect();
     let left_on_esp = observed
@@ -179,21 +179,4 @@ pub(super) fn removals(
 fn is_found(observed: &Observation, file: &EntryFile) -> bool {
     let mut found = observed.generations.iter();
     found.any(|found| found.stem == file.name.stem && found.bootable.is_ok())
-}
-
-/// The files that an entry points at, on `$BOOT`.
-pub(super) fn needs(entry: &Entry) -> Vec<String> {
-    let files = entry.linux.iter().chain(&entry.initrds);
-    files
-        .chain(&entry.devicetree)
-        .map(|path| path.trim_start_matches('/').to_owned())
-        .collect()
-}
-
-/// Whether a path on `$BOOT` is payload of ours, which may be removed.
-fn is_payload(path: &str) -> bool {
-    let name = path
-        .strip_prefix(payload::DIRECTORY)
-        .and_then(|rest| rest.strip_prefix('/'));
-    name.is_some_and(|name| payload::kind_of(name).is_some())
 }

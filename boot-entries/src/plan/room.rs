@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::housekeeping::{copies, needs};
+use super::housekeeping::copies;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Plan, Refusal, Standing, Step, steps};
 use crate::boot_partition::Partition;
@@ -307,7 +307,7 @@ fn early(
 fn is_whole(observed: &Observation, entry: &Entry) -> bool {
     let prefix = format!("{}/", payload::DIRECTORY);
     entry.linux.is_some()
-        && needs(entry).iter().all(|path| {
+        && entry.needs().iter().all(|path| {
             let Some(name) = path.strip_prefix(&prefix) else {
                 return true;
             };
