@@ -1,5 +1,7 @@
 //! What a closure tells lastgood: `etc/lastgood/lastgood.toml` inside it, so that it rolls back with it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -166,6 +168,23 @@ pub fn read(root: &Root, toplevel: &Path) -> Result<Config, Error> {
     }
 }
 
+/// What closures say ([`read_or_default`]), so that each is asked, and scolded, once.
+#[derive(Debug, Default)]
+pub struct Known(RefCell<BTreeMap<PathBuf, Config>>);
+
+impl Known {
+    /// What `toplevel` says.
+    pub fn of(&self, root: &Root, toplevel: &Path) -> Config {
+        let mut known = self.0.borrow_mut();
+        if let Some(config) = known.get(toplevel) {
+            return config.clone();
+        }
+        let config = read_or_default(root, toplevel);
+        known.insert(toplevel.to_owned(), config.clone());
+        config
+    }
+}
+
 /// [`read`] at boot, where nobody can mend the file: the machine goes on with the defaults, loudly.
 #[must_use]
 pub fn read_or_default(root: &Root, toplevel: &Path) -> Config {
@@ -183,6 +202,23 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_default() {
         assert_eq!(Config::parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn a_closure_is_asked_once() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let file = tree.path().join("system").join(PATH);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let known = Known::default();
+        for (text, settle) in [
+            ("[health]\nsettle-sec = 7\n", 7),
+            ("[health]\nsettle-sec = 9\n", 7),
+        ] {
+            boot_entries::durable::put_text(text, &file).unwrap();
+            let config = known.of(&root, Path::new("/system"));
+            assert_eq!(config.health.settle_sec, Seconds(settle));
+        }
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct View {
     pub documents: Documents,
     /// What the loader left in the firmware.
     pub variables: LoaderVariables,
+    /// What closures say about this machine's boot.
+    configs: config::Known,
 }
 
 impl View {
@@ -65,6 +67,7 @@ impl View {
             troubles: listed.troubles,
             documents: listed.documents,
             variables: LoaderVariables::read(root),
+            configs: config::Known::default(),
         })
     }
 
@@ -97,8 +100,12 @@ impl View {
         // written there, too.
         let mut mirrors = self.boot_config(state).mirrors();
         for subject in state.protected() {
-            let config = config::read(&self.root, &subject.toplevel).unwrap_or_default();
-            mirrors.extend(config.boot.mirrors());
+            mirrors.extend(
+                self.configs
+                    .of(&self.root, &subject.toplevel)
+                    .boot
+                    .mirrors(),
+            );
         }
         let mut known = BTreeSet::new();
         mirrors.retain(|mirror| known.insert(mirror.clone()));
@@ -109,7 +116,7 @@ impl View {
     #[must_use]
     pub fn boot_config(&self, state: &State) -> config::Boot {
         let subject = state.selected.as_ref().or(state.last_good());
-        let config = subject.map(|subject| config::read_or_default(&self.root, &subject.toplevel));
+        let config = subject.map(|subject| self.configs.of(&self.root, &subject.toplevel));
         config.unwrap_or_default().boot
     }
 

@@ -1,6 +1,7 @@
 //! What it takes to boot a closure, or why it cannot be booted.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,8 +91,8 @@ const REASON: usize = 500;
 pub fn document(root: &Root, toplevel: &Path) -> Result<Document, String> {
     let path = toplevel.join(bootspec::FILE);
     let said = |error: &dyn Display| short(&format!("{}: {error}", path.display()));
-    let here = root.resolve(&path).map_err(|error| said(&error))?;
-    match small::read(&here, DOCUMENT_LIMIT) {
+    let text = root.open(&path);
+    match text.and_then(|file| small::read_open(file, DOCUMENT_LIMIT)) {
         Ok(text) => Document::parse(&text).map_err(|mistake| said(&mistake)),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(said(&error)),
         Err(_) if is_gone(root, toplevel) => {
@@ -117,7 +118,8 @@ fn is_gone(root: &Root, path: &Path) -> bool {
 /// # Errors
 /// Why it cannot be booted: what, where, why, in one line.
 pub fn examine(root: &Root, toplevel: &Path) -> Result<Examined, String> {
-    let examined = look(root, toplevel, document(root, toplevel)?)?;
+    let file = |path: &Path| file(root, path);
+    let examined = look(toplevel, document(root, toplevel)?, file)?;
     kernel::check(&examined.kernel).map_err(|no| examined.no_kernel(&no))?;
     Ok(examined)
 }
@@ -128,12 +130,21 @@ impl Examined {
     }
 }
 
-/// [`examine`], but for what is in the kernel.
-fn look(root: &Root, toplevel: &Path, document: Document) -> Result<Examined, String> {
-    check(root, toplevel, document).map_err(|why| short(&why))
+/// [`examine`], but for what is in the kernel. `file` says where payload is, as a path of this process, or why it cannot be
+/// had.
+fn look(
+    toplevel: &Path,
+    document: Document,
+    file: impl FnMut(&Path) -> Result<PathBuf, String>,
+) -> Result<Examined, String> {
+    check(toplevel, document, file).map_err(|why| short(&why))
 }
 
-fn check(root: &Root, toplevel: &Path, document: Document) -> Result<Examined, String> {
+fn check(
+    toplevel: &Path,
+    document: Document,
+    mut file: impl FnMut(&Path) -> Result<PathBuf, String>,
+) -> Result<Examined, String> {
     let said = |error: &dyn Display| {
         let path = toplevel.join(bootspec::FILE);
         format!("{}: {error}", path.display())
@@ -145,14 +156,8 @@ fn check(root: &Root, toplevel: &Path, document: Document) -> Result<Examined, S
         let init = spec.init.display();
         return Err(said(&format!("init is {init}, outside this closure")));
     }
-    let file = |path: &Path| {
-        let here = root.resolve(path);
-        let here = here.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        is_payload(&here).map_err(|why| format!("{} {why}", path.display()))?;
-        Ok::<_, String>(here)
-    };
     let kernel = file(&spec.kernel)?;
-    let initrd = spec.initrd.as_deref().map(file).transpose()?;
+    let initrd = spec.initrd.as_deref().map(&mut file).transpose()?;
     let devicetree = document.devicetree.as_deref().map(file).transpose()?;
     Ok(Examined {
         spec,
@@ -162,6 +167,14 @@ fn check(root: &Root, toplevel: &Path, document: Document) -> Result<Examined, S
         initrd,
         devicetree,
     })
+}
+
+/// The payload that is `path` on the machine, as a path of this process.
+fn file(root: &Root, path: &Path) -> Result<PathBuf, String> {
+    let here = root.resolve(path);
+    let here = here.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    is_payload(&here).map_err(|why| format!("{} {why}", path.display()))?;
+    Ok(here)
 }
 
 /// Whether the file at `here` (a path of this process) can be copied to `$BOOT`.
@@ -198,7 +211,7 @@ fn short(why: &str) -> String {
 
 /// What closures say about booting themselves ([`document`]), so that each is asked once.
 #[derive(Debug, Clone, Default)]
-pub struct Documents(BTreeMap<PathBuf, Result<Document, String>>);
+pub struct Documents(BTreeMap<OsString, Result<Document, String>>);
 
 impl Documents {
     /// What `toplevel` says. One that was not asked before is asked now.
@@ -206,7 +219,8 @@ impl Documents {
     /// # Errors
     /// As [`document`].
     pub fn of(&self, root: &Root, toplevel: &Path) -> Result<Document, String> {
-        let known = self.0.get(toplevel).cloned();
+        // As texts: two spellings of a path are read twice, and comparing is one look.
+        let known = self.0.get(toplevel.as_os_str()).cloned();
         known.unwrap_or_else(|| document(root, toplevel))
     }
 }
@@ -233,7 +247,7 @@ pub fn with_specialisations(root: &Root, generations: &[Generation]) -> Listed {
         let said = documents.of(root, &generation.toplevel);
         documents
             .0
-            .insert(generation.toplevel.clone(), said.clone());
+            .insert(generation.toplevel.clone().into(), said.clone());
         let Ok(document) = said else {
             continue;
         };
@@ -293,7 +307,13 @@ impl<'a> Closures<'a> {
 
     pub(crate) fn bootable(&mut self, toplevel: &Path) -> Result<Bootable, String> {
         let document = self.documents.of(self.root, toplevel)?;
-        let examined = look(self.root, toplevel, document)?;
+        let examined = look(toplevel, document, |path| {
+            let here = self.root.join(path);
+            if self.digests.knows_in_store(&here) {
+                return Ok(here);
+            }
+            file(self.root, path)
+        })?;
         let checked = self.digests.check_kernel(&examined.kernel);
         checked.map_err(|no| examined.no_kernel(&no))?;
         let mut initrd = examined.initrd;

@@ -147,6 +147,24 @@ impl Digests {
         Ok(self.known(Kind::Store, path)?.content())
     }
 
+    /// Whether `path` (a path of this process) leads to a file of the store that was read before under this very name. It is
+    /// the same file by its stamp, so it is no matter what the way to it consists of.
+    pub fn knows_in_store(&mut self, path: &Path) -> bool {
+        let key = self.key(path);
+        if self.now.store.contains_key(&key) {
+            return true;
+        }
+        let Some(known) = self.before.store.get(&key) else {
+            return false;
+        };
+        let found = std::fs::metadata(path);
+        let is_same = found.is_ok_and(|found| known.stamp == Stamp::of(Kind::Store, &found));
+        if is_same && let Some(known) = self.before.store.remove(&key) {
+            self.now.store.insert(key, known);
+        }
+        is_same
+    }
+
     /// The same for a file on `$BOOT`.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! A profile's numbered history: which generations exist and which closure each one is.
 
 use std::fmt;
+use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -236,13 +237,7 @@ impl Profiles {
                 Err(error) => return Err(at(error)),
             };
             for item in listing {
-                let name = item.map_err(at)?.file_name();
-                let Some(name) = name.to_str() else { continue };
-                // Other profiles (`default`, per-user ones) live beside `system`; they are not systems.
-                if directory == SYSTEM_PROFILES && !name.starts_with("system") {
-                    continue;
-                }
-                profiles.add(root, directory, &real, name)?;
+                profiles.add(root, directory, &real, &item.map_err(at)?)?;
             }
         }
         profiles.generations.sort_by(|a, b| a.id.cmp(&b.id));
@@ -250,8 +245,22 @@ impl Profiles {
         Ok(profiles)
     }
 
-    /// Adds the link `name` of `directory`, which really is `real`.
-    fn add(&mut self, root: &Root, directory: &str, real: &Path, name: &str) -> Result<(), Error> {
+    /// Adds what `item` of `directory`, which really is `real`, says of a profile's history.
+    fn add(
+        &mut self,
+        root: &Root,
+        directory: &str,
+        real: &Path,
+        item: &DirEntry,
+    ) -> Result<(), Error> {
+        let name = item.file_name();
+        let Some(name) = name.to_str() else {
+            return Ok(());
+        };
+        // Other profiles (`default`, per-user ones) live beside `system`; they are not systems.
+        if directory == SYSTEM_PROFILES && !name.starts_with("system") {
+            return Ok(());
+        }
         let path = Path::new(directory).join(name);
         let at = |source| Error {
             path: path.clone(),
@@ -278,7 +287,7 @@ impl Profiles {
                 self.generations.push(Generation {
                     id,
                     toplevel,
-                    made: changed(&std::fs::symlink_metadata(&here).map_err(at)?),
+                    made: changed(&item.metadata().map_err(at)?),
                 });
             }
         } else if let Some(id) = target

@@ -136,18 +136,24 @@ impl Observation {
                 found.bootable = Err(why);
             }
         }
+        let boot = Boot::read(place)?;
+        let payload = read_payload(&place.boot.join(payload::DIRECTORY), digests)?;
+        let sizes = payload
+            .iter()
+            .map(|(name, content)| (format!("{}/{name}", payload::DIRECTORY), content.size));
+        let known: BTreeMap<String, u64> = sizes.collect();
         Ok(Self {
             generations,
-            boot: Boot::read(place)?,
-            payload: read_payload(&place.boot.join(payload::DIRECTORY), digests)?,
+            boot,
+            payload,
             extras: Extras::read(&place.boot, extras, digests).map_err(|source| Error::Read {
                 path: place.boot.join(RECORD),
                 source,
             })?,
-            space: volume::read(&place.boot),
+            space: volume::read(&place.boot, &known),
             space_on_esp: place
                 .has_xbootldr()
-                .then(|| volume::read(&place.esp))
+                .then(|| volume::read(&place.esp, &BTreeMap::new()))
                 .flatten(),
         })
     }
@@ -157,25 +163,6 @@ impl Observation {
     pub fn find(&self, subject: &Subject) -> Option<&Found> {
         let is = |found: &&Found| found.generation.subject() == *subject;
         self.generations.iter().find(is)
-    }
-}
-
-/// Whether what the loader starts for an entry with this text is there, on the partition at `directory`.
-///
-/// The text may be anybody's, and say anything: a path that no file can have is that of no file.
-fn has_program(directory: &Path, text: &str) -> Result<bool, Error> {
-    let programs = loader::lines(text).filter(|(key, _)| ["linux", "efi"].contains(key));
-    let Some((_, program)) = programs.last() else {
-        return Ok(false);
-    };
-    // The loader takes either slash.
-    let program = program.replace('\\', "/");
-    let path = directory.join(program.trim_start_matches('/'));
-    match path.try_exists() {
-        Err(source) if source.raw_os_error() == Some(Errno::EIO as i32) => {
-            Err(Error::Read { path, source })
-        }
-        there => Ok(there.unwrap_or(false)),
     }
 }
 
@@ -208,7 +195,8 @@ struct Folder {
 impl Folder {
     fn read(directory: &Path, on: Partition) -> Result<Self, Error> {
         let mut read = Self::default();
-        for folder in [ENTRIES, "loader", payload::DIRECTORY, nixpkgs::DIRECTORY] {
+        // Payload before entries: most of these start something that was listed then.
+        for folder in [payload::DIRECTORY, ENTRIES, "loader", nixpkgs::DIRECTORY] {
             for name in names(&directory.join(folder))? {
                 if durable::is_leftover(&name) {
                     read.leftovers.push((on, format!("{folder}/{name}")));
@@ -260,11 +248,39 @@ impl Folder {
             on,
             name,
             entry: Entry::parse(&text),
-            has_program: has_program(directory, &text)?,
+            has_program: self.has_program(directory, &text)?,
             text,
         };
         self.entries.insert(file.to_owned(), read);
         Ok(())
+    }
+
+    /// Whether what the loader starts for an entry with this text is there, on the partition at `directory`.
+    ///
+    /// The text may be anybody's, and say anything: a path that no file can have is that of no file.
+    fn has_program(&self, directory: &Path, text: &str) -> Result<bool, Error> {
+        let programs = loader::lines(text).filter(|(key, _)| ["linux", "efi"].contains(key));
+        let Some((_, program)) = programs.last() else {
+            return Ok(false);
+        };
+        // The loader takes either slash.
+        let program = program.replace('\\', "/");
+        let program = program.trim_start_matches('/');
+        let is_listed = |name: &str| {
+            self.payload
+                .binary_search_by(|p| p.as_str().cmp(name))
+                .is_ok()
+        };
+        if payload::name_of(program).is_some_and(is_listed) {
+            return Ok(true);
+        }
+        let path = directory.join(program);
+        match path.try_exists() {
+            Err(source) if source.raw_os_error() == Some(Errno::EIO as i32) => {
+                Err(Error::Read { path, source })
+            }
+            there => Ok(there.unwrap_or(false)),
+        }
     }
 }
 

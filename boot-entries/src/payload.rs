@@ -3,7 +3,7 @@
 //! A name that holds the hash of the bytes can be shared between generations, is never overwritten by another
 //! generation's file, and says by itself whether the bytes under it are still the right ones.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -42,8 +42,9 @@ impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Every file has one in its name: digit by digit, without the machinery of `{:02x}`.
         let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
-        let mut digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.try_for_each(|half| f.write_char(digit(half)))
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let text: String = digits.map(digit).collect();
+        f.write_str(&text)
     }
 }
 

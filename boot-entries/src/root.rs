@@ -1,9 +1,12 @@
 //! The directory that plays `/`: the live machine, an image being built, a test's tree.
 
 use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 /// As the kernel's own limit (`path_resolution(7)`): more links than this in one path is a loop.
@@ -91,23 +94,41 @@ impl Root {
         Ok(done)
     }
 
-    /// `path`, if it is there and the kernel meets no link on the way: one look instead of one for each component. In
-    /// every other case, and before Linux 5.6, the long way finds out.
+    /// `path`, if the kernel meets no link on the way: one look instead of one for each component. In every other case, and
+    /// before Linux 5.6, the long way finds out.
     fn without_links(&self, path: &Path) -> Option<PathBuf> {
-        let mut plain = PathBuf::from("/");
-        for component in path.components() {
-            match component {
-                Component::Normal(name) => plain.push(name),
-                Component::RootDir | Component::CurDir => {}
-                // What it leads to depends on what is before it.
-                Component::ParentDir | Component::Prefix(_) => return None,
-            }
+        match self.open_without_links(path, OFlag::O_PATH)? {
+            // A link would have been met before what is missing.
+            Ok(_) | Err(Errno::ENOENT) => Some(Path::new("/").iter().chain(names(path)).collect()),
+            Err(_) => None,
+        }
+    }
+
+    /// Opens `path` of the machine for reading, every link followed inside the root. It may be anything: nobody waits for
+    /// the writer of a FIFO.
+    ///
+    /// # Errors
+    /// As [`Self::canonical`], or when it cannot be opened.
+    pub fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let path = path.as_ref();
+        match self.open_without_links(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+            Some(Ok(file)) => Ok(file),
+            _ => OpenOptions::new()
+                .read(true)
+                .custom_flags(OFlag::O_NONBLOCK.bits())
+                .open(self.resolve(path)?),
+        }
+    }
+
+    /// None: there is a `..` in it, and what that leads to depends on what is before it.
+    fn open_without_links(&self, path: &Path, flags: OFlag) -> Option<nix::Result<File>> {
+        if path.components().any(|part| part == Component::ParentDir) {
+            return None;
         }
         let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .flags(flags | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-        openat2(AT_FDCWD, &self.join(&plain), how).ok()?;
-        Some(plain)
+        Some(openat2(AT_FDCWD, &self.join(path), how).map(File::from))
     }
 
     /// Where to make or replace `path`, as a path of this process: every link on the way is followed inside the root,
@@ -166,6 +187,40 @@ mod tests {
             root.resolve("/run/up").unwrap(),
             tree.path().join("nix/store/a/b")
         );
+    }
+
+    #[test]
+    fn what_is_opened_stays_inside_and_is_not_waited_for() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        std::fs::create_dir(tree.path().join("etc")).unwrap();
+        crate::durable::put_text("inside", &tree.path().join("etc/hostname")).unwrap();
+        symlink("/etc/hostname", tree.path().join("link")).unwrap();
+        let read = |path: &str| std::io::read_to_string(root.open(path)?);
+        for path in ["/etc/hostname", "/link", "/etc/../link", "/../../link"] {
+            assert_eq!(read(path).unwrap(), "inside", "{path}");
+        }
+        assert_eq!(read("/gone").unwrap_err().kind(), io::ErrorKind::NotFound);
+        let fifo = tree.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert_eq!(read("/fifo").unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_not_there_has_a_name_without_links_all_the_same() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        std::fs::create_dir(tree.path().join("real")).unwrap();
+        symlink("/real", tree.path().join("link")).unwrap();
+        symlink("/real/gone", tree.path().join("dangling")).unwrap();
+        for (path, leads_to) in [
+            ("/real//gone/./file", "/real/gone/file"),
+            ("/link/gone", "/real/gone"),
+            ("/dangling/file", "/real/gone/file"),
+        ] {
+            let found = root.canonical(path).unwrap();
+            assert_eq!(found.as_os_str(), leads_to, "{path}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A FIFO would hang whoever opens it, and a gigabyte where a page belongs would be read to its end before it turns out
 //! to be nonsense. Neither may stop a boot.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -15,7 +15,15 @@ use nix::fcntl::OFlag;
 /// # Errors
 /// When it cannot be opened or read, or is something else than a regular file, longer, or no UTF-8.
 pub fn read(path: &Path, limit: u64) -> io::Result<String> {
-    String::from_utf8(read_bytes(path, limit)?).or_else(|_| wrong("is no UTF-8 text".to_owned()))
+    text(read_bytes(path, limit)?)
+}
+
+/// [`read`] for a file that is open already.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_open(file: File, limit: u64) -> io::Result<String> {
+    text(bytes(file, limit)?)
 }
 
 /// [`read`] for a file that need not be text.
@@ -28,15 +36,29 @@ pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;
+    bytes(file, limit)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).or_else(|_| wrong("is no UTF-8 text".to_owned()))
+}
+
+fn bytes(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let found = file.metadata()?;
     if !found.is_file() {
         return wrong("is no regular file".to_owned());
     }
     // The size that the file claims to have is only a hint: in /proc and the like it is 0.
     let hint = found.len().min(limit).saturating_add(1);
-    let mut bytes = Vec::with_capacity(usize::try_from(hint).unwrap_or_default());
-    let count = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if count as u64 > limit {
+    let mut bytes = vec![0; usize::try_from(hint).unwrap_or_default()];
+    let count = (&file).read(&mut bytes)?;
+    bytes.truncate(count);
+    // As much as it claims, with room for more: that was all. Else it is read until it says that it has ended.
+    if count as u64 != found.len() {
+        file.take(limit.saturating_add(1).saturating_sub(count as u64))
+            .read_to_end(&mut bytes)?;
+    }
+    if bytes.len() as u64 > limit {
         return wrong(format!("is larger than {limit} bytes"));
     }
     Ok(bytes)
@@ -83,6 +105,12 @@ mod tests {
         assert_eq!(told("directory"), "is no regular file");
         assert_eq!(told("fifo"), "is no regular file");
         assert!(told("gone").contains("No such file"));
+        // Claims to have no bytes at all.
+        assert!(
+            read(Path::new("/proc/version"), 4096)
+                .unwrap()
+                .contains("Linux")
+        );
     }
 
     #[test]

@@ -423,6 +423,9 @@ fn the_keys_of_the_json() -> Result<()> {
         "overrides places repaired troubles version whole"
     );
     assert_eq!(keys(&verified["places"][0]), "bytes files findings name");
-    assert_eq!(keys(&verified["places"][0]["findings"][0]), "mended path wrong");
+    assert_eq!(
+        keys(&verified["places"][0]["findings"][0]),
+        "mended path wrong"
+    );
     Ok(())
 }

@@ -71,10 +71,11 @@ pub(super) fn predict_of(view: &View, boot: &Boot, band: Band, failures: usize) 
     let generations = view.generations();
     let boots = boot.loader(band, view.variables.clone()).predict(failures);
     let prediction = |(failures, boot): (usize, loader::Boot)| {
+        // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
-            generations
-                .iter()
-                .find(|g| stem_of(&g.subject()) == name.stem)
+            let number = name.generation_number()?;
+            let mut same = generations.iter().filter(|g| g.id.number() == number);
+            same.find(|g| stem_of(&g.subject()) == name.stem)
         };
         let generation = of(&boot.name);
         Prediction {

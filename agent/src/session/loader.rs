@@ -130,9 +130,12 @@ impl Session {
     /// # Errors
     /// When there is no place.
     pub fn overrides_to_clear(&mut self, state: &State) -> Result<Vec<Override>, Error> {
+        let mut harmful = efi::overrides(&self.variables);
+        if harmful.is_empty() {
+            return Ok(harmful);
+        }
         let places = self.places(state)?;
         let band = places.usable.first().map(|place| self.band(place));
-        let mut harmful = efi::overrides(&self.variables);
         harmful.retain(|one| band.is_some_and(|band| one.is_harmful(band)));
         if !self.root.is_live() || !self.boot_config(state).can_touch_efi_variables {
             for one in harmful {

@@ -33,6 +33,7 @@ fn view(listed: &[(&str, &str)]) -> View {
             .collect(),
         troubles: Vec::new(),
         variables: LoaderVariables::default(),
+        configs: config::Known::default(),
     }
 }
 

@@ -276,3 +276,22 @@ fn what_is_no_file_cannot_be_had() {
         assert!(digests.on_boot(&path).is_err(), "{}", path.display());
     }
 }
+
+/// The same file under the same name: by its stamp, and not by what is on the way to it.
+#[test]
+fn a_store_file_is_known_by_name_and_stamp() {
+    let tree = Tree::new();
+    tree.run("first");
+    let path = tree.path("nix/store/k/bzImage");
+    let knows = || tree.load("second").knows_in_store(&path);
+    assert!(knows());
+    let other = tree.path("nix/store/k/other");
+    assert!(!tree.load("second").knows_in_store(&other));
+    fs::rename(&path, &other).unwrap();
+    assert!(!knows(), "gone");
+    durable::put_text("kernel", &path).unwrap();
+    assert!(!knows(), "another file with the same bytes");
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(tree.path("boot/EFI/lastgood/k"), &path).unwrap();
+    assert!(!knows(), "a link to another file");
+}

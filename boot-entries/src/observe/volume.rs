@@ -1,5 +1,6 @@
 //! What is free on a partition, and what takes the rest, as far as a plan can change it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -19,8 +20,9 @@ const DIRECTORIES: [&str; 7] = [
     "EFI/BOOT",
 ];
 
-/// Looks at the partition mounted at `directory` (a path of this process). None: it cannot be told.
-pub(super) fn read(directory: &Path) -> Option<Volume> {
+/// Looks at the partition mounted at `directory` (a path of this process), where files have these `sizes` as far as is known.
+/// None: it cannot be told.
+pub(super) fn read(directory: &Path, sizes: &BTreeMap<String, u64>) -> Option<Volume> {
     let found = nix::sys::statvfs::statvfs(directory).ok()?;
     let mut volume = Volume {
         free: found.blocks_available(),
@@ -28,7 +30,7 @@ pub(super) fn read(directory: &Path) -> Option<Volume> {
         ..Volume::default()
     };
     for path in DIRECTORIES {
-        add(&mut volume, directory, path);
+        add(&mut volume, directory, path, sizes);
     }
     Some(volume)
 }
@@ -44,7 +46,7 @@ fn spelled(directory: &str, name: String) -> String {
 }
 
 /// A directory that is not there is what a plan makes.
-fn add(volume: &mut Volume, top: &Path, path: &str) {
+fn add(volume: &mut Volume, top: &Path, path: &str, sizes: &BTreeMap<String, u64>) {
     let there = top.join(path);
     let (Ok(metadata), Ok(listing)) = (fs::metadata(&there), fs::read_dir(&there)) else {
         return;
@@ -55,12 +57,13 @@ fn add(volume: &mut Volume, top: &Path, path: &str) {
     };
     for item in listing.flatten() {
         let name = spelled(path, item.file_name().to_string_lossy().into_owned());
-        if let Ok(metadata) = item.metadata()
-            && metadata.is_file()
-            && !path.is_empty()
-        {
+        let is_file = item.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && !path.is_empty() {
             let file = format!("{path}/{name}");
-            volume.files.insert(file, metadata.len());
+            let size = sizes.get(&file).copied();
+            if let Some(size) = size.or_else(|| item.metadata().ok().map(|found| found.len())) {
+                volume.files.insert(file, size);
+            }
         }
         directory.names.insert(name);
     }
@@ -77,7 +80,7 @@ mod tests {
         for path in ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/bootx64.efi"] {
             crate::durable::put_text("loader", &tree.path().join(path)).unwrap();
         }
-        let volume = read(tree.path()).unwrap();
+        let volume = read(tree.path(), &BTreeMap::new()).unwrap();
         for path in [SYSTEMD, FALLBACK] {
             let (directory, name) = path.rsplit_once('/').unwrap();
             assert_eq!(volume.files.get(path), Some(&6), "{path}");
