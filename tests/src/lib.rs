@@ -22,6 +22,7 @@
 //! faults    one run with every file-changing call of it failing in turn
 //! loader_rig the real loader in the real firmware, without a kernel
 //! tree      a directory that plays a machine, for `--root`
+//! nixpkgs   the same, as nixpkgs' systemd-boot builder leaves it
 //! ```
 
 pub mod base;
@@ -41,6 +42,7 @@ pub mod initrd;
 pub mod loader_rig;
 pub mod machine;
 pub mod mounts;
+pub mod nixpkgs;
 pub mod paths;
 pub mod program;
 pub mod scenario;

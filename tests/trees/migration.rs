@@ -1,74 +1,15 @@
 //! A machine that nixpkgs' systemd-boot builder wrote becomes ours, and is given back.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use lastgood_tests::nixpkgs::{self, Scheme};
 use lastgood_tests::tree::Tree;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::steps::boot;
 use super::{boots, json, ok, refused};
-
-const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
-
-/// How the builder names entries.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Numbered,
-    Hashed,
-}
-
-fn put(path: &Path, text: &[u8]) -> Result<()> {
-    fs::create_dir_all(path.parent().context("no directory")?)?;
-    Ok(fs::File::create(path)?.write_all(text)?)
-}
-
-/// The name the builder gives to the file that a link in a closure leads to.
-fn payload_name(tree: &Tree, toplevel: &Path, link: &str) -> Result<(String, Vec<u8>)> {
-    let toplevel = tree.path(toplevel.to_str().context("a path")?.trim_start_matches('/'));
-    let target = fs::read_link(toplevel.join(link))?;
-    let name = target
-        .file_name()
-        .context("a name")?
-        .to_str()
-        .context("a name")?;
-    let bytes = fs::read(tree.path(target.to_str().context("a path")?.trim_start_matches('/')))?;
-    Ok((format!("{name}.efi"), bytes))
-}
-
-/// What the builder writes for a generation: payload and entry. The name of the entry, without `.conf`.
-fn nixpkgs_writes(tree: &Tree, scheme: Scheme, number: usize, toplevel: &Path) -> Result<String> {
-    let mut names = Vec::new();
-    for link in ["kernel", "initrd"] {
-        let (name, bytes) = payload_name(tree, toplevel, link)?;
-        put(&tree.path("boot/EFI/nixos").join(&name), &bytes)?;
-        names.push(name);
-    }
-    let toplevel = toplevel.display();
-    let text = format!(
-        "title NixOS\nsort-key nixos\nversion Generation {number} NixOS 26.05.{number}, built on 2026-01-0{number}\n\
-         linux /EFI/nixos/{}\ninitrd /EFI/nixos/{}\noptions init={toplevel}/init quiet number={number}\n\
-         machine-id 0123456789abcdef0123456789abcdef\n",
-        names[0], names[1]
-    );
-    let name = match scheme {
-        Scheme::Numbered => format!("nixos-generation-{number}"),
-        Scheme::Hashed => {
-            let mut hex = String::new();
-            for byte in Sha256::digest(text.as_bytes()) {
-                write!(hex, "{byte:02x}")?;
-            }
-            format!("nixos-{hex}")
-        }
-    };
-    let entries = tree.path("boot/loader/entries");
-    put(&entries.join(format!("{name}.conf")), text.as_bytes())?;
-    Ok(name)
-}
 
 fn loader_conf(tree: &Tree) -> Result<String> {
     Ok(fs::read_to_string(tree.path("boot/loader/loader.conf"))?)
@@ -135,37 +76,10 @@ fn files(tree: &Tree, directory: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Three generations that nixpkgs wrote, the third running; a fourth that it did not. And what is nobody's business.
+/// A machine that nixpkgs wrote ([`nixpkgs::machine`]), and boots as it should.
 fn migrated(tree: &Tree, scheme: Scheme) -> Result<(Vec<PathBuf>, Vec<String>)> {
-    let mut toplevels = tree.generations(3)?;
-    let mut names = Vec::new();
-    for (number, toplevel) in (1..).zip(&toplevels) {
-        names.push(nixpkgs_writes(tree, scheme, number, toplevel)?);
-    }
-    let conf = format!("timeout 5\ndefault {}.conf\nconsole-mode keep\n", names[2]);
-    put(&tree.path("boot/loader/loader.conf"), conf.as_bytes())?;
-    let foreign = "title Debian\nlinux /EFI/debian/vmlinuz\n";
-    put(&tree.path("boot/EFI/debian/vmlinuz"), &fs::read(STUB)?)?;
-    put(
-        &tree.path("boot/loader/entries/debian.conf"),
-        foreign.as_bytes(),
-    )?;
-    put(&tree.path("boot/EFI/nixos/.extra-files/banana.conf"), b"")?;
-    // Another machine on the same partition, with a number that this one has as well.
-    let another = "title NixOS\nsort-key nixos\nlinux /EFI/nixos/another.efi\noptions init=/nix/store/another/init\n";
-    put(&tree.path("boot/EFI/nixos/another.efi"), &fs::read(STUB)?)?;
-    put(
-        &tree.path("boot/loader/entries/nixos-generation-4.conf"),
-        another.as_bytes(),
-    )?;
-    put(
-        &tree.path("proc/cmdline"),
-        format!("init={}/init", toplevels[2].display()).as_bytes(),
-    )?;
+    let (toplevels, names) = nixpkgs::machine(tree, scheme)?;
     assert_eq!(end(tree)?, toplevels[2]);
-    let fourth = tree.build("4", "")?;
-    tree.set(&fourth)?;
-    toplevels.push(fourth);
     Ok((toplevels, names))
 }
 
@@ -294,7 +208,7 @@ fn uninstalled_and_installed_again() -> Result<()> {
     what_is_nobodys_business_stays(&tree)?;
     // As the builder names them, so that it finds them there.
     for link in ["kernel", "initrd"] {
-        let (name, bytes) = payload_name(&tree, &toplevels[2], link)?;
+        let (name, bytes) = nixpkgs::payload(&tree, &toplevels[2], link)?;
         assert_eq!(fs::read(tree.path("boot/EFI/nixos").join(name))?, bytes);
     }
 
@@ -331,7 +245,7 @@ fn uninstalled_beside_nixpkgs_own_entries() -> Result<()> {
         ok(&tree.lastgood(&["good", "3"])?);
         let mut name = String::new();
         for number in [1, 2, 3] {
-            name = nixpkgs_writes(&tree, scheme, number, &toplevels[number - 1])?;
+            name = nixpkgs::write(&tree, scheme, number, &toplevels[number - 1])?;
         }
         ok(&tree.lastgood(&["uninstall"])?);
         assert_eq!(chain(&tree)?, [name]);

@@ -11,15 +11,6 @@ use super::{json, ok, refused};
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const DEBIAN: &str = "title Debian\nversion 6.1\nlinux /debian/6.1/linux\ninitrd /debian/6.1/initrd\noptions root=/dev/sda2\n";
 
-/// The firmware says that the machine was started from `entry`.
-fn booted(tree: &Tree, entry: &str) -> Result<()> {
-    let mut bytes = vec![6, 0, 0, 0];
-    bytes.extend(entry.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
-    let name = "LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-    let path = tree.path("sys/firmware/efi/efivars").join(name);
-    files::write(&path, bytes)
-}
-
 /// One generation that was never booted, beside what runs.
 fn machine(entry: &str) -> Result<Tree> {
     let tree = Tree::new()?;
@@ -33,7 +24,7 @@ fn machine(entry: &str) -> Result<Tree> {
         files::write(&tree.path("boot").join(path), &stub)?;
     }
     files::write(&tree.path("boot/loader/entries/debian.conf"), DEBIAN)?;
-    booted(&tree, entry)?;
+    tree.booted(entry)?;
     Ok(tree)
 }
 

@@ -1,9 +1,9 @@
 //! What is on one disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fmt, fs};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use boot_entries::boot_partition::Partition;
 use boot_entries::efi::LoaderVariables;
@@ -41,33 +41,42 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The `$BOOT` at `directory`, which is the ESP.
+    /// The ESP at `esp`, with the XBOOTLDR partition at `xbootldr`, as they are in a tree.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn read(label: &str, directory: &Path) -> Result<Self> {
-        let name = |path: &PathBuf| {
-            path.file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-        };
+    /// When they cannot be read.
+    pub fn read(label: &str, esp: &Path, xbootldr: Option<&Path>) -> Result<Self> {
         let mut layout = Self {
             label: label.to_owned(),
-            conf: fs::read_to_string(directory.join("loader/loader.conf"))?,
+            conf: fs::read_to_string(esp.join("loader/loader.conf"))?,
             ..Self::default()
         };
-        for path in files::sorted_entries(&directory.join("loader/entries"))? {
-            let text = fs::read_to_string(&path)?;
-            let on = Partition::Esp;
-            let name = name(&path).unwrap_or_default();
-            let programs = text.lines().filter_map(|line| line.strip_prefix("linux "));
-            let there =
-                programs.filter(|path| directory.join(path.trim_start_matches('/')).is_file());
-            layout.programs.extend(there.map(str::to_owned));
-            layout.entries.push(EntryText { on, name, text });
+        layout.add(Partition::Esp, esp)?;
+        if let Some(boot) = xbootldr {
+            layout.add(Partition::Boot, boot)?;
         }
         layout.programs.sort();
         layout.programs.dedup();
         Ok(layout)
+    }
+
+    fn add(&mut self, on: Partition, directory: &Path) -> Result<()> {
+        let entries = directory.join("loader/entries");
+        // An ESP whose entries are elsewhere may have no such directory.
+        if !entries.is_dir() {
+            return Ok(());
+        }
+        for path in files::sorted_entries(&entries)? {
+            let text = fs::read_to_string(&path)?;
+            let name = path.file_name().context("a file has a name")?;
+            let name = name.to_string_lossy().into_owned();
+            let programs = text.lines().filter_map(|line| line.strip_prefix("linux "));
+            let there =
+                programs.filter(|path| directory.join(path.trim_start_matches('/')).is_file());
+            self.programs.extend(there.map(str::to_owned));
+            self.entries.push(EntryText { on, name, text });
+        }
+        Ok(())
     }
 
     /// Whether there is an XBOOTLDR partition.
