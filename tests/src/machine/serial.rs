@@ -43,6 +43,8 @@ struct Shared {
 
 struct State {
     lines: Vec<Line>,
+    /// What has come of a line that has not ended: who hangs has often said why.
+    unfinished: String,
     /// Lines before this one have been waited for.
     next: usize,
     /// Whether somebody is at the other end.
@@ -55,6 +57,7 @@ impl Serial {
         let log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let state = State {
             lines: Vec::new(),
+            unfinished: String::new(),
             next: 0,
             open: false,
             log,
@@ -95,7 +98,7 @@ impl Serial {
             if !state.open {
                 bail!(
                     "the machine went off before {fact:?}; its last lines:\n{}",
-                    tail(&state.lines)
+                    state.tail()
                 );
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -103,7 +106,7 @@ impl Serial {
                 bail!(
                     "no {fact:?} within {} s; the last lines:\n{}",
                     within.as_secs(),
-                    tail(&state.lines)
+                    state.tail()
                 );
             }
             let waited = self.shared.changed.wait_timeout(state, left);
@@ -129,7 +132,7 @@ impl Serial {
 
     /// The last lines.
     pub(crate) fn tail(&self) -> String {
-        tail(&self.shared.lock().lines)
+        self.shared.lock().tail()
     }
 }
 
@@ -150,7 +153,9 @@ impl Shared {
                     pending.push(*byte);
                 }
             }
+            self.lock().unfinished = plain(&String::from_utf8_lossy(&pending));
         }
+        self.lock().unfinished.clear();
         self.add(&pending);
     }
 
@@ -172,11 +177,16 @@ impl Shared {
     }
 }
 
-fn tail(lines: &[Line]) -> String {
-    let from = lines.len().saturating_sub(TAIL);
-    let last = lines.get(from..).unwrap_or_default();
-    let last: Vec<String> = last.iter().map(Line::to_string).collect();
-    last.join("\n")
+impl State {
+    fn tail(&self) -> String {
+        let from = self.lines.len().saturating_sub(TAIL);
+        let last = self.lines.get(from..).unwrap_or_default();
+        let mut last: Vec<String> = last.iter().map(Line::to_string).collect();
+        if !self.unfinished.is_empty() {
+            last.push(format!("{:8} {}", "…", self.unfinished));
+        }
+        last.join("\n")
+    }
 }
 
 /// `raw` without escape sequences, which firmware and loader use to paint the screen, and without blanks around.
@@ -208,6 +218,29 @@ mod tests {
         let serial = Serial::new(log.path(), Instant::now()).unwrap();
         serial.attach(text.as_bytes()).join().unwrap();
         serial
+    }
+
+    /// Whoever hangs, hangs in the middle of a line.
+    #[test]
+    fn a_line_that_has_not_ended_is_shown() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let serial = Serial::new(log.path(), Instant::now()).unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let reading = serial.attach(reader);
+        writer.write_all(b"one\nBdsDxe: starting Bo").unwrap();
+        writer.write_all(b"ot0001").unwrap();
+        serial
+            .wait(&Fact::from("one"), Duration::from_mins(1))
+            .unwrap();
+        let shown = || serial.tail().ends_with(" BdsDxe: starting Boot0001");
+        let begun = Instant::now();
+        while !shown() && begun.elapsed() < Duration::from_mins(1) {
+            thread::yield_now();
+        }
+        assert!(shown(), "{}", serial.tail());
+        drop(writer);
+        reading.join().unwrap();
+        assert_eq!(serial.tail().matches("Boot0001").count(), 1);
     }
 
     #[test]
