@@ -16,6 +16,8 @@ pub const TRIES: u32 = 3;
 const SUFFIX: &str = ".conf";
 /// Ours start so: `$BOOT` is shared.
 const PREFIX: &str = "lastgood-";
+/// What the stem of a stand-in begins with. No generation's does: a number follows there.
+const BEFORE: &str = "lastgood-before-";
 
 /// The counter in an entry's file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,17 +115,20 @@ impl EntryName {
         self.generation_number().is_some()
     }
 
+    /// Whether the file is a stand-in of ours: an entry that starts what a predecessor's started, until a generation is
+    /// proven.
+    #[must_use]
+    pub fn is_stand_in(&self) -> bool {
+        self.tries.is_none() && self.stem.strip_prefix(BEFORE).is_some_and(is_hash)
+    }
+
     /// The generation number in a name of ours.
     #[must_use]
     pub fn generation_number(&self) -> Option<u64> {
         let (number, hash) = self.stem.strip_prefix(PREFIX)?.split_once('-')?;
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if hash.len() != HASH_DIGITS || !hash.bytes().all(hex) {
-            return None;
-        }
         // `007` and `+7` are not how we write a number.
         digits(number)
-            .filter(|n| n.to_string() == number)
+            .filter(|n| is_hash(hash) && n.to_string() == number)
             .map(u64::from)
     }
 }
@@ -142,6 +147,20 @@ impl fmt::Display for EntryName {
 }
 
 const HASH_DIGITS: usize = 8;
+
+fn is_hash(text: &str) -> bool {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == HASH_DIGITS && text.bytes().all(hex)
+}
+
+/// The name of the stand-in whose text has the SHA-256 `hash`, in hexadecimal digits: another text is another file.
+pub(crate) fn stand_in_of(hash: &str) -> EntryName {
+    let hash = hash.get(..HASH_DIGITS).unwrap_or_default();
+    EntryName {
+        stem: format!("{BEFORE}{hash}"),
+        tries: None,
+    }
+}
 
 /// The stem of a generation's entry: its number for people, and a hash over profile, number, closure and
 /// specialisation, because a number can come back with another closure, and two profiles have the same numbers. A

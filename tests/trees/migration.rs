@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use lastgood_tests::nixpkgs::{self, Scheme};
 use lastgood_tests::tree::Tree;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::steps::boot;
 use super::{boots, json, ok, refused};
@@ -127,6 +127,20 @@ fn from_nixpkgs(scheme: Scheme) -> Result<()> {
     );
     assert_eq!(theirs(&tree)?.len(), 4);
     assert!(ok(&tree.lastgood(&["install"])?).contains("nothing to do"));
+    let rows = json(&tree.lastgood(&["next-boot", "--json", "--failures", "3"])?);
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (&row["generation"], &row["standIn"]))
+        .collect();
+    assert_eq!(
+        told[2..],
+        [(&json!("4"), &json!(false)), (&json!("3"), &json!(true))]
+    );
+    let told = tree.lastgood(&["next-boot", "--failures", "3"])?;
+    assert!(
+        ok(&told).contains("generation 3, as before lastgood"),
+        "{told:?}"
+    );
 
     // The trial fails until the loader gives up, and what ran before runs again.
     for _ in 0..3 {

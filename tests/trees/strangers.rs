@@ -48,6 +48,11 @@ fn a_trial_that_fails_leads_back_to_what_booted_a_strangers_machine() -> Result<
     ] {
         let tree = machine(entry)?;
         assert!(ok(&tree.lastgood(&["install"])?).contains("generation 1 (trial) boots next"));
+        let told = tree.lastgood(&["next-boot", "--failures", "3"])?;
+        assert!(
+            ok(&told).contains("what booted before lastgood"),
+            "{told:?}"
+        );
         let text = after_three(&tree)?;
         assert!(
             text.contains(start) && text.contains("(before lastgood)"),

@@ -74,8 +74,25 @@ fn each_trouble_has_a_line_of_its_own() -> Result<()> {
         )?;
         vm.run_ok("mount -o remount,rw /boot && lastgood install")?;
         assert_eq!(counter(vm, 2)?, "3-0");
+        without_a_loader(vm)?;
         vm.power_off()
     })
+}
+
+/// An ESP without any copy of systemd-boot gets one from real bootctl, and the firmware starts that.
+fn without_a_loader(vm: &mut Machine) -> Result<()> {
+    vm.run_ok("rm -r /boot/EFI/systemd /boot/EFI/BOOT /boot/loader/loader.conf")?;
+    refused(vm, "verify", &["/boot", "systemd-boot"])?;
+    let said = vm.run_ok("lastgood install 2>&1")?;
+    ensure!(said.contains("installing systemd-boot"), "{said}");
+    vm.run_ok("lastgood verify")?;
+    vm.run_ok("cmp /boot/EFI/systemd/systemd-bootx64.efi /boot/EFI/BOOT/BOOTX64.EFI")?;
+    vm.run_ok("bootctl is-installed")?;
+    let next = predicted(vm, 0)?;
+    vm.reboot()?;
+    vm.wait_for(Fact::Begun(2), BOOT)?;
+    assert_eq!(started(vm)?, next[0]);
+    Ok(())
 }
 
 /// The verdict cannot be written where the loader would read it: the firmware is asked for the last good one, once.

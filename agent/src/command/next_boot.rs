@@ -5,7 +5,7 @@ use std::io::Write;
 use boot_entries::loader::{self, Band};
 use boot_entries::name::{EntryName, stem_of};
 use boot_entries::observe::Boot;
-use boot_entries::{GenerationId, Root};
+use boot_entries::{GenerationId, Root, nixpkgs};
 use serde::Serialize;
 
 use super::{Word, print, print_json, table};
@@ -21,6 +21,8 @@ pub(super) struct Prediction {
     pub(super) entry: String,
     pub(super) generation: Option<GenerationId>,
     state: Option<Word>,
+    /// It starts what booted before lastgood came, which may be a generation.
+    stand_in: bool,
     pub(super) why: &'static str,
 }
 
@@ -48,9 +50,12 @@ pub(super) fn run(
                 1 => "after 1 failed boot".to_owned(),
                 count => format!("after {count} failed boots"),
             },
-            boot.generation
-                .as_ref()
-                .map_or_else(|| "not ours".to_owned(), |id| format!("generation {id}")),
+            match (&boot.generation, boot.stand_in) {
+                (Some(id), false) => format!("generation {id}"),
+                (Some(id), true) => format!("generation {id}, as before lastgood"),
+                (None, true) => "what booted before lastgood".to_owned(),
+                (None, false) => "not ours".to_owned(),
+            },
             boot.state.map_or("-", Word::text).to_owned(),
             boot.entry.clone(),
             boot.why.to_owned(),
@@ -67,9 +72,14 @@ pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, E
 }
 
 /// [`predict`], for entries that were read before, by a loader of `band`.
-pub(super) fn predict_of(view: &View, boot: &Boot, band: Band, failures: usize) -> Vec<Prediction> {
+pub(super) fn predict_of(
+    view: &View,
+    files: &Boot,
+    band: Band,
+    failures: usize,
+) -> Vec<Prediction> {
     let generations = view.generations();
-    let boots = boot.loader(band, view.variables.clone()).predict(failures);
+    let boots = files.loader(band, view.variables.clone()).predict(failures);
     let prediction = |(failures, boot): (usize, loader::Boot)| {
         // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
@@ -77,12 +87,20 @@ pub(super) fn predict_of(view: &View, boot: &Boot, band: Band, failures: usize) 
             let mut same = generations.iter().filter(|g| g.id.number() == number);
             same.find(|g| stem_of(&g.subject()) == name.stem)
         };
-        let generation = of(&boot.name);
+        let stand_in = boot.name.is_stand_in();
+        let generation = if stand_in {
+            let started = files.all().find(|(name, _)| **name == boot.file);
+            let closure = started.and_then(|(_, file)| nixpkgs::init_of(&file.entry));
+            closure.and_then(|closure| generations.iter().find(|g| g.toplevel == closure))
+        } else {
+            of(&boot.name)
+        };
         Prediction {
             failures,
             entry: boot.file,
             generation: generation.map(|g| g.id.clone()),
             state: generation.map(|g| Word::of(view.state.standing(&g.subject()), true)),
+            stand_in,
             why: boot.why,
         }
     };

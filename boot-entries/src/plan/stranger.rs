@@ -4,7 +4,7 @@ use crate::boot_partition::Partition;
 use crate::entry::Entry;
 use crate::name::EntryName;
 use crate::observe::{Boot, EntryFile, IMAGES};
-use crate::plan::takeover::{has_payload, is_stand_in};
+use crate::plan::takeover::has_payload;
 
 /// What starts it, as an entry file could say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Stranger {
     /// The one that a stand-in of ours was copied from, if it is still there.
     pub(super) fn behind(boot: &Boot) -> Option<Self> {
         let mut files = boot.all().map(|(_, file)| file);
-        let stand_in = files.find(|file| is_stand_in(&file.name))?;
+        let stand_in = files.find(|file| file.name.is_stand_in())?;
         all(boot).find(|stranger| stranger.starts_what(stand_in))
     }
 
@@ -75,7 +75,7 @@ impl Stranger {
 /// All that could be started: entry files, then images.
 fn all(boot: &Boot) -> impl Iterator<Item = Stranger> {
     let files = boot.all().map(|(_, file)| file).filter(|file| {
-        let is_ours = file.name.is_ours() || is_stand_in(&file.name);
+        let is_ours = file.name.is_ours() || file.name.is_stand_in();
         !is_ours && file.name.tries.is_none() && has_payload(boot, file)
     });
     let images = boot.images.iter();

@@ -18,14 +18,10 @@ use crate::boot_partition::Partition;
 use crate::closure::Bootable;
 use crate::entry::{Entry, Rank};
 use crate::loader_conf::LoaderConf;
-use crate::name::{EntryName, stem_of};
+use crate::name::{EntryName, stand_in_of, stem_of};
 use crate::nixpkgs;
 use crate::observe::{Boot, ENTRIES, EntryFile, Observation};
 
-/// The names of stand-ins. None of our generations' names starts so: a number follows there.
-const PREFIX: &str = "lastgood-before-";
-/// Hexadecimal digits of the hash over the text: another text is another file.
-const DIGITS: usize = 8;
 /// What its title says.
 const NOTE: &str = " (before lastgood)";
 
@@ -98,7 +94,7 @@ impl<'a> Takeover<'a> {
             wanted.is_some_and(|wanted| wanted.on == file.on && wanted.name == name)
         };
         let is_gone = |name: &str, file: &EntryFile| {
-            is_stand_in(&file.name) && !is_wanted(name, file)
+            file.name.is_stand_in() && !is_wanted(name, file)
                 || self.is_over
                     && (nixpkgs::is_husk(file)
                         || self.theirs.iter().any(|theirs| theirs.file == file))
@@ -169,9 +165,7 @@ impl StandIn {
     }
 
     fn name(text: &str) -> String {
-        let hash = nixpkgs::sha256(text);
-        let hash = hash.get(..DIGITS).unwrap_or_default();
-        format!("{PREFIX}{hash}.conf")
+        stand_in_of(&nixpkgs::sha256(text)).to_string()
     }
 
     fn is_there(&self, boot: &Boot) -> bool {
@@ -211,13 +205,6 @@ pub(super) fn points_at(text: &str, path: &str) -> bool {
         .lines()
         .filter_map(|line| line.trim().split_once([' ', '\t']))
         .any(|(_, value)| is_it(value) || value.split_whitespace().any(is_it))
-}
-
-/// Whether a file is a stand-in of ours.
-pub(super) fn is_stand_in(name: &EntryName) -> bool {
-    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let hash = name.stem.strip_prefix(PREFIX);
-    name.tries.is_none() && hash.is_some_and(|h| h.len() == DIGITS && h.bytes().all(hex))
 }
 
 /// The stand-in to have. One that is there already stays: what it stands for will not have got better.
@@ -266,7 +253,7 @@ fn present(boot: &Boot) -> impl Iterator<Item = &EntryFile> {
     let files = boot.all().map(|(_, file)| file);
     files.filter(|file| {
         let name = file.name.to_string();
-        is_stand_in(&file.name) && name == StandIn::name(&file.text) && is_whole(boot, file)
+        file.name.is_stand_in() && name == StandIn::name(&file.text) && is_whole(boot, file)
     })
 }
 

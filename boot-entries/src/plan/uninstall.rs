@@ -13,7 +13,7 @@ mod acceptable;
 use std::collections::BTreeSet;
 
 use super::stranger::Stranger;
-use super::takeover::{is_stand_in, points_at};
+use super::takeover::points_at;
 use super::{Intent, Plan, Refusal, Shortage, Step, extras, remove};
 use crate::boot_partition::Partition;
 use crate::closure::{Bootable, Payload};
@@ -355,7 +355,7 @@ impl<'a> Ground<'a> {
 }
 
 fn is_ours(name: &EntryName) -> bool {
-    name.is_ours() || is_stand_in(name)
+    name.is_ours() || name.is_stand_in()
 }
 
 #[cfg(test)]

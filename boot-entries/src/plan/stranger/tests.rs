@@ -52,7 +52,7 @@ fn programs(disk: &Disk, failures: usize) -> Vec<String> {
 
 fn stand_ins(disk: &Disk) -> usize {
     let files = disk.0.boot.entries.values();
-    files.filter(|file| is_stand_in(&file.name)).count()
+    files.filter(|file| file.name.is_stand_in()).count()
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_failed_trial_leads_back_to_what_booted_the_machine() {
 
         // It boots, by the stand-in now; another trial is tried.
         let files = disk.0.boot.entries.values();
-        let stand_in = files.map(|f| &f.name).find(|name| is_stand_in(name));
+        let stand_in = files.map(|f| &f.name).find(|name| name.is_stand_in());
         let again = Intent {
             booted: Some(stand_in.unwrap().to_string()),
             ..select(3)

@@ -45,7 +45,7 @@ fn their_payload(disk: &Disk) -> Vec<&str> {
 
 fn stand_ins(disk: &Disk) -> usize {
     let files = disk.0.boot.entries.values();
-    files.filter(|file| is_stand_in(&file.name)).count()
+    files.filter(|file| file.name.is_stand_in()).count()
 }
 
 #[test]

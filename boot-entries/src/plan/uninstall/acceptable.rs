@@ -6,7 +6,6 @@ use crate::generation::{Generation, Subject};
 use crate::loader_conf::LoaderConf;
 use crate::nixpkgs;
 use crate::observe::Observation;
-use crate::plan::takeover::is_stand_in;
 use crate::plan::{Intent, Standing};
 
 /// What the machine may be left with, the best first.
@@ -25,7 +24,7 @@ pub(super) fn acceptable(observed: &Observation, intent: &Intent) -> Vec<Subject
         return all;
     }
     let files = || observed.boot.all().map(|(_, file)| file);
-    let before = files().find(|file| is_stand_in(&file.name));
+    let before = files().find(|file| file.name.is_stand_in());
     let conf = LoaderConf::parse(observed.boot.loader_conf.as_deref().unwrap_or_default());
     let named = files().find(|file| conf.default.as_ref() == Some(&file.name.to_string()));
     let started = before.into_iter().chain(named);
