@@ -1,11 +1,12 @@
 //! The steps of a boot, as the units run them.
 //!
-//! [`begin`] finds out what runs and records the attempt; activation and firewall put the closure in place;
+//! Each opens with [`attempt`], which records what runs. [`begin`] sets right what the boot before left undone; activation and firewall put the closure in place;
 //! [`assess`] comes to a verdict and records it; then [`bless`] or [`fall_back`] acts on it. Each step can be run
 //! again, and none relies on the one before having come to its end: what they share is the ledger, and what it says of an
 //! earlier boot is not taken for this one.
 
 mod assess;
+mod attempt;
 mod begin;
 mod bless;
 mod fall_back;

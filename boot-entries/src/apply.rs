@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::boot_partition::Place;
 use crate::durable;
-use crate::plan::Step;
+use crate::step::Step;
 
 /// A step that could not be made. The steps before it are done; a later run goes on from there.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,13 @@ use crate::efi::LoaderVariables;
 
 use mounts::{Kind, Mounts};
 
+/// Where entries are, on `$BOOT`.
+pub const ENTRIES: &str = "loader/entries";
+/// Where the loader's settings are, on `$BOOT`.
+pub const LOADER_CONF: &str = "loader/loader.conf";
+/// Where unified kernel images are (UAPI.1, entries of type 2).
+pub const IMAGES: &str = "EFI/Linux";
+
 /// Where an ESP is mounted, in the order in which bootctl(1) looks.
 const CANDIDATES: [&str; 3] = ["/efi", "/boot", "/boot/efi"];
 /// Where an XBOOTLDR partition is mounted.

@@ -21,11 +21,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::boot_partition::Place;
 use crate::durable;
 use crate::kernel::{self, NotBootable};
 use crate::payload::{Content, Digest};
-use crate::plan::Step;
 use crate::{Root, small};
 
 /// The version of the format. What is of another one is forgotten.
@@ -188,24 +186,15 @@ impl Digests {
         Ok(())
     }
 
-    /// Takes note of `steps` that were made in `place`: what was copied there was read back ([`crate::durable`]). A file that
-    /// cannot be looked at now will be read.
-    pub fn note(&mut self, place: &Place, steps: &[Step]) {
-        for step in steps {
-            let Step::Copy {
-                path, content, on, ..
-            } = step
-            else {
-                continue;
-            };
-            let path = place.directory(*on).join(path);
-            let Ok(found) = std::fs::symlink_metadata(&path) else {
-                continue;
-            };
-            let stamp = Stamp::of(Kind::Boot, &found);
-            if found.is_file() && stamp.size == content.size {
-                self.learn(Kind::Boot, &path, Known::new(stamp, content.digest));
-            }
+    /// Takes note that `content` was just written to `path` on `$BOOT` and read back ([`crate::durable`]). A file that cannot
+    /// be looked at now will be read.
+    pub fn wrote(&mut self, path: &Path, content: &Content) {
+        let Ok(found) = std::fs::symlink_metadata(path) else {
+            return;
+        };
+        let stamp = Stamp::of(Kind::Boot, &found);
+        if found.is_file() && stamp.size == content.size {
+            self.learn(Kind::Boot, path, Known::new(stamp, content.digest));
         }
     }
 

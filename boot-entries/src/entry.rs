@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::GenerationId;
+use crate::boot_partition::Partition;
+use crate::name::EntryName;
 
 /// What the loader takes from an entry file. Lines it does not know are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +27,21 @@ pub struct Entry {
     pub devicetree: Option<String>,
     /// The kernel's command line. Several `options` lines are joined by a space.
     pub options: String,
+}
+
+/// An entry file, anybody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryFile {
+    /// Where it is. The loader reads both partitions.
+    pub on: Partition,
+    /// Its name, taken apart.
+    pub name: EntryName,
+    /// Its content as the loader understands it.
+    pub entry: Entry,
+    /// Its content to the letter.
+    pub text: String,
+    /// Whether what it starts is there. The loader lists no other.
+    pub has_program: bool,
 }
 
 impl Entry {

@@ -15,15 +15,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::apply::apply;
+use crate::boot_partition::{ENTRIES, LOADER_CONF};
 use crate::boot_partition::{Partition, Place};
 use crate::durable::{self, call};
 use crate::entry::Entry;
+use crate::entry::EntryFile;
 use crate::name::EntryName;
 use crate::nixpkgs;
-use crate::observe::{Boot, ENTRIES, EntryFile, Found, LOADER_CONF, Observation};
+use crate::observe::{Boot, Found, Observation};
 use crate::payload::{self, Content};
 use crate::plan::tests::{Disk, proven, select};
-use crate::plan::{Intent, Plan, Refusal, Step, plan, uninstall};
+use crate::plan::{Intent, Plan, Refusal, plan, uninstall};
+use crate::step::Step;
 use end::{end, theirs};
 use volume::{Bytes, Files, Volume};
 

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::boot_partition::{ENTRIES, LOADER_CONF};
 use crate::digests::Digests;
 use crate::name::EntryName;
-use crate::observe::{ENTRIES, LOADER_CONF};
 use crate::payload::{self, Content};
 use crate::{durable, small};
 

@@ -3,14 +3,14 @@
 //! The way data flows is the reading order:
 //!
 //! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] and `synthesis` (what
-//!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an entry points at), [`boot_partition`] and [`efi`]
-//!    (where `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once; [`digests`] remembers what large
-//!    files held.
-//! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`],
-//!    [`loader`] (a model of systemd-boot: what boots next, and after how many failures what).
-//! 3. What to do: [`plan`] turns an observation and an intent into steps. It is pure.
-//!    [`extra`] are further files that a closure asks for.
-//!    [`systemd_boot`] decides about the loader itself.
+//!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an
+//!    entry points at), [`boot_partition`] and [`efi`] (where `$BOOT` is, what the firmware remembers). [`observe`] reads
+//!    all of it once; [`digests`] remembers what large files held.
+//! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`], both
+//!    written in `lines`; [`nixpkgs`] (the entries of a predecessor); [`loader`] (a model of systemd-boot: what boots
+//!    next, and after how many failures what).
+//! 3. What to do: [`plan`] turns an observation and an intent into [`step`]s, for which there must be [`space`]. It is
+//!    pure. [`extra`] are further files that a closure asks for. [`systemd_boot`] decides about the loader itself.
 //! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes.
 //!
 //! [`root`] and [`small`] lie under all of it: the same code runs on a live machine and on any directory, and nothing a
@@ -32,6 +32,7 @@ mod explorer;
 pub mod extra;
 pub mod generation;
 pub mod kernel;
+mod lines;
 pub mod loader;
 pub mod loader_conf;
 pub mod name;
@@ -42,6 +43,7 @@ pub mod plan;
 pub mod root;
 pub mod small;
 pub mod space;
+pub mod step;
 mod synthesis;
 pub mod systemd_boot;
 

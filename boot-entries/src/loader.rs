@@ -11,6 +11,7 @@
 mod band;
 mod listing;
 mod order;
+mod overrides;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use crate::name::{EntryName, Tries};
 use pattern::Pattern;
 
 pub use band::{Band, installed};
-pub(crate) use listing::lines;
+pub use overrides::{Override, overrides};
 pub use version::compare as compare_versions;
 
 /// An entry the loader lists: what it starts is there.

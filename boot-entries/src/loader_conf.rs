@@ -1,7 +1,7 @@
 //! `loader/loader.conf`: the loader's own settings (loader.conf(5)). Shared with the operator: we set what safety
 //! needs and keep every other line as it is.
 
-use crate::loader;
+use crate::lines::lines;
 
 /// First good entry of ours, in every version of systemd-boot: bad entries sort last, and the first match wins.
 /// Never an exact id, which would start a bad entry for ever from version 258 on.
@@ -24,7 +24,7 @@ impl LoaderConf {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut conf = Self::default();
-        for (key, value) in loader::lines(text) {
+        for (key, value) in lines(text) {
             // No other word with an `@` means anything to the loader.
             if value.starts_with('@') && !value.eq_ignore_ascii_case(SAVED) {
                 continue;

@@ -18,9 +18,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::boot_partition::{Partition, Place};
 use crate::entry::Entry;
+use crate::entry::EntryFile;
 use crate::generation::{GenerationId, Subject};
 use crate::name::EntryName;
-use crate::observe::EntryFile;
 use crate::payload::{Content, Digest};
 
 /// Their directory on `$BOOT`. Their `.extra-files` and other directories in it are never looked into.

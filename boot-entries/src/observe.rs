@@ -12,15 +12,16 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::Root;
-use crate::boot_partition::{Partition, Place};
+use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF, Partition, Place};
 use crate::closure::{self, Bootable, Closures, Documents, Finished};
 use crate::digests::Digests;
 use crate::durable;
 use crate::efi::LoaderVariables;
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryFile};
 use crate::extra::{Extra, Extras, RECORD};
 use crate::generation::{Generation, Subject};
-use crate::loader::{self, Band, Listed, Loader, Medium};
+use crate::lines::lines;
+use crate::loader::{Band, Listed, Loader, Medium};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
@@ -28,12 +29,6 @@ use crate::payload::{self, Content};
 use crate::small;
 use crate::space::Volume;
 
-/// Where entries are, on `$BOOT`.
-pub const ENTRIES: &str = "loader/entries";
-/// Where the loader's settings are, on `$BOOT`.
-pub const LOADER_CONF: &str = "loader/loader.conf";
-/// Where unified kernel images are (UAPI.1, entries of type 2).
-pub const IMAGES: &str = "EFI/Linux";
 /// What is longer is no entry, in bytes: ours are a page at most.
 const LONGEST_ENTRY: u64 = 256 * 1024;
 
@@ -59,21 +54,6 @@ pub struct Found {
     pub stem: String,
     /// What it takes to boot it, or why it cannot be.
     pub bootable: Result<Bootable, String>,
-}
-
-/// An entry file, anybody's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EntryFile {
-    /// Where it is. The loader reads both partitions.
-    pub on: Partition,
-    /// Its name, taken apart.
-    pub name: EntryName,
-    /// Its content as the loader understands it.
-    pub entry: Entry,
-    /// Its content to the letter.
-    pub text: String,
-    /// Whether what it starts is there. The loader lists no other.
-    pub has_program: bool,
 }
 
 /// A place, without the payload's bytes.
@@ -259,7 +239,7 @@ impl Folder {
     ///
     /// The text may be anybody's, and say anything: a path that no file can have is that of no file.
     fn has_program(&self, directory: &Path, text: &str) -> Result<bool, Error> {
-        let programs = loader::lines(text).filter(|(key, _)| ["linux", "efi"].contains(key));
+        let programs = lines(text).filter(|(key, _)| ["linux", "efi"].contains(key));
         let Some((_, program)) = programs.last() else {
             return Ok(false);
         };
@@ -324,6 +304,16 @@ impl Boot {
         match on {
             Partition::Esp if self.place.has_xbootldr() => self.on_esp.get(name),
             _ => self.entries.get(name),
+        }
+    }
+
+    /// Whether all that an entry needs is there, as far as it is known: of a stranger's that is the program.
+    #[must_use]
+    pub fn has_payload(&self, file: &EntryFile) -> bool {
+        let there = |name: &&str| self.nixpkgs.contains(&(file.on, (*name).to_owned()));
+        match nixpkgs::payload_of_entry(&file.entry) {
+            Some(names) => names.iter().all(there),
+            None => file.has_program,
         }
     }
 

@@ -28,20 +28,20 @@ mod uninstall;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use crate::boot_partition::Partition;
+use crate::boot_partition::{ENTRIES, LOADER_CONF};
 use crate::closure::{Bootable, Payload};
+use crate::entry::EntryFile;
 use crate::entry::{Entry, Rank};
 use crate::extra::Extra;
 use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;
 use crate::name::stem_of;
-use crate::observe::{Boot, ENTRIES, EntryFile, LOADER_CONF, Observation};
-use crate::payload::Content;
+use crate::observe::{Boot, Observation};
 use crate::small;
+use crate::step::Step;
 
 pub use proof::{Proof, comes_back, prove};
 pub use uninstall::uninstall;
@@ -95,66 +95,6 @@ pub struct Intent {
     pub loader_steps: Vec<Step>,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
-}
-
-/// One change to a place. Paths are relative to the top of the partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Copy a file from the store.
-    Copy {
-        /// From, as a path of this process.
-        source: PathBuf,
-        /// What it must hold.
-        content: Content,
-        /// To which partition.
-        on: Partition,
-        /// To.
-        path: String,
-    },
-    /// Write a small text file.
-    Text {
-        /// All of it.
-        text: String,
-        /// To which partition.
-        on: Partition,
-        /// To.
-        path: String,
-    },
-    /// Remove a file.
-    Remove {
-        /// On which partition.
-        on: Partition,
-        /// Which.
-        path: String,
-    },
-}
-
-impl Step {
-    /// The partition that changes.
-    #[must_use]
-    pub fn on(&self) -> Partition {
-        match self {
-            Self::Copy { on, .. } | Self::Text { on, .. } | Self::Remove { on, .. } => *on,
-        }
-    }
-
-    /// The file that changes, as a path on the partition.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        match self {
-            Self::Copy { path, .. } | Self::Text { path, .. } | Self::Remove { path, .. } => path,
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Copy { path, content, .. } => write!(f, "copy {path} ({} bytes)", content.size),
-            Self::Text { path, .. } => write!(f, "write {path}"),
-            Self::Remove { path, .. } => write!(f, "remove {path}"),
-        }
-    }
 }
 
 /// What to do, and what was left out.

@@ -21,7 +21,7 @@ mod instant;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plan::Step;
+use crate::step::Step;
 use instant::Instant;
 
 /// A record in a directory, in bytes.

@@ -414,7 +414,10 @@ fn the_keys_of_the_json() -> Result<()> {
     assert_eq!(keys(&why), "cause generation state time toplevel version");
     assert_eq!(keys(&why["cause"]), "stage summary units");
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
-    assert_eq!(keys(&next[0]), "entry failures generation standIn state why");
+    assert_eq!(
+        keys(&next[0]),
+        "entry failures generation standIn state why"
+    );
     fs::remove_file(tree.path("boot/loader/loader.conf"))?;
     let verified = tree.lastgood(&["verify", "--json"])?;
     let verified: Value = serde_json::from_str(&verified.stdout)?;

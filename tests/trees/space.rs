@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use boot_entries::boot_partition::Partition;
 use boot_entries::payload::Content;
-use boot_entries::plan::Step;
 use boot_entries::space::{Directory, Reserve, Volume, slots};
+use boot_entries::step::Step;
 
 /// In bytes.
 const CLUSTER: u64 = 512;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use boot_entries::Root;
 
-use super::begin;
+use super::attempt;
 use super::bless::Healthy;
 use crate::assessment::baseline::Requirements;
 use crate::assessment::manager::Systemd;
@@ -18,7 +18,7 @@ use crate::view::View;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
     let began = Instant::now();
-    let session = begin::session(root)?;
+    let session = attempt::session(root)?;
     let (Some(boot), Some(subject)) = (session.this_boot(), session.running()) else {
         tracing::info!("nothing to assess: this boot is no generation's");
         return Ok(());
@@ -52,7 +52,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         },
     };
     let summary = cause.summary.clone();
-    record(&mut begin::session(root)?, &subject, cause)?;
+    record(&mut attempt::session(root)?, &subject, cause)?;
     Err(Error::Refused(format!(
         "generation {} is not healthy: {summary}",
         subject.generation

@@ -1,17 +1,15 @@
 //! What runs? What was intended? The attempt goes on record.
 
-use boot_entries::{Root, efi};
+use boot_entries::{Root, loader};
 
-use super::fall_back;
+use super::{attempt, fall_back};
 use crate::error::Error;
 use crate::machine::{Event, Subject};
-use crate::running;
 use crate::session::Session;
 use crate::told::one_line;
-use crate::view::boot_id;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
-    let mut session = session(root)?;
+    let mut session = attempt::session(root)?;
     let Some(subject) = session.running().cloned() else {
         return Ok(());
     };
@@ -24,7 +22,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     for error in rest.into_iter().filter_map(Result::err) {
         tracing::error!("{}", one_line(&error));
     }
-    for one in efi::overrides(&session.variables) {
+    for one in loader::overrides(&session.variables) {
         tracing::warn!("{one}");
     }
     let Some(cause) = session.state.is_not_counted() else {
@@ -38,46 +36,6 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     session.record(&Event::Rejected { subject, cause })?;
     drop(session);
     fall_back::run(root)
-}
-
-/// The right to change things, with this boot on record. Every step begins the boot if that has not been done: a step
-/// must never take what the ledger knows of an earlier boot for this one.
-pub(super) fn session(root: &Root) -> Result<Session, Error> {
-    let mut session = Session::open_at_boot(root)?;
-    if session.this_boot().is_some() {
-        return Ok(session);
-    }
-    let closure = running::closure(root)?;
-    let subject = closure
-        .as_deref()
-        .and_then(|closure| session.subject_of_closure(closure));
-    session.record(&Event::Began {
-        boot: boot_id(root)?,
-        running: subject.clone(),
-    })?;
-    let Some(subject) = subject else {
-        let what = closure.map_or_else(
-            || "this boot (no init=TOPLEVEL/init)".to_owned(),
-            |closure| closure.display().to_string(),
-        );
-        tracing::warn!("begun: {what} is no generation of any profile");
-        return Ok(session);
-    };
-    let id = &subject.generation;
-    let closure = subject.toplevel.display();
-    match session
-        .state
-        .selected
-        .as_ref()
-        .filter(|selected| **selected != subject)
-    {
-        None => tracing::info!("begun: generation {id} ({closure})"),
-        Some(selected) => tracing::warn!(
-            "begun: generation {id} ({closure}), although generation {} was selected",
-            selected.generation
-        ),
-    }
-    Ok(session)
 }
 
 /// If the loader has passed over the selected generation because its tries are used up, that is a verdict.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use boot_entries::{Root, durable};
 use serde::{Deserialize, Serialize};
 
-use super::begin;
+use super::attempt;
 use crate::assessment::baseline::Baseline;
 use crate::cause::Stage;
 use crate::error::Error;
@@ -47,7 +47,7 @@ impl Healthy {
 
 /// Only an assessment of this very boot blesses (invariant A1): not a unit started by hand, not a verdict of before.
 pub(super) fn run(root: &Root) -> Result<(), Error> {
-    let mut session = begin::session(root)?;
+    let mut session = attempt::session(root)?;
     let Some(boot) = session.this_boot().filter(|boot| boot.running.is_some()) else {
         tracing::info!("nothing to bless: this boot is no generation's");
         return Ok(());

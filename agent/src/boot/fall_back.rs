@@ -7,7 +7,7 @@ use std::process::Command;
 use boot_entries::Root;
 use boot_entries::name::stem_of;
 
-use super::begin;
+use super::attempt;
 use crate::bootctl::Bootctl;
 use crate::cause::{Cause, Stage};
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::session::Session;
 use crate::told::one_line;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
-    let mut session = begin::session(root)?;
+    let mut session = attempt::session(root)?;
     let (from, to) = match session.state.when_unhealthy() {
         WhenUnhealthy::FallBack { from, to } => (from, to),
         WhenUnhealthy::StayUp(why) => {

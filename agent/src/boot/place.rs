@@ -2,7 +2,7 @@
 
 use boot_entries::{Root, durable};
 
-use super::begin;
+use super::attempt;
 use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::cause::Stage;
@@ -83,7 +83,7 @@ fn mark(root: &Root) {
 /// whose firewall is loaded (A8).
 fn reached(root: &Root, stage: Stage) {
     let recorded =
-        begin::session(root).and_then(|mut session| session.record(&Event::Reached { stage }));
+        attempt::session(root).and_then(|mut session| session.record(&Event::Reached { stage }));
     if let Err(error) = recorded {
         tracing::error!("cannot record the stage {stage:?}: {}", one_line(&error));
     }

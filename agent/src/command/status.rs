@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use boot_entries::efi::{self, Override};
+use boot_entries::loader::{self, Override};
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
@@ -56,7 +56,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .values()
             .map(|rejection| &rejection.subject)
             .collect(),
-        overrides: efi::overrides(&view.variables),
+        overrides: loader::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record(),
     };

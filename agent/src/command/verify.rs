@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use boot_entries::Root;
-use boot_entries::efi::Override;
+use boot_entries::loader::Override;
 use boot_entries::systemd_boot::Policy;
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     };
     troubles.extend(complaints.iter().map(|error| one_line(error)));
     troubles.extend(proved.err().map(|error| one_line(&error)));
-    let overrides = boot_entries::efi::overrides(&session.variables);
+    let overrides = boot_entries::loader::overrides(&session.variables);
     let band = session.band(&session.boot()?.place);
     let harmful = overrides.iter().find(|one| one.is_harmful(band));
     let left: usize = places.iter().map(Inspected::left).sum();
@@ -118,7 +118,7 @@ fn without_record(
         whole: false,
         repaired: false,
         places,
-        overrides: boot_entries::efi::overrides(&session.variables),
+        overrides: boot_entries::loader::overrides(&session.variables),
         troubles,
     };
     answer.print(arguments, out)?;

@@ -11,7 +11,8 @@ use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
 use boot_entries::loader::Band;
 use boot_entries::observe::{self, Boot, Found, Observation};
-use boot_entries::plan::{self, Intent, Plan, Step};
+use boot_entries::plan::{self, Intent, Plan};
+use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
 use boot_entries::{apply, closure};
 
@@ -315,7 +316,14 @@ impl Session {
                     number += 1;
                     tracing::info!("{number}/{count} {step}");
                 })?;
-                digests.note(place, steps);
+                for step in steps {
+                    if let Step::Copy {
+                        on, path, content, ..
+                    } = step
+                    {
+                        digests.wrote(&place.directory(*on).join(path), content);
+                    }
+                }
                 Ok(())
             });
             let done = done.and_then(|()| self.finish_loader(place, &planned.loader));

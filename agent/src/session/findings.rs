@@ -6,7 +6,7 @@ use std::io;
 
 use boot_entries::boot_partition::Place;
 use boot_entries::observe::Observation;
-use boot_entries::plan::Step;
+use boot_entries::step::Step;
 use boot_entries::{Subject, payload};
 use serde::Serialize;
 

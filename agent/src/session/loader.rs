@@ -1,9 +1,9 @@
 //! systemd-boot itself, in each place: mended at every boot, installed and updated when somebody asks for `install`.
 
 use boot_entries::boot_partition::Place;
-use boot_entries::efi::{self, LoaderVariables, Override};
-use boot_entries::loader::Band;
-use boot_entries::plan::Step;
+use boot_entries::efi::LoaderVariables;
+use boot_entries::loader::{self, Band, Override};
+use boot_entries::step::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
 
 use super::Session;
@@ -130,7 +130,7 @@ impl Session {
     /// # Errors
     /// When there is no place.
     pub fn overrides_to_clear(&mut self, state: &State) -> Result<Vec<Override>, Error> {
-        let mut harmful = efi::overrides(&self.variables);
+        let mut harmful = loader::overrides(&self.variables);
         if harmful.is_empty() {
             return Ok(harmful);
         }

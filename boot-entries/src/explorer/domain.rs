@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::volume::Files;
 use super::{Case, Goal, observe};
+use crate::boot_partition::ENTRIES;
 use crate::loader::Band;
 use crate::name::{EntryName, Tries};
-use crate::observe::ENTRIES;
 use crate::plan::tests::{id, proven, select};
 use crate::plan::{Intent, Standing};
 

@@ -9,8 +9,8 @@ use std::path::Path;
 use super::domain::{fail, product};
 use super::volume::Files;
 use super::{Case, Goal};
+use crate::boot_partition::{ENTRIES, LOADER_CONF};
 use crate::nixpkgs::{DIRECTORY, hashed_name};
-use crate::observe::{ENTRIES, LOADER_CONF};
 use crate::plan::tests::{id, proven, select, theirs};
 use crate::plan::{Intent, Standing};
 

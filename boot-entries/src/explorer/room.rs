@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::{Case, observe};
-use crate::observe::{ENTRIES, EntryFile};
-use crate::plan::Step;
+use crate::boot_partition::ENTRIES;
+use crate::entry::EntryFile;
+use crate::step::Step;
 
 /// `cases`, and the same with a generation that has just arrived, each on the smallest `$BOOT` it is not refused on: those
 /// that must make room there.

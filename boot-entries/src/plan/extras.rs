@@ -68,7 +68,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
         .keys()
         .filter(|path| !wanted.keys().any(|wanted| is_same(wanted, path)))
         .collect();
-    gone.sort_by_key(|path| !path.starts_with(crate::observe::ENTRIES));
+    gone.sort_by_key(|path| !path.starts_with(crate::boot_partition::ENTRIES));
     for path in gone {
         if there.present.contains_key(path) {
             if there.is_ours(path) {

@@ -7,9 +7,10 @@ use super::wanted::Wanted;
 use super::{Candidate, Intent, Step, remove};
 use crate::boot_partition::Partition;
 use crate::closure::Bootable;
+use crate::entry::EntryFile;
 use crate::entry::{Entry, Rank};
 use crate::name::Tries;
-use crate::observe::{EntryFile, Found, Observation};
+use crate::observe::{Found, Observation};
 use crate::payload;
 
 /// Leaves out the older generations of each profile beyond the limit, if nobody needs them (invariant B2). A

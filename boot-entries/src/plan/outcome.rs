@@ -2,10 +2,12 @@
 
 use super::Step;
 use crate::boot_partition::Partition;
+use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF};
 use crate::entry::Entry;
+use crate::entry::EntryFile;
 use crate::name::EntryName;
 use crate::nixpkgs;
-use crate::observe::{Boot, ENTRIES, EntryFile, IMAGES, LOADER_CONF, Observation};
+use crate::observe::{Boot, Observation};
 use crate::payload;
 
 /// What `observed` becomes by `step`, when it succeeds.

@@ -19,12 +19,14 @@ use std::fmt;
 use super::housekeeping::copies;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Plan, Refusal, Standing, Step, steps};
+use crate::boot_partition::ENTRIES;
 use crate::boot_partition::Partition;
 use crate::closure::{Bootable, Payload};
 use crate::entry::Entry;
+use crate::entry::EntryFile;
 use crate::generation::Subject;
 use crate::name::stem_of;
-use crate::observe::{ENTRIES, EntryFile, Observation};
+use crate::observe::Observation;
 use crate::payload;
 use crate::space::{Reserve, Volume};
 

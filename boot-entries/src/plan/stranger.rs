@@ -1,10 +1,11 @@
 //! An entry of somebody else's that is known to boot this machine: Debian's, another tool's, a unified kernel image.
 
+use crate::boot_partition::IMAGES;
 use crate::boot_partition::Partition;
 use crate::entry::Entry;
+use crate::entry::EntryFile;
 use crate::name::EntryName;
-use crate::observe::{Boot, EntryFile, IMAGES};
-use crate::plan::takeover::has_payload;
+use crate::observe::Boot;
 
 /// What starts it, as an entry file could say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Stranger {
 fn all(boot: &Boot) -> impl Iterator<Item = Stranger> {
     let files = boot.all().map(|(_, file)| file).filter(|file| {
         let is_ours = file.name.is_ours() || file.name.is_stand_in();
-        !is_ours && file.name.tries.is_none() && has_payload(boot, file)
+        !is_ours && file.name.tries.is_none() && boot.has_payload(file)
     });
     let images = boot.images.iter();
     files

@@ -14,13 +14,15 @@ use std::path::{Path, PathBuf};
 
 use super::stranger::Stranger;
 use super::{Intent, Step, remove};
+use crate::boot_partition::ENTRIES;
 use crate::boot_partition::Partition;
 use crate::closure::Bootable;
+use crate::entry::EntryFile;
 use crate::entry::{Entry, Rank};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stand_in_of, stem_of};
 use crate::nixpkgs;
-use crate::observe::{Boot, ENTRIES, EntryFile, Observation};
+use crate::observe::{Boot, Observation};
 
 /// What its title says.
 const NOTE: &str = " (before lastgood)";
@@ -259,16 +261,7 @@ fn present(boot: &Boot) -> impl Iterator<Item = &EntryFile> {
 
 /// Whether an entry has no counter, and all it needs is there.
 fn is_whole(boot: &Boot, file: &EntryFile) -> bool {
-    file.name.tries.is_none() && has_payload(boot, file)
-}
-
-/// Whether all that an entry needs is there; of a stranger's only the program is known.
-pub(super) fn has_payload(boot: &Boot, file: &EntryFile) -> bool {
-    let there = |name: &&str| boot.nixpkgs.contains(&(file.on, (*name).to_owned()));
-    match nixpkgs::payload_of_entry(&file.entry) {
-        Some(names) => names.iter().all(there),
-        None => file.has_program,
-    }
+    file.name.tries.is_none() && boot.has_payload(file)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::generation::Generation;
 use crate::loader::Band;
 use crate::name::{EntryName, Tries, stem_of};
 use crate::observe::Found;
+use crate::payload::Content;
 pub(crate) use disk::{BANDS, Disk, id, proven, select, theirs};
 
 #[test]

@@ -16,15 +16,17 @@ use super::stranger::Stranger;
 use super::takeover::points_at;
 use super::{Intent, Plan, Refusal, Shortage, Step, extras, remove};
 use crate::boot_partition::Partition;
+use crate::boot_partition::{ENTRIES, LOADER_CONF};
 use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
 use crate::entry::Entry;
+use crate::entry::EntryFile;
 use crate::generation::Subject;
 use crate::loader::Band;
 use crate::loader_conf::{self, LoaderConf};
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
-use crate::observe::{ENTRIES, EntryFile, LOADER_CONF, Observation};
+use crate::observe::Observation;
 use crate::payload::{self, Content};
 
 /// In clusters: new entry files and loader.conf under two names each, directories that grow.

@@ -2,10 +2,11 @@
 
 use super::{Intent, Refusal, Standing, Step, best_of, remove};
 use crate::boot_partition::Partition;
+use crate::entry::EntryFile;
 use crate::entry::{Entry, Rank};
 use crate::generation::Subject;
 use crate::name::{EntryName, Tries};
-use crate::observe::{Boot, EntryFile};
+use crate::observe::Boot;
 
 /// The entry a generation is to have.
 #[derive(Clone)]

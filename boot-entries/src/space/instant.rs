@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Directory, Reserve, SLOT, Volume, slots};
+use crate::boot_partition::ENTRIES;
 use crate::durable;
 use crate::name::EntryName;
-use crate::observe::ENTRIES;
-use crate::plan::Step;
+use crate::step::Step;
 
 /// `.` and `..`
 const DOTS: u64 = 2;

@@ -5,8 +5,8 @@ mod fat;
 use proptest::prelude::*;
 
 use super::*;
+use crate::boot_partition::ENTRIES;
 use crate::boot_partition::Partition;
-use crate::observe::ENTRIES;
 use crate::payload::{self, Content, Kind};
 use fat::Fat;
 

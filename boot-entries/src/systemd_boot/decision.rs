@@ -5,7 +5,7 @@ use std::path::Path;
 use super::image::{Image, Version};
 use super::{Installed, Place, Source, State};
 use crate::boot_partition::Partition;
-use crate::plan::Step;
+use crate::step::Step;
 
 /// How far the loader is ours to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

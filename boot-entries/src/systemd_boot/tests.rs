@@ -10,7 +10,7 @@ use super::{Action, Decision, FALLBACK, Installed, Policy, SYSTEMD, Source, deci
 use crate::Root;
 use crate::apply::apply;
 use crate::boot_partition::Place;
-use crate::plan::Step;
+use crate::step::Step;
 
 /// Debian's own.
 pub(super) const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";

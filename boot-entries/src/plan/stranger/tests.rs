@@ -4,7 +4,8 @@ use super::*;
 use crate::loader_conf::LoaderConf;
 use crate::nixpkgs::Payload;
 use crate::plan::tests::{BANDS, Disk, proven, select};
-use crate::plan::{Intent, Step, plan, uninstall};
+use crate::plan::{Intent, plan, uninstall};
+use crate::step::Step;
 
 const DEBIAN: &str = "title Debian\nversion 6.1\nlinux \\debian\\vmlinuz\ninitrd /debian/initrd\noptions root=LABEL=r\n";
 const IMAGE: &str = "debian-6.1.efi";

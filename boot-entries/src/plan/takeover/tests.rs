@@ -1,8 +1,8 @@
 //! From nixpkgs' entries to ours, step by step.
 
 use super::*;
+use crate::boot_partition::LOADER_CONF;
 use crate::nixpkgs::hashed_name;
-use crate::observe::LOADER_CONF;
 use crate::plan::tests::{BANDS, Disk, id, proven, select, theirs};
 use crate::plan::{Standing, plan};
 use crate::space::Volume;

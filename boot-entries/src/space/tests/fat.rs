@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::boot_partition::ENTRIES;
 use crate::boot_partition::Partition;
 use crate::durable;
 use crate::name::{EntryName, Tries};
-use crate::observe::ENTRIES;
-use crate::plan::Step;
 use crate::space::{Directory, SLOT, Volume, slots};
+use crate::step::Step;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cell {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::boot_partition::Partition;
 use crate::payload::Content;
-use crate::plan::Step;
+use crate::step::Step;
 use crate::systemd_boot::{
     Action, Decision, FALLBACK, Image, Installed, Place, Policy, SYSTEMD, Source, State, Version,
     decide,

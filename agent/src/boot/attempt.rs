@@ -1,0 +1,49 @@
+//! What every step opens with: the session, and this boot on record in it.
+
+use boot_entries::Root;
+
+use crate::error::Error;
+use crate::machine::Event;
+use crate::running;
+use crate::session::Session;
+use crate::view::boot_id;
+
+/// The right to change things, with this boot on record. Every step begins the boot if that has not been done: a step
+/// must never take what the ledger knows of an earlier boot for this one.
+pub(super) fn session(root: &Root) -> Result<Session, Error> {
+    let mut session = Session::open_at_boot(root)?;
+    if session.this_boot().is_some() {
+        return Ok(session);
+    }
+    let closure = running::closure(root)?;
+    let subject = closure
+        .as_deref()
+        .and_then(|closure| session.subject_of_closure(closure));
+    session.record(&Event::Began {
+        boot: boot_id(root)?,
+        running: subject.clone(),
+    })?;
+    let Some(subject) = subject else {
+        let what = closure.map_or_else(
+            || "this boot (no init=TOPLEVEL/init)".to_owned(),
+            |closure| closure.display().to_string(),
+        );
+        tracing::warn!("begun: {what} is no generation of any profile");
+        return Ok(session);
+    };
+    let id = &subject.generation;
+    let closure = subject.toplevel.display();
+    match session
+        .state
+        .selected
+        .as_ref()
+        .filter(|selected| **selected != subject)
+    {
+        None => tracing::info!("begun: generation {id} ({closure})"),
+        Some(selected) => tracing::warn!(
+            "begun: generation {id} ({closure}), although generation {} was selected",
+            selected.generation
+        ),
+    }
+    Ok(session)
+}
