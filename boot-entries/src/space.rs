@@ -66,7 +66,7 @@ pub struct Directory {
 /// entries under their other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserve {
-    /// It must be free at every instant: the machine may be rebooted at any.
+    /// It must be free at every instant from the first write on: the machine may be rebooted at any.
     Kept,
     /// It may be spent: this is what it was kept for.
     Spent,

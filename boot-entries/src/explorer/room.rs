@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Case, observe};
+use super::end::theirs;
+use super::{Case, Goal, observe};
 use crate::boot_partition::ENTRIES;
 use crate::entry::EntryFile;
 use crate::step::Step;
@@ -18,11 +19,8 @@ pub(super) fn squeezed(cases: &[Case]) -> Vec<Case> {
 impl Case {
     /// The same with the selected generation just arrived: nothing of it is there.
     fn arrived(&self) -> Option<Self> {
-        let selected = self
-            .intent
-            .selected
-            .as_ref()
-            .filter(|_| !self.intent.rearm)?;
+        let is_new = self.goal == Goal::Install && !self.intent.rearm;
+        let selected = self.intent.selected.as_ref().filter(|_| is_new)?;
         let number = selected.generation.number();
         let disk = observe(&self.files);
         let is_new = |file: &&EntryFile| file.name.generation_number() == Some(number);
@@ -50,7 +48,9 @@ impl Case {
             ..*self
         };
         let is_enough = |size: &u64| {
-            let room = observe(&self.files).of_size(*size).0.space.unwrap();
+            let disk = observe(&self.files);
+            let disk = disk.of_size_with(*size, &theirs(&self.files));
+            let room = disk.0.space.unwrap();
             room.free > 0 && on(*size).try_plan(&self.files).is_ok()
         };
         let sizes: Vec<u64> = (1..999).step_by(4).collect();

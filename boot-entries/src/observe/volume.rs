@@ -5,17 +5,18 @@ use std::fs;
 use std::path::Path;
 
 use super::ENTRIES;
-use crate::payload;
 use crate::space::{Directory, Volume};
 use crate::systemd_boot::{FALLBACK, SYSTEMD};
+use crate::{nixpkgs, payload};
 
 /// The directories that a plan adds names to.
-const DIRECTORIES: [&str; 7] = [
+const DIRECTORIES: [&str; 8] = [
     "",
     "loader",
     ENTRIES,
     "EFI",
     payload::DIRECTORY,
+    nixpkgs::DIRECTORY,
     "EFI/systemd",
     "EFI/BOOT",
 ];

@@ -19,11 +19,9 @@ use std::fmt;
 use super::housekeeping::copies;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Plan, Refusal, Standing, Step, steps};
-use crate::boot_partition::ENTRIES;
-use crate::boot_partition::Partition;
+use crate::boot_partition::{ENTRIES, Partition};
 use crate::closure::{Bootable, Payload};
-use crate::entry::Entry;
-use crate::entry::EntryFile;
+use crate::entry::{Entry, EntryFile};
 use crate::generation::Subject;
 use crate::name::stem_of;
 use crate::observe::Observation;
@@ -234,7 +232,7 @@ fn paths(bootable: &Bootable) -> impl Iterator<Item = String> {
 }
 
 /// What `steps` lack.
-fn shortage(observed: &Observation, steps: &[Step]) -> Option<Shortage> {
+pub(super) fn shortage(observed: &Observation, steps: &[Step]) -> Option<Shortage> {
     // What was kept free is for going back: that must not fail for lack of it.
     let has_copies = steps.iter().any(|step| matches!(step, Step::Copy { .. }));
     let reserve = if has_copies {
@@ -306,7 +304,7 @@ fn early(
 }
 
 /// Whether all of our payload that an entry points at is there, to the byte.
-fn is_whole(observed: &Observation, entry: &Entry) -> bool {
+pub(super) fn is_whole(observed: &Observation, entry: &Entry) -> bool {
     let prefix = format!("{}/", payload::DIRECTORY);
     entry.linux.is_some()
         && entry.needs().iter().all(|path| {

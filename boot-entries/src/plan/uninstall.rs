@@ -14,13 +14,11 @@ use std::collections::BTreeSet;
 
 use super::stranger::Stranger;
 use super::takeover::points_at;
-use super::{Intent, Plan, Refusal, Shortage, Step, extras, remove};
-use crate::boot_partition::Partition;
-use crate::boot_partition::{ENTRIES, LOADER_CONF};
+use super::{Intent, Plan, Refusal, Step, extras, remove, room};
+use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition};
 use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
-use crate::entry::Entry;
-use crate::entry::EntryFile;
+use crate::entry::{Entry, EntryFile};
 use crate::generation::Subject;
 use crate::loader::Band;
 use crate::loader_conf::{self, LoaderConf};
@@ -28,9 +26,6 @@ use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
 use crate::observe::Observation;
 use crate::payload::{self, Content};
-
-/// In clusters: new entry files and loader.conf under two names each, directories that grow.
-const RESERVE: u64 = 16;
 
 /// Plans the way from `observed` to a `$BOOT` without anything of ours. `theirs` is what lies in
 /// [`nixpkgs::DIRECTORY`], by name.
@@ -44,50 +39,34 @@ pub fn uninstall(
 ) -> Result<Plan, Refusal> {
     let ground = Ground { observed, theirs };
     let mut plan = Plan::default();
-    let leftovers = observed.boot.leftovers.iter().cloned();
-    plan.steps
-        .extend(leftovers.map(|(on, path)| Step::Remove { on, path }));
     let mut everything = ground.removals(&BTreeSet::new());
     let extras = extras::steps(&observed.extras, &Intent::default());
     plan.notes.extend(extras.notes);
     everything.extend(extras.removals);
     if everything.is_empty() && !ground.is_default_ours() {
+        plan.steps = ground.leftovers();
         return Ok(plan);
     }
     let acceptable = acceptable::acceptable(observed, intent);
-    let handed = match ground.hand_back(intent, &acceptable) {
-        Ok(handed) => handed,
+    let best = ground.hand_back(intent, &acceptable);
+    let steps = best.and_then(|handed| ground.fit(&handed, &everything, &acceptable));
+    plan.steps = match steps {
+        Ok(steps) => steps,
         // Not the best, but as proven; or what booted the machine before there was anything of ours.
-        Err(why) => ground
-            .somebody_elses_best(&acceptable)
-            .or_else(|| ground.strangers(intent))
-            .ok_or(why)?,
-    };
-    let is_theirs = handed.entries.is_empty();
-    plan.steps.extend(handed.removals);
-    plan.steps.extend(handed.copies);
-    plan.steps.extend(handed.entries);
-    let present = observed.boot.loader_conf.as_deref();
-    // A loader.conf that somebody else has written since stays, if it will do.
-    let is_right = is_theirs && !ground.is_default_ours() && ground.boots_one_of(&acceptable);
-    let text = loader_conf::with_default(present, &handed.default);
-    if !is_right && present != Some(&text) {
-        let (on, path) = (Partition::Esp, LOADER_CONF.to_owned());
-        plan.steps.push(Step::Text { text, on, path });
-    }
-    for step in everything {
-        if !plan.steps.contains(&step) {
-            plan.steps.push(step);
+        Err(why) => {
+            let left = ground.somebody_elses_best(&acceptable);
+            let left = left.or_else(|| ground.strangers(intent)).ok_or(why)?;
+            ground.fit(&left, &everything, &acceptable)?
         }
-    }
+    };
     Ok(plan)
 }
 
 /// What is left, and what it takes.
 #[derive(Default)]
 struct HandedBack {
-    /// What makes room.
-    removals: Vec<Step>,
+    /// What of it has entries of ours, until it has others.
+    subjects: Vec<Subject>,
     copies: Vec<Step>,
     entries: Vec<Step>,
     default: String,
@@ -103,6 +82,11 @@ impl<'a> Ground<'a> {
     fn foreign(&self) -> impl Iterator<Item = &'a EntryFile> {
         let files = self.observed.boot.all().map(|(_, file)| file);
         files.filter(|file| !is_ours(&file.name))
+    }
+
+    fn leftovers(&self) -> Vec<Step> {
+        let all = self.observed.boot.leftovers.iter().cloned();
+        all.map(|(on, path)| Step::Remove { on, path }).collect()
     }
 
     fn is_default_ours(&self) -> bool {
@@ -167,10 +151,9 @@ impl<'a> Ground<'a> {
     /// The best that can be booted, and the selected one if it is as good: as somebody else's entry, or as a new one.
     fn hand_back(&self, intent: &Intent, acceptable: &[Subject]) -> Result<HandedBack, Refusal> {
         let mut handed = HandedBack::default();
-        let mut kept = BTreeSet::new();
         for subject in acceptable {
             let is_selected = intent.selected.as_ref() == Some(subject);
-            if !kept.is_empty() && !is_selected {
+            if !handed.subjects.is_empty() && !is_selected {
                 continue;
             }
             let bootable = || self.observed.find(subject)?.bootable.as_ref().ok();
@@ -187,19 +170,18 @@ impl<'a> Ground<'a> {
             } else {
                 continue;
             };
-            if kept.is_empty() {
+            if handed.subjects.is_empty() {
                 handed.default = name;
             }
-            kept.insert(stem_of(subject));
+            handed.subjects.push(subject.clone());
         }
-        if kept.is_empty() {
+        if handed.subjects.is_empty() {
             let why = acceptable.first().and_then(|subject| {
                 let why = self.observed.find(subject)?.bootable.as_ref().err()?;
                 Some(Refusal::Unbootable(subject.clone(), why.clone()))
             });
             return Err(why.unwrap_or(Refusal::NothingToHandBack));
         }
-        handed.removals = self.make_room(&handed.copies, &kept)?;
         Ok(handed)
     }
 
@@ -292,47 +274,67 @@ impl<'a> Ground<'a> {
         path
     }
 
-    /// What goes at once for `copies` to fit: everything of ours but the entries with a stem in `kept`.
-    fn make_room(&self, copies: &[Step], kept: &BTreeSet<String>) -> Result<Vec<Step>, Refusal> {
-        let Some(space) = &self.observed.space else {
-            return Ok(Vec::new());
+    /// The steps that leave `handed` and take `everything` away; if there is no room for them in that order, everything
+    /// goes at once but what `handed` boots until it has an entry of somebody else's.
+    fn fit(
+        &self,
+        handed: &HandedBack,
+        everything: &[Step],
+        acceptable: &[Subject],
+    ) -> Result<Vec<Step>, Refusal> {
+        let late = self.steps(self.leftovers(), handed, everything, acceptable);
+        let Some(mut shortage) = room::shortage(self.observed, &late) else {
+            return Ok(late);
         };
-        let sizes = copies.iter().filter_map(|step| match step {
-            Step::Copy { content, .. } => Some(content.size.next_multiple_of(space.cluster)),
-            _ => None,
-        });
-        let reserve = RESERVE.saturating_mul(space.cluster);
-        let needed = sizes.fold(reserve, u64::saturating_add);
-        let free = space.bytes(space.free);
-        if copies.is_empty() || needed <= free {
-            return Ok(Vec::new());
-        }
-        let steps = self.removals(kept);
-        let size = |step: &Step| match step {
-            Step::Remove {
-                on: Partition::Boot,
-                path,
-            } => {
-                let name = path.rsplit('/').next().unwrap_or_default();
-                let content = self.observed.payload.get(name);
-                content.map_or(0, |c| c.size.next_multiple_of(space.cluster))
+        let kept = handed.subjects.iter().map(stem_of).collect();
+        if self.needs_only(&kept) {
+            let mut first = self.leftovers();
+            first.extend(self.removals(&kept));
+            let early = self.steps(first, handed, everything, acceptable);
+            match room::shortage(self.observed, &early) {
+                None => return Ok(early),
+                Some(least) => shortage = least,
             }
-            _ => 0,
-        };
-        let free = steps.iter().map(size).fold(free, u64::saturating_add);
-        if needed <= free {
-            Ok(steps)
-        } else {
-            let generations = self.observed.generations.iter();
-            let handed = generations.filter(|found| kept.contains(&found.stem));
-            let handed = handed.map(|found| (found.generation.subject(), "handed back"));
-            Err(Refusal::NoSpace(Box::new(Shortage {
-                needed,
-                free,
-                step: "hand back what is to boot".to_owned(),
-                kept: handed.collect(),
-            })))
         }
+        let subjects = handed.subjects.iter().cloned();
+        shortage.kept = subjects.map(|id| (id, "handed back")).collect();
+        Err(Refusal::NoSpace(Box::new(shortage)))
+    }
+
+    /// After the first ones.
+    fn steps(
+        &self,
+        mut steps: Vec<Step>,
+        handed: &HandedBack,
+        everything: &[Step],
+        acceptable: &[Subject],
+    ) -> Vec<Step> {
+        steps.extend(handed.copies.iter().chain(&handed.entries).cloned());
+        let present = self.observed.boot.loader_conf.as_deref();
+        // A loader.conf that somebody else has written since stays, if it will do.
+        let is_theirs = handed.entries.is_empty() && !self.is_default_ours();
+        let is_right = is_theirs && self.boots_one_of(acceptable);
+        let text = loader_conf::with_default(present, &handed.default);
+        if !is_right && present != Some(&text) {
+            let (on, path) = (Partition::Esp, LOADER_CONF.to_owned());
+            steps.push(Step::Text { text, on, path });
+        }
+        for step in everything {
+            if !steps.contains(step) {
+                steps.push(step.clone());
+            }
+        }
+        steps
+    }
+
+    /// Whether nothing of ours is needed for a while but entries with a stem in `kept`: one of them is whole, or none of
+    /// ours is.
+    fn needs_only(&self, kept: &BTreeSet<String>) -> bool {
+        let entries = self.observed.boot.entries.values();
+        let mut whole = entries
+            .filter(|file| is_ours(&file.name) && room::is_whole(self.observed, &file.entry))
+            .peekable();
+        whole.peek().is_none() || whole.any(|file| kept.contains(&file.name.stem))
     }
 
     /// Entries of ours but those with a stem in `kept`, then payload of ours that no other entry needs.

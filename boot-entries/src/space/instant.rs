@@ -133,9 +133,9 @@ impl Instant {
         match step {
             Step::Copy { content, path, .. } => self.put(path, content.size),
             Step::Text { text, path, .. } => self.put(path, text.len() as u64),
+            // It needs nothing. Were less free than the reserve, refusing to remove would not bring it back.
             Step::Remove { path, .. } => self.remove(path),
         }
-        self.note();
     }
 
     /// As [`durable::put`] does it.
@@ -157,6 +157,7 @@ impl Instant {
         if directory == ENTRIES {
             self.knows_entry(name, size);
         }
+        self.note();
     }
 
     fn remove(&mut self, path: &str) {

@@ -59,15 +59,18 @@ fn remove(step: &Step) -> Step {
     }
 }
 
-/// How much is really needed, at the worst instant.
+/// How much is really needed, at the worst instant. What can happen without a plan counts once the plan has written
+/// something: what is removed before that takes no room from it.
 fn really(fat: &Fat, steps: &[Step], reserve: Reserve) -> i64 {
     let mut fat = fat.clone();
     fat.free = 0;
     let mut least = 0;
+    let mut has_written = false;
     for step in steps {
+        has_written |= !matches!(step, Step::Remove { .. });
         fat.make(step, &mut |fat| {
             least = least.min(fat.free);
-            if reserve == Reserve::Kept {
+            if reserve == Reserve::Kept && has_written {
                 least = least.min(fat.disaster().free);
             }
         });

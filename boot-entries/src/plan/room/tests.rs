@@ -217,3 +217,28 @@ fn nothing_proven_goes_early_while_the_last_good_one_is_damaged() {
         assert!((1..=3).any(whole) && boots[6] <= 3, "{step}: {boots:?}");
     }
 }
+
+#[test]
+fn what_interrupted_runs_left_makes_room_first() {
+    let mut disk = Disk::with(3);
+    disk.run(&proven(select(2), 2));
+    let kernel = disk.0.payload.keys().next().cloned().unwrap();
+    disk.0.payload.remove(&kernel);
+    let leftovers = (0..99).map(|number| format!("EFI/lastgood/.{number}.lastgood-part"));
+    disk.0.boot.leftovers = leftovers.map(|path| (Partition::Boot, path)).collect();
+    let full = disk.of_size(0);
+    assert_eq!(full.0.space.as_ref().unwrap().free, 0);
+    let plan = plan(&full.0, &proven(select(3), 2)).unwrap();
+    assert!(
+        plan.steps
+            .iter()
+            .any(|step| matches!(step, Step::Copy { .. }))
+    );
+    assert!(
+        plan.steps
+            .iter()
+            .take(99)
+            .all(|step| step.path().ends_with("-part"))
+    );
+    assert_eq!(plan.skipped, []);
+}

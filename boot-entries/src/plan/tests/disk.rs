@@ -54,7 +54,15 @@ impl Disk {
 
     /// This disk, if it had `clusters` of half a kilobyte, in all.
     pub(crate) fn of_size(&self, clusters: u64) -> Self {
+        self.of_size_with(clusters, &nixpkgs::Payload::new())
+    }
+
+    /// The same, with what nixpkgs' builder left.
+    pub(crate) fn of_size_with(&self, clusters: u64, theirs: &nixpkgs::Payload) -> Self {
         let mut files = BTreeMap::new();
+        for ((_, name), content) in theirs {
+            files.insert(format!("{}/{name}", nixpkgs::DIRECTORY), content.size);
+        }
         for (name, file) in &self.0.boot.entries {
             files.insert(format!("{ENTRIES}/{name}"), file.text.len() as u64);
         }

@@ -3,11 +3,10 @@
 use super::*;
 use crate::nixpkgs::{Payload as Theirs, hashed_name};
 use crate::plan::tests::{BANDS, Disk, id, proven, select, theirs};
-use crate::space::Volume;
 
 const CONF: &str = "# mine\ntimeout 7\neditor no\ndefault lastgood-*\n";
 
-fn content(text: &str) -> Content {
+fn content_of(text: &str) -> Content {
     Content::of(&mut text.as_bytes()).unwrap()
 }
 
@@ -15,7 +14,12 @@ fn content(text: &str) -> Content {
 fn payload(disk: &Disk) -> Theirs {
     let names = disk.0.boot.nixpkgs.iter().cloned();
     names
-        .map(|(on, name)| ((on, name.clone()), content(name.trim_end_matches(".efi"))))
+        .map(|(on, name)| {
+            (
+                (on, name.clone()),
+                content_of(name.trim_end_matches(".efi")),
+            )
+        })
         .collect()
 }
 
@@ -127,11 +131,11 @@ fn an_entry_that_is_not_whole_or_not_good_will_not_do() {
         }),
         ("a damaged kernel", |_, payload| {
             let kernel = (Partition::Boot, "kernel-2.efi".to_owned());
-            payload.insert(kernel, content("kernel"));
+            payload.insert(kernel, content_of("kernel"));
         }),
         ("a short initrd", |_, payload| {
             let initrd = (Partition::Boot, "initrd.efi".to_owned());
-            payload.insert(initrd, content("init"));
+            payload.insert(initrd, content_of("init"));
         }),
         ("no initrd", |_, payload| {
             payload.remove(&(Partition::Boot, "initrd.efi".to_owned()));
@@ -160,7 +164,7 @@ fn an_entry_that_is_not_whole_or_not_good_will_not_do() {
     disk.nixpkgs_wrote("nixos-generation-2.conf", 2);
     let mut there = payload(&disk);
     let initrd = (Partition::Boot, "initrd.efi".to_owned());
-    there.insert(initrd, content("initrd and a secret"));
+    there.insert(initrd, content_of("initrd and a secret"));
     let steps = uninstall(&disk.0, &intent, &there).unwrap().steps;
     assert!(!steps.iter().any(|step| matches!(step, Step::Copy { .. })));
 }
@@ -214,27 +218,68 @@ fn nothing_to_hand_back_and_nothing_to_do() {
 
 #[test]
 fn room_is_made_of_what_is_not_handed_back() {
-    let (mut disk, intent) = ours();
-    // Two new files of a cluster each, and the reserve.
-    let volume = |free| Volume {
-        free,
-        cluster: 4096,
-        ..Volume::default()
+    let (disk, intent) = ours();
+    let mut orders = Vec::new();
+    for clusters in 1..99 {
+        let mut disk = disk.of_size(clusters);
+        if let Err(why) = uninstall(&disk.0, &intent, &payload(&disk)) {
+            let why = why.to_string();
+            assert!(
+                why.contains("nothing would stay but 2 (handed back);"),
+                "{why}"
+            );
+            orders.push("refused");
+            continue;
+        }
+        let done = run(&mut disk, &intent, &[2]);
+        let is_early = done[0].starts_with("remove loader/entries/lastgood-");
+        orders.push(if is_early { "early" } else { "late" });
+    }
+    orders.dedup();
+    assert_eq!(orders, ["refused", "early", "late"]);
+}
+
+#[test]
+fn what_is_handed_back_goes_last_even_where_there_is_no_room() {
+    let (disk, intent) = ours();
+    let starts = |disk: &Disk| {
+        let mut disk = disk.of_size(40);
+        disk.0.space.as_mut().unwrap().free = 12;
+        let steps = uninstall(&disk.0, &intent, &payload(&disk))?.steps;
+        Ok::<_, Refusal>(steps.first().unwrap().to_string())
     };
-    disk.0.space = Some(volume(17));
-    let done = run(&mut disk, &intent, &[2]);
-    assert!(
-        done[0].starts_with("remove loader/entries/lastgood-"),
-        "{done:?}"
-    );
-    assert!(done.iter().any(|step| step.starts_with("copy ")));
+    assert!(starts(&disk).unwrap().starts_with("remove "));
+    // Others would boot meanwhile, but not what is handed back: its kernel is damaged.
+    let mut damaged = disk.clone();
+    let handed = |file: &&EntryFile| file.name.generation_number() == Some(2);
+    let entry = disk.0.boot.entries.values().find(handed).unwrap();
+    let kernel = entry.entry.linux.as_deref().unwrap();
+    let name = kernel.rsplit('/').next().unwrap().to_owned();
+    damaged.0.payload.insert(name, content_of("damaged"));
+    assert!(matches!(starts(&damaged), Err(Refusal::NoSpace(_))));
+    // None of ours would: nothing is lost by removing them.
+    for content in damaged.0.payload.values_mut() {
+        *content = content_of("damaged");
+    }
+    assert!(starts(&damaged).unwrap().starts_with("remove "));
+}
+
+#[test]
+fn what_interrupted_runs_left_makes_room_first() {
     let (mut disk, intent) = ours();
-    disk.0.space = Some(volume(0));
-    let before = disk.0.clone();
-    assert!(matches!(
-        uninstall(&disk.0, &intent, &payload(&disk)),
-        Err(Refusal::NoSpace(_))
-    ));
-    assert_eq!(disk.0, before);
-    disk.0.space = None;
+    let leftovers = (0..99).map(|number| format!("EFI/lastgood/.{number}.lastgood-part"));
+    disk.0.boot.leftovers = leftovers.map(|path| (Partition::Boot, path)).collect();
+    let mut disk = disk.of_size(0);
+    for damaged in [false, true] {
+        if damaged {
+            disk.0.payload.clear();
+        }
+        let plan = uninstall(&disk.0, &intent, &payload(&disk)).unwrap();
+        let first: Vec<&str> = plan.steps.iter().take(100).map(Step::path).collect();
+        assert!(first.iter().take(99).all(|path| path.ends_with("-part")));
+        assert!(
+            !first.iter().any(|path| path.starts_with(ENTRIES)),
+            "{first:?}"
+        );
+    }
 }
