@@ -15,11 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::apply::apply;
-use crate::boot_partition::{ENTRIES, LOADER_CONF};
-use crate::boot_partition::{Partition, Place};
+use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition, Place};
 use crate::durable::{self, call};
-use crate::entry::Entry;
-use crate::entry::EntryFile;
+use crate::entry::{Entry, EntryFile};
 use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::observe::{Boot, Found, Observation};

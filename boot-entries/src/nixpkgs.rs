@@ -17,8 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::boot_partition::{Partition, Place};
-use crate::entry::Entry;
-use crate::entry::EntryFile;
+use crate::entry::{Entry, EntryFile};
 use crate::generation::{GenerationId, Subject};
 use crate::name::EntryName;
 use crate::payload::{Content, Digest};

@@ -19,6 +19,7 @@
 
 mod extras;
 mod housekeeping;
+mod needed;
 mod outcome;
 mod proof;
 mod room;
@@ -30,11 +31,9 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use crate::boot_partition::Partition;
-use crate::boot_partition::{ENTRIES, LOADER_CONF};
+use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition};
 use crate::closure::{Bootable, Payload};
-use crate::entry::EntryFile;
-use crate::entry::{Entry, Rank};
+use crate::entry::{Entry, EntryFile, Rank};
 use crate::extra::Extra;
 use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;

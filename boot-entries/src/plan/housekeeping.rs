@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::takeover::points_at;
+use super::needed::Needed;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Step, remove};
 use crate::boot_partition::Partition;
 use crate::closure::Bootable;
-use crate::entry::EntryFile;
-use crate::entry::{Entry, Rank};
+use crate::entry::{EntryFile, Rank};
 use crate::name::Tries;
 use crate::observe::{Found, Observation};
 use crate::payload;
@@ -91,19 +90,14 @@ pub(super) fn copies<'a>(
 /// What nothing points at and nothing will: leftovers, and payload that no entry, there or wanted, needs. It goes first,
 /// to make room.
 pub(super) fn garbage(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<Step> {
-    let there = || observed.boot.all().map(|(_, file)| file);
-    let ours = entries.values().map(|text| Entry::parse(text));
-    let all = ours.chain(there().map(|file| file.entry.clone()));
-    let used: BTreeSet<String> = all.flat_map(|entry| entry.needs()).collect();
-    // A stranger may write paths in other letters and with other slashes.
-    let is_used =
-        |path: &String| used.contains(path) || there().any(|file| points_at(&file.text, path));
+    let there = observed.boot.all().map(|(_, file)| file);
+    let needed = Needed::by(there).and(entries.values());
     let leftovers = observed.boot.leftovers.iter().cloned();
     let unused = observed
         .payload
         .keys()
         .map(|name| format!("{}/{name}", payload::DIRECTORY))
-        .filter(|path| !is_used(path))
+        .filter(|path| !needed.has(path))
         .map(|path| (Partition::Boot, path));
     let paths = leftovers.chain(unused);
     paths.map(|(on, path)| Step::Remove { on, path }).collect()
@@ -119,13 +113,12 @@ pub(super) fn evictions(
     let on = Partition::Boot;
     let there = observed.boot.entries.iter();
     let (gone, kept): (Vec<_>, Vec<_>) = there.partition(|(name, _)| names.contains(*name));
-    let kept = kept.into_iter().map(|(_, file)| file.entry.clone());
-    let wanted = entries.values().map(|text| Entry::parse(text));
-    let used: BTreeSet<String> = wanted.chain(kept).flat_map(|e| e.needs()).collect();
+    let kept = kept.into_iter().map(|(_, file)| file);
+    let needed = Needed::by(kept).and(entries.values());
     let orphans: BTreeSet<String> = gone
         .iter()
         .flat_map(|(_, file)| file.entry.needs())
-        .filter(|path| payload::name_of(path).is_some() && !used.contains(path))
+        .filter(|path| payload::name_of(path).is_some() && !needed.has(path))
         .collect();
     let orphans = orphans.into_iter().map(|path| Step::Remove { on, path });
     let entries = gone.iter().map(|(name, _)| remove(on, name));
@@ -151,23 +144,22 @@ pub(super) fn removals(
     let kept: Vec<&EntryFile> = kept.into_iter().map(|(_, file)| file).collect();
     let needed_on = |on: Partition| {
         let there = kept.iter().filter(move |file| file.on == on);
-        there.flat_map(|file| file.entry.needs())
+        Needed::by(there.copied())
     };
-    let wanted = entries.values().flat_map(|text| Entry::parse(text).needs());
-    let used: BTreeSet<String> = wanted.chain(needed_on(Partition::Boot)).collect();
+    let needed = needed_on(Partition::Boot).and(entries.values());
     let orphans: BTreeSet<String> = gone
         .iter()
         .filter(|(_, file)| file.on == Partition::Boot)
         .flat_map(|(_, file)| file.entry.needs())
-        .filter(|path| payload::name_of(path).is_some() && !used.contains(path))
+        .filter(|path| payload::name_of(path).is_some() && !needed.has(path))
         .collect();
-    let used_on_esp: BTreeSet<String> = needed_on(Partition::Esp).collect();
+    let needed_on_esp = needed_on(Partition::Esp);
     let left_on_esp = observed
         .boot
         .esp_payload
         .iter()
         .map(|name| format!("{}/{name}", payload::DIRECTORY))
-        .filter(|path| !used_on_esp.contains(path));
+        .filter(|path| !needed_on_esp.has(path));
     let entries = gone.iter().map(|(name, file)| remove(file.on, name));
     let orphans = orphans.into_iter().map(|path| (Partition::Boot, path));
     let payload = orphans.chain(left_on_esp.map(|path| (Partition::Esp, path)));

@@ -1,10 +1,8 @@
 //! What steps lead to, without making them.
 
 use super::Step;
-use crate::boot_partition::Partition;
-use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF};
-use crate::entry::Entry;
-use crate::entry::EntryFile;
+use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF, Partition};
+use crate::entry::{Entry, EntryFile};
 use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::observe::{Boot, Observation};

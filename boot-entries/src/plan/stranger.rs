@@ -1,9 +1,7 @@
 //! An entry of somebody else's that is known to boot this machine: Debian's, another tool's, a unified kernel image.
 
-use crate::boot_partition::IMAGES;
-use crate::boot_partition::Partition;
-use crate::entry::Entry;
-use crate::entry::EntryFile;
+use crate::boot_partition::{IMAGES, Partition};
+use crate::entry::{Entry, EntryFile};
 use crate::name::EntryName;
 use crate::observe::Boot;
 

@@ -12,13 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::needed::Needed;
 use super::stranger::Stranger;
 use super::{Intent, Step, remove};
-use crate::boot_partition::ENTRIES;
-use crate::boot_partition::Partition;
+use crate::boot_partition::{ENTRIES, Partition};
 use crate::closure::Bootable;
-use crate::entry::EntryFile;
-use crate::entry::{Entry, Rank};
+use crate::entry::{Entry, EntryFile, Rank};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stand_in_of, stem_of};
 use crate::nixpkgs;
@@ -103,14 +102,13 @@ impl<'a> Takeover<'a> {
         };
         let (gone, kept): (Vec<_>, Vec<_>) =
             boot.all().partition(|(name, file)| is_gone(name, file));
-        let kept = kept.into_iter().map(|(_, file)| &file.text);
-        let kept: Vec<&String> = kept.chain(entries.values()).collect();
+        let needed = Needed::by(kept.into_iter().map(|(_, file)| file)).and(entries.values());
         let paths = self
             .payload
             .iter()
             .map(|(on, name)| (*on, format!("{}/{name}", nixpkgs::DIRECTORY)));
         let payload = paths
-            .filter(|(_, path)| !kept.iter().any(|text| points_at(text, path)))
+            .filter(|(_, path)| !needed.has(path))
             .map(|(on, path)| Step::Remove { on, path });
         let entries = gone.into_iter().map(|(name, file)| remove(file.on, name));
         entries.chain(payload).collect()
@@ -192,21 +190,6 @@ fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
                 .then_some(Theirs { file, closure })
         })
         .collect()
-}
-
-/// Whether an entry with this text needs the file at `path`, however it writes that: FAT knows no case, and the loader takes
-/// either slash.
-pub(super) fn points_at(text: &str, path: &str) -> bool {
-    let path = path.to_lowercase();
-    let is_it = |value: &str| {
-        let value = value.trim().replace('\\', "/");
-        let parts: Vec<&str> = value.split('/').filter(|part| !part.is_empty()).collect();
-        parts.join("/") == path
-    };
-    text.to_lowercase()
-        .lines()
-        .filter_map(|line| line.trim().split_once([' ', '\t']))
-        .any(|(_, value)| is_it(value) || value.split_whitespace().any(is_it))
 }
 
 /// The stand-in to have. One that is there already stays: what it stands for will not have got better.

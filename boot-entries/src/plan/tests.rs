@@ -116,6 +116,15 @@ fn payload_that_a_stranger_points_at_is_no_garbage() {
     let spelled = path.to_uppercase().replace('/', "\\");
     disk.wrote("debian.conf", &format!("title Debian\nlinux \\{spelled}\n"));
     assert_eq!(garbage(&disk), [""; 0]);
+
+    // Nor does it go with the entry that it was for.
+    let mut disk = Disk::with(2);
+    disk.run(&select(2));
+    disk.0.generations.remove(1);
+    assert_eq!(garbage(&disk).len(), 2);
+    disk.wrote("debian.conf", &format!("title Debian\nlinux \\{spelled}\n"));
+    let left = garbage(&disk);
+    assert!(left.len() == 1 && left[0].starts_with(ENTRIES), "{left:?}");
 }
 
 /// What a verdict does must not depend on anything but the entries.

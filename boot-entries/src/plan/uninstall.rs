@@ -12,8 +12,8 @@ mod acceptable;
 
 use std::collections::BTreeSet;
 
+use super::needed::Needed;
 use super::stranger::Stranger;
-use super::takeover::points_at;
 use super::{Intent, Plan, Refusal, Step, extras, remove, room};
 use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition};
 use crate::closure::{Bootable, Payload};
@@ -249,10 +249,7 @@ impl<'a> Ground<'a> {
         // A file that somebody's entry needs is not replaced, whatever is in it.
         let is_free = |name: &String| {
             is_right(name)
-                || !self.foreign().any(|file| {
-                    let path = format!("{}/{name}", nixpkgs::DIRECTORY);
-                    points_at(&file.text, &path)
-                })
+                || !Needed::by(self.foreign()).has(&format!("{}/{name}", nixpkgs::DIRECTORY))
         };
         let own = || {
             let name = payload::file_name(&payload.content, payload.kind);
@@ -343,7 +340,7 @@ impl<'a> Ground<'a> {
         let (gone, stay): (Vec<_>, Vec<_>) = boot
             .all()
             .partition(|(_, file)| is_ours(&file.name) && !kept.contains(&file.name.stem));
-        let stay: Vec<&EntryFile> = stay.into_iter().map(|(_, file)| file).collect();
+        let needed = Needed::by(stay.into_iter().map(|(_, file)| file));
         let on_boot = self.observed.payload.keys();
         let on_boot = on_boot.map(|name| (Partition::Boot, name));
         let on_esp = boot.esp_payload.iter().map(|name| (Partition::Esp, name));
@@ -351,7 +348,7 @@ impl<'a> Ground<'a> {
             .chain(on_esp)
             .map(|(on, name)| (on, format!("{}/{name}", payload::DIRECTORY)));
         let unused = paths
-            .filter(|(_, path)| !stay.iter().any(|file| points_at(&file.text, path)))
+            .filter(|(_, path)| !needed.has(path))
             .map(|(on, path)| Step::Remove { on, path });
         let gone = gone.into_iter().map(|(name, file)| remove(file.on, name));
         gone.chain(unused).collect()

@@ -2,8 +2,7 @@
 
 use super::{Intent, Refusal, Standing, Step, best_of, remove};
 use crate::boot_partition::Partition;
-use crate::entry::EntryFile;
-use crate::entry::{Entry, Rank};
+use crate::entry::{Entry, EntryFile, Rank};
 use crate::generation::Subject;
 use crate::name::{EntryName, Tries};
 use crate::observe::Boot;

@@ -5,8 +5,7 @@ mod fat;
 use proptest::prelude::*;
 
 use super::*;
-use crate::boot_partition::ENTRIES;
-use crate::boot_partition::Partition;
+use crate::boot_partition::{ENTRIES, Partition};
 use crate::payload::{self, Content, Kind};
 use fat::Fat;
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::boot_partition::ENTRIES;
-use crate::boot_partition::Partition;
+use crate::boot_partition::{ENTRIES, Partition};
 use crate::durable;
 use crate::name::{EntryName, Tries};
 use crate::space::{Directory, SLOT, Volume, slots};
