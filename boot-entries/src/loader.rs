@@ -109,11 +109,43 @@ impl Loader {
     /// What boots now (first), and after 1 to `failures` boots that nobody blessed. Shorter when nothing is listed.
     #[must_use]
     pub fn predict(mut self, failures: usize) -> Vec<Boot> {
-        (0..=failures).map_while(|_| self.boot()).collect()
+        let mut boots = Vec::new();
+        while boots.len() <= failures {
+            let Some((boot, leaves_traces)) = self.trace() else {
+                break;
+            };
+            if !leaves_traces {
+                // The next one finds what this one found.
+                boots.resize(failures + 1, boot.clone());
+            }
+            boots.push(boot);
+        }
+        boots.truncate(failures + 1);
+        boots
+    }
+
+    /// The boot that all later ones are like, or, where there is none among the first `most`, the last of these. None:
+    /// nothing is listed.
+    #[must_use]
+    pub fn end(mut self, most: usize) -> Option<Boot> {
+        let mut last = None;
+        for _ in 0..most {
+            let (boot, leaves_traces) = self.trace()?;
+            last = Some(boot);
+            if !leaves_traces {
+                break;
+            }
+        }
+        last
     }
 
     /// One boot: what is started, and the loader's traces of it in names and variables. None: nothing is listed.
     pub fn boot(&mut self) -> Option<Boot> {
+        self.trace().map(|(boot, _)| boot)
+    }
+
+    /// [`Self::boot`], and whether it leaves any traces.
+    fn trace(&mut self) -> Option<(Boot, bool)> {
         let (at, why) = self.choose()?;
         let listed = self.entries.get(at)?;
         let boot = Boot {
@@ -122,9 +154,9 @@ impl Loader {
             why,
         };
         let id = listed.id(self.band);
-        self.remember(id);
-        self.count(at);
-        Some(boot)
+        let is_remembered = self.remember(id);
+        let is_counted = self.count(at);
+        Some((boot, is_remembered || is_counted))
     }
 
     /// The entries in the order of the menu.
@@ -195,27 +227,34 @@ impl Loader {
         }
     }
 
-    /// Writes down which entry was started, where `@saved` asks for it.
-    fn remember(&mut self, id: String) {
+    /// Writes down which entry was started, where `@saved` asks for it. Whether the firmware remembers something else
+    /// afterwards.
+    fn remember(&mut self, id: String) -> bool {
         let variables = &mut self.variables;
         // Erased by the loader as soon as it is read.
         let one_shot = variables.one_shot.take();
-        if one_shot.is_some_and(|pattern| pattern.eq_ignore_ascii_case(&id)) {
-            return;
+        if let Some(pattern) = &one_shot
+            && pattern.eq_ignore_ascii_case(&id)
+        {
+            return true;
         }
         let saves = match &variables.default {
             Some(_) => is_saved(variables.default.as_ref()),
             None => is_saved(self.conf.default.as_ref()),
         };
-        variables.last_booted = saves.then_some(id);
+        let now = saves.then_some(id);
+        let is_same = one_shot.is_none() && variables.last_booted == now;
+        variables.last_booted = now;
+        !is_same
     }
 
-    /// Counts a boot. Where the file cannot be renamed the loader says so, and boots what it did not count.
-    fn count(&mut self, at: usize) {
+    /// Counts a boot. Where the file cannot be renamed the loader says so, and boots what it did not count. Whether it is
+    /// called something else now.
+    fn count(&mut self, at: usize) -> bool {
         let listed = self.entries.get(at);
         let Some((on, counted)) = listed.and_then(|l| Some((l.on, l.after_a_boot(self.band)?)))
         else {
-            return;
+            return false;
         };
         let file = counted.to_string();
         let is_taken = |(partition, other): (Partition, &str)| {
@@ -225,12 +264,14 @@ impl Loader {
         let others = others.iter().map(|(on, file)| (*on, file.as_str()));
         let mut files = others.chain(self.entries.iter().map(|l| (l.on, l.file.as_str())));
         if self.medium.read_only || files.any(is_taken) {
-            return;
+            return false;
         }
-        if let Some(listed) = self.entries.get_mut(at) {
-            listed.file = file;
-            listed.name = counted;
-        }
+        let Some(listed) = self.entries.get_mut(at) else {
+            return false;
+        };
+        listed.file = file;
+        listed.name = counted;
+        true
     }
 }
 

@@ -9,9 +9,10 @@ use super::{Band, Listed, version};
 /// Sorted by insertion, as the loader does it: where its comparison is no order (a counted and an uncounted file of one
 /// id, from 258 on), only the same steps give the same result.
 pub(super) fn menu(entries: &[Listed], band: Band) -> Vec<usize> {
-    let mut menu: Vec<(usize, &Listed)> = Vec::with_capacity(entries.len());
-    for (at, new) in entries.iter().enumerate() {
-        let is_before = |(_, old): &(usize, &Listed)| compare(old, new, band).is_le();
+    let mut menu: Vec<(usize, Item<'_>)> = Vec::with_capacity(entries.len());
+    for (at, listed) in entries.iter().enumerate() {
+        let new = Item::new(listed, band);
+        let is_before = |(_, old): &(usize, Item<'_>)| old.compare(&new).is_le();
         let place = menu
             .iter()
             .rposition(is_before)
@@ -21,27 +22,41 @@ pub(super) fn menu(entries: &[Listed], band: Band) -> Vec<usize> {
     menu.into_iter().map(|(at, _)| at).collect()
 }
 
-/// Who is listed first.
-pub(super) fn compare(a: &Listed, b: &Listed, band: Band) -> Ordering {
-    let by_key = || match (&a.entry.sort_key, &b.entry.sort_key) {
-        (Some(key_a), Some(key_b)) => key_a
-            .cmp(key_b)
-            .then_with(|| a.entry.machine_id.cmp(&b.entry.machine_id))
-            .then_with(|| newest_first(a.entry.version.as_deref(), b.entry.version.as_deref())),
-        (a, b) => a.is_none().cmp(&b.is_none()),
-    };
-    let by_tries = || match (a.name.tries, b.name.tries) {
-        (Some(a), Some(b)) => b
-            .left
-            .cmp(&a.left)
-            .then(a.done.unwrap_or(0).cmp(&b.done.unwrap_or(0))),
-        _ => Ordering::Equal,
-    };
-    a.is_bad()
-        .cmp(&b.is_bad())
-        .then_with(by_key)
-        .then_with(|| newest_first(Some(&a.id(band)), Some(&b.id(band))))
-        .then_with(by_tries)
+/// An entry, and what it is compared by where all else is equal.
+pub(super) struct Item<'a> {
+    listed: &'a Listed,
+    id: String,
+}
+
+impl<'a> Item<'a> {
+    pub(super) fn new(listed: &'a Listed, band: Band) -> Self {
+        let id = listed.id(band);
+        Self { listed, id }
+    }
+
+    /// Who is listed first.
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        let (a, b) = (self.listed, other.listed);
+        let by_key = || match (&a.entry.sort_key, &b.entry.sort_key) {
+            (Some(key_a), Some(key_b)) => key_a
+                .cmp(key_b)
+                .then_with(|| a.entry.machine_id.cmp(&b.entry.machine_id))
+                .then_with(|| newest_first(a.entry.version.as_deref(), b.entry.version.as_deref())),
+            (a, b) => a.is_none().cmp(&b.is_none()),
+        };
+        let by_tries = || match (a.name.tries, b.name.tries) {
+            (Some(a), Some(b)) => b
+                .left
+                .cmp(&a.left)
+                .then(a.done.unwrap_or(0).cmp(&b.done.unwrap_or(0))),
+            _ => Ordering::Equal,
+        };
+        a.is_bad()
+            .cmp(&b.is_bad())
+            .then_with(by_key)
+            .then_with(|| newest_first(Some(&self.id), Some(&other.id)))
+            .then_with(by_tries)
+    }
 }
 
 fn newest_first(a: Option<&str>, b: Option<&str>) -> Ordering {

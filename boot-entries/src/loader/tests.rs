@@ -1,6 +1,6 @@
 //! The model on small layouts.
 
-use super::order::compare;
+use super::order::Item;
 use super::*;
 
 const BANDS: [Band; 3] = [Band::To257, Band::To259, Band::From260];
@@ -161,6 +161,7 @@ fn the_comparison_is_a_total_order() {
         }
     }
     for band in BANDS {
+        let compare = |a, b, band| Item::new(a, band).compare(&Item::new(b, band));
         for x in &all {
             for y in &all {
                 assert_eq!(compare(x, y, band), compare(y, x, band).reverse());
@@ -181,6 +182,44 @@ fn the_comparison_is_a_total_order() {
             }
         }
     }
+}
+
+/// Once a boot leaves no trace, all later ones are like it; and one that leaves any is not taken for the last.
+#[test]
+fn what_is_foretold_at_once_is_what_boot_after_boot_leads_to() {
+    let files = ["a.conf", "a+2-0.conf", "b+1.conf", "c+0-3.conf"];
+    let saved = [None, Some("@saved".to_owned()), Some("b*".to_owned())];
+    let mut tried = 0;
+    for (band, set) in BANDS
+        .into_iter()
+        .flat_map(|band| (0..16).map(move |set| (band, set)))
+    {
+        let there = files
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| set & (1 << at) != 0);
+        let entries: Vec<Listed> = there.map(|(_, file)| listed(file, None, "1")).collect();
+        for (default, one_shot) in saved
+            .iter()
+            .flat_map(|d| [None, Some("c.conf"), Some("a*")].map(|o| (d, o)))
+        {
+            let mut model = loader(band, entries.clone());
+            model.conf.default.clone_from(default);
+            model.variables.one_shot = one_shot.map(str::to_owned);
+            let one_by_one: Vec<Boot> = {
+                let mut model = model.clone();
+                (0..=9).map_while(|_| model.boot()).collect()
+            };
+            assert_eq!(model.clone().predict(9), one_by_one);
+            assert_eq!(
+                model.end(9).as_ref(),
+                one_by_one.get(8),
+                "{set} {default:?}"
+            );
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 432);
 }
 
 /// The examples are systemd's own rules, worked by hand.

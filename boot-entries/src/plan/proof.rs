@@ -8,7 +8,7 @@ use crate::observe::Observation;
 
 /// A counter that is larger is taken for this one. Strangers may grant any number of tries; ours have three.
 const TRIES: u32 = 10;
-/// So many failed boots are looked at. On a disk that can do more, the machine counts as one that does not come back.
+/// So many boots are looked at. On a disk that can do more, the machine counts as one that does not come back.
 const FAILURES: usize = 4096;
 
 /// What can be asked of a plan: [`prove`] or [`comes_back`].
@@ -54,26 +54,29 @@ pub fn comes_back(
         outcome::make(&mut after, step);
     }
     let mut loader = after.boot.loader(band, variables.clone());
-    let failures = bounded(&mut loader);
-    let boots = loader.predict(failures);
+    let most = bounded(&mut loader);
+    let end = loader.end(most);
     let proven = intent
         .standings
         .iter()
         .filter(|(_, standing)| **standing == Standing::Proven);
     let mut proven = proven.map(|(subject, _)| subject).chain(&intent.last_good);
-    match boots.last() {
+    match end {
         Some(last) if proven.any(|subject| stem_of(subject) == last.name.stem) => Ok(()),
         last => Err(Refusal::Strands {
-            entry: last.map_or_else(|| "nothing".to_owned(), |last| last.name.to_string()),
+            entry: last
+                .as_ref()
+                .map_or_else(|| "nothing".to_owned(), |last| last.name.to_string()),
             why: last.map_or("no entry can be started", |last| last.why),
         }),
     }
 }
 
 /// Lets no counter of `loader` be larger than [`TRIES`], which changes no end: what matters is when it is used up, not how
-/// long that takes. Gives the number of failed boots that use up all of them, or [`FAILURES`].
+/// long that takes. Gives the number of boots after which all of them are used up, or [`FAILURES`].
 fn bounded(loader: &mut Loader) -> usize {
-    let mut all: usize = 1;
+    // The end itself, and a boot that the firmware asks for once.
+    let mut all: usize = 2;
     for listed in &mut loader.entries {
         let Some(tries) = &mut listed.name.tries else {
             continue;
