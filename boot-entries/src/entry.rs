@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::GenerationId;
 use crate::boot_partition::Partition;
+use crate::lines::{lines, quoted};
 use crate::name::EntryName;
 
 /// What the loader takes from an entry file. Lines it does not know are left out.
@@ -19,7 +20,7 @@ pub struct Entry {
     pub version: Option<String>,
     /// The kernel, as a path on `$BOOT`.
     pub linux: Option<String>,
-    /// Another EFI program; such entries are not counted by systemd-boot 259 and later.
+    /// Another EFI program; such entries are not counted by systemd-boot 258.1 and later.
     pub efi: Option<String>,
     /// The initrds, in order.
     pub initrds: Vec<String>,
@@ -49,15 +50,7 @@ impl Entry {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut entry = Self::default();
-        for line in text.lines() {
-            let line = line.trim();
-            let Some((key, value)) = line.split_once([' ', '\t']) else {
-                continue;
-            };
-            let value = value.trim();
-            if line.starts_with('#') || value.is_empty() {
-                continue;
-            }
+        for (key, value) in lines(text) {
             match key {
                 "title" => entry.title = Some(value.to_owned()),
                 "sort-key" => entry.sort_key = Some(value.to_owned()),
@@ -79,7 +72,7 @@ impl Entry {
         entry
     }
 
-    /// The files that a kernel of it needs, as paths on its partition.
+    /// The files that its kernel needs, itself included, as paths on its partition.
     #[must_use]
     pub fn needs(&self) -> Vec<String> {
         let files = self.linux.iter().chain(&self.initrds);
@@ -93,7 +86,7 @@ impl Entry {
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut text = String::new();
-        let mut line = |key: &str, value: &str| writeln!(text, "{key} {value}");
+        let mut line = |key: &str, value: &str| writeln!(text, "{key} {}", quoted(value));
         let optional = [
             ("title", &self.title),
             ("sort-key", &self.sort_key),
@@ -187,6 +180,16 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_read_as_far_as_the_loader_reads_it() {
+        let entry = Entry::parse("linux \"/a b\"\rversion  1\n\0\nsort-key a\n");
+        assert_eq!(entry.linux.as_deref(), Some("/a b"));
+        assert_eq!(
+            (entry.version.as_deref(), entry.sort_key),
+            (Some("1"), None)
+        );
+    }
+
+    #[test]
     fn a_higher_rank_sorts_earlier() {
         let ranks = [
             Rank::SPECIALISATION,
@@ -213,7 +216,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_parses_and_prints_stably(text in "(?s).{0,200}") {
+        fn any_text_parses_and_prints_stably(
+            text in "(?s)((title|linux|options|initrd)[ \"\t\r\n\0a#]{0,6}){0,5}.{0,50}"
+        ) {
             let once = Entry::parse(&text);
             prop_assert_eq!(Entry::parse(&once.to_string()), once);
         }

@@ -1,7 +1,7 @@
 //! `loader/loader.conf`: the loader's own settings (loader.conf(5)). Shared with the operator: we set what safety
 //! needs and keep every other line as it is.
 
-use crate::lines::lines;
+use crate::lines::{lines, read_part};
 
 /// First good entry of ours, in every version of systemd-boot: bad entries sort last, and the first match wins.
 /// Never an exact id, which would start a bad entry for ever from version 258 on.
@@ -69,11 +69,10 @@ impl Settings {
 /// every other line stays.
 #[must_use]
 pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
-    let present = present.unwrap_or_default();
     let mut lines = settings.lines();
     let mut text = String::new();
-    for line in present.lines() {
-        let key = setting(line).map(|(key, _)| key);
+    for line in kept_lines(present) {
+        let key = key(line);
         if matches!(key, Some("default" | "preferred")) {
             continue;
         }
@@ -99,8 +98,8 @@ pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
 #[must_use]
 pub fn with_default(present: Option<&str>, id: &str) -> String {
     let mut text = String::new();
-    for line in present.unwrap_or_default().lines() {
-        if !matches!(setting(line), Some(("default" | "preferred", _))) {
+    for line in kept_lines(present) {
+        if !matches!(key(line), Some("default" | "preferred")) {
             text.extend([line, "\n"]);
         }
     }
@@ -108,15 +107,21 @@ pub fn with_default(present: Option<&str>, id: &str) -> String {
     text
 }
 
-fn setting(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim();
-    let (key, value) = line.split_once([' ', '\t'])?;
-    (!line.starts_with('#')).then_some((key, value.trim()))
+/// The lines that the loader reads: what follows a NUL is nothing to it, and would be if we wrote ours behind that. Either
+/// line end ends a line, and both together end one.
+fn kept_lines(text: Option<&str>) -> impl Iterator<Item = &str> {
+    let lines = read_part(text.unwrap_or_default()).lines();
+    lines.flat_map(|line| line.split('\r'))
+}
+
+fn key(line: &str) -> Option<&str> {
+    lines(line).next().map(|(key, _)| key)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_new_file_has_what_safety_needs() {
@@ -151,5 +156,34 @@ mod tests {
             "# mine\nconsole-mode max\ntimeout menu-hidden\neditor no\ndefault lastgood-*\n"
         );
         assert_eq!(wanted(Some(&told), &settings), told);
+    }
+
+    #[test]
+    fn what_the_loader_does_not_read_is_not_kept() {
+        let zeroes = "\0".repeat(60);
+        assert_eq!(
+            wanted(Some(&zeroes), &Settings::default()),
+            wanted(None, &Settings::default())
+        );
+        assert_eq!(
+            with_default(Some("timeout 1\r\neditor no\0default x\n"), "y"),
+            "timeout 1\neditor no\ndefault y\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_there_was_the_loader_takes_what_is_written(
+            text in "(?s)((default|preferred|timeout|#|\\PC{0,3})[ \t\r\n\0\"@a-z*]{0,4}){0,9}.{0,9}"
+        ) {
+            let wished = wanted(Some(&text), &Settings::default());
+            let ours = |default: &str| LoaderConf {
+                default: Some(default.to_owned()),
+                preferred: None,
+            };
+            prop_assert_eq!(LoaderConf::parse(&wished), ours(DEFAULT_PATTERN));
+            prop_assert_eq!(wanted(Some(&wished), &Settings::default()), wished);
+            prop_assert_eq!(LoaderConf::parse(&with_default(Some(&text), "x.conf")), ours("x.conf"));
+        }
     }
 }

@@ -66,11 +66,13 @@ impl Tries {
     }
 }
 
-/// Decimal digits and nothing else: `str::parse` alone would take a sign.
+/// Decimal digits and nothing else: `str::parse` alone would take a sign. The loader takes what is more than its `int` can
+/// hold for no counter at all.
 fn digits(text: &str) -> Option<u32> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| text.parse().ok())
         .flatten()
+        .filter(|number| *number <= i32::MAX.unsigned_abs())
 }
 
 /// An entry's file name, taken apart.
@@ -127,9 +129,8 @@ impl EntryName {
     pub fn generation_number(&self) -> Option<u64> {
         let (number, hash) = self.stem.strip_prefix(PREFIX)?.split_once('-')?;
         // `007` and `+7` are not how we write a number.
-        digits(number)
-            .filter(|n| is_hash(hash) && n.to_string() == number)
-            .map(u64::from)
+        let parsed = number.parse::<u64>().ok();
+        parsed.filter(|n| is_hash(hash) && n.to_string() == number)
     }
 }
 
@@ -195,7 +196,19 @@ mod tests {
         assert_eq!(tries("a+3-0.conf"), some("a", 3, Some(0)));
         assert_eq!(tries("a+3.conf"), some("a", 3, None));
         assert_eq!(tries("a+b+0-12.CONF"), some("a+b", 0, Some(12)));
-        for plain in ["a", "a+", "a+x", "a+3-", "a+-3", "a+3-1-", "a+3 ", "+"] {
+        assert_eq!(tries("a+2147483647.conf"), some("a", 2_147_483_647, None));
+        for plain in [
+            "a",
+            "a+",
+            "a+x",
+            "a+3-",
+            "a+-3",
+            "a+3-1-",
+            "a+3 ",
+            "+",
+            "a+2147483648",
+            "a+3-2147483648",
+        ] {
             assert_eq!(
                 tries(&format!("{plain}.conf")),
                 Some((plain.to_owned(), None))
@@ -218,6 +231,7 @@ mod tests {
         let ours = |file: &str| EntryName::parse(file).is_some_and(|name| name.is_ours());
         assert!(ours("lastgood-3-0123abcd+3-0.conf"));
         assert!(ours("lastgood-3-0123abcd.conf"));
+        assert!(ours("lastgood-5000000000-0123abcd.conf"));
         for foreign in [
             "lastgood-3.conf",
             "lastgood-3-0123ABCD.conf",

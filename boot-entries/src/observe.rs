@@ -31,6 +31,8 @@ use crate::space::Volume;
 
 /// What is longer is no entry, in bytes: ours are a page at most.
 const LONGEST_ENTRY: u64 = 256 * 1024;
+/// What is longer is no settings file, in bytes.
+const LONGEST_CONF: u64 = 64 * 1024;
 
 /// Something that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -399,15 +401,15 @@ pub(crate) fn names(directory: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The text of a small file; None when it is not there or is none (a directory). Bytes that are no UTF-8 are
+/// The text of the loader's settings file; None when it is not there or is none (a directory, a megabyte). Bytes that are no UTF-8 are
 /// replaced: such a file is not ours, and the loader has its own opinion of it.
 fn text(path: &Path) -> Result<Option<String>, Error> {
-    match std::fs::read(path) {
+    match small::read_bytes(path, LONGEST_CONF) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidData
             ) =>
         {
             Ok(None)

@@ -20,23 +20,20 @@ impl Listed {
         is_there: impl FnOnce(&str) -> bool,
     ) -> Option<Self> {
         let name = EntryName::parse(file)?;
+        // Of several programs one is started at most, and which one is the loader's affair.
         let mut entry = Entry {
             linux: None,
             efi: None,
             ..Entry::parse(text)
         };
         for (key, value) in lines(text) {
-            let value = value.to_owned();
             match key {
-                "sort-key" => entry.sort_key = Some(value),
-                "machine-id" => entry.machine_id = Some(value),
-                "version" => entry.version = Some(value),
                 "linux" | "efi" => {
                     let (this, other) = match key {
                         "linux" => (&mut entry.linux, &mut entry.efi),
                         _ => (&mut entry.efi, &mut entry.linux),
                     };
-                    *this = Some(value);
+                    *this = Some(value.to_owned());
                     if other.take().is_some() && !band.takes_the_later_program() {
                         return None;
                     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::entry::{Entry, EntryFile};
+use crate::lines::lines;
 
 /// What some entries need, on one partition.
 pub(super) struct Needed<'a> {
@@ -50,8 +51,6 @@ fn points_at(text: &str, path: &str) -> bool {
         let parts: Vec<&str> = value.split('/').filter(|part| !part.is_empty()).collect();
         parts.join("/") == path
     };
-    text.to_lowercase()
-        .lines()
-        .filter_map(|line| line.trim().split_once([' ', '\t']))
+    lines(&text.to_lowercase())
         .any(|(_, value)| is_it(value) || value.split_whitespace().any(is_it))
 }

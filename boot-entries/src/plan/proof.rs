@@ -111,12 +111,16 @@ mod tests {
         }
     }
 
-    /// Billions of tries are used up at some time, too.
+    /// Billions of tries are used up at some time, too; but the loader cannot count more than two.
     #[test]
     fn a_strangers_counter_may_be_any() {
         let mut disk = Disk::with(3);
         let first = "title x\nsort-key a\nlinux /x\n";
-        for name in ["x+4294967295.conf", "y+4294967295-7.conf"] {
+        for name in [
+            "x+2147483647.conf",
+            "y+2147483647-7.conf",
+            "z+4294967295.conf",
+        ] {
             disk.wrote(name, first);
             disk.0.boot.entries.get_mut(name).unwrap().has_program = true;
         }
@@ -124,11 +128,20 @@ mod tests {
             assert_eq!(proved(&disk, band, &LoaderVariables::default()), Ok(()));
         }
         // The firmware prefers it as long as it is good.
-        let variables = LoaderVariables {
-            preferred: Some("x*".to_owned()),
+        let prefers = |pattern: &str| LoaderVariables {
+            preferred: Some(pattern.to_owned()),
             ..LoaderVariables::default()
         };
-        assert_eq!(proved(&disk, Band::From260, &variables), Ok(()));
+        assert_eq!(proved(&disk, Band::From260, &prefers("x*")), Ok(()));
+        let intent = proven(select(3), 2);
+        let never = comes_back(
+            &disk.0,
+            &plan(&disk.0, &intent).unwrap(),
+            &intent,
+            Band::From260,
+            &prefers("z*"),
+        );
+        assert!(matches!(never, Err(Refusal::Strands { .. })), "{never:?}");
     }
 
     /// 1 and 2 are there, 2 is proven, and 3 comes. The firmware names 3.

@@ -114,6 +114,11 @@ fn payload_that_a_stranger_points_at_is_no_garbage() {
         panic!("{found:?}");
     };
     let spelled = path.to_uppercase().replace('/', "\\");
+    for line in [format!("linux \"/{path}\""), format!("efi /{path}")] {
+        let mut disk = disk.clone();
+        disk.wrote("rescue.conf", &format!("title Rescue\n{line}\n"));
+        assert_eq!(garbage(&disk), [""; 0], "{line}");
+    }
     disk.wrote("debian.conf", &format!("title Debian\nlinux \\{spelled}\n"));
     assert_eq!(garbage(&disk), [""; 0]);
 
