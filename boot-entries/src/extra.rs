@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::boot_partition::{ENTRIES, LOADER_CONF};
+use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF};
 use crate::digests::Digests;
 use crate::name::EntryName;
 use crate::payload::{self, Content};
-use crate::{durable, small};
+use crate::{durable, nixpkgs, small};
 
 /// Where the record is, on `$BOOT`: a digest, a blank and a path on each line.
 pub const RECORD: &str = "EFI/lastgood/extra-files";
@@ -24,6 +24,16 @@ const LONGEST: usize = 255;
 const PREFIX: &str = "lastgood-";
 /// The loader itself is not an extra file.
 const LOADER: [&str; 2] = ["efi/systemd/", "efi/boot/bootx64.efi"];
+
+/// What must stay directories.
+const DIRECTORIES: [&str; 6] = [
+    payload::DIRECTORY,
+    ENTRIES,
+    "EFI/systemd",
+    "EFI/BOOT",
+    IMAGES,
+    nixpkgs::DIRECTORY,
+];
 
 /// A file to put there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +59,12 @@ impl Extra {
 pub struct Extras {
     /// What we have put there: path, and digest.
     pub record: BTreeMap<String, String>,
+    /// Whether the record is there and makes no sense. What was on it is nobody's now, and stays.
+    pub is_damaged: bool,
     /// What lies under those paths, and under those that are wanted.
     pub present: BTreeMap<String, Content>,
+    /// Under which of these no file can be put, and why: there is a directory, or there is none above it.
+    pub blocked: BTreeMap<String, String>,
 }
 
 impl Extras {
@@ -64,6 +78,7 @@ impl Extras {
         match small::read(&directory.join(RECORD), LIMIT) {
             Ok(text) => extras.record = parse(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => extras.is_damaged = true,
             Err(error) => return Err(error),
         }
         for path in extras
@@ -71,8 +86,10 @@ impl Extras {
             .keys()
             .chain(wanted.iter().map(|extra| &extra.path))
         {
-            if let Ok(content) = digests.on_boot(&directory.join(path)) {
-                extras.present.insert(path.clone(), content);
+            match digests.on_boot(&directory.join(path)) {
+                Ok(content) => drop(extras.present.insert(path.clone(), content)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => drop(extras.blocked.insert(path.clone(), error.to_string())),
             }
         }
         Ok(extras)
@@ -124,6 +141,15 @@ pub fn check(path: &str) -> Result<(), String> {
             .strip_prefix(&directory)
             .is_some_and(|rest| rest.starts_with('/'))
     };
+    let is_above = |directory: &str| {
+        let directory = directory.to_ascii_lowercase();
+        directory
+            .strip_prefix(&path_lower)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if DIRECTORIES.into_iter().any(is_above) {
+        return no("is a directory of lastgood's, or of the loader's");
+    }
     let name = parts().next_back().unwrap_or_default();
     let name_lower = name.to_ascii_lowercase();
     let is_counted = EntryName::parse(&name_lower).is_some_and(|name| name.tries.is_some());
@@ -174,6 +200,11 @@ mod tests {
             "Loader/Entries/LASTGOOD-before-01234567.conf",
             "loader/entries/memtest+3.conf",
             "loader/entries/memtest+0-1.CONF",
+            "loader",
+            "LOADER/entries",
+            "efi",
+            "EFI/lastgood",
+            "EFI/boot",
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }

@@ -24,6 +24,20 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     let mut record = there.record.clone();
     let mut wanted: BTreeMap<String, String> = BTreeMap::new();
     for extra in &intent.extras {
+        if let Some(why) = there.blocked.get(&extra.path) {
+            let path = &extra.path;
+            steps
+                .notes
+                .push(format!("{path} cannot be put on $BOOT: {why}"));
+            continue;
+        }
+        if let Some(other) = wanted.keys().find(|other| is_inside(other, &extra.path)) {
+            let path = &extra.path;
+            steps.notes.push(format!(
+                "{path} is left out: one of it and {other} would have to be a directory"
+            ));
+            continue;
+        }
         // FAT does not tell large letters from small ones: each run would put one in the place of the other.
         if let Some(other) = wanted.keys().find(|other| is_same(other, &extra.path)) {
             steps.notes.push(format!(
@@ -59,6 +73,11 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
             wanted.insert(path.clone(), digest.clone());
         }
     }
+    if there.is_damaged {
+        steps.notes.push(format!(
+            "{RECORD} on $BOOT is damaged: files that were on it, and are not wanted now, stay"
+        ));
+    }
     if record != there.record {
         steps.files.insert(0, write(&record));
     }
@@ -84,7 +103,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
             }
         }
     }
-    if wanted.is_empty() && !there.record.is_empty() {
+    if wanted.is_empty() && (!there.record.is_empty() || there.is_damaged) {
         let path = RECORD.to_owned();
         steps.removals.push(Step::Remove {
             on: Partition::Boot,
@@ -99,6 +118,16 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
 /// Whether two paths on `$BOOT` are those of one file.
 fn is_same(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
+}
+
+/// Whether one of two paths on `$BOOT` is below the other.
+fn is_inside(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(str::to_ascii_lowercase);
+    let is_below = |path: &str, above: &str| {
+        path.strip_prefix(above)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    is_below(&one, &other) || is_below(&other, &one)
 }
 
 fn copy(extra: &Extra) -> Step {
@@ -151,8 +180,14 @@ mod tests {
                 Step::Copy { content, path, .. } => {
                     there.present.insert(path.clone(), *content);
                 }
-                Step::Text { text, .. } => there.record = crate::extra::parse(text),
-                Step::Remove { path, .. } if path == RECORD => there.record.clear(),
+                Step::Text { text, .. } => {
+                    there.record = crate::extra::parse(text);
+                    there.is_damaged = false;
+                }
+                Step::Remove { path, .. } if path == RECORD => {
+                    there.record.clear();
+                    there.is_damaged = false;
+                }
                 Step::Remove { path, .. } => {
                     there.present.remove(path);
                 }
@@ -207,6 +242,39 @@ mod tests {
             panic!("{:?}", renamed.removals);
         };
         assert!(text.ends_with(" EFI/TOOL.efi\n") && text.lines().count() == 1);
+    }
+
+    #[test]
+    fn a_record_that_makes_no_sense_is_written_anew() {
+        for wish in [intent(&[]), intent(&[extra("EFI/tool.efi", "one")])] {
+            let mut there = Extras {
+                is_damaged: true,
+                present: BTreeMap::from([("EFI/tool.efi".to_owned(), content("one"))]),
+                ..Extras::default()
+            };
+            assert_eq!(steps(&there, &wish).notes.len(), 1);
+            there.present.retain(|_, _| !wish.extras.is_empty());
+            run(&mut there, &wish);
+            assert!(!there.is_damaged && there.record.len() == wish.extras.len());
+            assert_eq!(steps(&there, &wish).notes, [""; 0]);
+            assert_eq!(run(&mut there, &wish), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_put_there_is_left_out() {
+        let both = intent(&[extra("Tools/a.efi", "one"), extra("tools", "two")]);
+        let mut there = Extras::default();
+        assert_eq!(steps(&there, &both).notes.len(), 1);
+        run(&mut there, &both);
+        assert_eq!(there.present.len(), 1);
+        let mut there = Extras {
+            blocked: BTreeMap::from([("tools".to_owned(), "is a directory".to_owned())]),
+            ..Extras::default()
+        };
+        let wish = intent(&[extra("tools", "two")]);
+        assert_eq!(steps(&there, &wish).notes.len(), 1);
+        assert_eq!(run(&mut there, &wish), [""; 0]);
     }
 
     #[test]
