@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::ENTRIES;
 use crate::space::{Directory, Volume};
-use crate::systemd_boot::{FALLBACK, SYSTEMD};
 use crate::{nixpkgs, payload};
 
 /// The directories that a plan adds names to.
@@ -36,16 +35,6 @@ pub(super) fn read(directory: &Path, sizes: &BTreeMap<String, u64>) -> Option<Vo
     Some(volume)
 }
 
-/// A name as plans spell it. The loader's is on many disks in other letters, and FAT takes it for the same.
-fn spelled(directory: &str, name: String) -> String {
-    let loaders = [SYSTEMD, FALLBACK].iter().filter_map(|path| {
-        let name = path.strip_prefix(directory)?.strip_prefix('/')?;
-        (!name.contains('/')).then_some(name)
-    });
-    let mut same = loaders.filter(|loader| loader.eq_ignore_ascii_case(&name));
-    same.next().map(str::to_owned).unwrap_or(name)
-}
-
 /// A directory that is not there is what a plan makes.
 fn add(volume: &mut Volume, top: &Path, path: &str, sizes: &BTreeMap<String, u64>) {
     let there = top.join(path);
@@ -57,7 +46,7 @@ fn add(volume: &mut Volume, top: &Path, path: &str, sizes: &BTreeMap<String, u64
         ..Directory::default()
     };
     for item in listing.flatten() {
-        let name = spelled(path, item.file_name().to_string_lossy().into_owned());
+        let name = item.file_name().to_string_lossy().into_owned();
         let is_file = item.file_type().is_ok_and(|kind| kind.is_file());
         if is_file && !path.is_empty() {
             let file = format!("{path}/{name}");
@@ -69,23 +58,4 @@ fn add(volume: &mut Volume, top: &Path, path: &str, sizes: &BTreeMap<String, u64
         directory.names.insert(name);
     }
     volume.directories.insert(path.to_owned(), directory);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_loaders_copies_take_room_however_they_are_spelled() {
-        let tree = tempfile::tempdir().unwrap();
-        for path in ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/bootx64.efi"] {
-            crate::durable::put_text("loader", &tree.path().join(path)).unwrap();
-        }
-        let volume = read(tree.path(), &BTreeMap::new()).unwrap();
-        for path in [SYSTEMD, FALLBACK] {
-            let (directory, name) = path.rsplit_once('/').unwrap();
-            assert_eq!(volume.files.get(path), Some(&6), "{path}");
-            assert!(volume.directories[directory].names.contains(name), "{path}");
-        }
-    }
 }

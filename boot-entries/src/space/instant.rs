@@ -33,7 +33,7 @@ impl Slots {
         let dots = if is_root { 0 } else { DOTS };
         let used = directory.names.iter().map(|name| slots(name)).sum::<u64>() + dots;
         Self {
-            names: directory.names.clone(),
+            names: directory.names.iter().map(|name| folded(name)).collect(),
             total: (directory.size / SLOT).max(used),
             used,
             tail: 0,
@@ -101,12 +101,13 @@ pub(super) struct Instant {
 impl Instant {
     pub(super) fn first(volume: &Volume, reserve: Reserve) -> Self {
         let slots = |(path, directory): (&String, &Directory)| {
-            (path.clone(), Slots::of(directory, path.is_empty()))
+            (folded(path), Slots::of(directory, path.is_empty()))
         };
+        let size = |(path, size): (&String, &u64)| (folded(path), *size);
         let mut first = Self {
             cluster: volume.cluster.max(SLOT),
             directories: volume.directories.iter().map(slots).collect(),
-            files: volume.files.clone(),
+            files: volume.files.iter().map(size).collect(),
             taken: 0,
             given: 0,
             reserve,
@@ -114,11 +115,12 @@ impl Instant {
             entry: (0, 0),
             most: 0,
         };
-        let entries = volume.directories.get(ENTRIES);
-        for name in entries.iter().flat_map(|entries| &entries.names) {
-            first.renames += renames(name);
-            let size = volume.files.get(&format!("{ENTRIES}/{name}")).copied();
-            first.knows_entry(name, size.unwrap_or_default());
+        let entries = first.directories.get(ENTRIES);
+        let names: Vec<String> = entries.iter().flat_map(|e| &e.names).cloned().collect();
+        for name in names {
+            first.renames += renames(&name);
+            let size = first.files.get(&format!("{ENTRIES}/{name}")).copied();
+            first.knows_entry(&name, size.unwrap_or_default());
         }
         first
     }
@@ -131,10 +133,10 @@ impl Instant {
     pub(super) fn make(&mut self, step: &Step) {
         self.most = 0;
         match step {
-            Step::Copy { content, path, .. } => self.put(path, content.size),
-            Step::Text { text, path, .. } => self.put(path, text.len() as u64),
+            Step::Copy { content, path, .. } => self.put(&folded(path), content.size),
+            Step::Text { text, path, .. } => self.put(&folded(path), text.len() as u64),
             // It needs nothing. Were less free than the reserve, refusing to remove would not bring it back.
-            Step::Remove { path, .. } => self.remove(path),
+            Step::Remove { path, .. } => self.remove(&folded(path)),
         }
     }
 
@@ -247,6 +249,11 @@ fn renames(name: &str) -> u64 {
         all += slots(&entry.to_string());
     }
     all
+}
+
+/// A path or a name as FAT tells it from others: it knows no case.
+fn folded(path: &str) -> String {
+    path.to_lowercase()
 }
 
 /// The directory a path is in, and its name there.

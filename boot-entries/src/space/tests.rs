@@ -122,6 +122,25 @@ fn replacing_a_file_needs_both_and_evicting_first_needs_less() {
     assert_eq!(before, 0, "there is more room than before");
 }
 
+/// The loader's copies are on many disks in other letters, and a plan writes them as it finds them.
+#[test]
+fn a_file_is_replaced_however_it_is_spelled() {
+    let put = |path: &str| Step::Text {
+        on: Partition::Esp,
+        text: "x".repeat(100 * 512),
+        path: path.to_owned(),
+    };
+    let mut fat = Fat::new(512);
+    fat.make(&put("EFI/BOOT/BOOTX64.EFI"), &mut |_| ());
+    let volume = fat.volume(0);
+    let more = |path: &str| {
+        let steps = [put(path), put("EFI/more")];
+        volume.worst(&steps, |_| true, Reserve::Spent).needed
+    };
+    assert_eq!(more("EFI/Boot/bootx64.efi"), more("EFI/BOOT/BOOTX64.EFI"));
+    assert!(more("EFI/Boot/other.efi") > more("EFI/BOOT/BOOTX64.EFI") + 90);
+}
+
 #[test]
 fn the_worst_instant_is_in_the_step_that_needs_most() {
     let volume = Fat::new(512).volume(0);
