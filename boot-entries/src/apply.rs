@@ -1,8 +1,9 @@
 //! Walks the steps of a plan. Decides nothing.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::boot_partition::Place;
 use crate::durable;
@@ -24,31 +25,41 @@ pub enum Error {
     Write(#[from] durable::Error),
 }
 
-/// Makes `steps`, in order, in `place`. `started` hears of each before it begins.
+/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `started` hears of each before it begins.
 ///
 /// # Errors
 /// At the first step that cannot be made.
 pub fn apply(place: &Place, steps: &[Step], mut started: impl FnMut(&Step)) -> Result<(), Error> {
+    let changed: BTreeSet<&Path> = steps.iter().map(|s| place.directory(s.on())).collect();
+    for directory in changed {
+        durable::settle(directory)?;
+    }
     for step in steps {
         started(step);
-        match step {
-            Step::Copy {
-                source,
-                content,
-                on,
-                path,
-            } => {
-                let mut file = File::open(source).map_err(|error| Error::Source {
-                    path: source.clone(),
-                    source: error,
-                })?;
-                durable::put(&mut file, content, &place.directory(*on).join(path))?;
-            }
-            Step::Text { text, on, path } => {
-                durable::put_text(text, &place.directory(*on).join(path))?;
-            }
-            Step::Remove { on, path } => durable::remove(&place.directory(*on).join(path))?,
+        make(place, step)?;
+    }
+    Ok(())
+}
+
+/// Makes one step.
+pub(crate) fn make(place: &Place, step: &Step) -> Result<(), Error> {
+    match step {
+        Step::Copy {
+            source,
+            content,
+            on,
+            path,
+        } => {
+            let mut file = File::open(source).map_err(|error| Error::Source {
+                path: source.clone(),
+                source: error,
+            })?;
+            durable::put(&mut file, content, &place.directory(*on).join(path))?;
         }
+        Step::Text { text, on, path } => {
+            durable::put_text(text, &place.directory(*on).join(path))?;
+        }
+        Step::Remove { on, path } => durable::remove(&place.directory(*on).join(path))?,
     }
     Ok(())
 }

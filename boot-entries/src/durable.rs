@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
+
 use crate::payload::{CHUNK, Content};
 
 /// Temporary names: hidden from the loader by the dot and by the ending, and recognisably ours.
@@ -38,13 +40,13 @@ fn at<T>(what: &'static str, path: &Path, result: io::Result<T>) -> Result<T, Er
 /// Makes `to` a file with the bytes of `from`, which must be `content`.
 ///
 /// # Errors
-/// When a step fails, or what is read back is something else. `to` is then as it was.
+/// When a step fails, or what is read back is something else. Until the rename `to` is then as it was.
 pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Error> {
     let directory = at("find the directory of", to, parent(to))?;
     make_directory(directory)?;
     let part = directory.join(part_name(to));
-    let written = write(from, &part).and_then(|()| verify(&part, content));
-    if let Err(error) = at("write", to, written) {
+    let written = write(from, &part, to).and_then(|()| at("write", to, verify(&part, content)));
+    if let Err(error) = written {
         // The first error is the one to tell. What stays behind is swept by the next run.
         drop(call::remove(&part));
         return Err(error);
@@ -63,6 +65,24 @@ pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Err
 pub fn put_text(text: &str, to: &Path) -> Result<(), Error> {
     let content = at("hash", to, Content::of(&mut text.as_bytes()))?;
     put(&mut text.as_bytes(), &content, to)
+}
+
+/// Puts on the disk what somebody has changed on the FAT file system at `directory` and not flushed: a run that was killed
+/// between two calls, and whose work would be taken for done. A file that is flushed afterwards would be there, and what it
+/// relies on might not. Other file systems keep changes in their order by themselves.
+///
+/// # Errors
+/// When it cannot be flushed. A directory that is not there needs nothing.
+pub fn settle(directory: &Path) -> Result<(), Error> {
+    let opened = match File::open(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => at("open", directory, opened)?,
+    };
+    let found = fstatfs(&opened).map_err(io::Error::from);
+    if at("look at", directory, found)?.filesystem_type() != MSDOS_SUPER_MAGIC {
+        return Ok(());
+    }
+    at("flush", directory, call::flush_all(&opened, directory))
 }
 
 /// Removes a file. One that is not there is removed already.
@@ -184,18 +204,20 @@ fn parent(path: &Path) -> io::Result<&Path> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is a root directory"))
 }
 
-fn write(from: &mut impl Read, part: &Path) -> io::Result<()> {
+fn write(from: &mut impl Read, part: &Path, to: &Path) -> Result<(), Error> {
     // An old leftover is truncated, not refused: a crash must not stand in the way of the next run.
-    let mut file = call::create(part)?;
+    let mut file = at("write", to, call::create(part))?;
     let mut piece = vec![0; CHUNK];
     loop {
-        let count = from.read(&mut piece)?;
+        let count = at("read what is to become", to, from.read(&mut piece))?;
         match piece.get(..count) {
-            Some(bytes) if !bytes.is_empty() => call::write(&mut file, part, bytes)?,
+            Some(bytes) if !bytes.is_empty() => {
+                at("write", to, call::write(&mut file, part, bytes))?;
+            }
             _ => break,
         }
     }
-    call::flush(&file, part)
+    at("write", to, call::flush(&file, part))
 }
 
 /// Reads a flushed file back and compares it with what it should be.
@@ -205,7 +227,7 @@ fn verify(part: &Path, content: &Content) -> io::Result<()> {
     } else {
         Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "read back other bytes than were written",
+            "read back other bytes than its source had when that was looked at: one of the two disks is failing",
         ))
     }
 }

@@ -5,6 +5,7 @@
 //! sequence of failed boots must end in a proven generation, nothing may be started whose files are damaged, and the
 //! next run must finish the work.
 
+mod claim;
 mod domain;
 mod end;
 mod migration;
@@ -14,7 +15,7 @@ pub(crate) mod volume;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::apply::apply;
+use crate::apply;
 use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition, Place};
 use crate::durable::{self, call};
 use crate::entry::{Entry, EntryFile};
@@ -25,13 +26,15 @@ use crate::payload::{self, Content};
 use crate::plan::tests::{Disk, proven, select};
 use crate::plan::{Intent, Plan, Refusal, plan, uninstall};
 use crate::step::Step;
-use end::{end, theirs};
-use volume::{Bytes, Files, Volume};
+use claim::Claim;
+use end::theirs;
+use volume::{Files, Volume};
 
 /// How many boots in a row fail at most: three generations with three tries each are through by then.
 const FAILURES: usize = 12;
 
 /// What a plan starts from and leads to.
+#[derive(Clone)]
 struct Case {
     /// On `$BOOT`.
     files: Files,
@@ -117,7 +120,6 @@ fn make(files: &mut Files, step: &Step) {
 
 /// The calls that the writer makes for `steps`, step by step, with paths relative to `$BOOT`.
 fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
-    use call::Call;
     // In memory where there is a place for it: flushing is modelled, and doing it for real so often takes minutes.
     let memory = Path::new("/dev/shm");
     let place = if memory.is_dir() {
@@ -136,15 +138,6 @@ fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
     for (path, bytes) in files {
         write(&boot.join(path), bytes);
     }
-    let local = |path: PathBuf| path.strip_prefix(&boot).unwrap().to_owned();
-    let relative = |call| match call {
-        Call::Create(path) => Call::Create(local(path)),
-        Call::Write(path, bytes) => Call::Write(local(path), bytes),
-        Call::Flush(path) => Call::Flush(local(path)),
-        Call::Rename(from, to) => Call::Rename(local(from), local(to)),
-        Call::Remove(path) => Call::Remove(local(path)),
-        Call::MakeDirectory(path) => Call::MakeDirectory(local(path)),
-    };
     let mut all = Vec::new();
     for step in steps {
         let mut step = step.clone();
@@ -163,8 +156,9 @@ fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
             boot: boot.clone(),
             ..Place::default()
         };
-        apply(&place, &[step], |_| ()).unwrap();
-        all.push(call::noted().into_iter().map(relative).collect());
+        apply::make(&place, &step).unwrap();
+        let noted = call::noted().into_iter();
+        all.push(noted.map(|call| call.below(&boot)).collect());
     }
     all
 }
@@ -221,70 +215,29 @@ impl Case {
     /// Cuts the power after every call, and gives the number of different states that this leaves.
     fn explore(&self) -> Result<usize, String> {
         let steps = self.plan(&self.files).steps;
-        let ground = self.ground();
-        let before = end(&self.files)?;
-        let must_reach_proven = !before.is_empty() && before.is_subset(&self.proven);
-        let mut done = self.files.clone();
-        self.run(&mut done);
+        let claim = Claim::of(self)?;
         let mut volume = Volume::new(&self.files);
         let mut seen = BTreeSet::new();
-        for (step, calls) in steps.iter().zip(calls(&self.files, &steps)) {
-            for (number, call) in calls.iter().enumerate() {
-                volume.call(call);
-                for found in volume.after_a_cut() {
-                    if !seen.insert(found.clone()) {
-                        continue;
-                    }
-                    let check = || {
-                        let ends = end(&found)?;
-                        if must_reach_proven && (ends.is_empty() || !ends.is_subset(&self.proven)) {
-                            return Err(format!("it ends in {ends:?}"));
-                        }
-                        if ends.is_empty() && !before.is_empty() {
-                            return Err("nothing boots".to_owned());
-                        }
-                        if let Some(path) = ground.keys().find(|p| found.get(*p) != ground.get(*p))
-                        {
-                            return Err(format!("{} is not as it was", path.display()));
-                        }
-                        if let Err(refused) = self.try_plan(&found) {
-                            return Err(format!("the next run is refused: {refused}"));
-                        }
-                        let mut next = found.clone();
-                        self.run(&mut next);
-                        let again = self.plan(&next).steps;
-                        // With room that there was not before, one more may be handed back.
-                        let may_be_more = self.goal == Goal::Uninstall && self.size.is_some();
-                        let is_same = if may_be_more {
-                            done.keys().all(|path| next.contains_key(path))
-                        } else {
-                            next.keys().eq(done.keys())
-                        };
-                        if again.is_empty() && is_same {
-                            Ok(())
-                        } else {
-                            let names: Vec<_> = next.keys().collect();
-                            Err(format!(
-                                "the next run leaves {again:?} to do, and {names:?}"
-                            ))
-                        }
-                    };
-                    check().map_err(|why| {
-                        let intent = &self.intent;
-                        let list = |files: &Files| -> String {
-                            let line = |(path, bytes): (&PathBuf, &Bytes)| {
-                                format!("    {} ({} bytes)\n", path.display(), bytes.len())
-                            };
-                            files.iter().map(line).collect()
-                        };
-                        let steps: Vec<String> = steps.iter().map(Step::to_string).collect();
-                        format!(
-                            "{intent:?}\n  from\n{}  by {steps:#?}\n  cut at {step}, after call {number}, {call:?}:\n{}  {why}",
-                            list(&self.files),
-                            list(&found),
-                        )
-                    })?;
-                }
+        claim.cut_each(&mut volume, &self.files, &steps, &mut seen)?;
+        Ok(seen.len())
+    }
+
+    /// Kills the run right after each rename, lets another one go on from what the system shows then, and cuts the power
+    /// after every call of that.
+    fn explore_killed(&self) -> Result<usize, String> {
+        let steps = self.plan(&self.files).steps;
+        let claim = Claim::of(self)?;
+        let mut volume = Volume::new(&self.files);
+        let mut seen = BTreeSet::new();
+        for call in calls(&self.files, &steps).into_iter().flatten() {
+            volume.call(&call);
+            if matches!(call, call::Call::Rename(..)) {
+                let shown = volume.files();
+                let mut next = volume.clone();
+                // As `apply` begins.
+                next.call(&call::Call::FlushAll(PathBuf::new()));
+                let steps = self.try_plan(&shown).map_err(|why| why.to_string())?;
+                claim.cut_each(&mut next, &shown, &steps.steps, &mut seen)?;
             }
         }
         Ok(seen.len())
@@ -303,13 +256,33 @@ fn no_power_cut_strands_a_machine() {
     );
     assert!(evicting > 50, "{evicting}");
     cases.extend(squeezed);
-    explore("plans", &cases, 500, 10_000);
+    explore("plans", &cases, Case::explore, [500, 10_000]);
+}
+
+/// One in so many: each is killed a few times, and explored each time.
+const KILLED: usize = 5;
+
+#[test]
+fn no_power_cut_after_a_killed_run_strands_a_machine() {
+    let all = [domain::cases(), migration::takeovers()].concat();
+    let some: Vec<Case> = all.into_iter().step_by(KILLED).collect();
+    explore(
+        "runs after a killed one",
+        &some,
+        Case::explore_killed,
+        [20, 500],
+    );
 }
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are the proof")]
 fn no_power_cut_strands_a_machine_on_its_way_from_nixpkgs_or_back() {
-    explore("take-overs", &migration::takeovers(), 100, 2_000);
+    explore(
+        "take-overs",
+        &migration::takeovers(),
+        Case::explore,
+        [100, 2_000],
+    );
     let mut uninstalls = migration::uninstalls();
     let squeezed = room::squeezed(&uninstalls);
     let evicting = squeezed.iter().filter(|case| case.evicts()).count();
@@ -319,15 +292,20 @@ fn no_power_cut_strands_a_machine_on_its_way_from_nixpkgs_or_back() {
     );
     assert!(evicting > 50, "{evicting}");
     uninstalls.extend(squeezed);
-    explore("uninstalls", &uninstalls, 200, 5_000);
+    explore("uninstalls", &uninstalls, Case::explore, [200, 5_000]);
 }
 
-/// Explores all of `cases`, which must make more than so many plans and states.
+/// Explores all of `cases` in this way; they must make more than so many plans and states.
 #[expect(clippy::print_stdout, reason = "the figures are the proof")]
-fn explore(what: &str, cases: &[Case], least_plans: usize, least_states: usize) {
+fn explore(
+    what: &str,
+    cases: &[Case],
+    way: fn(&Case) -> Result<usize, String>,
+    [least_plans, least_states]: [usize; 2],
+) {
     let begun = std::time::Instant::now();
     let (left, right) = cases.split_at(cases.len() / 2);
-    let explore = |cases: &[Case]| cases.iter().map(Case::explore).collect::<Vec<_>>();
+    let explore = |cases: &[Case]| cases.iter().map(way).collect::<Vec<_>>();
     let outcomes = std::thread::scope(|scope| {
         let left = scope.spawn(|| explore(left));
         [explore(right), left.join().unwrap()].concat()

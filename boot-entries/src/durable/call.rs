@@ -1,4 +1,4 @@
-//! The calls that change a disk, one function each.
+//! The calls that change `$BOOT`, one function each.
 //!
 //! Under test each is noted as data when it succeeds: the crash explorer ([`crate::explorer`]) explores what the
 //! writer really does, and cannot drift away from it.
@@ -38,6 +38,16 @@ pub(super) fn flush(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Flushes everything on the file system of the open directory at `path`.
+pub(super) fn flush_all(directory: &File, path: &Path) -> io::Result<()> {
+    nix::unistd::syncfs(directory)?;
+    #[cfg(test)]
+    notes::note(Call::FlushAll(path.into()));
+    #[cfg(not(test))]
+    let _ = path;
+    Ok(())
+}
+
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
     #[cfg(test)]
@@ -62,7 +72,7 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod notes {
     use std::cell::RefCell;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     /// One call that succeeded.
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +80,26 @@ mod notes {
         Create(PathBuf),
         Write(PathBuf, Vec<u8>),
         Flush(PathBuf),
+        FlushAll(PathBuf),
         Rename(PathBuf, PathBuf),
         Remove(PathBuf),
         MakeDirectory(PathBuf),
+    }
+
+    impl Call {
+        /// The same with paths relative to `top`.
+        pub(crate) fn below(self, top: &Path) -> Self {
+            let local = |path: PathBuf| path.strip_prefix(top).unwrap().to_owned();
+            match self {
+                Self::Create(path) => Self::Create(local(path)),
+                Self::Write(path, bytes) => Self::Write(local(path), bytes),
+                Self::Flush(path) => Self::Flush(local(path)),
+                Self::FlushAll(path) => Self::FlushAll(local(path)),
+                Self::Rename(from, to) => Self::Rename(local(from), local(to)),
+                Self::Remove(path) => Self::Remove(local(path)),
+                Self::MakeDirectory(path) => Self::MakeDirectory(local(path)),
+            }
+        }
     }
 
     thread_local! {

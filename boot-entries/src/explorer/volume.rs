@@ -170,6 +170,11 @@ impl Volume {
                 Some(id) => Flushed::File(*id),
                 None => Flushed::Directory(path.clone()),
             }),
+            Call::FlushAll(_) => {
+                for (change, _) in self.unsettled.drain(..) {
+                    self.certain.change(&change);
+                }
+            }
             Call::Rename(from, to) => {
                 let id = self.names.remove(from).unwrap();
                 match self.names.insert(to.clone(), id) {
@@ -200,6 +205,15 @@ impl Volume {
     /// Whether everything that was asked for is on the disk.
     pub(crate) fn is_settled(&self) -> bool {
         self.unsettled.is_empty()
+    }
+
+    /// What the running system sees: everything that was asked for.
+    pub(crate) fn files(&self) -> Files {
+        let mut done = self.certain.clone();
+        for (change, _) in &self.unsettled {
+            done.change(change);
+        }
+        done.files()
     }
 
     /// Everything that may be found after a power cut now.

@@ -89,7 +89,7 @@ fn changes(fixture: &Fixture, cost: &mut Cost) -> Result<()> {
     for call in faults::calls(fixture.tree(), &["install"])? {
         cost.calls += 1;
         match call.name.as_str() {
-            "fsync" | "fdatasync" | "sync_file_range" => cost.syncs += 1,
+            "fsync" | "fdatasync" | "syncfs" | "sync_file_range" => cost.syncs += 1,
             _ if call.path.starts_with("boot/") => cost.to_boot += call.bytes,
             _ => cost.elsewhere += call.bytes,
         }

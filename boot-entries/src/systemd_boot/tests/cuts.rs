@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{CLOSURE, closure_of, keep, patched, tree, write};
 use crate::durable::call::{Call, noted};
@@ -21,18 +21,9 @@ fn files(esp: &Path) -> Files {
 
 /// The calls of a run, with paths relative to the ESP.
 fn calls(esp: &Path) -> Vec<Call> {
-    let local = |path: PathBuf| path.strip_prefix(esp).unwrap().to_owned();
-    let relative = |call| match call {
-        Call::Create(path) => Call::Create(local(path)),
-        Call::Write(path, bytes) => Call::Write(local(path), bytes),
-        Call::Flush(path) => Call::Flush(local(path)),
-        Call::Rename(from, to) => Call::Rename(local(from), local(to)),
-        Call::Remove(path) => Call::Remove(local(path)),
-        Call::MakeDirectory(path) => Call::MakeDirectory(local(path)),
-    };
     // The model knows a file's bytes as a whole.
     let mut all: Vec<Call> = Vec::new();
-    for call in noted().into_iter().map(relative) {
+    for call in noted().into_iter().map(|call: Call| call.below(esp)) {
         match (all.last_mut(), call) {
             (Some(Call::Write(path, bytes)), Call::Write(same, more)) if *path == same => {
                 bytes.extend(more);
