@@ -4,15 +4,21 @@ use std::borrow::Cow;
 
 /// What of a file the loader reads: up to the first NUL.
 pub(crate) fn read_part(text: &str) -> &str {
-    text.split('\0').next().unwrap_or_default()
+    divided(text, |byte| byte == 0).0
 }
 
 /// Keys and values as the loader takes a file apart: without comments, a value without its quotes.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    read_part(text).split(['\n', '\r']).filter_map(|line| {
-        let line = line.trim_matches([' ', '\t']);
-        let (key, value) = line.split_once([' ', '\t'])?;
-        let value = value.trim_start_matches([' ', '\t']);
+    let mut rest = Some(read_part(text));
+    let lines = std::iter::from_fn(move || {
+        let (line, more) = divided(rest?, |byte| matches!(byte, b'\n' | b'\r'));
+        rest = more;
+        Some(line)
+    });
+    lines.filter_map(|line| {
+        let line = line.trim_matches(BLANKS);
+        let (key, value) = divided(line, |byte| matches!(byte, b' ' | b'\t'));
+        let value = value?.trim_start_matches(BLANKS);
         let unquoted = value
             .strip_prefix('"')
             .map(|v| v.strip_suffix('"').unwrap_or(v));
@@ -20,6 +26,17 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
         let value = unquoted.filter(|_| is_quoted).unwrap_or(value);
         (!line.starts_with('#')).then_some((key, value))
     })
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// What comes before and after the first byte that is `end`; None: there is none. Byte by byte, because a run takes hundreds
+/// of files apart, and `str::split` looks for characters.
+fn divided(text: &str, end: impl Fn(u8) -> bool) -> (&str, Option<&str>) {
+    match text.bytes().position(end) {
+        Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..)),
+        None => (text, None),
+    }
 }
 
 /// `value` as a line needs it for [`lines`] to give it back.

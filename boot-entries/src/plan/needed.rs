@@ -1,5 +1,6 @@
 //! Which files entries need: what may not go as long as they stay.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use crate::entry::{Entry, EntryFile};
@@ -7,21 +8,27 @@ use crate::lines::lines;
 
 /// What some entries need, on one partition.
 pub(super) struct Needed<'a> {
-    /// As we write them.
-    paths: BTreeSet<String>,
+    /// As those that are there write them, whoever wrote them.
+    there: BTreeSet<String>,
     /// A stranger writes paths in other letters, with other slashes, and in lines that we know nothing of.
     texts: Vec<&'a str>,
+    /// The texts of those that are to come.
+    coming: Vec<&'a str>,
+    /// As these write them. Where nothing changes, nobody asks.
+    to_come: OnceCell<BTreeSet<String>>,
 }
 
 impl<'a> Needed<'a> {
     /// What `files` need.
     pub(super) fn by(files: impl IntoIterator<Item = &'a EntryFile>) -> Self {
         let mut needed = Self {
-            paths: BTreeSet::new(),
+            there: BTreeSet::new(),
             texts: Vec::new(),
+            coming: Vec::new(),
+            to_come: OnceCell::new(),
         };
         for file in files {
-            needed.paths.extend(file.entry.needs());
+            needed.there.extend(file.entry.needs());
             needed.texts.push(&file.text);
         }
         needed
@@ -29,16 +36,23 @@ impl<'a> Needed<'a> {
 
     /// And what the entries with these texts will.
     pub(super) fn and(mut self, texts: impl IntoIterator<Item = &'a String>) -> Self {
-        for text in texts {
-            self.paths.extend(Entry::parse(text).needs());
-            self.texts.push(text);
-        }
+        self.coming.extend(texts.into_iter().map(String::as_str));
         self
     }
 
     /// Whether one of them needs the file at `path`.
     pub(super) fn has(&self, path: &str) -> bool {
-        self.paths.contains(path) || self.texts.iter().any(|text| points_at(text, path))
+        let mut texts = self.texts.iter().chain(&self.coming);
+        self.there.contains(path)
+            || self.to_come().contains(path)
+            || texts.any(|text| points_at(text, path))
+    }
+
+    fn to_come(&self) -> &BTreeSet<String> {
+        self.to_come.get_or_init(|| {
+            let entries = self.coming.iter().map(|text| Entry::parse(text));
+            entries.flat_map(|entry| entry.needs()).collect()
+        })
     }
 }
 

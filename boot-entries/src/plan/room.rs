@@ -233,6 +233,9 @@ fn paths(bootable: &Bootable) -> impl Iterator<Item = String> {
 
 /// What `steps` lack.
 pub(super) fn shortage(observed: &Observation, steps: &[Step]) -> Option<Shortage> {
+    if steps.is_empty() {
+        return None;
+    }
     // What was kept free is for going back: that must not fail for lack of it.
     let has_copies = steps.iter().any(|step| matches!(step, Step::Copy { .. }));
     let reserve = if has_copies {
