@@ -101,11 +101,9 @@ fn local(time: Timestamp) -> String {
     zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn local_of(time: SystemTime) -> String {
-    if time == SystemTime::UNIX_EPOCH {
-        return "Unknown".to_owned();
-    }
-    Timestamp::try_from(time).map_or_else(|_| "Unknown".to_owned(), local)
+fn local_of(time: Option<SystemTime>) -> String {
+    let time = time.and_then(|time| Timestamp::try_from(time).ok());
+    time.map_or_else(|| "Unknown".to_owned(), local)
 }
 
 /// Lines of columns, each as wide as its widest cell.

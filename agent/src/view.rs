@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::SystemTime;
 
 use boot_entries::boot_partition::{Place, Places};
 use boot_entries::closure::Documents;
@@ -182,11 +181,10 @@ impl View {
     pub fn generations_in(&self, state: &State) -> Vec<Generation> {
         let mut all = self.listed.clone();
         for subject in state.protected() {
-            if !all.iter().any(|g| g.subject() == *subject) {
+            if !all.iter().any(|g| g.is(subject)) {
                 all.push(Generation {
                     id: subject.generation.clone(),
                     toplevel: subject.toplevel.clone(),
-                    made: SystemTime::UNIX_EPOCH,
                 });
             }
         }
@@ -197,7 +195,7 @@ impl View {
     /// Whether a profile lists it, or the generation it is a specialisation of.
     #[must_use]
     pub fn lists(&self, subject: &Subject) -> bool {
-        self.listed.iter().any(|g| g.subject() == *subject)
+        self.listed.iter().any(|g| g.is(subject))
     }
 
     /// Whether its profile points at it, and at no other closure by the same number.
@@ -267,7 +265,7 @@ impl View {
     pub fn intent(&self, state: &State, rearm: bool) -> Intent {
         let generations = self.generations_in(state);
         let boot = self.boot_config(state);
-        let known = |subject: &&Subject| generations.iter().any(|g| g.subject() == **subject);
+        let known = |subject: &&Subject| generations.iter().any(|g| g.is(subject));
         let standing = |subject: &Subject| match state.standing(subject) {
             Standing::Proven => plan::Standing::Proven,
             Standing::Rejected => plan::Standing::Rejected,

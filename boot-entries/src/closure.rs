@@ -257,11 +257,9 @@ pub fn with_specialisations(root: &Root, generations: &[Generation]) -> Listed {
             let real = root.canonical(&toplevel);
             let same = real.is_ok_and(|real| real.as_os_str() == toplevel.as_os_str());
             match generation.id.specialised(&name) {
-                Some(id) if same && toplevel.is_absolute() => all.push(Generation {
-                    id,
-                    toplevel,
-                    made: generation.made,
-                }),
+                Some(id) if same && toplevel.is_absolute() => {
+                    all.push(Generation { id, toplevel });
+                }
                 _ => told.push(format!(
                     "specialisation {name:?}: {} is no plain path of a closure",
                     toplevel.display()

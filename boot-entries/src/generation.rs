@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::DirEntry;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -98,6 +99,22 @@ impl GenerationId {
         format!("{}-{}-link", self.profile, self.number)
     }
 
+    /// Sorts newer ones later. Numbers of different profiles say nothing about each other: the system profile's are taken for
+    /// newer.
+    pub(crate) fn age(&self) -> (bool, u64) {
+        (self.profile == SYSTEM, self.number)
+    }
+
+    /// When the link was made: its change time, which `nixos-rebuild list-generations` shows as the build date. None: there is
+    /// none.
+    #[must_use]
+    pub fn made(&self, root: &Root) -> Option<SystemTime> {
+        let link = self.profile_link().with_file_name(self.link_name());
+        let found = root.place(link).ok()?.symlink_metadata().ok()?;
+        let seconds = u64::try_from(found.ctime()).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
     /// The id whose [`Self::link_name`] is `name`.
     fn of_link(name: &str) -> Option<Self> {
         // The profile's own name may hold hyphens and numbers: read from the end.
@@ -188,12 +205,16 @@ pub struct Generation {
     pub id: GenerationId,
     /// The closure it leads to, as a path of the machine.
     pub toplevel: PathBuf,
-    /// When its link was made.
-    pub made: SystemTime,
 }
 
 impl Generation {
-    /// What it is, whenever it was made.
+    /// Whether it is `subject`.
+    #[must_use]
+    pub fn is(&self, subject: &Subject) -> bool {
+        self.id == subject.generation && self.toplevel == subject.toplevel
+    }
+
+    /// The same as a name to keep.
     #[must_use]
     pub fn subject(&self) -> Subject {
         Subject {
@@ -284,11 +305,7 @@ impl Profiles {
                     Err(error) if leads_nowhere(&error) => path.clone(),
                     Err(error) => return Err(at(error)),
                 };
-                self.generations.push(Generation {
-                    id,
-                    toplevel,
-                    made: changed(&item.metadata().map_err(at)?),
-                });
+                self.generations.push(Generation { id, toplevel });
             }
         } else if let Some(id) = target
             .file_name()
@@ -305,12 +322,6 @@ impl Profiles {
 fn leads_nowhere(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, InvalidInput, NotADirectory};
     matches!(error.kind(), InvalidInput | NotADirectory | InvalidFilename)
-}
-
-/// The change time of a link: what `nixos-rebuild list-generations` shows as the build date.
-fn changed(metadata: &std::fs::Metadata) -> SystemTime {
-    use std::os::unix::fs::MetadataExt;
-    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0))
 }
 
 /// A profile that cannot be read.

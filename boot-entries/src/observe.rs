@@ -123,7 +123,10 @@ impl Observation {
         let sizes = payload
             .iter()
             .map(|(name, content)| (format!("{}/{name}", payload::DIRECTORY), content.size));
-        let known: BTreeMap<String, u64> = sizes.collect();
+        let known: BTreeMap<String, u64> = sizes.chain(sizes_of(&boot.entries)).collect();
+        let space_on_esp = place
+            .has_xbootldr()
+            .then(|| volume::read(&place.esp, &sizes_of(&boot.on_esp).collect()));
         Ok(Self {
             generations,
             boot,
@@ -133,17 +136,14 @@ impl Observation {
                 source,
             })?,
             space: volume::read(&place.boot, &known),
-            space_on_esp: place
-                .has_xbootldr()
-                .then(|| volume::read(&place.esp, &BTreeMap::new()))
-                .flatten(),
+            space_on_esp: space_on_esp.flatten(),
         })
     }
 
     /// The generation that is `subject`, if there is one.
     #[must_use]
     pub fn find(&self, subject: &Subject) -> Option<&Found> {
-        let is = |found: &&Found| found.generation.subject() == *subject;
+        let is = |found: &&Found| found.generation.is(subject);
         self.generations.iter().find(is)
     }
 }
@@ -363,6 +363,15 @@ pub fn generations(
         generation: generation.clone(),
     });
     found.collect()
+}
+
+/// The sizes of entry files, by path, as far as their texts tell: bytes that are no UTF-8 were replaced, and what could not be
+/// read is empty.
+fn sizes_of(entries: &BTreeMap<String, EntryFile>) -> impl Iterator<Item = (String, u64)> {
+    let known = entries
+        .iter()
+        .filter(|(_, file)| !file.text.is_empty() && !file.text.contains('\u{fffd}'));
+    known.map(|(name, file)| (format!("{ENTRIES}/{name}"), file.text.len() as u64))
 }
 
 fn read_payload(

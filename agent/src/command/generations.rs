@@ -121,6 +121,9 @@ fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
         .map(|tries| tries.left)
         .min();
     let id = &generation.id;
+    // The link by that name may be another generation's by now.
+    let is_listed = view.lists(&subject);
+    let made = is_listed.then(|| id.made(&view.root)).flatten();
     let system = GenerationId::system(id.number());
     Row {
         id: id.clone(),
@@ -129,7 +132,7 @@ fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
         } else {
             Number::Other(id.clone())
         },
-        date: local_of(generation.made),
+        date: local_of(made),
         nixos_version: nixos_version(&view.root, &generation.toplevel),
         kernel_version: kernel_version(&view.root, &generation.toplevel),
         // nixos-rebuild runs the closure's own nixos-version for this; a tool that must not fail runs nothing.

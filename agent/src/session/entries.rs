@@ -175,7 +175,7 @@ impl Session {
         self.add_extras(state, policy, &mut intent, &mut digests)?;
         // Whoever mends, mends what can be mended: that the selected generation cannot be booted is told below.
         let is_unbootable = |subject: &Subject| {
-            let of = |found: &&Found| found.generation.subject() == *subject;
+            let of = |found: &&Found| found.generation.is(subject);
             found
                 .iter()
                 .find(of)

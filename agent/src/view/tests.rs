@@ -16,7 +16,6 @@ fn generation(id: &str, toplevel: &str) -> Generation {
     Generation {
         id: id.parse().unwrap(),
         toplevel: toplevel.into(),
-        made: SystemTime::UNIX_EPOCH,
     }
 }
 

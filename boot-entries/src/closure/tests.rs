@@ -5,7 +5,6 @@ use crate::generation::GenerationId;
 use proptest::prelude::*;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
-use std::time::SystemTime;
 
 /// An EFI image with no section: enough for [`kernel::check`].
 fn kernel() -> Vec<u8> {
@@ -110,7 +109,6 @@ impl Tree {
         let generation = Generation {
             id: GenerationId::system(3),
             toplevel: "/nix/store/t".into(),
-            made: SystemTime::UNIX_EPOCH,
         };
         let listed = with_specialisations(&self.root, &[generation]);
         let (all, troubles) = (listed.generations, listed.troubles);

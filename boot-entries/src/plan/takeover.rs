@@ -194,7 +194,7 @@ fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
 
 /// The stand-in to have. One that is there already stays: what it stands for will not have got better.
 ///
-/// Otherwise what runs, because it does; then what their loader.conf names; then the newest. And where none of these is to
+/// Otherwise what runs, because it does; then what their loader.conf names; then the newest, by its number. And where none of these is to
 /// be had, one that is there although its generation is in no profile any more: its closure may still be in the store.
 /// What runs may be anybody's ([`Stranger`]); of what does not run, only what nixpkgs wrote is known to be a generation.
 fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> Option<StandIn> {
@@ -218,9 +218,7 @@ fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> O
     let newest = |closure: &Path| {
         let found = observed.generations.iter();
         let same = found.filter(|found| found.generation.toplevel == closure);
-        same.map(|found| &found.generation)
-            .map(|generation| (generation.made, generation.id.base()))
-            .max()
+        same.map(|found| found.generation.id.age()).max()
     };
     let good = theirs.iter().filter(|theirs| is_whole(boot, theirs.file));
     let best = good.max_by_key(|theirs| {

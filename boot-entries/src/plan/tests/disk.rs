@@ -10,7 +10,6 @@ use crate::observe::{Found, Observation};
 use crate::payload::{self, Content, Kind};
 use crate::plan::*;
 use crate::space::{Directory, Volume, slots};
-use std::time::SystemTime;
 
 /// In bytes.
 const CLUSTER: u64 = 512;
@@ -26,7 +25,6 @@ impl Disk {
             let generation = Generation {
                 id: GenerationId::system(number),
                 toplevel: format!("/nix/store/{number}-system").into(),
-                made: SystemTime::UNIX_EPOCH,
             };
             let payload = |text: &str, kind| Payload {
                 source: format!("/nix/store/{text}").into(),
