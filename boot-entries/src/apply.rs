@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::boot_partition::Place;
 use crate::durable;
+use crate::payload::{self, Content};
 use crate::step::Step;
 
 /// A step that could not be made. The steps before it are done; a later run goes on from there.
@@ -34,15 +35,39 @@ pub fn apply(place: &Place, steps: &[Step], mut started: impl FnMut(&Step)) -> R
     for directory in changed {
         durable::settle(directory)?;
     }
+    // Nothing points at payload yet: all that is copied in a row gets its names flushed at once, before whatever comes next.
+    let mut unnamed: Vec<PathBuf> = Vec::new();
     for step in steps {
+        let payload = payload_of(place, step);
+        if payload.is_none() {
+            durable::flush_names(&std::mem::take(&mut unnamed))?;
+        }
         started(step);
-        make(place, step)?;
+        match payload {
+            Some(path) => {
+                make(place, step, durable::put_unnamed)?;
+                unnamed.push(path);
+            }
+            None => make(place, step, durable::put)?,
+        }
     }
-    Ok(())
+    Ok(durable::flush_names(&unnamed)?)
 }
 
-/// Makes one step.
-pub(crate) fn make(place: &Place, step: &Step) -> Result<(), Error> {
+/// The file that a step copies, if that is payload.
+fn payload_of(place: &Place, step: &Step) -> Option<PathBuf> {
+    match step {
+        Step::Copy { on, path, .. } if payload::name_of(path).is_some() => {
+            Some(place.directory(*on).join(path))
+        }
+        _ => None,
+    }
+}
+
+/// How a file is written.
+type Put = fn(&mut File, &Content, &Path) -> Result<(), durable::Error>;
+
+fn make(place: &Place, step: &Step, put: Put) -> Result<(), Error> {
     match step {
         Step::Copy {
             source,
@@ -54,7 +79,7 @@ pub(crate) fn make(place: &Place, step: &Step) -> Result<(), Error> {
                 path: source.clone(),
                 source: error,
             })?;
-            durable::put(&mut file, content, &place.directory(*on).join(path))?;
+            put(&mut file, content, &place.directory(*on).join(path))?;
         }
         Step::Text { text, on, path } => {
             durable::put_text(text, &place.directory(*on).join(path))?;

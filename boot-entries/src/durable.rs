@@ -1,4 +1,4 @@
-//! The only module that writes. What it has written is on the disk, whole, when it returns.
+//! The only module that writes. What it has written is on the disk, whole, when it returns; but for [`put_unnamed`].
 //!
 //! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, renamed, and
 //! flushed again under its new name; then its directory is flushed. An interrupted write leaves the old file, or none,
@@ -6,6 +6,7 @@
 
 pub(crate) mod call;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,16 @@ fn at<T>(what: &'static str, path: &Path, result: io::Result<T>) -> Result<T, Er
 /// # Errors
 /// When a step fails, or what is read back is something else. Until the rename `to` is then as it was.
 pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Error> {
+    put_unnamed(from, content, to)?;
+    flush_names(&[to.to_owned()])
+}
+
+/// [`put`] without its end: the bytes are on the disk, but not for certain under the name `to` before [`flush_names`]. For
+/// files that nothing needs before that, one after the other.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_unnamed(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Error> {
     let directory = at("find the directory of", to, parent(to))?;
     make_directory(directory)?;
     let part = directory.join(part_name(to));
@@ -51,11 +62,21 @@ pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Err
         drop(call::remove(&part));
         return Err(error);
     }
-    at("put in place", to, call::rename(&part, to))?;
+    at("put in place", to, call::rename(&part, to))
+}
+
+/// Puts the names of `files` on the disk, which were [`put_unnamed`].
+///
+/// # Errors
+/// When one cannot be flushed.
+pub fn flush_names(files: &[PathBuf]) -> Result<(), Error> {
     // On FAT, where a file's bytes are is written beside its name, and under a new name only with the file itself:
     // without this the directory below would be flushed with an empty file in it.
-    flush(to)?;
-    flush(directory)
+    for file in files {
+        flush(file)?;
+    }
+    let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    directories.into_iter().try_for_each(flush)
 }
 
 /// [`put`] for a text.
@@ -82,7 +103,10 @@ pub fn settle(directory: &Path) -> Result<(), Error> {
     if at("look at", directory, found)?.filesystem_type() != MSDOS_SUPER_MAGIC {
         return Ok(());
     }
-    at("flush", directory, call::flush_all(&opened, directory))
+    at("flush", directory, call::flush_all(&opened, directory))?;
+    // syncfs(2) of FAT writes everything and leaves it in the disk's own cache; fsync(2) of anything on it empties that
+    // (`fs/fat/inode.c`, which has no `sync_fs`; `fs/fat/file.c`, `fat_file_fsync`).
+    flush(directory)
 }
 
 /// Removes a file. One that is not there is removed already.
