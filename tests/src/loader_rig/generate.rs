@@ -105,8 +105,8 @@ pub fn generate(seed: u64) -> Layout {
     loop {
         let layout = attempt(seed, &mut random);
         let bands = [
-            boot_entries::loader::Band::To257,
-            boot_entries::loader::Band::From260,
+            boot_entries::loader::Band::V252,
+            boot_entries::loader::Band::V260,
         ];
         if bands
             .iter()

@@ -23,7 +23,7 @@ use super::layout::{EntryText, Layout};
 use crate::{command, files, paths};
 
 /// The order that userspace has.
-const BAND: Band = Band::To259;
+const BAND: Band = Band::V258_1;
 
 /// Both readings of one layout.
 const SCRIPT: &str = r#"mount -t tmpfs tmpfs /mnt
