@@ -4,6 +4,7 @@ mod images;
 
 use super::order::Item;
 use super::*;
+use crate::entry::Entry;
 use crate::lines::Quotes;
 
 fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Listed {
