@@ -126,7 +126,7 @@ impl View {
         let band = info.as_deref().and_then(Band::of_loader_info);
         band.unwrap_or_else(|| {
             tracing::warn!("no systemd-boot can be seen here; predicting as for version 252");
-            Band::To257
+            Band::V252
         })
     }
 

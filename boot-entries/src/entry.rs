@@ -20,8 +20,12 @@ pub struct Entry {
     pub version: Option<String>,
     /// The kernel, as a path on `$BOOT`.
     pub linux: Option<String>,
-    /// Another EFI program; such entries are not counted by systemd-boot 258.1 and later.
+    /// Another EFI program; such entries are not counted by systemd-boot 258 and later.
     pub efi: Option<String>,
+    /// A unified kernel image, for systemd-boot 258 and later.
+    pub uki: Option<String>,
+    /// Which of its profiles, for systemd-boot 259 and later.
+    pub profile: Option<String>,
     /// The initrds, in order.
     pub initrds: Vec<String>,
     /// The devicetree that the loader installs.
@@ -41,7 +45,8 @@ pub struct EntryFile {
     pub entry: Entry,
     /// Its content to the letter.
     pub text: String,
-    /// Whether what it starts is there. The loader lists no other.
+    /// Whether what it starts is there: by its last `linux` or `efi` line, or where it has none, by its last `uki` line.
+    /// (No loader takes a `uki` line beside one of the others.) An entry without is not listed.
     pub has_program: bool,
 }
 
@@ -49,8 +54,12 @@ impl Entry {
     /// Reads the text of an entry file. Every text is one: what makes no sense is passed over, as the loader does.
     #[must_use]
     pub fn parse(text: &str) -> Self {
+        Self::of_lines(lines(text))
+    }
+
+    pub(crate) fn of_lines<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut entry = Self::default();
-        for (key, value) in lines(text) {
+        for (key, value) in lines {
             match key {
                 "title" => entry.title = Some(value.to_owned()),
                 "sort-key" => entry.sort_key = Some(value.to_owned()),
@@ -58,6 +67,8 @@ impl Entry {
                 "version" => entry.version = Some(value.to_owned()),
                 "linux" => entry.linux = Some(value.to_owned()),
                 "efi" => entry.efi = Some(value.to_owned()),
+                "uki" => entry.uki = Some(value.to_owned()),
+                "profile" => entry.profile = Some(value.to_owned()),
                 "devicetree" => entry.devicetree = Some(value.to_owned()),
                 "initrd" => entry.initrds.push(value.to_owned()),
                 "options" => {
@@ -94,6 +105,8 @@ impl std::fmt::Display for Entry {
             ("version", &self.version),
             ("linux", &self.linux),
             ("efi", &self.efi),
+            ("uki", &self.uki),
+            ("profile", &self.profile),
         ];
         for (key, value) in optional {
             if let Some(value) = value {
@@ -116,7 +129,7 @@ impl std::fmt::Display for Entry {
 /// Where an entry stands among ours, encoded in its sort key.
 ///
 /// systemd-boot has no portable way to say "boot this one unless it is bad" (`default` pins bad entries from
-/// version 258 on, `preferred` exists from 260 on), but every version sorts the same way and starts the first good
+/// 257.10 and 258.1 on, `preferred` exists from 260 on), but every version sorts the same way and starts the first good
 /// entry. So selection *is* order: each selection takes the next rank, and a higher rank sorts earlier. Below the
 /// selected entry lies the last good one, which was selected before it, and needs no rewriting for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,8 +4,9 @@
 //!
 //! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] and `synthesis` (what
 //!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an
-//!    entry points at), [`boot_partition`] and [`efi`] (where `$BOOT` is, what the firmware remembers). [`observe`] reads
-//!    all of it once; [`digests`] remembers what large files held.
+//!    entry points at), [`uki`] (what somebody's unified kernel image says of itself), [`boot_partition`] and [`efi`] (where
+//!    `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once; [`digests`] remembers what large files
+//!    held.
 //! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`], both
 //!    written in `lines`; [`nixpkgs`] (the entries of a predecessor); [`loader`] (a model of systemd-boot: what boots
 //!    next, and after how many failures what).
@@ -46,6 +47,7 @@ pub mod space;
 pub mod step;
 mod synthesis;
 pub mod systemd_boot;
+pub mod uki;
 
 pub use generation::{GenerationId, Subject};
 pub use root::Root;

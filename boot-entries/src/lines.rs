@@ -7,25 +7,51 @@ pub(crate) fn read_part(text: &str) -> &str {
     divided(text, |byte| byte == 0).0
 }
 
-/// Keys and values as the loader takes a file apart: without comments, a value without its quotes.
+/// What a value loses when it stands at both its ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quotes {
+    /// `"`: what every loader takes for a quote.
+    Double,
+    /// Either `"` or `'`, as newer ones do.
+    Both,
+}
+
+impl Quotes {
+    /// Keys and values as the loader takes a file apart: without comments, a value without its quotes. Between key and
+    /// value is any number of `separators`.
+    pub(crate) fn lines<'a>(
+        self,
+        text: &'a str,
+        separators: &'static [char],
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let mut rest = Some(read_part(text));
+        let lines = std::iter::from_fn(move || {
+            let (line, more) = divided(rest?, |byte| matches!(byte, b'\n' | b'\r'));
+            rest = more;
+            Some(line)
+        });
+        lines.filter_map(move |line| {
+            let line = line.trim_matches(BLANKS);
+            let (key, value) = divided(line, |byte| separators.contains(&char::from(byte)));
+            let value = value?.trim_start_matches(separators);
+            (!line.starts_with('#')).then_some((key, self.unquoted(value)))
+        })
+    }
+
+    fn unquoted(self, value: &str) -> &str {
+        let quote = value.chars().next();
+        let quote = quote.filter(|c| *c == '"' || *c == '\'' && self == Self::Both);
+        let inside = quote.filter(|quote| value.ends_with(*quote)).map(|quote| {
+            let rest = value.strip_prefix(quote).unwrap_or_default();
+            rest.strip_suffix(quote).unwrap_or(rest)
+        });
+        inside.unwrap_or(value)
+    }
+}
+
+/// Keys and values as every loader takes entries and loader.conf apart.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = Some(read_part(text));
-    let lines = std::iter::from_fn(move || {
-        let (line, more) = divided(rest?, |byte| matches!(byte, b'\n' | b'\r'));
-        rest = more;
-        Some(line)
-    });
-    lines.filter_map(|line| {
-        let line = line.trim_matches(BLANKS);
-        let (key, value) = divided(line, |byte| matches!(byte, b' ' | b'\t'));
-        let value = value?.trim_start_matches(BLANKS);
-        let unquoted = value
-            .strip_prefix('"')
-            .map(|v| v.strip_suffix('"').unwrap_or(v));
-        let is_quoted = value.starts_with('"') && line.ends_with('"');
-        let value = unquoted.filter(|_| is_quoted).unwrap_or(value);
-        (!line.starts_with('#')).then_some((key, value))
-    })
+    Quotes::Double.lines(text, &BLANKS)
 }
 
 const BLANKS: [char; 2] = [' ', '\t'];

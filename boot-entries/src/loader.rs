@@ -4,11 +4,19 @@
 //! order, what is chosen, and what the entry file is renamed to before it is started. The loader's test ring compares it
 //! with the real thing.
 //!
-//! Not modelled, because nothing of ours depends on it: unified kernel images (`EFI/Linux/*.efi`), `uki`, `uki-url` and
-//! `profile` lines (258 and later), an `efi` entry that starts the loader itself, entries the loader finds by itself,
-//! `LoaderEntrySysFail`, and files called `AUTO-*.conf` in capitals, which 252 lists and later versions do not.
+//! What can be listed: entry files (`linux`, `efi`, `uki`, `uki-url`, `profile`) and unified kernel images with their
+//! profiles, on both partitions. `LoaderEntrySysFail` is no part of this: every release that knows it, from 258 to 262,
+//! looks for a failure only after it has chosen, so that the variable has no effect.
+//!
+//! Not modelled: what the loader finds by itself (other systems, `auto-reboot` and the like), which comes after everything
+//! listed here and is started only where a pattern matches nothing else, or where nothing else is there; an `efi` entry
+//! that starts the loader itself, which is not listed; entries that a virtual machine is given from outside (258 and
+//! later); files with the attribute "read-only", which releases of 2026 do not count; and images that some release finds
+//! damaged and others do not: section names that only begin with `.osrel`, sections larger in memory than in the file or
+//! outside of the image.
 
 mod band;
+mod listed;
 mod listing;
 mod order;
 mod overrides;
@@ -19,62 +27,22 @@ mod version;
 
 use crate::boot_partition::Partition;
 use crate::efi::LoaderVariables;
-use crate::entry::Entry;
 use crate::loader_conf::{LoaderConf, SAVED};
-use crate::name::{EntryName, Tries};
+use crate::name::EntryName;
 use pattern::Pattern;
 
 pub use band::{Band, installed};
+pub use listed::{Listed, Program};
 pub use overrides::{Override, overrides};
 pub use version::compare as compare_versions;
-
-/// An entry the loader lists: what it starts is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its file's name, to the letter.
-    pub file: String,
-    /// The partition its file is on.
-    pub on: Partition,
-    /// Its file's name, taken apart.
-    pub name: EntryName,
-    /// The file's content: either `linux` or `efi`.
-    pub entry: Entry,
-}
-
-impl Listed {
-    fn is_bad(&self) -> bool {
-        matches!(self.name.tries, Some(Tries { left: 0, .. }))
-    }
-
-    /// What patterns are matched with, and what `LoaderEntrySelected` will say.
-    #[must_use]
-    pub fn id(&self, band: Band) -> String {
-        let mut id = if self.name.tries.is_some() && !band.keeps_counter_in_id() {
-            format!("{}.conf", self.name.stem)
-        } else {
-            self.file.clone()
-        };
-        id.make_ascii_lowercase();
-        id
-    }
-
-    /// The name its file gets when it is started. None: the boot is not counted.
-    fn after_a_boot(&self, band: Band) -> Option<EntryName> {
-        let tries = self.name.tries?.after_a_boot();
-        let counts = self.entry.linux.is_some() || band.counts_efi();
-        counts.then(|| EntryName {
-            stem: self.name.stem.clone(),
-            tries: Some(tries),
-        })
-    }
-}
 
 /// What can keep the loader from renaming an entry file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Medium {
     /// Nothing can be written: no boot is ever counted.
     pub read_only: bool,
-    /// The files beside the listed entries, by partition: the firmware does not rename over another file.
+    /// The files beside the listed entries, in the directories of these, by partition: the firmware does not rename over
+    /// another file. (Images and entry files are in different directories and end differently.)
     pub other_files: Vec<(Partition, String)>,
 }
 
@@ -84,7 +52,8 @@ pub struct Loader {
     /// Which loader it is.
     pub band: Band,
     /// The entries it lists, as they follow each other in the directory: the ESP's, then `$BOOT`'s if that is another
-    /// partition. (It matters only between entries that the loader cannot tell apart.)
+    /// partition; on each of them images before entry files. (It matters only between entries that the loader cannot
+    /// tell apart.)
     pub entries: Vec<Listed>,
     /// Its settings file.
     pub conf: LoaderConf,
@@ -101,6 +70,12 @@ pub struct Boot {
     pub file: String,
     /// The same, taken apart.
     pub name: EntryName,
+    /// Whether that is a unified kernel image. None of them is ours, whatever it is called.
+    pub is_image: bool,
+    /// `@` and the profile, where that is not the image's first one. Otherwise empty.
+    pub profile: String,
+    /// What the loader will call it.
+    pub id: String,
     /// Why this one.
     pub why: &'static str,
 }
@@ -151,10 +126,12 @@ impl Loader {
         let boot = Boot {
             file: listed.file.clone(),
             name: listed.name.clone(),
+            is_image: listed.program == Program::Image,
+            profile: listed.profile_mark(),
+            id: listed.id(self.band),
             why,
         };
-        let id = listed.id(self.band);
-        let is_remembered = self.remember(id);
+        let is_remembered = self.remember(boot.id.clone());
         let is_counted = self.count(at);
         Some((boot, is_remembered || is_counted))
     }
@@ -174,18 +151,25 @@ impl Loader {
                 return Some((at, self.praise(at, wish.why)));
             }
         }
-        let at = *menu.first()?;
-        Some((at, self.praise(at, FIRST_GOOD)))
+        let may_be_chosen = |at: &&usize| {
+            let listed = self.entries.get(**at);
+            listed.is_some_and(|listed| listed.profile == 0 || !self.band.orders_profiles())
+        };
+        match menu.iter().find(may_be_chosen) {
+            Some(at) => Some((*at, self.praise(*at, FIRST_GOOD))),
+            None => Some((*menu.first()?, NO_FIRST_PROFILE)),
+        }
     }
 
     /// The patterns that are tried, one after the other.
     fn wishes(&self) -> Vec<Wish> {
         let (variables, conf) = (&self.variables, &self.conf);
+        let asked = |pattern: Option<&String>| pattern.map(|p| p.to_ascii_lowercase());
         let mut wishes = vec![Wish::new(
-            variables.one_shot.as_ref(),
+            asked(variables.one_shot.as_ref()),
             "LoaderEntryOneShot asks for it, once (`bootctl set-oneshot ''` clears that)",
         )];
-        if self.band == Band::From260 {
+        if self.band.prefers() {
             let preferred_variable = self.resolved(variables.preferred.as_ref());
             let preferred = self.resolved(conf.preferred.as_ref());
             wishes
@@ -200,17 +184,17 @@ impl Loader {
         wishes
     }
 
-    /// A pattern with `@saved` replaced by what was saved.
-    fn resolved<'a>(&'a self, pattern: Option<&'a String>) -> Option<&'a String> {
+    /// A pattern in small letters, with `@saved` replaced by what was saved, to the letter.
+    fn resolved(&self, pattern: Option<&String>) -> Option<String> {
         if is_saved(pattern) {
-            self.variables.last_booted.as_ref()
+            self.variables.last_booted.clone()
         } else {
-            pattern
+            pattern.map(|pattern| pattern.to_ascii_lowercase())
         }
     }
 
     fn find(&self, menu: &[usize], wish: &Wish) -> Option<usize> {
-        let pattern = Pattern::new(&wish.pattern.as_ref()?.to_ascii_lowercase());
+        let pattern = Pattern::new(wish.pattern.as_ref()?);
         menu.iter().copied().find(|at| {
             self.entries.get(*at).is_some_and(|listed| {
                 !(wish.only_good && listed.is_bad()) && pattern.matches(&listed.id(self.band))
@@ -220,10 +204,12 @@ impl Loader {
 
     fn praise(&self, at: usize, why: &'static str) -> &'static str {
         let is_bad = self.entries.get(at).is_some_and(Listed::is_bad);
-        if is_bad && [FIRST_GOOD, BY_DEFAULT].contains(&why) {
-            "no good entry is left: the first of the bad ones"
-        } else {
-            why
+        match why {
+            FIRST_GOOD if is_bad => "no good entry is left: the first of the bad ones",
+            BY_DEFAULT if is_bad => {
+                "`default` in loader.conf matches no good entry: the first of the bad ones it matches"
+            }
+            _ => why,
         }
     }
 
@@ -234,7 +220,7 @@ impl Loader {
         // Erased by the loader as soon as it is read.
         let one_shot = variables.one_shot.take();
         if let Some(pattern) = &one_shot
-            && pattern.eq_ignore_ascii_case(&id)
+            && pattern.to_ascii_lowercase() == id
         {
             return true;
         }
@@ -251,14 +237,16 @@ impl Loader {
     /// Counts a boot. Where the file cannot be renamed the loader says so, and boots what it did not count. Whether it is
     /// called something else now.
     fn count(&mut self, at: usize) -> bool {
-        let listed = self.entries.get(at);
-        let Some((on, counted)) = listed.and_then(|l| Some((l.on, l.after_a_boot(self.band)?)))
-        else {
+        let Some(before) = self.entries.get(at).cloned() else {
             return false;
         };
-        let file = counted.to_string();
-        let is_taken = |(partition, other): (Partition, &str)| {
-            partition == on && other.eq_ignore_ascii_case(&file)
+        let Some(tries) = before.after_a_boot(self.band) else {
+            return false;
+        };
+        let mut counted = before.clone();
+        counted.set_tries(tries);
+        let is_taken = |(on, other): (Partition, &str)| {
+            on == counted.on && other.eq_ignore_ascii_case(&counted.file)
         };
         let others = &self.medium.other_files;
         let others = others.iter().map(|(on, file)| (*on, file.as_str()));
@@ -266,16 +254,18 @@ impl Loader {
         if self.medium.read_only || files.any(is_taken) {
             return false;
         }
-        let Some(listed) = self.entries.get_mut(at) else {
-            return false;
-        };
-        listed.file = file;
-        listed.name = counted;
+        for listed in &mut self.entries {
+            if listed.shares_file(&before) {
+                listed.set_tries(tries);
+            }
+        }
         true
     }
 }
 
 const FIRST_GOOD: &str = "first good entry";
+const NO_FIRST_PROFILE: &str =
+    "nothing is there to be started unasked: the first of the menu, after ten seconds";
 const BY_DEFAULT: &str = "first good entry that `default` in loader.conf matches";
 
 /// A pattern that somebody wants to be started.
@@ -286,9 +276,9 @@ struct Wish {
 }
 
 impl Wish {
-    fn new(pattern: Option<&String>, why: &'static str) -> Self {
+    fn new(pattern: Option<String>, why: &'static str) -> Self {
         Self {
-            pattern: pattern.cloned(),
+            pattern,
             only_good: false,
             why,
         }

@@ -4,7 +4,7 @@
 use crate::lines::{lines, read_part};
 
 /// First good entry of ours, in every version of systemd-boot: bad entries sort last, and the first match wins.
-/// Never an exact id, which would start a bad entry for ever from version 258 on.
+/// Never an exact id, which would start a bad entry for ever from 257.10 and 258.1 on.
 pub const DEFAULT_PATTERN: &str = "lastgood-*";
 
 /// In place of a pattern: what was booted last.
@@ -23,8 +23,12 @@ impl LoaderConf {
     /// Reads the text of the file.
     #[must_use]
     pub fn parse(text: &str) -> Self {
+        Self::of_lines(lines(text))
+    }
+
+    pub(crate) fn of_lines<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut conf = Self::default();
-        for (key, value) in lines(text) {
+        for (key, value) in lines {
             // No other word with an `@` means anything to the loader.
             if value.starts_with('@') && !value.eq_ignore_ascii_case(SAVED) {
                 continue;

@@ -14,6 +14,8 @@ pub const TRIES: u32 = 3;
 
 /// Entry files end so, and no temporary file of ours does.
 const SUFFIX: &str = ".conf";
+/// Unified kernel images end so, and carry counters like entry files.
+const IMAGE_SUFFIX: &str = ".efi";
 /// Ours start so: `$BOOT` is shared.
 const PREFIX: &str = "lastgood-";
 /// What the stem of a stand-in begins with. No generation's does: a number follows there.
@@ -85,15 +87,25 @@ pub struct EntryName {
 }
 
 impl EntryName {
-    /// Reads a file name the way systemd-boot does. None: the loader does not look at such a file.
+    /// Reads a file name the way systemd-boot does. None: the loader does not look at such a file. (Of what begins with
+    /// `AUTO-` some look at all but `auto-`.)
     #[must_use]
     pub fn parse(file: &str) -> Option<Self> {
-        let at = file.len().checked_sub(SUFFIX.len())?;
+        Self::before(SUFFIX, file)
+    }
+
+    /// The same for the name of a unified kernel image.
+    #[must_use]
+    pub fn of_image(file: &str) -> Option<Self> {
+        Self::before(IMAGE_SUFFIX, file)
+    }
+
+    fn before(ending: &str, file: &str) -> Option<Self> {
+        let at = file.len().checked_sub(ending.len())?;
         let (whole, suffix) = (file.get(..at)?, file.get(at..)?);
-        let lower = file.to_ascii_lowercase();
-        if !suffix.eq_ignore_ascii_case(SUFFIX)
-            || lower.starts_with('.')
-            || lower.starts_with("auto-")
+        if !suffix.eq_ignore_ascii_case(ending)
+            || file.starts_with('.')
+            || file.starts_with("auto-")
         {
             return None;
         }
@@ -109,6 +121,23 @@ impl EntryName {
             stem: stem.to_owned(),
             tries,
         })
+    }
+
+    /// What the file of an image of this name is called.
+    #[must_use]
+    pub fn image_file(&self) -> String {
+        format!("{}{IMAGE_SUFFIX}", self.without_suffix())
+    }
+
+    fn without_suffix(&self) -> String {
+        match self.tries {
+            Some(Tries { left, done: None }) => format!("{}+{left}", self.stem),
+            Some(Tries {
+                left,
+                done: Some(done),
+            }) => format!("{}+{left}-{done}", self.stem),
+            None => self.stem.clone(),
+        }
     }
 
     /// Whether the file is ours to change: `lastgood-NUMBER-HASH`, with or without a counter.
@@ -136,14 +165,7 @@ impl EntryName {
 
 impl fmt::Display for EntryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.stem)?;
-        if let Some(Tries { left, done }) = self.tries {
-            write!(f, "+{left}")?;
-            if let Some(done) = done {
-                write!(f, "-{done}")?;
-            }
-        }
-        f.write_str(SUFFIX)
+        write!(f, "{}{SUFFIX}", self.without_suffix())
     }
 }
 
@@ -214,14 +236,7 @@ mod tests {
                 Some((plain.to_owned(), None))
             );
         }
-        for unseen in [
-            "a.conf.part",
-            ".a.conf",
-            "auto-x.conf",
-            "AUTO-x.conf",
-            "conf",
-            "",
-        ] {
+        for unseen in ["a.conf.part", ".a.conf", "auto-x.conf", "conf", ""] {
             assert_eq!(tries(unseen), None, "{unseen}");
         }
     }

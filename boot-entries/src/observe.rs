@@ -22,12 +22,12 @@ use crate::extra::{Extra, Extras, RECORD};
 use crate::generation::{Generation, Subject};
 use crate::lines::lines;
 use crate::loader::{Band, Listed, Loader, Medium};
-use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
 use crate::payload::{self, Content};
 use crate::small;
 use crate::space::Volume;
+use crate::uki::Uki;
 
 /// What is longer is no entry, in bytes: ours are a page at most.
 const LONGEST_ENTRY: u64 = 256 * 1024;
@@ -75,8 +75,8 @@ pub struct Boot {
     pub leftovers: Vec<(Partition, String)>,
     /// The names of what nixpkgs' builders left in [`nixpkgs::DIRECTORY`].
     pub nixpkgs: BTreeSet<(Partition, String)>,
-    /// The names of unified kernel images in [`IMAGES`]. None of them is ours.
-    pub images: BTreeSet<(Partition, String)>,
+    /// Unified kernel images in [`IMAGES`], by name, and what they say. None of them is ours.
+    pub images: BTreeMap<(Partition, String), Uki>,
     /// Entry files that could not be read, and why, each in one line.
     pub unreadable: Vec<String>,
 }
@@ -170,7 +170,7 @@ struct Folder {
     leftovers: Vec<(Partition, String)>,
     payload: Vec<String>,
     nixpkgs: BTreeSet<(Partition, String)>,
-    images: BTreeSet<(Partition, String)>,
+    images: BTreeMap<(Partition, String), Uki>,
     unreadable: Vec<String>,
 }
 
@@ -194,10 +194,23 @@ impl Folder {
                 }
             }
         }
-        let images = names(&directory.join(IMAGES))?.into_iter();
-        let images = images.filter(|name| name.to_ascii_lowercase().ends_with(".efi"));
-        read.images = images.map(|name| (on, name)).collect();
+        for name in names(&directory.join(IMAGES))? {
+            if name.to_ascii_lowercase().ends_with(".efi") {
+                let image = read.image(&directory.join(IMAGES).join(&name));
+                read.images.insert((on, name), image);
+            }
+        }
         Ok(read)
+    }
+
+    /// What an image says. It is not ours: one that cannot be read stops nobody, and the loader lists no such image.
+    fn image(&mut self, path: &Path) -> Uki {
+        Uki::read(path).unwrap_or_else(|error| {
+            let shown = path.display();
+            self.unreadable
+                .push(format!("{shown} is passed over: {error}"));
+            Uki::default()
+        })
     }
 
     /// Reads one entry file. One that cannot be read stops nobody: a stranger's is passed over, and ours is damaged, that
@@ -241,8 +254,11 @@ impl Folder {
     ///
     /// The text may be anybody's, and say anything: a path that no file can have is that of no file.
     fn has_program(&self, directory: &Path, text: &str) -> Result<bool, Error> {
-        let programs = lines(text).filter(|(key, _)| ["linux", "efi"].contains(key));
-        let Some((_, program)) = programs.last() else {
+        let last = |keys: &[&str]| {
+            let programs = lines(text).filter(|(key, _)| keys.contains(key));
+            programs.last().map(|(_, program)| program.to_owned())
+        };
+        let Some(program) = last(&["linux", "efi"]).or_else(|| last(&["uki"])) else {
             return Ok(false);
         };
         // The loader takes either slash.
@@ -324,17 +340,29 @@ impl Boot {
     pub fn loader(&self, band: Band, variables: LoaderVariables) -> Loader {
         let mut entries = Vec::new();
         let mut medium = Medium::default();
-        // The loader reads the ESP first.
-        for (name, file) in self.on_esp.iter().chain(&self.entries) {
-            match Listed::read(band, file.on, name, &file.text, |_| file.has_program) {
-                Some(listed) => entries.push(listed),
-                None => medium.other_files.push((file.on, name.clone())),
+        // The loader reads the ESP first, and images before entries.
+        for (on, files) in [
+            (Partition::Esp, &self.on_esp),
+            (Partition::Boot, &self.entries),
+        ] {
+            for ((_, name), image) in self.images.iter().filter(|((there, _), _)| *there == on) {
+                let listed = Listed::of_image(band, on, name, image);
+                if listed.is_empty() {
+                    medium.other_files.push((on, name.clone()));
+                }
+                entries.extend(listed);
+            }
+            for (name, file) in files {
+                match Listed::read(band, file.on, name, &file.text, |_| file.has_program) {
+                    Some(listed) => entries.push(listed),
+                    None => medium.other_files.push((file.on, name.clone())),
+                }
             }
         }
         Loader {
             band,
             entries,
-            conf: LoaderConf::parse(self.loader_conf.as_deref().unwrap_or_default()),
+            conf: band.read_conf(self.loader_conf.as_deref().unwrap_or_default()),
             variables,
             medium,
         }

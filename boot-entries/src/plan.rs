@@ -299,14 +299,12 @@ fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
     initrds.extend_from_slice(&bootable.extra_initrds);
     Entry {
         title: Some(small::one_line(&title, TITLE)),
-        sort_key: None,
-        machine_id: None,
         version: Some(id.number().to_string()),
         linux: Some(on_boot(&bootable.kernel)),
-        efi: None,
         initrds,
         devicetree: bootable.devicetree.as_ref().map(on_boot),
         options: bootable.options.clone(),
+        ..Entry::default()
     }
 }
 

@@ -12,17 +12,22 @@
 
 mod own;
 
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use lastgood_tests::loader_rig::{
-    Layout, Power, Tally, compare, disagreements_with_bootctl, generate,
+    Layout, Power, Tally, compare, disagreements_with_bootctl, generate, loaders,
 };
 
 /// The first boot, three failures, and one more: by then every counter of three is used up.
 const BOOTS: usize = 5;
 /// Layouts of one session, each a disk.
 const AT_ONCE: usize = 8;
+/// Sessions of a long run, for each loader.
+const SESSIONS: usize = 3;
 
 /// The first layout of a session is booted before any variable could be set, and its disk takes the results.
 fn first_of_session(mut layout: Layout) -> Layout {
@@ -31,15 +36,30 @@ fn first_of_session(mut layout: Layout) -> Layout {
     layout
 }
 
-fn session(mut layouts: Vec<Layout>) -> Result<Tally> {
+fn session(loader: &Path, mut layouts: Vec<Layout>) -> Result<Tally> {
     let first = first_of_session(layouts.remove(0));
     layouts.insert(0, first);
-    compare(&layouts, BOOTS, Power::Kept)
+    compare(loader, &layouts, BOOTS, Power::Kept)
 }
 
-fn agree(tally: &Tally) {
-    println!("{tally}");
-    assert!(tally.disagreements.is_empty(), "{tally}");
+/// What comes of `run` with each of the loaders, side by side, oldest first. All of it must agree.
+fn with_each(run: impl Fn(&Path) -> Result<Tally> + Sync) -> Result<()> {
+    let loaders = loaders()?;
+    let tallies: Vec<Result<Tally>> = thread::scope(|scope| {
+        let runs: Vec<_> = loaders
+            .iter()
+            .map(|loader| scope.spawn(|| run(loader)))
+            .collect();
+        let ends = runs.into_iter().map(|run| run.join().unwrap());
+        ends.collect()
+    });
+    let tallies: Vec<Tally> = tallies.into_iter().collect::<Result<_>>()?;
+    for tally in &tallies {
+        println!("{tally}");
+    }
+    let agrees = |tally: &Tally| tally.disagreements.is_empty();
+    assert!(tallies.iter().all(agrees), "the model is wrong");
+    Ok(())
 }
 
 /// Seeds in which these matter: bad entries, versions, a counter that has nowhere to go (39, 152), a one-shot variable
@@ -48,16 +68,27 @@ const FEW: [u64; 4] = [39, 55, 97, 152];
 
 #[test]
 fn the_model_is_right_about_a_few_layouts() -> Result<()> {
-    agree(&session(FEW.map(generate).into())?);
-    Ok(())
+    with_each(|loader| session(loader, FEW.map(generate).into()))
 }
 
 /// The shipped binary's own entries: what it foretells is what the model says, and that is what the real loader does.
 #[test]
 fn next_boot_is_right_about_what_install_leaves() -> Result<()> {
-    let layouts = own::layouts(BOOTS)?;
-    agree(&session(layouts)?);
-    Ok(())
+    let machines = own::machines()?;
+    let mut layouts = Vec::new();
+    for loader in loaders()? {
+        // All forms with the oldest loader, half of them with each of the others.
+        let some = if layouts.is_empty() { 1 } else { 2 };
+        let some = machines.iter().step_by(some);
+        let some = some.map(|machine| own::layout(machine, &loader, BOOTS));
+        let some = some.collect::<Result<Vec<Layout>>>()?;
+        layouts.push((loader, some));
+    }
+    with_each(|loader| {
+        let mut all = layouts.iter().filter(|(of, _)| of == loader);
+        let (_, layouts) = all.next().unwrap();
+        session(loader, layouts.clone())
+    })
 }
 
 /// Userspace reads the same files: order and default, as far as it means the same by them.
@@ -85,21 +116,21 @@ fn long_the_model_and_bootctl_agree_about_thousands_of_layouts() -> Result<()> {
     agrees_with_bootctl(0..3000)
 }
 
-/// New ones each time.
+/// New ones each time, and others for each loader.
 #[test]
 fn long_the_model_is_right_about_many_layouts() -> Result<()> {
     let seed = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    let seeds: Vec<u64> = (seed..seed + 64).collect();
-    let mut tally = Tally::default();
-    for seeds in seeds.chunks(AT_ONCE) {
-        tally.add(session(seeds.iter().copied().map(generate).collect())?);
-        println!("{} layouts", tally.layouts);
-    }
-    for seed in seed + 64..seed + 66 {
-        let layout = first_of_session(generate(seed));
-        tally.add(compare(&[layout], BOOTS, Power::Cycled)?);
-    }
     println!("from seed {seed}");
-    agree(&tally);
-    Ok(())
+    let next = AtomicU64::new(seed);
+    let layout = || generate(next.fetch_add(1, Ordering::Relaxed));
+    with_each(|loader| {
+        let mut tally = Tally::default();
+        for _ in 0..SESSIONS {
+            tally.add(session(loader, (0..AT_ONCE).map(|_| layout()).collect())?);
+            println!("{tally}");
+        }
+        let layout = first_of_session(layout());
+        tally.add(compare(loader, &[layout], BOOTS, Power::Cycled)?);
+        Ok(tally)
+    })
 }

@@ -3,6 +3,7 @@
 //! The disks hold the same entries, settings and names of programs; the programs are none, because each boot is to fail.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use boot_entries::loader::{self, Band};
@@ -13,16 +14,16 @@ use lastgood_tests::tree::{KERNEL, Tree};
 use serde_json::Value;
 
 /// A tree, and where its partitions are.
-struct Machine {
+pub(crate) struct Machine {
     label: &'static str,
     tree: Tree,
     esp: &'static str,
     xbootldr: Option<&'static str>,
 }
 
-/// All forms. What `lastgood next-boot` foretells of each is what the model makes of the files, for `boots` boots that fail.
-pub(crate) fn layouts(boots: usize) -> Result<Vec<Layout>> {
-    let machines = [
+/// All forms.
+pub(crate) fn machines() -> Result<Vec<Machine>> {
+    Ok(vec![
         trial()?,
         rejected()?,
         xbootldr()?,
@@ -31,14 +32,12 @@ pub(crate) fn layouts(boots: usize) -> Result<Vec<Layout>> {
         migrated("migrated, hashed", Scheme::Hashed)?,
         stranger()?,
         uninstalled()?,
-    ];
-    machines
-        .iter()
-        .map(|machine| layout(machine, boots))
-        .collect()
+    ])
 }
 
-fn layout(machine: &Machine, boots: usize) -> Result<Layout> {
+/// As a layout. What `lastgood next-boot` foretells of it, with `loader` on its ESP, is what the model makes of the files,
+/// for `boots` boots that fail.
+pub(crate) fn layout(machine: &Machine, loader: &Path, boots: usize) -> Result<Layout> {
     let Machine {
         label,
         tree,
@@ -46,6 +45,9 @@ fn layout(machine: &Machine, boots: usize) -> Result<Layout> {
         xbootldr,
     } = machine;
     let esp = tree.path(esp);
+    for copy in ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"] {
+        files::write(&esp.join(copy), fs::read(loader)?)?;
+    }
     let xbootldr = xbootldr.map(|name| tree.path(name));
     let layout = Layout::read(label, &esp, xbootldr.as_deref())?;
     let info = loader::installed(&esp).context("no systemd-boot")?;
@@ -53,7 +55,7 @@ fn layout(machine: &Machine, boots: usize) -> Result<Layout> {
     let model = layout.loader(band).predict(boots - 1);
     let model: Vec<String> = model.into_iter().map(|boot| boot.file).collect();
     assert_eq!(foretold(tree, boots)?, model, "{layout}");
-    println!("{label}: {model:?}");
+    println!("{label}, {info}: {model:?}");
     Ok(layout)
 }
 

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use crate::cache::{Built, Step};
 use crate::{command, files, paths};
 
-const SUITE: &str = "bookworm";
+/// Debian 12.
+pub(crate) const SUITE: &str = "bookworm";
 
 /// Debian's kernel for virtual machines: `NVMe` and ext4 are built in, so the root needs no module.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
@@ -97,7 +98,7 @@ apt-get download "$(apt-cache depends {KERNEL_PACKAGE} | sed -n 's/ *Depends: //
 }
 
 /// The host's apt sources that offer the suite: the guest comes from wherever the host does.
-fn apt_sources() -> Result<Vec<PathBuf>> {
+pub(crate) fn apt_sources() -> Result<Vec<PathBuf>> {
     let mut sources = files::sorted_entries(Path::new("/etc/apt/sources.list.d"))?;
     sources.retain(|path| {
         path.extension()

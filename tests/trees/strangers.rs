@@ -3,7 +3,9 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use boot_entries::boot_partition::Partition;
 use lastgood_tests::files;
+use lastgood_tests::loader_rig::Image;
 use lastgood_tests::tree::Tree;
 
 use super::{json, ok, refused};
@@ -87,6 +89,51 @@ fn nothing_known_to_boot_cannot_be_handed_back() -> Result<()> {
     refused(
         &tree.lastgood(&["uninstall"])?,
         &["nothing can be left to boot"],
+    );
+    Ok(())
+}
+
+/// It is in the menu like an entry, is counted like one, and nothing of ours, whatever it is called.
+#[test]
+fn next_boot_tells_of_an_image_that_is_chosen() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(1)?;
+    ok(&tree.lastgood(&["install"])?);
+    let [ours] = &tree.entries()?[..] else {
+        anyhow::bail!("more than one entry");
+    };
+    let stem = ours.split('+').next().context("a name")?;
+    let image = Image {
+        on: Partition::Boot,
+        name: format!("{stem}+1.efi"),
+        sections: vec![(".osrel", "ID=other\nNAME=Other\n".to_owned())],
+    };
+    let path = tree.path("boot/EFI/Linux").join(&image.name);
+    files::write(&path, image.bytes())?;
+    let conf = tree.path("boot/loader/loader.conf");
+    files::write(&conf, format!("default {stem}*.efi\n"))?;
+
+    let rows = json(&tree.lastgood(&["next-boot", "--json", "--failures", "1"])?);
+    for (row, entry, why) in [
+        (
+            0,
+            format!("{stem}+1.efi"),
+            "first good entry that `default`",
+        ),
+        (1, format!("{stem}+0-1.efi"), "matches no good entry"),
+    ] {
+        let row = &rows[row];
+        assert_eq!(row["entry"], entry);
+        assert!(
+            row["generation"].is_null() && row["state"].is_null(),
+            "{row}"
+        );
+        assert!(row["why"].to_string().contains(why), "{row}");
+    }
+    let told = tree.lastgood(&["next-boot"])?;
+    assert!(
+        ok(&told).contains("a unified kernel image, not ours"),
+        "{told:?}"
     );
     Ok(())
 }

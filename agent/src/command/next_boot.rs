@@ -23,6 +23,8 @@ pub(super) struct Prediction {
     state: Option<Word>,
     /// It starts what booted before lastgood came, which may be a generation.
     stand_in: bool,
+    #[serde(skip)]
+    is_image: bool,
     pub(super) why: &'static str,
 }
 
@@ -54,6 +56,7 @@ pub(super) fn run(
                 (Some(id), false) => format!("generation {id}"),
                 (Some(id), true) => format!("generation {id}, as before lastgood"),
                 (None, true) => "what booted before lastgood".to_owned(),
+                (None, false) if boot.is_image => "a unified kernel image, not ours".to_owned(),
                 (None, false) => "not ours".to_owned(),
             },
             boot.state.map_or("-", Word::text).to_owned(),
@@ -87,20 +90,24 @@ pub(super) fn predict_of(
             let mut same = generations.iter().filter(|g| g.id.number() == number);
             same.find(|g| stem_of(&g.subject()) == name.stem)
         };
-        let stand_in = boot.name.is_stand_in();
+        // No image is ours, whatever it is called.
+        let stand_in = boot.name.is_stand_in() && !boot.is_image;
         let generation = if stand_in {
             let started = files.all().find(|(name, _)| **name == boot.file);
             let closure = started.and_then(|(_, file)| nixpkgs::init_of(&file.entry));
             closure.and_then(|closure| generations.iter().find(|g| g.toplevel == closure))
+        } else if boot.is_image {
+            None
         } else {
             of(&boot.name)
         };
         Prediction {
             failures,
-            entry: boot.file,
+            entry: boot.file + &boot.profile,
             generation: generation.map(|g| g.id.clone()),
             state: generation.map(|g| Word::of(view.state.standing(&g.subject()), true)),
             stand_in,
+            is_image: boot.is_image,
             why: boot.why,
         }
     };

@@ -13,7 +13,7 @@ use crate::plan::{Intent, Standing};
 
 /// The loader starts the first entry in vain.
 pub(super) fn fail(files: &mut Files) {
-    let next = observe(files).loader(Band::To257).predict(0).remove(0).name;
+    let next = observe(files).loader(Band::V252).predict(0).remove(0).name;
     let counted = EntryName {
         tries: next.tries.map(Tries::after_a_boot),
         ..next.clone()

@@ -1,49 +1,167 @@
 //! Which systemd-boot it is, as far as that changes a choice.
+//!
+//! Most of what follows came with a new version and was given to older ones in their point releases, so a band is told by
+//! both numbers. The numbers are from the source of every release from 252 to 262.1, compared.
 
 use std::path::Path;
 
+use crate::lines::Quotes;
+use crate::loader_conf::LoaderConf;
 use crate::systemd_boot::{Image, Installed};
 
-/// Versions of systemd-boot that choose alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Band {
-    /// Up to 257, and 258 before its first point release: an id contains the counter.
-    To257,
-    /// From 258.1 to 259: an id is without the counter. (258 forgets to lower the case of an id it takes a counter
-    /// from; no name of ours has a capital, so this is not modelled.)
-    To259,
-    /// From 260: `preferred` is looked at first, and passes over bad entries.
-    From260,
+/// A release of systemd-boot, for what it does differently from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Band {
+    version: u32,
+    point: u32,
 }
 
+/// The first releases that do something: of a version that is listed from its point release on, and every version after
+/// the last that is listed.
+type Since = &'static [(u32, u32)];
+
+const FORGETS_COUNTERS: Since = &[(257, 10), (258, 1), (259, 0)];
+const LOWERS_ALL_IDS: Since = &[(259, 0)];
+const NAMES_PROFILES_LAST: Since = &[(258, 3), (259, 0)];
+const KEEPS_EMPTY_VALUES: Since = &[(258, 0)];
+const KNOWS_UKI: Since = &[(258, 0)];
+const HIDES_CAPITALS: Since = &[(257, 0)];
+const LISTS_PROFILES: Since = &[(257, 0)];
+const TAKES_SINGLE_QUOTES: Since = &[(257, 11), (258, 4), (259, 1), (260, 0)];
+const ORDERS_PROFILES: Since = &[(258, 8), (259, 6), (260, 2)];
+const KNOWS_PROFILE: Since = &[(259, 0)];
+const PREFERS: Since = &[(260, 0)];
+
 impl Band {
+    /// 252 to 256, all that Debian 12 has. What is not known to be another is taken for this.
+    pub const V252: Self = Self::of(252, 0);
+    /// From 257 on an image may hold several profiles. An id still is the whole file name, counter included.
+    pub const V257: Self = Self::of(257, 0);
+    /// From 257.10 on an id lacks the counter, so that an exact pattern matches a bad entry, too.
+    pub const V257_10: Self = Self::of(257, 10);
+    /// From 258 on there are `uki` lines, and `efi` entries are not counted. Ids have counters again, in this one release.
+    pub const V258: Self = Self::of(258, 0);
+    /// 258.1.
+    pub const V258_1: Self = Self::of(258, 1);
+    /// From 258.3 on the profile is named after the counter is taken off.
+    pub const V258_3: Self = Self::of(258, 3);
+    /// From 258.8 on only the first profile is started where nobody asks for another.
+    pub const V258_8: Self = Self::of(258, 8);
+    /// From 259 on an entry can ask for a profile.
+    pub const V259: Self = Self::of(259, 0);
+    /// From 260 on `preferred` is looked at first, and passes over bad entries.
+    pub const V260: Self = Self::of(260, 0);
+    /// The same as 258.8 for 260.
+    pub const V260_2: Self = Self::of(260, 2);
+
+    /// One release for each way of choosing.
+    pub const ALL: [Self; 10] = [
+        Self::V252,
+        Self::V257,
+        Self::V257_10,
+        Self::V258,
+        Self::V258_1,
+        Self::V258_3,
+        Self::V258_8,
+        Self::V259,
+        Self::V260,
+        Self::V260_2,
+    ];
+
+    const fn of(version: u32, point: u32) -> Self {
+        Self { version, point }
+    }
+
     /// The band of a `LoaderInfo` such as `systemd-boot 252.39-1~deb12u2`. None: not systemd-boot.
     #[must_use]
     pub fn of_loader_info(info: &str) -> Option<Self> {
-        let version = info.strip_prefix("systemd-boot ")?;
-        let (major, rest) = version.split_at(digits(version));
-        let point = rest.strip_prefix('.').is_some_and(|p| digits(p) > 0);
-        Some(match major.parse::<u32>().ok()? {
-            ..=257 => Self::To257,
-            258 if !point => Self::To257,
-            258..=259 => Self::To259,
-            260.. => Self::From260,
-        })
+        let text = info.strip_prefix("systemd-boot ")?;
+        let (version, rest) = text.split_at(digits(text));
+        let point = rest.strip_prefix('.').unwrap_or_default();
+        let (point, _) = point.split_at(digits(point));
+        Some(Self::of(version.parse().ok()?, point.parse().unwrap_or(0)))
+    }
+
+    fn has(self, since: Since) -> bool {
+        let last = since.last().is_none_or(|last| self.version > last.0);
+        let mut listed = since.iter();
+        last || listed.any(|(version, point)| self.version == *version && self.point >= *point)
     }
 
     /// Whether an id is the whole file name, counter included.
     pub(super) fn keeps_counter_in_id(self) -> bool {
-        self == Self::To257
+        !self.has(FORGETS_COUNTERS)
+    }
+
+    /// Whether the id of an entry file has no capitals even where a counter was taken from it.
+    pub(super) fn lowers_all_ids(self) -> bool {
+        self.has(LOWERS_ALL_IDS)
+    }
+
+    /// Whether the id of an image gets its profile after the counter was taken from it. Before, it loses it again.
+    pub(super) fn names_profiles_last(self) -> bool {
+        self.has(NAMES_PROFILES_LAST)
+    }
+
+    /// Whether `uki` and `uki-url` lines mean anything.
+    pub(super) fn knows_uki(self) -> bool {
+        self.has(KNOWS_UKI)
+    }
+
+    /// Whether `AUTO-x.conf` is passed over as `auto-x.conf` is.
+    pub(super) fn hides_capitals(self) -> bool {
+        self.has(HIDES_CAPITALS)
+    }
+
+    /// Whether an image is listed once for each of its profiles.
+    pub(super) fn lists_profiles(self) -> bool {
+        self.has(LISTS_PROFILES)
+    }
+
+    /// Whether profiles have their order among entries of one version, and only the first is started where nobody asks
+    /// for another.
+    pub(super) fn orders_profiles(self) -> bool {
+        self.has(ORDERS_PROFILES)
+    }
+
+    /// Whether `profile` lines mean anything.
+    pub(super) fn knows_profile(self) -> bool {
+        self.has(KNOWS_PROFILE)
+    }
+
+    /// Whether there is such a thing as `preferred`.
+    pub(super) fn prefers(self) -> bool {
+        self.has(PREFERS)
     }
 
     /// Whether the boots of an `efi` entry are counted: nobody but Linux would ever bless it.
     pub(super) fn counts_efi(self) -> bool {
-        self == Self::To257
+        !self.knows_uki()
     }
 
     /// Whether an entry may have both `linux` and `efi`; the later line holds.
     pub(super) fn takes_the_later_program(self) -> bool {
-        self == Self::To257
+        !self.knows_uki()
+    }
+
+    /// Whether a value that is empty is one.
+    pub(super) fn keeps_empty_values(self) -> bool {
+        self.has(KEEPS_EMPTY_VALUES)
+    }
+
+    /// What may stand around a value.
+    pub(super) fn quotes(self) -> Quotes {
+        if self.has(TAKES_SINGLE_QUOTES) {
+            Quotes::Both
+        } else {
+            Quotes::Double
+        }
+    }
+
+    /// What it takes from a settings file with this text.
+    #[must_use]
+    pub fn read_conf(self, text: &str) -> LoaderConf {
+        LoaderConf::of_lines(self.quotes().lines(text, &[' ', '\t']))
     }
 }
 

@@ -1,13 +1,15 @@
-//! Which entry files the loader lists, and what it takes from them.
+//! Which files the loader lists as entries, and what it takes from them.
 
-use super::{Band, Listed};
+use super::{Band, Listed, Program};
 use crate::boot_partition::Partition;
 use crate::entry::Entry;
-use crate::lines::lines;
 use crate::name::EntryName;
+use crate::uki::{Part, Uki};
 
 /// What an `architecture` line must say here.
 const ARCHITECTURE: &str = "x64";
+/// How many profiles of an image are looked at.
+const MOST_PROFILES: u32 = 256;
 
 impl Listed {
     /// The entry in the file called `file`, with this text. None: the loader does not list it, because of its name, its
@@ -19,35 +21,162 @@ impl Listed {
         text: &str,
         is_there: impl FnOnce(&str) -> bool,
     ) -> Option<Self> {
-        let name = EntryName::parse(file)?;
+        let name = EntryName::parse(file).filter(|_| is_shown(band, file))?;
+        let lines = || band.quotes().lines(text, &[' ', '\t']);
         // Of several programs one is started at most, and which one is the loader's affair.
         let mut entry = Entry {
             linux: None,
             efi: None,
-            ..Entry::parse(text)
+            uki: None,
+            ..Entry::of_lines(lines())
         };
-        for (key, value) in lines(text) {
-            match key {
-                "linux" | "efi" => {
-                    let (this, other) = match key {
-                        "linux" => (&mut entry.linux, &mut entry.efi),
-                        _ => (&mut entry.efi, &mut entry.linux),
-                    };
-                    *this = Some(value.to_owned());
-                    if other.take().is_some() && !band.takes_the_later_program() {
-                        return None;
-                    }
-                }
-                "architecture" if !value.eq_ignore_ascii_case(ARCHITECTURE) => return None,
-                _ => {}
-            }
+        for value in [
+            &mut entry.sort_key,
+            &mut entry.machine_id,
+            &mut entry.version,
+        ] {
+            *value = value.take().filter(|value| is_value(band, value));
         }
-        let program = entry.linux.as_deref().or(entry.efi.as_deref())?;
-        is_there(program).then(|| Self {
+        let mut program: Option<(Program, &str)> = None;
+        for (key, value) in lines() {
+            let this = match key {
+                "linux" => Program::Linux,
+                "efi" => Program::Efi,
+                "uki" if band.knows_uki() => Program::Uki,
+                "uki-url" if band.knows_uki() => Program::Url,
+                "architecture" if !value.eq_ignore_ascii_case(ARCHITECTURE) => return None,
+                _ => continue,
+            };
+            let is_another = program.is_some_and(|(other, _)| other != this);
+            if is_another && !band.takes_the_later_program() {
+                return None;
+            }
+            // Beside where the loader itself came from: from a disk, there is no such place.
+            if this == Program::Url && value.starts_with(':') {
+                return None;
+            }
+            program = Some((this, value));
+        }
+        let (program, path) = program?;
+        match program {
+            Program::Linux => entry.linux = Some(path.to_owned()),
+            Program::Efi => entry.efi = Some(path.to_owned()),
+            Program::Uki => entry.uki = Some(path.to_owned()),
+            Program::Url | Program::Image => {}
+        }
+        let profile = entry.profile.as_deref().filter(|_| band.knows_profile());
+        let listed = Self {
             file: file.to_owned(),
             on,
             name,
+            program,
+            profile: profile.and_then(number).unwrap_or(0),
+            profile_id: None,
             entry,
-        })
+        };
+        // What is elsewhere is not looked for.
+        (program == Program::Url || is_there(path)).then_some(listed)
     }
+
+    /// The entries that the image in the file called `file` is listed as: one for each of its profiles, none if the
+    /// loader does not list it.
+    #[must_use]
+    pub fn of_image(band: Band, on: Partition, file: &str, image: &Uki) -> Vec<Self> {
+        let name = EntryName::of_image(file).filter(|_| is_shown(band, file));
+        let Some(name) = name else {
+            return Vec::new();
+        };
+        let listed = |profile: Profile| {
+            let entry = released(band, profile.release?)?;
+            Some(Self {
+                file: file.to_owned(),
+                on,
+                name: name.clone(),
+                program: Program::Image,
+                profile: profile.number,
+                profile_id: value(band, profile.text.unwrap_or_default(), "ID"),
+                entry,
+            })
+        };
+        let profiles = profiles(band, image).into_iter();
+        profiles.filter_map(listed).collect()
+    }
+}
+
+/// The loader finds some entries by itself, and calls them so.
+fn is_shown(band: Band, file: &str) -> bool {
+    !(band.hides_capitals() && file.to_ascii_lowercase().starts_with("auto-"))
+}
+
+/// Decimal digits and nothing else.
+fn number(text: &str) -> Option<u32> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
+}
+
+/// One way to start an image.
+struct Profile<'a> {
+    number: u32,
+    text: Option<&'a str>,
+    release: Option<&'a str>,
+}
+
+/// The profiles of an image. What stands before the first `.profile` is common to all; of each kind the first counts,
+/// among the profile's own and then among these. Older loaders know no profiles, and take the last of a kind.
+fn profiles(band: Band, image: &Uki) -> Vec<Profile<'_>> {
+    let mut common = None;
+    let mut all: Vec<Profile<'_>> = Vec::new();
+    let mut number = 0;
+    for part in &image.parts {
+        match part {
+            Part::Release(text) if !band.lists_profiles() => common = Some(text.as_str()),
+            Part::Profile(_) if !band.lists_profiles() => {}
+            Part::Profile(_) if number == MOST_PROFILES => break,
+            Part::Profile(text) => {
+                all.push(Profile {
+                    number,
+                    text: Some(text),
+                    release: None,
+                });
+                number += 1;
+            }
+            Part::Release(text) => {
+                let release = all.last_mut().map_or(&mut common, |p| &mut p.release);
+                release.get_or_insert(text.as_str());
+            }
+        }
+    }
+    if all.is_empty() {
+        all.push(Profile {
+            number,
+            text: None,
+            release: None,
+        });
+    }
+    for profile in &mut all {
+        profile.release = profile.release.or(common);
+    }
+    all
+}
+
+/// What an image's os-release makes of it, as an entry. None: it has no name, and so is not listed.
+fn released(band: Band, text: &str) -> Option<Entry> {
+    let first_of = |keys: &[&str]| keys.iter().find_map(|key| value(band, text, key));
+    Some(Entry {
+        title: Some(first_of(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"])?),
+        sort_key: first_of(&["IMAGE_ID", "ID"]),
+        version: first_of(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"]),
+        ..Entry::default()
+    })
+}
+
+/// The last value of a key, in the text of a section.
+fn value(band: Band, text: &str, key: &str) -> Option<String> {
+    let lines = band.quotes().lines(text, &['=']);
+    let (_, value) = lines.filter(|(there, _)| *there == key).last()?;
+    is_value(band, value).then(|| value.to_owned())
+}
+
+fn is_value(band: Band, text: &str) -> bool {
+    !text.is_empty() || band.keeps_empty_values()
 }

@@ -25,13 +25,14 @@ pub(super) fn menu(entries: &[Listed], band: Band) -> Vec<usize> {
 /// An entry, and what it is compared by where all else is equal.
 pub(super) struct Item<'a> {
     listed: &'a Listed,
+    band: Band,
     id: String,
 }
 
 impl<'a> Item<'a> {
     pub(super) fn new(listed: &'a Listed, band: Band) -> Self {
-        let id = listed.id(band);
-        Self { listed, id }
+        let id = listed.id_without_profile(band);
+        Self { listed, band, id }
     }
 
     /// Who is listed first.
@@ -41,8 +42,17 @@ impl<'a> Item<'a> {
             (Some(key_a), Some(key_b)) => key_a
                 .cmp(key_b)
                 .then_with(|| a.entry.machine_id.cmp(&b.entry.machine_id))
-                .then_with(|| newest_first(a.entry.version.as_deref(), b.entry.version.as_deref())),
+                .then_with(|| newest_first(a.entry.version.as_deref(), b.entry.version.as_deref()))
+                .then_with(|| {
+                    let places = (place(a, self.band), place(b, self.band));
+                    places.0.cmp(&places.1)
+                }),
             (a, b) => a.is_none().cmp(&b.is_none()),
+        };
+        // Only where both are further profiles: of the first one nothing is known but its id.
+        let by_profile = || match (a.is_further_profile(), b.is_further_profile()) {
+            (true, true) => a.profile.cmp(&b.profile),
+            _ => Ordering::Equal,
         };
         let by_tries = || match (a.name.tries, b.name.tries) {
             (Some(a), Some(b)) => b
@@ -55,7 +65,17 @@ impl<'a> Item<'a> {
             .cmp(&b.is_bad())
             .then_with(by_key)
             .then_with(|| newest_first(Some(&self.id), Some(&other.id)))
+            .then_with(by_profile)
             .then_with(by_tries)
+    }
+}
+
+/// Where profiles have an order. What stands for "the one that the image itself would take" counts as the first.
+fn place(listed: &Listed, band: Band) -> u32 {
+    match listed.profile {
+        u32::MAX => 0,
+        profile if band.orders_profiles() => profile,
+        _ => 0,
     }
 }
 

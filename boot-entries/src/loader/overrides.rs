@@ -23,7 +23,7 @@ impl Override {
     pub fn is_harmful(&self, band: Band) -> bool {
         match self.variable {
             Variable::EntryDefault => true,
-            Variable::EntryPreferred => band == Band::From260,
+            Variable::EntryPreferred => band == Band::V260,
             Variable::ConfigTimeout => waits_for_ever(&self.value),
         }
     }

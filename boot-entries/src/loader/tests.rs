@@ -1,15 +1,20 @@
 //! The model on small layouts.
 
+mod images;
+
 use super::order::Item;
 use super::*;
-
-const BANDS: [Band; 3] = [Band::To257, Band::To259, Band::From260];
+use crate::entry::Entry;
+use crate::lines::Quotes;
 
 fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Listed {
     Listed {
         file: file.to_owned(),
         on: Partition::Boot,
         name: EntryName::parse(file).unwrap(),
+        program: Program::Linux,
+        profile: 0,
+        profile_id: None,
         entry: Entry {
             sort_key: sort_key.map(str::to_owned),
             version: Some(version.to_owned()),
@@ -36,20 +41,51 @@ fn booted(loader: Loader, failures: usize) -> Vec<String> {
 
 #[test]
 fn versions_of_the_loader() {
-    let of = Band::of_loader_info;
-    assert_eq!(of("systemd-boot 252.39-1~deb12u2"), Some(Band::To257));
-    for early in ["257.13-1~deb13u1", "258~rc1", "258", "258-1"] {
-        assert_eq!(of(&format!("systemd-boot {early}")), Some(Band::To257));
+    let of = |version: &str| Band::of_loader_info(&format!("systemd-boot {version}")).unwrap();
+    let keeps = |version: &str| of(version).keeps_counter_in_id();
+    for early in [
+        "245",
+        "252.39-1~deb12u2",
+        "256.17",
+        "257.9-1~deb13u1",
+        "258~rc1",
+        "258",
+        "258-1",
+    ] {
+        assert!(keeps(early), "{early}");
     }
-    assert_eq!(of("systemd-boot 258.1"), Some(Band::To259));
-    assert_eq!(of("systemd-boot 259"), Some(Band::To259));
-    assert_eq!(of("systemd-boot 260"), Some(Band::From260));
-    assert_eq!(of("GRUB 2.12"), None);
+    for late in [
+        "257.10",
+        "257.13-1~deb13u1",
+        "258.1",
+        "259~rc1",
+        "259",
+        "262-1",
+        "300",
+    ] {
+        assert!(!keeps(late), "{late}");
+    }
+    for (since, has) in [
+        (
+            ["257.11", "258.4", "259.1", "260"],
+            (|band: Band| band.quotes() == Quotes::Both) as fn(Band) -> bool,
+        ),
+        (["258.8", "259.6", "260.2", "261"], Band::orders_profiles),
+    ] {
+        for version in since {
+            assert!(has(of(version)), "{version}");
+        }
+        for version in ["252.39", "257.10", "258.3", "259"] {
+            assert!(!has(of(version)), "{version}");
+        }
+    }
+    assert!(of("260").prefers() && !of("259.8").prefers());
+    assert_eq!(Band::of_loader_info("GRUB 2.12"), None);
 }
 
 #[test]
 fn a_trial_is_tried_three_times_and_then_the_proven_one() {
-    for band in BANDS {
+    for band in Band::ALL {
         let entries = vec![
             listed("a-2.conf", Some("k8"), "2"),
             listed("a-3+3-0.conf", Some("k7"), "3"),
@@ -75,7 +111,7 @@ fn when_all_are_bad_the_best_bad_one_is_started_for_ever() {
         listed("a+0-3.conf", Some("k"), "1"),
         listed("b+0-3.conf", Some("k"), "2"),
     ];
-    let boots = loader(Band::To257, entries).predict(2);
+    let boots = loader(Band::V252, entries).predict(2);
     let names: Vec<String> = boots.iter().map(|boot| boot.file.clone()).collect();
     assert_eq!(names, ["b+0-3.conf", "b+0-4.conf", "b+0-5.conf"]);
     assert!(boots[0].why.contains("bad"));
@@ -86,7 +122,7 @@ fn when_all_are_bad_the_best_bad_one_is_started_for_ever() {
 fn a_counter_does_not_come_down_onto_another_file() {
     let entries = [("a+3-0.conf", "k"), ("a+2-1.conf", "k"), ("b.conf", "z")];
     let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
-    let boots = booted(loader(Band::To257, entries.to_vec()), 3);
+    let boots = booted(loader(Band::V252, entries.to_vec()), 3);
     assert_eq!(boots, ["a+3-0.conf"; 4]);
 }
 
@@ -103,10 +139,10 @@ fn an_exact_default_depends_on_the_version() {
         loader.conf.default = Some("x.conf".to_owned());
         booted(loader, 0).remove(0)
     };
-    assert_eq!(first(Band::To257, "x+3.conf"), "z.conf");
-    assert_eq!(first(Band::To259, "x+3.conf"), "x+3.conf");
+    assert_eq!(first(Band::V252, "x+3.conf"), "z.conf");
+    assert_eq!(first(Band::V258_1, "x+3.conf"), "x+3.conf");
     // systemd#40192: pinned although bad.
-    assert_eq!(first(Band::To259, "x+0-3.conf"), "x+0-3.conf");
+    assert_eq!(first(Band::V258_1, "x+0-3.conf"), "x+0-3.conf");
 }
 
 #[test]
@@ -122,15 +158,15 @@ fn preferred_is_new_and_passes_over_bad_ones() {
         loader.conf.preferred = Some("p.conf".to_owned());
         booted(loader, 0).remove(0)
     };
-    assert_eq!(first(Band::To259, "p.conf"), "b.conf");
-    assert_eq!(first(Band::From260, "p.conf"), "p.conf");
-    assert_eq!(first(Band::From260, "p+0-3.conf"), "b.conf");
+    assert_eq!(first(Band::V258_1, "p.conf"), "b.conf");
+    assert_eq!(first(Band::V260, "p.conf"), "p.conf");
+    assert_eq!(first(Band::V260, "p+0-3.conf"), "b.conf");
 }
 
 #[test]
 fn one_shot_wins_once() {
     let mut loader = loader(
-        Band::To257,
+        Band::V252,
         vec![
             listed("a.conf", Some("a"), "1"),
             listed("b.conf", Some("b"), "1"),
@@ -146,7 +182,7 @@ fn entries_without_a_sort_key_come_after_those_with_one() {
         listed("old.conf", None, "9"),
         listed("new.conf", Some("z"), "1"),
     ];
-    assert_eq!(booted(loader(Band::To257, entries), 0), ["new.conf"]);
+    assert_eq!(booted(loader(Band::V252, entries), 0), ["new.conf"]);
 }
 
 /// Every order has to be one: with a comparison that is no order, sorting says nothing.
@@ -160,7 +196,7 @@ fn the_comparison_is_a_total_order() {
             }
         }
     }
-    for band in BANDS {
+    for band in Band::ALL {
         let compare = |a, b, band| Item::new(a, band).compare(&Item::new(b, band));
         for x in &all {
             for y in &all {
@@ -190,7 +226,7 @@ fn what_is_foretold_at_once_is_what_boot_after_boot_leads_to() {
     let files = ["a.conf", "a+2-0.conf", "b+1.conf", "c+0-3.conf"];
     let saved = [None, Some("@saved".to_owned()), Some("b*".to_owned())];
     let mut tried = 0;
-    for (band, set) in BANDS
+    for (band, set) in Band::ALL
         .into_iter()
         .flat_map(|band| (0..16).map(move |set| (band, set)))
     {
@@ -219,7 +255,7 @@ fn what_is_foretold_at_once_is_what_boot_after_boot_leads_to() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 432);
+    assert_eq!(tried, 1440);
 }
 
 /// The examples are systemd's own rules, worked by hand.
@@ -276,7 +312,7 @@ fn read(band: Band, file: &str, text: &str) -> Option<Listed> {
 
 #[test]
 fn what_is_listed() {
-    for band in BANDS {
+    for band in Band::ALL {
         assert!(read(band, "a.conf", "linux /k\n").is_some());
         assert!(read(band, "a.conf", "efi /k\narchitecture X64\n").is_some());
         for text in [
@@ -292,15 +328,15 @@ fn what_is_listed() {
         }
     }
     let both = "linux /gone\nefi /k\n";
-    let old = read(Band::To257, "a.conf", both).unwrap().entry;
+    let old = read(Band::V252, "a.conf", both).unwrap().entry;
     assert_eq!((old.linux, old.efi.as_deref()), (None, Some("/k")));
-    assert_eq!(read(Band::To259, "a.conf", both), None);
+    assert_eq!(read(Band::V258_1, "a.conf", both), None);
 }
 
 #[test]
 fn values_lose_their_quotes_and_lines_end_in_any_way() {
     let text = "sort-key \"k y\"\rversion \"1\r\n  machine-id\t m \nlinux /k";
-    let entry = read(Band::To257, "a.conf", text).unwrap().entry;
+    let entry = read(Band::V252, "a.conf", text).unwrap().entry;
     assert_eq!(entry.sort_key.as_deref(), Some("k y"));
     assert_eq!(entry.version.as_deref(), Some("\"1"));
     assert_eq!(entry.machine_id.as_deref(), Some("m"));
@@ -309,27 +345,28 @@ fn values_lose_their_quotes_and_lines_end_in_any_way() {
 #[test]
 fn a_file_keeps_its_spelling_until_it_is_counted() {
     let boots = booted(
-        loader(Band::To257, vec![listed("A+03-00.CONF", Some("k"), "1")]),
+        loader(Band::V252, vec![listed("A+03-00.CONF", Some("k"), "1")]),
         2,
     );
     assert_eq!(boots, ["A+03-00.CONF", "A+2-1.conf", "A+1-2.conf"]);
     let id = |band| listed("A+03-00.CONF", None, "1").id(band);
-    assert_eq!(id(Band::To257), "a+03-00.conf");
-    assert_eq!(id(Band::To259), "a.conf");
+    assert_eq!(id(Band::V252), "a+03-00.conf");
+    assert_eq!(id(Band::V258_1), "A.conf");
+    assert_eq!(id(Band::V259), "a.conf");
 }
 
 #[test]
 fn a_read_only_medium_boots_the_same_for_ever() {
     let entries = [("a+3-0.conf", "k"), ("b.conf", "z")];
     let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
-    let mut loader = loader(Band::To257, entries.to_vec());
+    let mut loader = loader(Band::V252, entries.to_vec());
     loader.medium.read_only = true;
     assert_eq!(booted(loader, 3), ["a+3-0.conf"; 4]);
 }
 
 #[test]
 fn files_that_are_not_listed_are_in_the_way_too_on_their_partition() {
-    let mut loader = loader(Band::To257, vec![listed("a+3-0.conf", Some("k"), "1")]);
+    let mut loader = loader(Band::V252, vec![listed("a+3-0.conf", Some("k"), "1")]);
     let other = |on| (on, "A+2-1.conf".to_owned());
     loader.medium.other_files = vec![other(Partition::Boot)];
     assert_eq!(booted(loader.clone(), 1), ["a+3-0.conf"; 2]);
@@ -340,9 +377,9 @@ fn files_that_are_not_listed_are_in_the_way_too_on_their_partition() {
 #[test]
 fn an_efi_entry_is_counted_by_old_loaders_only() {
     for (band, second) in [
-        (Band::To257, "a+2-1.conf"),
-        (Band::To259, "a+3.conf"),
-        (Band::From260, "a+3.conf"),
+        (Band::V252, "a+2-1.conf"),
+        (Band::V258_1, "a+3.conf"),
+        (Band::V260, "a+3.conf"),
     ] {
         let entry = read(band, "a+3.conf", "efi /k\n").unwrap();
         let boots = booted(loader(band, vec![entry]), 1);
@@ -360,15 +397,15 @@ fn saved_is_what_was_booted_last_as_long_as_it_is_called_so() {
         loader.variables.last_booted = Some(last.to_owned());
         booted(loader, 1)
     };
-    assert_eq!(with(Band::To257, "b.conf"), ["b.conf"; 2]);
-    assert_eq!(with(Band::To257, "c+3-0.conf"), ["c+3-0.conf", "a.conf"]);
-    assert_eq!(with(Band::To259, "c.conf"), ["c+3-0.conf", "c+2-1.conf"]);
+    assert_eq!(with(Band::V252, "b.conf"), ["b.conf"; 2]);
+    assert_eq!(with(Band::V252, "c+3-0.conf"), ["c+3-0.conf", "a.conf"]);
+    assert_eq!(with(Band::V258_1, "c.conf"), ["c+3-0.conf", "c+2-1.conf"]);
 }
 
 #[test]
 fn a_one_shot_boot_is_not_saved() {
     let entries = ["a.conf", "b.conf", "c.conf"].map(|file| listed(file, Some("k"), "1"));
-    let mut loader = loader(Band::To257, entries.to_vec());
+    let mut loader = loader(Band::V252, entries.to_vec());
     loader.variables.default = Some("@saved".to_owned());
     loader.variables.last_booted = Some("b.conf".to_owned());
     loader.variables.one_shot = Some("A.conf".to_owned());

@@ -1,6 +1,7 @@
 //! What anybody may have put among the entries.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -73,5 +74,47 @@ fn a_program_is_what_the_loader_takes_for_it() {
     ] {
         let boot = read(&[("a.conf", text)]).unwrap();
         assert_eq!(boot.entries["a.conf"].has_program, is_there, "{text:?}");
+    }
+}
+
+/// What is there under the names of images, and what the loader makes of it beside the entries.
+#[test]
+fn images_are_entries_too() {
+    let image = crate::uki::tests::image(&[(".osrel", "ID=a\n")]);
+    let tree = tempfile::tempdir().unwrap();
+    for directory in [ENTRIES, IMAGES] {
+        fs::create_dir_all(tree.path().join(directory)).unwrap();
+    }
+    let write = |path: &str, bytes: &[u8]| {
+        let file = fs::File::create(tree.path().join(path));
+        file.unwrap().write_all(bytes).unwrap();
+    };
+    write("EFI/Linux/a+3-0.efi", &image);
+    write("EFI/Linux/b.EFI", b"MZ");
+    write("EFI/Linux/c.txt", &image);
+    fs::create_dir(tree.path().join("EFI/Linux/d.efi")).unwrap();
+    write("loader/entries/e.conf", b"uki /EFI/Linux/b.EFI\n");
+    let boot = Boot::read(&Place {
+        esp: tree.path().into(),
+        boot: tree.path().into(),
+        ..Place::default()
+    })
+    .unwrap();
+    let names: Vec<&str> = boot.images.keys().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["a+3-0.efi", "b.EFI", "d.efi"]);
+    assert_eq!(boot.unreadable.len(), 1, "{:?}", boot.unreadable);
+    for (band, files) in [
+        (Band::V252, &["a+3-0.efi"][..]),
+        (Band::V258, &["a+3-0.efi", "e.conf"]),
+    ] {
+        let loader = boot.loader(band, LoaderVariables::default());
+        let menu = loader.menu();
+        let listed: Vec<&str> = menu.iter().map(|listed| listed.file.as_str()).collect();
+        assert_eq!(listed, files);
+        let others = &loader.medium.other_files;
+        assert!(
+            others.contains(&(Partition::Boot, "b.EFI".to_owned())),
+            "{others:?}"
+        );
     }
 }

@@ -86,13 +86,16 @@ pub(crate) fn look(observed: &mut Observation) {
 
 /// Whether somebody else's program that `entry` starts is known to be there: an image, or what another entry starts.
 fn is_known(boot: &Boot, on: Partition, entry: &Entry) -> bool {
-    let program = |entry: &Entry| entry.linux.clone().or_else(|| entry.efi.clone());
+    let program = |entry: &Entry| {
+        let other = entry.efi.clone().or_else(|| entry.uki.clone());
+        entry.linux.clone().or(other)
+    };
     let wanted = program(entry);
     let is_image = |(there, image): &(Partition, String)| {
         *there == on && wanted.as_ref() == Some(&format!("/{IMAGES}/{image}"))
     };
     let mut files = boot.all().map(|(_, file)| file);
-    boot.images.iter().any(is_image)
+    boot.images.keys().any(is_image)
         || files.any(|file| file.on == on && file.has_program && program(&file.entry) == wanted)
 }
 

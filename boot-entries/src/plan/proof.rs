@@ -65,11 +65,15 @@ pub fn comes_back(
         .filter(|(_, standing)| **standing == Standing::Proven);
     let mut proven = proven.map(|(subject, _)| subject).chain(&intent.last_good);
     match end {
-        Some(last) if proven.any(|subject| stem_of(subject) == last.name.stem) => Ok(()),
+        Some(last)
+            if !last.is_image && proven.any(|subject| stem_of(subject) == last.name.stem) =>
+        {
+            Ok(())
+        }
         last => Err(Refusal::Strands {
             entry: last
                 .as_ref()
-                .map_or_else(|| "nothing".to_owned(), |last| last.name.to_string()),
+                .map_or_else(|| "nothing".to_owned(), |last| last.file.clone()),
             why: last.map_or("no entry can be started", |last| last.why),
         }),
     }
@@ -81,14 +85,14 @@ fn bounded(loader: &mut Loader) -> usize {
     // The end itself, and a boot that the firmware asks for once.
     let mut all: usize = 2;
     for listed in &mut loader.entries {
-        let Some(tries) = &mut listed.name.tries else {
+        let Some(mut tries) = listed.name.tries else {
             continue;
         };
         let is_large = tries.left > TRIES;
         tries.left = tries.left.min(TRIES);
         all = all.saturating_add(usize::try_from(tries.left).unwrap_or(usize::MAX));
         if is_large {
-            listed.file = listed.name.to_string();
+            listed.set_tries(tries);
         }
     }
     all.min(FAILURES)
@@ -97,8 +101,10 @@ fn bounded(loader: &mut Loader) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_partition::Partition;
     use crate::plan::plan;
     use crate::plan::tests::{BANDS, Disk, proven, select};
+    use crate::uki::{Part, Uki};
 
     fn proved(disk: &Disk, band: Band, variables: &LoaderVariables) -> Result<(), Refusal> {
         let intent = proven(select(3), 2);
@@ -135,13 +141,13 @@ mod tests {
             preferred: Some(pattern.to_owned()),
             ..LoaderVariables::default()
         };
-        assert_eq!(proved(&disk, Band::From260, &prefers("x*")), Ok(()));
+        assert_eq!(proved(&disk, Band::V260, &prefers("x*")), Ok(()));
         let intent = proven(select(3), 2);
         let never = comes_back(
             &disk.0,
             &plan(&disk.0, &intent).unwrap(),
             &intent,
-            Band::From260,
+            Band::V260,
             &prefers("z*"),
         );
         assert!(matches!(never, Err(Refusal::Strands { .. })), "{never:?}");
@@ -165,7 +171,7 @@ mod tests {
     fn a_wish_in_the_firmware_may_strand_the_machine() {
         let (disk, variables) = named_by_the_firmware();
         let stem = &disk.0.generations[2].stem;
-        let refused = proved(&disk, Band::To259, &variables);
+        let refused = proved(&disk, Band::V258_1, &variables);
         let Err(Refusal::Strands { entry, why }) = refused else {
             panic!("{refused:?}");
         };
@@ -173,7 +179,32 @@ mod tests {
             entry.starts_with(stem) && why.contains("LoaderEntryDefault"),
             "{entry} {why}"
         );
-        assert_eq!(proved(&disk, Band::To257, &variables), Ok(()));
+        assert_eq!(proved(&disk, Band::V252, &variables), Ok(()));
+    }
+
+    /// Whoever calls an image as we call an entry does not make it one.
+    #[test]
+    fn an_image_is_nothing_proven() {
+        let mut disk = Disk::with(3);
+        let intent = proven(select(3), 2);
+        let plan = plan(&disk.0, &intent).unwrap();
+        let image = format!("{}.efi", disk.0.generations[1].stem);
+        let says = Uki {
+            parts: vec![Part::Release("ID=a\n".to_owned())],
+        };
+        let images = &mut disk.0.boot.images;
+        images.insert((Partition::Boot, image.clone()), says);
+        let variables = LoaderVariables {
+            default: Some(image.clone()),
+            ..LoaderVariables::default()
+        };
+        for band in Band::ALL {
+            let never = comes_back(&disk.0, &plan, &intent, band, &variables);
+            let Err(Refusal::Strands { entry, .. }) = never else {
+                panic!("{band:?}: {never:?}");
+            };
+            assert_eq!(entry, image);
+        }
     }
 
     /// The entry of the last good one is lost, and its generation as well: nothing that is granted makes that worse.
@@ -194,7 +225,7 @@ mod tests {
         disk.run(&intent);
         let plan = plan(&disk.0, &intent).unwrap();
         let [granted, comes_back] = [prove, comes_back]
-            .map(|check| check(&disk.0, &plan, &intent, Band::To259, &variables));
+            .map(|check| check(&disk.0, &plan, &intent, Band::V258_1, &variables));
         assert_eq!(granted, Ok(()));
         assert!(matches!(comes_back, Err(Refusal::Strands { .. })));
     }

@@ -77,7 +77,10 @@ fn all(boot: &Boot) -> impl Iterator<Item = Stranger> {
         let is_ours = file.name.is_ours() || file.name.is_stand_in();
         !is_ours && file.name.tries.is_none() && boot.has_payload(file)
     });
-    let images = boot.images.iter();
+    let images = boot.images.keys().filter(|(_, image)| {
+        let name = EntryName::of_image(image);
+        name.is_some_and(|name| name.tries.is_none())
+    });
     files
         .map(Stranger::of_file)
         .chain(images.map(|(on, image)| Stranger::of_image(*on, image)))

@@ -156,9 +156,9 @@ fn a_verdict_is_restated_without_reading_any_payload() {
     };
     let mut rejected = proven(select(2), 2);
     rejected.standings.insert(id(3), Standing::Rejected);
-    assert_eq!(restated(&disk, &rejected).boots(Band::To257, 2), [2, 2, 2]);
+    assert_eq!(restated(&disk, &rejected).boots(Band::V252, 2), [2, 2, 2]);
     let blessed = restated(&disk, &proven(proven(select(3), 2), 3));
-    assert_eq!(blessed.boots(Band::To257, 4), [3; 5]);
+    assert_eq!(blessed.boots(Band::V252, 4), [3; 5]);
     // And it is what the whole plan would do.
     for intent in [rejected, proven(proven(select(3), 2), 3)] {
         let mut whole = disk.clone();
@@ -174,10 +174,10 @@ fn going_back_to_an_older_proven_generation_has_a_way_back() {
     let both = |selected, last| proven(proven(select(selected), 3 - last), last);
     disk.run(&both(2, 2));
     disk.run(&both(1, 2));
-    assert_eq!(disk.boots(Band::To257, 4), [1, 1, 1, 2, 2]);
+    assert_eq!(disk.boots(Band::V252, 4), [1, 1, 1, 2, 2]);
     disk.run(&both(1, 1));
     assert_eq!(
-        disk.boots(Band::To257, 4),
+        disk.boots(Band::V252, 4),
         [1; 5],
         "proven again, it is the last good one"
     );
@@ -226,7 +226,7 @@ fn whatever_was_there_the_selected_one_is_first() {
                     disk.files()
                 );
             }
-            let boots = disk.boots(Band::To257, 3);
+            let boots = disk.boots(Band::V252, 3);
             assert_eq!(
                 (boots[0], boots[3]),
                 (selected, last),
@@ -252,7 +252,7 @@ fn a_lost_record_removes_no_proven_entry() {
         "{:?}",
         disk.files()
     );
-    assert_eq!(disk.boots(Band::To257, 3), [1, 1, 1, 2]);
+    assert_eq!(disk.boots(Band::V252, 3), [1, 1, 1, 2]);
     disk.run(&proven(select(1), 1));
     assert!(
         !disk
@@ -306,7 +306,7 @@ fn a_rejected_trial_is_passed_over_at_once() {
     intent = proven(select(3), 2);
     intent.rearm = true;
     disk.run(&intent);
-    assert_eq!(disk.boots(Band::To257, 3), [3, 3, 3, 2]);
+    assert_eq!(disk.boots(Band::V252, 3), [3, 3, 3, 2]);
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn the_last_good_entry_is_not_touched_by_any_selection() {
             );
         }
         assert_eq!(disk.0.boot.entries[&name].text, text);
-        assert_eq!(disk.boots(Band::To257, 0), [selected]);
+        assert_eq!(disk.boots(Band::V252, 0), [selected]);
     }
     // Nor by a new way of writing titles; but another command line is damage, and is mended.
     for (change, written) in [("label", 0), ("options", 1)] {
@@ -368,7 +368,7 @@ fn one_broken_generation_is_reported_and_its_entry_stays() {
     assert_eq!(plan.skipped, [(id(2), "boot.json: no".to_owned())]);
     assert_eq!(disk.0.payload, before);
     assert_eq!(
-        disk.boots(Band::To257, 3),
+        disk.boots(Band::V252, 3),
         [3, 3, 3, 2],
         "the unreadable last good is still reached"
     );

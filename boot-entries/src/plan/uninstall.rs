@@ -134,7 +134,10 @@ impl<'a> Ground<'a> {
         let starts_one = |band| {
             let loader = after.loader(band, LoaderVariables::default());
             let first = loader.predict(0).into_iter().next();
-            let file = first.and_then(|boot| self.foreign().find(|file| file.name == boot.name));
+            let file = first.and_then(|boot| {
+                let mut foreign = self.foreign().filter(|_| !boot.is_image);
+                foreign.find(|file| file.name == boot.name)
+            });
             file.is_some_and(|file| {
                 let closure = nixpkgs::init_of(&file.entry);
                 let mut same = subjects
@@ -143,9 +146,7 @@ impl<'a> Ground<'a> {
                 same.any(|subject| self.is_whole(subject, file))
             })
         };
-        [Band::To257, Band::To259, Band::From260]
-            .into_iter()
-            .all(starts_one)
+        Band::ALL.into_iter().all(starts_one)
     }
 
     /// The best that can be booted, and the selected one if it is as good: as somebody else's entry, or as a new one.

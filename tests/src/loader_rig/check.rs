@@ -1,10 +1,12 @@
 //! The model against what the real loader said and did.
 
 use std::fmt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use boot_entries::loader::{Band, Loader};
+use boot_entries::boot_partition::{ENTRIES, IMAGES};
+use boot_entries::loader::{Band, Loader, Program};
 
 use super::layout::Layout;
 use super::results::Seen;
@@ -13,6 +15,8 @@ use super::session::{self, Power};
 /// What a comparison came to.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
+    /// Which loader it was, as it says itself.
+    pub loader: String,
     /// Layouts that were booted.
     pub layouts: usize,
     /// Boots that were compared.
@@ -29,7 +33,8 @@ impl fmt::Display for Tally {
         let each = seconds / f64::from(u32::try_from(self.layouts).unwrap_or(1).max(1));
         write!(
             f,
-            "{} layouts, {} boots, {} disagreements, {seconds:.1} s ({each:.2} s a layout)",
+            "{}: {} layouts, {} boots, {} disagreements, {seconds:.1} s ({each:.2} s a layout)",
+            self.loader,
             self.layouts,
             self.boots,
             self.disagreements.len()
@@ -42,8 +47,9 @@ impl fmt::Display for Tally {
 }
 
 impl Tally {
-    /// Adds another comparison.
+    /// Adds another comparison of the same loader.
     pub fn add(&mut self, other: Self) {
+        self.loader = other.loader;
         self.layouts += other.layouts;
         self.boots += other.boots;
         self.disagreements.extend(other.disagreements);
@@ -51,14 +57,18 @@ impl Tally {
     }
 }
 
-/// Boots every layout `boots` times with the real loader, and compares each boot with the model.
+/// Boots every layout `boots` times with the real loader in the file `loader`, and compares each boot with the model.
 ///
 /// # Errors
 /// When the machine does not do as it is told. A disagreement is none.
-pub fn compare(layouts: &[Layout], boots: usize, power: Power) -> Result<Tally> {
+pub fn compare(loader: &Path, layouts: &[Layout], boots: usize, power: Power) -> Result<Tally> {
     let begun = Instant::now();
-    let all = session::run(layouts, boots, power)?;
+    let all = session::run(loader, layouts, boots, power)?;
     let mut tally = Tally {
+        loader: all
+            .first()
+            .and_then(|seen| seen.text("LoaderInfo"))
+            .unwrap_or_default(),
         layouts: layouts.len(),
         boots: all.len(),
         ..Tally::default()
@@ -119,19 +129,20 @@ impl Account {
         };
         let (menu, before) = (ids(model), model.clone());
         let boot = model.boot();
-        let started = boot.and_then(|boot| {
-            let mut all = before.menu().into_iter();
-            all.find(|listed| listed.file == boot.file)
-                .map(|listed| listed.id(before.band))
-        });
         let renamed = before.entries.iter().zip(&model.entries);
         let counted_to = renamed
             .filter(|(before, after)| before.file != after.file)
-            .map(|(_, after)| format!("\\loader\\entries\\{}", after.file))
+            .map(|(_, after)| {
+                let directory = match after.program {
+                    Program::Image => IMAGES,
+                    _ => ENTRIES,
+                };
+                format!("/{directory}/{}", after.file).replace('/', "\\")
+            })
             .next();
         Self {
             menu,
-            selected: started,
+            selected: boot.map(|boot| boot.id),
             counted_to,
             saved: model.variables.last_booted.clone(),
             one_shot: model.variables.one_shot.clone(),
@@ -140,7 +151,7 @@ impl Account {
     }
 }
 
-/// The names in `loader/entries`, by partition, sorted.
+/// The names in the directories that the loader changes, by partition, sorted.
 fn files(layout: &Layout, model: &Loader) -> Vec<Vec<String>> {
     let of = |on| {
         let others = model.medium.other_files.iter();
@@ -150,6 +161,8 @@ fn files(layout: &Layout, model: &Loader) -> Vec<Vec<String>> {
         let listed = model.entries.iter().filter(|listed| listed.on == on);
         let mut files: Vec<String> = others.chain(listed.map(|l| &l.file)).cloned().collect();
         files.sort();
+        // Each profile of an image is an entry.
+        files.dedup();
         files
     };
     layout.partitions().iter().map(|on| of(*on)).collect()

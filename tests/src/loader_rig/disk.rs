@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use boot_entries::boot_partition::Partition;
+use boot_entries::boot_partition::{ENTRIES, IMAGES, Partition};
 
 use super::layout::Layout;
 use crate::{command, disk, files};
@@ -14,6 +14,8 @@ use crate::{command, disk, files};
 const MIB: u64 = 1 << 20;
 /// The smallest that still is FAT32, with clusters of one sector.
 const SIZE: u64 = 36 * MIB;
+/// What the loader renames files in.
+pub(super) const DIRECTORIES: [&str; 2] = [ENTRIES, IMAGES];
 const XBOOTLDR: &str = "bc13c2ff-59e6-4262-a352-b275fd6f7172";
 
 /// Where a partition begins.
@@ -34,7 +36,9 @@ pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> R
     lay_out(image, partitions)?;
     for on in partitions {
         let tree = tempfile::tempdir()?;
-        fs::create_dir_all(tree.path().join("loader/entries"))?;
+        for directory in DIRECTORIES {
+            fs::create_dir_all(tree.path().join(directory))?;
+        }
         for program in &layout.programs {
             files::write(
                 &tree.path().join(program.trim_start_matches('/')),
@@ -51,17 +55,35 @@ pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> R
         }
         format(image, *on)?;
         copy(image, *on, &files::sorted_entries(tree.path())?, "::/")?;
-        // One run of the tool, which keeps the order: the loader reads the directory as it was filled.
-        let entries = tempfile::tempdir()?;
-        let mut paths = Vec::new();
-        for entry in layout.entries.iter().filter(|entry| entry.on == *on) {
-            let path = entries.path().join(&entry.name);
-            files::write(&path, &entry.text)?;
-            paths.push(path);
-        }
-        copy(image, *on, &paths, "::/loader/entries/")?;
+        // One run of the tool for a directory, which keeps the order: the loader reads it as it was filled.
+        let entries = layout.entries.iter().filter(|entry| entry.on == *on);
+        let entries = entries.map(|entry| (&entry.name, entry.text.clone().into_bytes()));
+        fill(image, *on, ENTRIES, entries)?;
+        let images = layout.images.iter().filter(|image| image.on == *on);
+        fill(
+            image,
+            *on,
+            IMAGES,
+            images.map(|image| (&image.name, image.bytes())),
+        )?;
     }
     Ok(())
+}
+
+fn fill<'a>(
+    image: &Path,
+    on: Partition,
+    directory: &str,
+    files: impl Iterator<Item = (&'a String, Vec<u8>)>,
+) -> Result<()> {
+    let tree = tempfile::tempdir()?;
+    let mut paths = Vec::new();
+    for (name, bytes) in files {
+        let path = tree.path().join(name);
+        files::write(&path, &bytes)?;
+        paths.push(path);
+    }
+    copy(image, on, &paths, &format!("::/{directory}/"))
 }
 
 fn lay_out(image: &Path, partitions: &[Partition]) -> Result<()> {
@@ -95,14 +117,17 @@ fn copy<P: AsRef<OsStr>>(image: &Path, on: Partition, from: &[P], to: &str) -> R
     tool("mcopy", image, on, all).map(drop)
 }
 
-/// The names in `loader/entries` as the host's tools read them, sorted.
+/// The names in the directories that the loader changes, as the host's tools read them, sorted.
 pub(super) fn names(image: &Path, on: Partition) -> Result<Vec<String>> {
-    let listing = tool("mdir", image, on, ["-a", "-b", "::/loader/entries"])?;
-    let files = listing.lines();
-    let mut names: Vec<String> = files
-        .filter_map(|line| line.strip_prefix("::/loader/entries/"))
-        .map(str::to_owned)
-        .collect();
+    let mut names = Vec::new();
+    for directory in DIRECTORIES {
+        let directory = format!("::/{directory}");
+        let listing = tool("mdir", image, on, ["-a", "-b", &directory])?;
+        let files = listing
+            .lines()
+            .filter_map(|line| line.strip_prefix(&directory)?.strip_prefix('/'));
+        names.extend(files.map(str::to_owned));
+    }
     names.sort();
     Ok(names)
 }

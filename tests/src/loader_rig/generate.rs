@@ -4,9 +4,11 @@
 //! firmware's setup.
 
 use boot_entries::boot_partition::Partition;
+use boot_entries::loader::Band;
 
 use super::layout::{EntryText, Layout};
 use super::random::Random;
+use super::uki;
 
 const STEMS: [&str; 20] = [
     "nixos-generation-3",
@@ -30,7 +32,7 @@ const STEMS: [&str; 20] = [
     "x[1]",
     "trailing-",
 ];
-const COUNTERS: [&str; 18] = [
+pub(super) const COUNTERS: [&str; 18] = [
     "", "", "", "", "", "", "+3-0", "+3-0", "+3", "+2-1", "+1-2", "+0-3", "+0-1", "+0", "+03-00",
     "+10", "+x", "+3-",
 ];
@@ -44,7 +46,7 @@ const SORT_KEYS: [&str; 8] = [
     "lastgood-999991",
     "\"b\"",
 ];
-const VERSIONS: [&str; 22] = [
+pub(super) const VERSIONS: [&str; 22] = [
     "1",
     "2",
     "10",
@@ -72,7 +74,13 @@ const MACHINES: [&str; 2] = [
     "0123456789abcdef0123456789abcdef",
     "fedcba9876543210fedcba9876543210",
 ];
-const UNSEEN: [&str; 4] = [".hidden.conf", "auto-arch.conf", "a.conf.part", "README"];
+const UNSEEN: [&str; 5] = [
+    ".hidden.conf",
+    "auto-arch.conf",
+    "AUTO-arch.conf",
+    "a.conf.part",
+    "README",
+];
 const PATTERNS: [&str; 22] = [
     "*",
     "nixos-*",
@@ -103,15 +111,10 @@ const PATTERNS: [&str; 22] = [
 pub fn generate(seed: u64) -> Layout {
     let mut random = Random::new(seed);
     loop {
-        let layout = attempt(seed, &mut random);
-        let bands = [
-            boot_entries::loader::Band::To257,
-            boot_entries::loader::Band::From260,
-        ];
-        if bands
-            .iter()
-            .all(|band| !layout.loader(*band).entries.is_empty())
-        {
+        let mut layout = attempt(seed, &mut random);
+        uki::add(&mut layout, seed);
+        let is_listed = |band: &Band| !layout.loader(*band).entries.is_empty();
+        if Band::ALL.iter().all(is_listed) {
             return layout;
         }
     }
@@ -248,12 +251,23 @@ fn existing(layout: &Layout, random: &mut Random) -> String {
 }
 
 fn pattern(layout: &Layout, random: &mut Random) -> String {
-    let name = existing(layout, random);
-    let stem = name.split('+').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = layout
+        .entries
+        .iter()
+        .map(|entry| entry.name.clone())
+        .collect();
+    pattern_over(&names, random)
+}
+
+/// A pattern that means one of these names, or no one knows what.
+pub(super) fn pattern_over(names: &[String], random: &mut Random) -> String {
+    let name = random.pick(names);
+    let (stem, suffix) = name.rsplit_once('.').unwrap_or((&name, "conf"));
+    let stem = stem.split('+').next().unwrap_or_default().to_owned();
     match random.below(10) {
         0 => name,
         1 => name.to_uppercase(),
-        2 => format!("{stem}.conf"),
+        2 => format!("{stem}.{suffix}"),
         3 => format!("{stem}*"),
         4 => stem,
         _ => random.pick(&PATTERNS).to_owned(),

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use boot_entries::boot_partition::Partition;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::loader::{Band, Listed, Loader, Medium};
-use boot_entries::loader_conf::LoaderConf;
+use boot_entries::uki::Uki;
 
 use crate::files;
 
@@ -23,6 +23,17 @@ pub struct EntryText {
     pub text: String,
 }
 
+/// A unified kernel image in `EFI/Linux`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The ESP, or the XBOOTLDR partition.
+    pub on: Partition,
+    /// What it is called.
+    pub name: String,
+    /// Names and texts of its sections, in order.
+    pub sections: Vec<(&'static str, String)>,
+}
+
 /// Everything a choice depends on, as files and variables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -30,6 +41,8 @@ pub struct Layout {
     pub label: String,
     /// Files in `loader/entries`, in the order in which they are written.
     pub entries: Vec<EntryText>,
+    /// Files in `EFI/Linux`, likewise.
+    pub images: Vec<Image>,
     /// Paths that entries start, on every partition of the layout.
     pub programs: Vec<String>,
     /// `loader/loader.conf`.
@@ -38,6 +51,54 @@ pub struct Layout {
     pub variables: Vec<(&'static str, String)>,
     /// The disk cannot be written.
     pub read_only: bool,
+}
+
+impl Image {
+    /// The file: headers that the loader takes for a program's, and the firmware for those of no EFI application, so that
+    /// it does not start.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        const HEADERS: usize = 0x1000;
+        let mut bytes = vec![0; HEADERS];
+        let mut put = |at: usize, value: &[u8]| {
+            if let Some(place) = bytes.get_mut(at..at + value.len()) {
+                place.copy_from_slice(value);
+            }
+        };
+        let word = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
+        let half = |number: usize| u16::try_from(number).unwrap_or(u16::MAX).to_le_bytes();
+        put(0, b"MZ");
+        put(0x3c, &word(0x40));
+        put(0x40, b"PE\0\0");
+        put(0x44, &half(0x8664));
+        put(0x46, &half(self.sections.len()));
+        put(0x54, &half(240));
+        // The optional header: PE32+, the size in memory, 16 directories.
+        put(0x58, &half(0x20b));
+        put(0x58 + 56, &word(1 << 20));
+        put(0x58 + 108, &word(16));
+        let mut at = HEADERS;
+        let mut data = Vec::new();
+        for (number, (name, text)) in self.sections.iter().enumerate() {
+            let (header, size) = (0x58 + 240 + 40 * number, text.len().next_multiple_of(512));
+            put(header, name.as_bytes());
+            put(header + 8, &word(text.len()));
+            put(header + 12, &word(at));
+            put(header + 16, &word(size));
+            put(header + 20, &word(at));
+            at += size;
+            data.extend(text.as_bytes());
+            data.resize(at - HEADERS, 0);
+        }
+        bytes.extend(data);
+        bytes
+    }
+
+    /// What the model is told of it.
+    fn says(&self) -> Uki {
+        let bytes = self.bytes();
+        Uki::of_bytes(&bytes)
+    }
 }
 
 impl Layout {
@@ -82,7 +143,9 @@ impl Layout {
     /// Whether there is an XBOOTLDR partition.
     #[must_use]
     pub fn has_xbootldr(&self) -> bool {
-        self.entries.iter().any(|e| e.on == Partition::Boot)
+        let files = self.entries.iter().map(|entry| entry.on);
+        let mut all = files.chain(self.images.iter().map(|image| image.on));
+        all.any(|on| on == Partition::Boot)
     }
 
     /// The partitions, in the loader's order.
@@ -104,6 +167,13 @@ impl Layout {
             ..Medium::default()
         };
         for on in self.partitions() {
+            for image in self.images.iter().filter(|image| image.on == *on) {
+                let listed = Listed::of_image(band, *on, &image.name, &image.says());
+                if listed.is_empty() {
+                    medium.other_files.push((*on, image.name.clone()));
+                }
+                entries.extend(listed);
+            }
             for file in self.entries.iter().filter(|file| file.on == *on) {
                 let there = |path: &str| self.has_program(path);
                 match Listed::read(band, *on, &file.name, &file.text, there) {
@@ -119,7 +189,7 @@ impl Layout {
         Loader {
             band,
             entries,
-            conf: LoaderConf::parse(&self.conf),
+            conf: band.read_conf(&self.conf),
             variables: LoaderVariables {
                 one_shot: variable("LoaderEntryOneShot"),
                 default: variable("LoaderEntryDefault"),
@@ -151,6 +221,9 @@ impl fmt::Display for Layout {
         }
         for EntryText { on, name, text } in &self.entries {
             writeln!(f, "  {on:?} {name}: {text:?}")?;
+        }
+        for Image { on, name, sections } in &self.images {
+            writeln!(f, "  {on:?} {name}: {sections:?}")?;
         }
         Ok(())
     }

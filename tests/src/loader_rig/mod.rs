@@ -8,6 +8,8 @@
 //! random    numbers from a seed
 //! generate  a layout from a seed: counters, keys, versions, patterns, and what else makes a choice hard
 //! layout    what is on one disk, and the model's view of it
+//! uki       what images and `uki` lines add to it
+//! loaders   the real loaders, 252, 257 and 262
 //! disk      a layout as a GPT disk with a FAT ESP, and an XBOOTLDR partition where it has one
 //! script    what the firmware's shell does
 //! session   one run of QEMU with several layouts
@@ -20,15 +22,18 @@ mod check;
 mod disk;
 mod generate;
 mod layout;
+mod loaders;
 mod random;
 mod results;
 mod script;
 mod session;
+mod uki;
 mod userspace;
 
 pub use check::{Tally, compare};
 pub use generate::generate;
-pub use layout::{EntryText, Layout};
+pub use layout::{EntryText, Image, Layout};
+pub use loaders::loaders;
 pub use random::Random;
-pub use session::{Power, loader};
+pub use session::Power;
 pub use userspace::disagreements_with_bootctl;

@@ -4,6 +4,15 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+/// Entries that the loader finds by itself.
+const BY_ITSELF: [&str; 5] = [
+    "auto-efi-default",
+    "auto-efi-shell",
+    "auto-osx",
+    "auto-reboot-to-firmware-setup",
+    "auto-windows",
+];
+
 /// What was to be seen after one boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -13,7 +22,7 @@ pub(super) struct Seen {
     pub(super) label: String,
     /// The loader's variables, as text.
     pub(super) variables: BTreeMap<String, Vec<u16>>,
-    /// The files in `loader/entries`, by partition, sorted.
+    /// The files in the directories that the loader changes, by partition, sorted.
     pub(super) files: Vec<Vec<String>>,
 }
 
@@ -34,7 +43,7 @@ impl Seen {
             .flat_map(|all| all.split(|unit| *unit == 0));
         ids.filter(|id| !id.is_empty())
             .map(String::from_utf16_lossy)
-            .filter(|id| !id.starts_with("auto-"))
+            .filter(|id| !BY_ITSELF.contains(&id.as_str()))
             .collect()
     }
 }

@@ -1,5 +1,6 @@
 //! What the firmware's shell does, as a `startup.nsh`.
 
+use super::disk::DIRECTORIES;
 use super::layout::Layout;
 use super::session::Power;
 
@@ -86,10 +87,10 @@ impl Script {
         self.line(&format!("dmpstore -guid {VENDOR} -sfo {out}"));
         for (more, _) in layout.partitions().iter().enumerate() {
             self.line(&format!("echo \"partition {more}\" {out}"));
-            self.line(&format!(
-                "ls -sfo fs{}:\\loader\\entries {out}",
-                volume + more
-            ));
+            for directory in DIRECTORIES {
+                let directory = directory.replace('/', "\\");
+                self.line(&format!("ls -sfo fs{}:\\{directory} {out}", volume + more));
+            }
         }
     }
 }

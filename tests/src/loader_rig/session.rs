@@ -1,7 +1,7 @@
 //! One run of QEMU with several layouts.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,11 +13,10 @@ use super::results::{self, Seen};
 use super::{disk, script};
 use crate::paths;
 
-/// systemd-boot, as Debian ships it.
-const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-/// A loader that waits for somebody at the console waits for ever.
+/// A loader that waits for somebody at the console says nothing more. (How long all of it takes depends on who else uses
+/// the host.)
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How one boot follows the other.
@@ -29,19 +28,18 @@ pub enum Power {
     Cycled,
 }
 
-/// The loader that is put to the test: Debian's, or the file that `SYSTEMD_BOOT` names.
-#[must_use]
-pub fn loader() -> PathBuf {
-    std::env::var_os("SYSTEMD_BOOT").map_or_else(|| LOADER.into(), PathBuf::from)
-}
-
 /// Boots every layout `boots` times. What was seen, boot by boot, and the files on the disks at the end.
-pub(super) fn run(layouts: &[Layout], boots: usize, power: Power) -> Result<Vec<Seen>> {
+pub(super) fn run(
+    loader: &Path,
+    layouts: &[Layout],
+    boots: usize,
+    power: Power,
+) -> Result<Vec<Seen>> {
     let rig = paths::rig();
     fs::create_dir_all(&rig)?;
     let directory = tempfile::Builder::new().prefix("loader-").tempdir_in(rig)?;
     let image = |at: usize| directory.path().join(format!("{at}.img"));
-    let loader = fs::read(loader()).context("cannot read systemd-boot")?;
+    let loader = fs::read(loader).context("cannot read systemd-boot")?;
     let startup = script::startup(layouts, boots, power);
     for (at, layout) in layouts.iter().enumerate() {
         let label = format!("label {}\r\n", layout.label);
@@ -131,12 +129,15 @@ fn qemu(directory: &Path, layouts: &[Layout], power: Power) -> Result<()> {
         .stderr(File::create(&complaints)?)
         .spawn()
         .context("cannot start QEMU")?;
-    let deadline = Instant::now() + PATIENCE;
+    let (mut deadline, mut heard) = (Instant::now() + PATIENCE, 0);
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
         let said = fs::read(&serial).unwrap_or_default();
+        if said.len() != heard {
+            (deadline, heard) = (Instant::now() + PATIENCE, said.len());
+        }
         let waits = said.windows(6).any(|six| six == b"Shell>");
         if waits || Instant::now() > deadline {
             child.kill()?;

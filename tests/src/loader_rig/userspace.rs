@@ -4,7 +4,7 @@
 //! it means something else by design, [`Layout::as_userspace_reads_it`] leaves that out:
 //!
 //! * it lists what cannot start, hidden names and `auto-*`, but no name with a character outside `A-Za-z0-9+-_.`;
-//! * it keeps capitals in ids, and quotes in values;
+//! * it keeps capitals in ids, and quotes in values, and knows no `uki`;
 //! * two files of one id are equal to it, whatever their counters (its comparison says `!=` where the loader says `==`);
 //! * `[!set]` is a complement in fnmatch(3);
 //! * it does not print in JSON which one is the default, so this is taken from what it prints for people; which one is
@@ -23,7 +23,7 @@ use super::layout::{EntryText, Layout};
 use crate::{command, files, paths};
 
 /// The order that userspace has.
-const BAND: Band = Band::To259;
+const BAND: Band = Band::V258_1;
 
 /// Both readings of one layout.
 const SCRIPT: &str = r#"mount -t tmpfs tmpfs /mnt
@@ -46,7 +46,8 @@ impl Layout {
             let of = |entry: &&EntryText| entry.on == listed.on && entry.name == listed.file;
             if let Some(entry) = self.entries.iter().find(of)
                 && entry.name.chars().all(readable)
-                && !entry.text.contains('"')
+                && !entry.text.contains(['"', '\''])
+                && !entry.text.contains("uki")
                 && ids.insert(listed.id(BAND))
             {
                 entries.push(EntryText {
@@ -59,6 +60,7 @@ impl Layout {
         let conf: Vec<&str> = self.conf.lines().filter(|l| !has_complement(l)).collect();
         Self {
             entries,
+            images: Vec::new(),
             conf: conf.join("\n") + "\n",
             variables: Vec::new(),
             ..self.clone()

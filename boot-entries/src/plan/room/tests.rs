@@ -142,7 +142,7 @@ fn twenty_upgrades_and_rollbacks_on_a_small_disk() {
         let installed = run(&mut disk, size, &known);
         let installed = installed.unwrap_or_else(|why| panic!("upgrade to {number}: {why}"));
         assert!(disk.of_size(size).0.space.unwrap().free > 3, "{number}");
-        let boots = disk.boots(crate::loader::Band::To257, 3);
+        let boots = disk.boots(crate::loader::Band::V252, 3);
         assert_eq!(boots[0], number);
         if let Some(last) = &known.last_good {
             assert_eq!(boots[3], last.generation.number(), "{installed:?}");
@@ -173,7 +173,7 @@ fn twenty_upgrades_and_rollbacks_on_a_small_disk() {
                 !back.steps.iter().any(|s| matches!(s, Step::Copy { .. })),
                 "{back:?}"
             );
-            let boots = disk.boots(crate::loader::Band::To257, 3);
+            let boots = disk.boots(crate::loader::Band::V252, 3);
             assert_eq!(boots[0], second.generation.number());
             known.selected = Some(last);
             run(&mut disk, size, &known).unwrap();
@@ -213,7 +213,7 @@ fn nothing_proven_goes_early_while_the_last_good_one_is_damaged() {
                     .iter()
                     .any(|f| f.starts_with(&format!("lastgood-{number}-")))
         };
-        let boots = seen.boots(crate::loader::Band::To257, 6);
+        let boots = seen.boots(crate::loader::Band::V252, 6);
         assert!((1..=3).any(whole) && boots[6] <= 3, "{step}: {boots:?}");
     }
 }

@@ -66,7 +66,7 @@ fn an_entry_without_its_payload_gets_its_verdict() {
     assert!(!restated(&mut disk, &intent).is_empty());
     disk.0.payload = payload;
     outcome::look(&mut disk.0);
-    assert_eq!(disk.boots(Band::From260, 1), [1, 1]);
+    assert_eq!(disk.boots(Band::V260, 1), [1, 1]);
 }
 
 /// 2 is the last good one and 3 a trial, all on an ESP, and written to a new XBOOTLDR partition as well: the move was cut
