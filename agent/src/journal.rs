@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::machine::Event;
+use crate::told::plain;
 
 /// Every journal entry about an event of the ledger has this `MESSAGE_ID`.
 pub const MESSAGE_ID: &str = "7f0f2c9a5d0e4c3b9a4be1a9c1d0c6a7";
@@ -46,7 +47,7 @@ where
         context
             .field_format()
             .format_fields(Writer::new(&mut line), said)?;
-        writeln!(writer, "{}", line.replace('\n', "; "))
+        writeln!(writer, "{}", plain(&line))
     }
 }
 

@@ -46,12 +46,12 @@ pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Err
     make_directory(directory)?;
     let part = directory.join(part_name(to));
     let written = write(from, &part, to).and_then(|()| at("write", to, verify(&part, content)));
-    if let Err(error) = written {
+    let placed = written.and_then(|()| at("put in place", to, call::rename(&part, to)));
+    if let Err(error) = placed {
         // The first error is the one to tell. What stays behind is swept by the next run.
         drop(call::remove(&part));
         return Err(error);
     }
-    at("put in place", to, call::rename(&part, to))?;
     // On FAT, where a file's bytes are is written beside its name, and under a new name only with the file itself:
     // without this the directory below would be flushed with an empty file in it.
     flush(to)?;
@@ -125,7 +125,12 @@ pub fn put_link(target: &Path, link: &Path) -> Result<(), Error> {
         _ => {}
     }
     at("make", &part, std::os::unix::fs::symlink(target, &part))?;
-    at("put in place", link, std::fs::rename(&part, link))?;
+    let placed = at("put in place", link, std::fs::rename(&part, link));
+    if placed.is_err() {
+        // As above.
+        drop(std::fs::remove_file(&part));
+    }
+    placed?;
     flush(directory)
 }
 
@@ -272,6 +277,17 @@ mod tests {
         let error = put(&mut &b"nev"[..], &promised, &to).unwrap_err();
         assert!(error.to_string().contains("kernel"), "{error}");
         assert_eq!(std::fs::read_to_string(&to).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(tree.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_place_is_not_left_lying_around() {
+        let tree = tempfile::tempdir().unwrap();
+        let to = tree.path().join("loader.conf");
+        std::fs::create_dir(&to).unwrap();
+        let error = put_text("default", &to).unwrap_err();
+        assert!(error.to_string().starts_with("cannot put in place"));
+        put_link(Path::new("system-1-link"), &to).unwrap_err();
         assert_eq!(std::fs::read_dir(tree.path()).unwrap().count(), 1);
     }
 
