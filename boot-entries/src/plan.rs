@@ -42,6 +42,7 @@ use crate::observe::{Boot, Observation};
 use crate::small;
 use crate::step::Step;
 
+pub use outcome::after;
 pub use proof::{Proof, comes_back, prove};
 pub use uninstall::uninstall;
 

@@ -1,12 +1,23 @@
 //! What the program says: to somebody who waits, to somebody who has to mend something, to a pipe.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::Result;
-use lastgood_tests::files;
+use lastgood_tests::mounts::Mounts;
 use lastgood_tests::tree::Tree;
+use lastgood_tests::{command, files};
 
 use super::{ok, refused};
+
+/// Everything under the tree, by path, with what it is and holds.
+fn everything(tree: &Tree) -> Result<String> {
+    command::output(
+        Command::new("find")
+            .arg(tree.path("."))
+            .args(["-printf", "%p %y %s %T@ %C@ %l\\n"]),
+    )
+}
 
 #[test]
 fn what_cannot_be_written_comes_with_what_to_do_and_leaves_nothing() -> Result<()> {
@@ -33,5 +44,86 @@ fn what_cannot_be_written_comes_with_what_to_do_and_leaves_nothing() -> Result<(
         &tree.lastgood(&["install"])?,
         &["cannot read", "entries: Not a directory; ", "move it away"],
     );
+    Ok(())
+}
+
+/// Commands that only tell leave no trace, not even a lock, and need nothing that can be written.
+#[test]
+fn what_only_tells_makes_nothing() -> Result<()> {
+    let mounts = Mounts::private()?;
+    let tree = Tree::new()?;
+    tree.generations(2)?;
+    mounts.sized(&tree.path("."), "64m")?;
+    let before = everything(&tree)?;
+    mounts.read_only(&tree.path("."))?;
+    let tell: [&[&str]; 6] = [
+        &["install", "--dry-run"],
+        &["uninstall", "--dry-run"],
+        &["status"],
+        &["list-generations"],
+        &["next-boot", "--json"],
+        &["install", "--dry-run", "-v"],
+    ];
+    for arguments in tell {
+        let ended = tree.lastgood(arguments)?;
+        ok(&ended);
+        let is_told = ended.stderr.contains("without a lock");
+        assert_eq!(is_told, arguments.contains(&"-v"), "{ended:?}");
+    }
+    refused(
+        &tree.lastgood(&["verify"])?,
+        &["nothing of ours is on $BOOT yet"],
+    );
+    assert_eq!(everything(&tree)?, before);
+    refused(
+        &tree.lastgood(&["install"])?,
+        &["Read-only file system; ", "mount -o remount,rw"],
+    );
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_tells_all_that_install_does() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = tree.generations(2)?;
+    let told = tree.lastgood(&["install", "--dry-run"])?;
+    let told: Vec<&str> = ok(&told).lines().collect();
+    assert!(
+        told.iter().all(|line| line.starts_with("would ")),
+        "{told:?}"
+    );
+    let toplevel = toplevels[1].display();
+    let root =
+        format!("would keep {toplevel} from the garbage collector (/nix/var/nix/gcroots/lastgood/");
+    let roots: Vec<_> = told
+        .iter()
+        .filter_map(|line| line.strip_prefix(&root))
+        .collect();
+    assert_eq!(roots.len(), 1, "{told:?}");
+    assert_eq!(told.last(), Some(&"would select generation 2"));
+    ok(&tree.lastgood(&["install"])?);
+    let link = tree
+        .path("nix/var/nix/gcroots/lastgood")
+        .join(roots[0].trim_end_matches(')'));
+    assert_eq!(fs::read_link(link)?, toplevels[1]);
+    let told = tree.lastgood(&["install", "--dry-run"])?;
+    assert!(ok(&told).starts_with("nothing to do: "), "{told:?}");
+    Ok(())
+}
+
+/// It does not say yes where install says no.
+#[test]
+fn a_dry_run_refuses_what_install_refuses() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(1)?;
+    let other = "title other\nefi /EFI/systemd/systemd-bootx64.efi\n";
+    files::write(&tree.path("boot/loader/entries/other.conf"), other)?;
+    tree.firmware_says("LoaderEntryDefault", "other.conf")?;
+    let words = [
+        "installed and selected, but other.conf boots next",
+        "lastgood status",
+    ];
+    refused(&tree.lastgood(&["install", "--dry-run"])?, &words);
+    refused(&tree.lastgood(&["install"])?, &words);
     Ok(())
 }

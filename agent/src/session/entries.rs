@@ -122,6 +122,21 @@ impl Prepared {
         Some((&unchanged.observed.boot, band?))
     }
 
+    /// What the loader reads next and how it chooses, once all of it is carried out: by the model, not by looking.
+    #[must_use]
+    pub fn outcome(&self) -> Option<(Boot, Option<Band>)> {
+        let first = self.planned.first()?;
+        let [before, after] = first.loader.bands();
+        let boot = plan::after(&first.observed, &first.plan.steps);
+        Some((boot, after.or(before)))
+    }
+
+    /// The programs that are run when the steps are made, and where.
+    pub fn programs(&self) -> impl Iterator<Item = (&Place, &'static str)> {
+        let planned = self.planned.iter();
+        planned.filter_map(|planned| Some((&planned.place, planned.loader.programs()?)))
+    }
+
     /// Every step, with the place if there is more than one.
     pub fn steps(&self) -> impl Iterator<Item = (Option<&Place>, &Step)> {
         let is_one_of_many = self.planned.len() > 1;
