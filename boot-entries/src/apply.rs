@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::boot_partition::Place;
 use crate::durable;
+use crate::progress::{Counted, Progress};
 use crate::step::Step;
 
 /// A step that could not be made. The steps before it are done; a later run goes on from there.
@@ -25,24 +26,33 @@ pub enum Error {
     Write(#[from] durable::Error),
 }
 
-/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `started` hears of each before it begins.
+/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `heard` hears of each before it begins, and of what is
+/// copied for it.
 ///
 /// # Errors
 /// At the first step that cannot be made.
-pub fn apply(place: &Place, steps: &[Step], mut started: impl FnMut(&Step)) -> Result<(), Error> {
+pub fn apply(
+    place: &Place,
+    steps: &[Step],
+    mut heard: impl FnMut(Progress<'_>),
+) -> Result<(), Error> {
     let changed: BTreeSet<&Path> = steps.iter().map(|s| place.directory(s.on())).collect();
     for directory in changed {
         durable::settle(directory)?;
     }
     for step in steps {
-        started(step);
-        make(place, step)?;
+        heard(Progress::Step(step));
+        make(place, step, &mut heard)?;
     }
     Ok(())
 }
 
 /// Makes one step.
-pub(crate) fn make(place: &Place, step: &Step) -> Result<(), Error> {
+pub(crate) fn make(
+    place: &Place,
+    step: &Step,
+    heard: &mut impl FnMut(Progress<'_>),
+) -> Result<(), Error> {
     match step {
         Step::Copy {
             source,
@@ -50,10 +60,14 @@ pub(crate) fn make(place: &Place, step: &Step) -> Result<(), Error> {
             on,
             path,
         } => {
-            let mut file = File::open(source).map_err(|error| Error::Source {
+            let reader = File::open(source).map_err(|error| Error::Source {
                 path: source.clone(),
                 source: error,
             })?;
+            let mut file = Counted {
+                reader,
+                heard: |bytes| heard(Progress::Copied { bytes }),
+            };
             durable::put(&mut file, content, &place.directory(*on).join(path))?;
         }
         Step::Text { text, on, path } => {

@@ -156,7 +156,7 @@ fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
             boot: boot.clone(),
             ..Place::default()
         };
-        apply::make(&place, &step).unwrap();
+        apply::make(&place, &step, &mut |_| ()).unwrap();
         let noted = call::noted().into_iter();
         all.push(noted.map(|call| call.below(&boot)).collect());
     }

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 use lastgood_tests::mounts::Mounts;
-use lastgood_tests::tree::Tree;
-use lastgood_tests::{command, files};
+use lastgood_tests::tree::{Ended, Tree};
+use lastgood_tests::{command, files, program};
 
 use super::{ok, refused};
 
@@ -125,5 +125,61 @@ fn a_dry_run_refuses_what_install_refuses() -> Result<()> {
     ];
     refused(&tree.lastgood(&["install", "--dry-run"])?, &words);
     refused(&tree.lastgood(&["install"])?, &words);
+    Ok(())
+}
+
+fn is_plain(ended: &Ended) -> bool {
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    !said.chars().any(|c| c.is_control() && c != '\n')
+}
+
+#[test]
+fn nothing_moves_a_cursor_where_there_is_none() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(2)?;
+    let tell: [&[&str]; 7] = [
+        &["install", "--dry-run"],
+        &["install", "-v"],
+        &["good", "2"],
+        &["verify"],
+        &["status"],
+        &["--help"],
+        &["uninstall"],
+    ];
+    for arguments in tell {
+        let ended = tree.lastgood(arguments)?;
+        ok(&ended);
+        assert!(is_plain(&ended), "{ended:?}");
+    }
+    let ended = tree.lastgood(&["switch", "1"])?;
+    assert_eq!(ended.status, 2, "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("lastgood: switch: not here yet; "),
+        "{ended:?}"
+    );
+    Ok(())
+}
+
+/// On a terminal the steps are no lines: what is left of them is the summary.
+#[test]
+fn on_a_terminal_only_the_summary_stays() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(1)?;
+    let program = program::build()?;
+    let line = format!(
+        "{} --root {} install",
+        program.display(),
+        tree.path("").display()
+    );
+    let said = command::output(
+        Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .env("TERM", "xterm"),
+    )?;
+    assert!(
+        said.contains("generation 1 (trial) boots next; 4 changes"),
+        "{said:?}"
+    );
+    assert!(!said.contains("1/4"), "{said:?}");
     Ok(())
 }
