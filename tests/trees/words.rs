@@ -183,3 +183,15 @@ fn on_a_terminal_only_the_summary_stays() -> Result<()> {
     assert!(!said.contains("1/4"), "{said:?}");
     Ok(())
 }
+
+#[test]
+fn a_toplevel_that_is_not_there_is_told_as_such() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(1)?;
+    let gone = tree.lastgood(&["install", "/nix/store/gone"])?;
+    refused(&gone, &["/nix/store/gone is not there; see that"]);
+    let other = tree.build("other", "")?;
+    let other = tree.lastgood(&["install", other.to_str().unwrap()])?;
+    refused(&other, &["is no generation of any profile; make it one"]);
+    Ok(())
+}

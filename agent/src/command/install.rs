@@ -251,6 +251,12 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
         (current, base, generation.id.specialisation().is_none())
     };
     same().max_by_key(preferred).map(Generation::subject).ok_or_else(|| {
+        if view.root.join(&closure).try_exists().is_ok_and(|there| !there) {
+            let toplevel = toplevel.display();
+            return Error::Refused(format!(
+                "{toplevel} is not there; see that the path is right, and that the store is mounted"
+            ));
+        }
         Error::Refused(format!(
             "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
             toplevel.display(),
