@@ -12,8 +12,9 @@ use clap::{Args, Parser, Subcommand};
     version,
     max_term_width = 100,
     after_help = "\
-Exit status: 0 done; 1 refused or failed, the line says what; 2 usage.
-GENERATION is NUMBER, PROFILE:NUMBER, or either with /SPECIALISATION."
+Exit status: 0 done; 1 refused or failed, the line on standard error says what to do; 2 usage.
+GENERATION is NUMBER, PROFILE:NUMBER, or either with /SPECIALISATION.
+`lastgood COMMAND --help` has an example of each; the operator's guide (docs/operator.md) has the rest."
 )]
 pub struct Cli {
     /// Work on the tree under DIR instead of the running machine. Links inside it stay inside it; checks that need a
@@ -35,20 +36,63 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write boot entries for all generations, and select TOPLEVEL for the next boot.
+    ///
+    /// Copies kernels and initrds to $BOOT, writes an entry for each generation, and lets the loader try TOPLEVEL at the
+    /// next boot, with three tries. If they fail, the machine goes back to the last good generation by itself. With
+    /// nothing to do it writes nothing. A generation that was rejected is refused, unless with --again.
+    #[command(after_long_help = "\
+Example:
+  nix-env --profile /nix/var/nix/profiles/system --set /nix/store/...-nixos-system-web-25.05
+  lastgood install --dry-run && lastgood install && systemctl reboot
+
+Exit status: 0 TOPLEVEL boots next; 1 refused, and nothing was changed; or failed half-way:
+running it again finishes the work, and what was proven boots meanwhile; 2 usage.")]
     Install(Install),
     /// List generations and how each stands.
+    ///
+    /// As `nixos-rebuild list-generations` does, with the state of each: proven, trial (being tried), untested, rejected,
+    /// unbootable; the tries it has left; and which one is booted, selected and last good.
+    #[command(after_long_help = "\
+Example:
+  lastgood list-generations --json | jq '.[] | select(.state == \"proven\") | .generation'
+
+Exit status: 0 done; 1 failed; 2 usage.")]
     ListGenerations(Output),
     /// Tell what runs, what is selected, what is proven.
+    ///
+    /// Also what boots next, what was rejected, and what in the firmware overrides the selection.
+    #[command(after_long_help = "\
+Example:
+  lastgood status
+
+Exit status: 0 done, whatever it tells; 1 failed; 2 usage.")]
     Status(Output),
     /// Tell why a generation was rejected, or why the machine runs what it runs.
+    ///
+    /// The stage that the boot reached, the unit that failed, how it ended, and its own last words.
+    #[command(after_long_help = "\
+Example:
+  lastgood why
+  lastgood why 47
+
+Exit status: 0 done; 1 there is no verdict yet, or failed; 2 usage.")]
     Why {
         /// Which generation; by default the one that was judged last.
+        ///
+        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
         generation: Option<GenerationId>,
         /// How to print.
         #[command(flatten)]
         output: Output,
     },
     /// Tell what boots now, and after 1 to N failed boots, and why.
+    ///
+    /// By a model of systemd-boot, on the entries and firmware variables that are there. Changes nothing.
+    #[command(after_long_help = "\
+Example:
+  lastgood next-boot --failures 6
+
+Exit status: 0 done; 1 no entry can be started, or failed; 2 usage.")]
     NextBoot {
         /// How many failed boots to look ahead.
         #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(..=1000))]
@@ -58,18 +102,54 @@ pub enum Command {
         output: Output,
     },
     /// Check that everything a boot needs is where the loader reads it, byte for byte.
+    ///
+    /// Reads all of it, on every mirror: minutes for gigabytes. Changes nothing, unless with --repair.
+    #[command(after_long_help = "\
+Example:
+  lastgood verify || lastgood verify --repair
+
+Exit status: 0 all is whole, or whole again; 1 something is not, the line says what to do; 2 usage.")]
     Verify(Verify),
     /// Accept a generation as proven, without an assessment.
+    ///
+    /// It is then what the machine falls back to: its entry loses its counter, and its closure is kept from the garbage
+    /// collector.
+    #[command(after_long_help = "\
+Example:
+  lastgood good
+  lastgood good 47
+
+Exit status: 0 it is proven; 1 refused or failed; 2 usage.")]
     Good {
         /// Which; by default the running one.
+        ///
+        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
         generation: Option<GenerationId>,
     },
     /// Reject a generation. It is not booted again until it is installed with --again.
+    ///
+    /// The profile points at the last good generation again. What runs goes on running until the next boot. Refused when
+    /// no other generation is proven.
+    #[command(after_long_help = "\
+Example:
+  lastgood bad 47 && systemctl reboot
+
+Exit status: 0 it is rejected; 1 refused or failed; 2 usage.")]
     Bad {
         /// Which; by default the running one.
+        ///
+        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
         generation: Option<GenerationId>,
     },
     /// Remove everything of ours from the boot partition, and leave what is proven to nixpkgs' builder or whoever is next.
+    ///
+    /// The last good generation stays bootable, by an entry as nixpkgs' builder writes it. The ledger is kept.
+    #[command(after_long_help = "\
+Example:
+  lastgood uninstall --dry-run && lastgood uninstall && nixos-rebuild boot
+
+Exit status: 0 nothing of ours is left; 1 refused, because nothing could be left to boot, or
+failed; 2 usage.")]
     Uninstall {
         /// Print what would be written and removed, and change nothing.
         #[arg(long)]
@@ -83,10 +163,12 @@ pub enum Command {
 /// `install`.
 #[derive(Debug, Args)]
 pub struct Install {
-    /// The closure to boot next: the store path of a generation or of a specialisation, a link to it, or GENERATION.
-    /// By default what the system profile points at.
+    /// The closure to boot next; by default what the system profile points at.
+    ///
+    /// The store path of a generation or of a specialisation, a link to it, or a generation: NUMBER (of the system profile,
+    /// as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
     pub toplevel: Option<PathBuf>,
-    /// Print what would be written, and change nothing.
+    /// Print what would be done, and change nothing. What install would refuse is refused.
     #[arg(long)]
     pub dry_run: bool,
     /// Try a generation that was rejected, or whose tries are used up, once more.
@@ -130,10 +212,90 @@ pub enum BootStep {
     FallBack,
 }
 
+/// What to do instead of a command that is to come, in one line. None: there is no such command.
+#[must_use]
+pub fn not_here_yet(command: &str) -> Option<String> {
+    let instead = match command {
+        "switch" | "test" => {
+            "`lastgood install GENERATION` and `systemctl reboot` try it, and go back by themselves if it fails"
+        }
+        "rollback" => {
+            "`lastgood install NUMBER` and `systemctl reboot` go back; `lastgood bad` rejects what runs, too"
+        }
+        "dry-activate" => "`lastgood install --dry-run GENERATION` tells what would be written",
+        "confirm" => "a trial is confirmed by its assessment; `lastgood good` does it without one",
+        "log" => "see `lastgood why`, and `journalctl -t lastgood`",
+        "pin" | "unpin" => {
+            "what runs, what is selected and the last two that are proven are kept anyway; others stay for as long as their \
+             profile lists them"
+        }
+        _ => return None,
+    };
+    Some(format!("{command}: not here yet; {instead}"))
+}
+
+/// What `said` is to be answered with, if what was typed is a command that is to come.
+#[must_use]
+pub fn instead_of(said: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    match said.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(command)) => not_here_yet(command),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    /// Somebody who reads it knows how to call it, and what comes back.
+    #[test]
+    fn each_command_has_an_example_and_says_how_it_ends() {
+        let mut all = Cli::command();
+        all.build();
+        let shown = all.get_subcommands_mut().filter(|one| !one.is_hide_set());
+        for command in shown.filter(|one| one.get_name() != "help") {
+            let name = command.get_name().to_owned();
+            let help = command.render_long_help().to_string();
+            let example = format!("  lastgood {name}");
+            assert!(help.contains(&example), "{name}: {help}");
+            assert!(help.contains("Exit status: 0 "), "{name}: {help}");
+            assert!(command.get_long_about().is_some(), "{name}");
+            for argument in command.get_positionals() {
+                let long = argument.get_long_help().map(ToString::to_string);
+                assert!(
+                    long.unwrap_or_default().contains("PROFILE:NUMBER"),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_to_come_is_answered_and_not_advertised() {
+        let help = Cli::command().render_long_help().to_string();
+        for name in [
+            "switch",
+            "test",
+            "dry-activate",
+            "rollback",
+            "confirm",
+            "log",
+            "pin",
+            "unpin",
+        ] {
+            let said = Cli::try_parse_from(["lastgood", name, "3"]).unwrap_err();
+            let line = instead_of(&said).unwrap();
+            assert!(
+                line.starts_with(&format!("{name}: not here yet; ")),
+                "{line}"
+            );
+            assert!(!help.contains(&format!("  {name} ")), "{help}");
+        }
+        let said = Cli::try_parse_from(["lastgood", "instal"]).unwrap_err();
+        assert_eq!(instead_of(&said), None);
+    }
 
     #[test]
     fn the_definition_is_sound() {

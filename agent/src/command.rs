@@ -13,6 +13,8 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use boot_entries::Root;
+use boot_entries::boot_partition::Place;
+use boot_entries::step::Step;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -20,6 +22,7 @@ use serde::Serialize;
 use crate::cli::Command;
 use crate::error::Error;
 use crate::machine::Standing;
+use crate::session::Prepared;
 use crate::{boot, journal};
 
 /// Does what was asked for.
@@ -87,6 +90,23 @@ impl Word {
 
 fn print(out: &mut impl Write, text: &str) -> Result<(), Error> {
     out.write_all(text.as_bytes()).map_err(Error::Output)
+}
+
+/// The steps, a line each.
+fn lines(prepared: &Prepared) -> Vec<String> {
+    let line = |(place, step): (Option<&Place>, &Step)| match place {
+        Some(place) => format!("{step} in {}", place.name.display()),
+        None => step.to_string(),
+    };
+    prepared.steps().map(line).collect()
+}
+
+/// Prints what is not done.
+fn print_would(out: &mut impl Write, lines: &[String]) -> Result<(), Error> {
+    for line in lines {
+        print(out, &format!("would {line}\n"))?;
+    }
+    Ok(())
 }
 
 fn print_json(out: &mut impl Write, value: &impl Serialize) -> Result<(), Error> {

@@ -4,14 +4,14 @@ use boot_entries::digests::Digests;
 use boot_entries::{Root, durable};
 
 use crate::told::one_line;
-use crate::view;
+use crate::{progress, view};
 
 /// On the machine. A line with its version and checksum, and a line of JSON.
 pub const PATH: &str = "/var/lib/lastgood/digests.jsonl";
 
-/// What is remembered under `root`. Where nobody can say which boot this is, nothing of what is on `$BOOT` counts.
+/// What is remembered under `root`; what is read beyond that, for so many `generations`, is shown as progress. Where nobody can say which boot this is, nothing of what is on `$BOOT` counts.
 #[must_use]
-pub fn load(root: &Root) -> Digests {
+pub fn load(root: &Root, generations: usize) -> Digests {
     let boot_id = view::boot_id(root).ok();
     let nobody_knows = boot_id.is_none() && root.is_live();
     // A path that leads nowhere is a record that is not there.
@@ -20,6 +20,7 @@ pub fn load(root: &Root) -> Digests {
     if nobody_knows {
         digests.forget_boot();
     }
+    digests.watched_by(progress::reading(generations));
     digests
 }
 

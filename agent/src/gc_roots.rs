@@ -1,6 +1,7 @@
 //! What a fallback may need is kept from `nix-collect-garbage` (invariant B2), even when its profile link is gone.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,35 +29,101 @@ pub enum Error {
     Write(#[from] durable::Error),
 }
 
-/// Makes exactly `protected` our garbage collector roots. New ones are made before old ones go; with nothing proven none
-/// goes, because then the record of what was proven may be lost.
+/// One change to our roots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A root of this name comes to lead to this closure.
+    Keep {
+        /// The name of the link.
+        name: String,
+        /// What it leads to.
+        toplevel: PathBuf,
+    },
+    /// The root of this name goes.
+    Release {
+        /// The name of the link.
+        name: String,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep { name, toplevel } => {
+                let toplevel = toplevel.display();
+                write!(
+                    f,
+                    "keep {toplevel} from the garbage collector ({DIRECTORY}/{name})"
+                )
+            }
+            Self::Release { name } => {
+                write!(
+                    f,
+                    "leave to the garbage collector what {DIRECTORY}/{name} keeps"
+                )
+            }
+        }
+    }
+}
+
+/// What makes exactly what `state` protects our garbage collector roots, in this order: new ones are made before old ones
+/// go. With nothing proven none goes, because then the record of what was proven may be lost.
 ///
 /// # Errors
-/// At the first one that cannot be read or changed.
-pub fn keep(root: &Root, state: &State) -> Result<(), Error> {
-    let directory = root.resolve(DIRECTORY).map_err(|source| Error::Read {
-        path: PathBuf::from(DIRECTORY),
-        source,
-    })?;
+/// When those that are there cannot be read.
+pub fn changes(root: &Root, state: &State) -> Result<Vec<Change>, Error> {
+    changes_in(&directory(root)?, state)
+}
+
+fn changes_in(directory: &Path, state: &State) -> Result<Vec<Change>, Error> {
     let protected = state.protected();
     let wanted: BTreeMap<String, &Path> = protected
         .iter()
         // As its entry: two closures with one number are two roots.
         .map(|subject| (stem_of(subject), subject.toplevel.as_path()))
         .collect();
-    let present = read(&directory)?;
-    for (name, toplevel) in &wanted {
-        if present.get(name).map(PathBuf::as_path) != Some(toplevel) {
-            durable::put_link(toplevel, &directory.join(name))?;
+    let present = read(directory)?;
+    let is_new = |(name, toplevel): &(&String, &&Path)| {
+        present.get(*name).map(PathBuf::as_path) != Some(**toplevel)
+    };
+    let kept = wanted
+        .iter()
+        .filter(is_new)
+        .map(|(name, toplevel)| Change::Keep {
+            name: name.clone(),
+            toplevel: toplevel.to_path_buf(),
+        });
+    let mut changes: Vec<Change> = kept.collect();
+    if !state.proven.is_empty() {
+        let gone = present.keys().filter(|name| !wanted.contains_key(*name));
+        changes.extend(gone.map(|name| Change::Release { name: name.clone() }));
+    }
+    Ok(changes)
+}
+
+/// Makes these [`changes`].
+///
+/// # Errors
+/// At the first one that cannot be read or made.
+pub fn keep(root: &Root, state: &State) -> Result<(), Error> {
+    let directory = directory(root)?;
+    for change in changes_in(&directory, state)? {
+        match change {
+            Change::Keep { name, toplevel } => {
+                durable::put_link(&toplevel, &directory.join(name))?;
+            }
+            Change::Release { name } => durable::remove(&directory.join(name))?,
         }
     }
-    if state.proven.is_empty() {
-        return Ok(());
-    }
-    for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
-        durable::remove(&directory.join(name))?;
-    }
     Ok(())
+}
+
+/// [`DIRECTORY`], as a path of this process.
+fn directory(root: &Root) -> Result<PathBuf, Error> {
+    root.resolve(DIRECTORY).map_err(|source| Error::Read {
+        path: PathBuf::from(DIRECTORY),
+        source,
+    })
 }
 
 fn read(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
@@ -121,7 +188,18 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let root = Root::new(place.path());
         let mut state = State::of(&[proven(subject(1)), proven(subject(2))]);
+        let told: Vec<String> = changes(&root, &state)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(told.len(), 2);
+        assert!(
+            told.iter().all(|line| line.starts_with("keep /nix/store/")),
+            "{told:?}"
+        );
         keep(&root, &state).unwrap();
+        assert_eq!(changes(&root, &state).unwrap(), []);
         assert_eq!(kept(&root), ["/nix/store/1", "/nix/store/2"]);
         std::fs::File::create(root.join(DIRECTORY).join("mine")).unwrap();
         state = state.after(&proven(subject(3)));

@@ -16,7 +16,7 @@ use boot_entries::name::{EntryName, TRIES};
 
 use crate::ledger::Ledger;
 use crate::running;
-use crate::told::one_line;
+use crate::told::{one_line, plain};
 
 /// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good.
 pub(crate) const PROVEN: &str = "/run/lastgood/proven";
@@ -357,7 +357,7 @@ impl Log {
 
     fn say(&mut self, level: u8, text: &str) {
         // One write is one record. Nobody is left to tell when the log itself fails.
-        let record = format!("<{level}>lastgood-generator: {text}\n");
+        let record = format!("<{level}>lastgood-generator: {}\n", plain(text));
         if let Some(file) = &mut self.0 {
             drop(file.write_all(record.as_bytes()));
         }

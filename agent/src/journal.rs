@@ -13,6 +13,8 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::machine::Event;
+use crate::progress::{self, Audience};
+use crate::told::plain;
 
 /// Every journal entry about an event of the ledger has this `MESSAGE_ID`.
 pub const MESSAGE_ID: &str = "7f0f2c9a5d0e4c3b9a4be1a9c1d0c6a7";
@@ -33,6 +35,9 @@ where
         mut writer: Writer<'_>,
         said: &Said<'_>,
     ) -> fmt::Result {
+        if progress::was_shown() {
+            write!(writer, "{}", progress::ERASE)?;
+        }
         if self.marked {
             let mark = match *said.metadata().level() {
                 Level::ERROR => 3,
@@ -46,7 +51,7 @@ where
         context
             .field_format()
             .format_fields(Writer::new(&mut line), said)?;
-        writeln!(writer, "{}", line.replace('\n', "; "))
+        writeln!(writer, "{}", plain(&line))
     }
 }
 
@@ -69,8 +74,16 @@ pub fn start(verbosity: Verbosity) {
         Verbosity::Normal => Level::INFO,
         Verbosity::Verbose => Level::DEBUG,
     };
+    let is_terminal = stderr().is_terminal();
+    let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
+    progress::address(match verbosity {
+        Verbosity::Quiet => Audience::Nobody,
+        Verbosity::Normal if is_terminal && !is_dumb => Audience::Terminal,
+        // Whoever wants to know everything wants lines that stay.
+        Verbosity::Normal | Verbosity::Verbose => Audience::Reader,
+    });
     let line = Line {
-        marked: !stderr().is_terminal() && std::env::var_os("JOURNAL_STREAM").is_some(),
+        marked: !is_terminal && std::env::var_os("JOURNAL_STREAM").is_some(),
     };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)

@@ -9,11 +9,12 @@
 //! 3. What an operator does: [`cli`] (what was typed), [`command`] (what is meant), [`view`] (what is read for it),
 //!    [`session`] (what changes things, one at a time: [`lock`]).
 //! 4. What all of them use: [`config`], [`digests_file`], [`gc_roots`], [`secrets`], [`program`], [`bootctl`], [`journal`],
-//!    [`error`], [`told`], [`exit`].
+//!    [`progress`], [`error`], [`told`] with [`advice`], [`exit`].
 //!
 //! Entries on `$BOOT` are the business of the `boot-entries` crate.
 
 pub mod activation;
+pub mod advice;
 pub mod assessment;
 pub mod boot;
 pub mod bootctl;
@@ -31,6 +32,7 @@ pub mod ledger;
 pub mod lock;
 pub mod machine;
 pub mod program;
+pub mod progress;
 pub mod running;
 pub mod secrets;
 pub mod session;

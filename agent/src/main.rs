@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use boot_entries::Root;
 use clap::Parser;
 use clap::error::ErrorKind;
-use lastgood::cli::Cli;
+use lastgood::cli::{Cli, instead_of};
 use lastgood::error::Error;
 use lastgood::exit::Exit;
 use lastgood::told::one_line;
@@ -29,6 +29,10 @@ fn main() -> ExitCode {
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => run(cli).into(),
         Err(said) => {
+            if let Some(instead) = instead_of(&said) {
+                drop(writeln!(stderr(), "lastgood: {instead}"));
+                return Exit::Usage.into();
+            }
             let help = matches!(
                 said.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion

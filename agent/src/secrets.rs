@@ -188,23 +188,35 @@ fn keep(work: &Path, to: &Path) -> Result<(), Error> {
 /// # Errors
 /// When something cannot be listed or removed.
 pub fn sweep(root: &Root, generations: &[Generation]) -> Result<(), Error> {
+    for path in left_over(root, generations)? {
+        durable::remove(&path)?;
+    }
+    Ok(())
+}
+
+/// What [`sweep`] removes, as paths of this process.
+///
+/// # Errors
+/// When something cannot be listed.
+pub fn left_over(root: &Root, generations: &[Generation]) -> Result<Vec<PathBuf>, Error> {
     let directory = root.join(DIRECTORY);
     let listing = match std::fs::read_dir(&directory) {
         Ok(listing) => listing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return at("list", &directory, Err(error)),
     };
     let needed: BTreeSet<PathBuf> = generations
         .iter()
         .map(|generation| place(root, &generation.toplevel))
         .collect();
+    let mut left = Vec::new();
     for item in listing {
         let path = at("list", &directory, item)?.path();
         if !needed.contains(&path) {
-            durable::remove(&path)?;
+            left.push(path);
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// [`finish`], told in one line.

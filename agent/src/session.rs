@@ -1,4 +1,4 @@
-//! A run that changes something: the lock, the ledger, the entries, the profile, the roots.
+//! A run that changes something, or tells what it would change: the lock, the ledger, the entries, the profile, the roots.
 
 mod entries;
 mod findings;
@@ -27,13 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a step of a boot does: nearly as long as its unit may take, because a verdict must not get lost.
 const LONG_PATIENCE: Duration = Duration::from_mins(4);
 
-/// The right to change things, and the machine as it was when that right was taken.
+/// The right to change things, or to look while nobody else does, and the machine as it was when that right was taken.
 #[derive(Debug)]
 pub struct Session {
     view: View,
     /// Closures whose initrd could not be finished in this run, and why.
     unfinished: BTreeMap<PathBuf, String>,
-    _lock: lock::Lock,
+    /// None: nothing is to be changed, and there is none to share.
+    _lock: Option<lock::Lock>,
 }
 
 impl Deref for Session {
@@ -50,7 +51,23 @@ impl Session {
     /// # Errors
     /// When another run keeps the lock, or something cannot be read.
     pub fn open(root: &Root) -> Result<Self, Error> {
-        Self::open_within(root, PATIENCE)
+        Self::open_with(root, || lock::take(root, PATIENCE).map(Some))
+    }
+
+    /// The same for a command that changes nothing, and creates nothing either: not even a lock, where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn look(root: &Root) -> Result<Self, Error> {
+        Self::open_with(root, || {
+            let lock = lock::share(root, PATIENCE)?;
+            if lock.is_none() {
+                tracing::debug!(
+                    "looking without a lock: there is none yet, so nobody has changed anything"
+                );
+            }
+            Ok(lock)
+        })
     }
 
     /// The same for a step of a boot, which has more time.
@@ -58,17 +75,20 @@ impl Session {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_at_boot(root: &Root) -> Result<Self, Error> {
-        Self::open_within(root, LONG_PATIENCE)
+        Self::open_with(root, || lock::take(root, LONG_PATIENCE).map(Some))
     }
 
-    fn open_within(root: &Root, patience: Duration) -> Result<Self, Error> {
+    fn open_with(
+        root: &Root,
+        lock: impl FnOnce() -> Result<Option<lock::Lock>, lock::Error>,
+    ) -> Result<Self, Error> {
         if !std::fs::metadata(root.directory()).is_ok_and(|found| found.is_dir()) {
             let directory = root.directory().display();
             return Err(Error::Refused(format!(
                 "{directory} is no directory; give --root the top of a tree"
             )));
         }
-        let lock = lock::take(root, patience)?;
+        let lock = lock()?;
         Ok(Self {
             view: View::read(root)?,
             unfinished: BTreeMap::new(),

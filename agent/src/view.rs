@@ -51,7 +51,7 @@ impl View {
         let ledger = Ledger::read(root)?;
         for number in &ledger.damaged {
             tracing::warn!(
-                "{}: line {number} is damaged and is passed over",
+                "{}: line {number} is damaged and is passed over; all others count, and nothing has to be done",
                 ledger::PATH
             );
         }
@@ -216,7 +216,10 @@ impl View {
         let whole = generations.iter().any(|g| g.id == id.base());
         Err(Error::Refused(match id.specialisation() {
             Some(name) if whole => {
-                format!("generation {} has no specialisation {name:?}", id.base())
+                format!(
+                    "generation {} has no specialisation {name:?}; `lastgood list-generations` shows what there is",
+                    id.base()
+                )
             }
             _ => format!(
                 "generation {id} is in no profile; `lastgood list-generations` shows what there is"

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::boot_partition::Place;
 use crate::durable;
-use crate::payload::{self, Content};
+use crate::payload;
+use crate::progress::{Counted, Progress};
 use crate::step::Step;
 
 /// A step that could not be made. The steps before it are done; a later run goes on from there.
@@ -26,11 +27,16 @@ pub enum Error {
     Write(#[from] durable::Error),
 }
 
-/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `started` hears of each before it begins.
+/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `heard` hears of each before it begins, and of what is
+/// copied for it.
 ///
 /// # Errors
 /// At the first step that cannot be made.
-pub fn apply(place: &Place, steps: &[Step], mut started: impl FnMut(&Step)) -> Result<(), Error> {
+pub fn apply(
+    place: &Place,
+    steps: &[Step],
+    mut heard: impl FnMut(Progress<'_>),
+) -> Result<(), Error> {
     let changed: BTreeSet<&Path> = steps.iter().map(|s| place.directory(s.on())).collect();
     for directory in changed {
         durable::settle(directory)?;
@@ -38,36 +44,25 @@ pub fn apply(place: &Place, steps: &[Step], mut started: impl FnMut(&Step)) -> R
     // Nothing points at payload yet: all that is copied in a row gets its names flushed at once, before whatever comes next.
     let mut unnamed: Vec<PathBuf> = Vec::new();
     for step in steps {
-        let payload = payload_of(place, step);
-        if payload.is_none() {
+        let is_payload = is_payload(step);
+        if !is_payload {
             durable::flush_names(&std::mem::take(&mut unnamed))?;
         }
-        started(step);
-        match payload {
-            Some(path) => {
-                make(place, step, durable::put_unnamed)?;
-                unnamed.push(path);
-            }
-            None => make(place, step, durable::put)?,
+        heard(Progress::Step(step));
+        make(place, step, &mut heard)?;
+        if is_payload {
+            unnamed.push(place.directory(step.on()).join(step.path()));
         }
     }
     Ok(durable::flush_names(&unnamed)?)
 }
 
-/// The file that a step copies, if that is payload.
-fn payload_of(place: &Place, step: &Step) -> Option<PathBuf> {
-    match step {
-        Step::Copy { on, path, .. } if payload::name_of(path).is_some() => {
-            Some(place.directory(*on).join(path))
-        }
-        _ => None,
-    }
+fn is_payload(step: &Step) -> bool {
+    matches!(step, Step::Copy { path, .. } if payload::name_of(path).is_some())
 }
 
-/// How a file is written.
-type Put = fn(&mut File, &Content, &Path) -> Result<(), durable::Error>;
-
-fn make(place: &Place, step: &Step, put: Put) -> Result<(), Error> {
+/// Makes one step. Payload may not have its name on the disk yet.
+fn make(place: &Place, step: &Step, heard: &mut impl FnMut(Progress<'_>)) -> Result<(), Error> {
     match step {
         Step::Copy {
             source,
@@ -75,11 +70,20 @@ fn make(place: &Place, step: &Step, put: Put) -> Result<(), Error> {
             on,
             path,
         } => {
-            let mut file = File::open(source).map_err(|error| Error::Source {
+            let reader = File::open(source).map_err(|error| Error::Source {
                 path: source.clone(),
                 source: error,
             })?;
-            put(&mut file, content, &place.directory(*on).join(path))?;
+            let mut file = Counted {
+                reader,
+                heard: |bytes| heard(Progress::Copied { bytes }),
+            };
+            let to = place.directory(*on).join(path);
+            if is_payload(step) {
+                durable::put_unnamed(&mut file, content, &to)?;
+            } else {
+                durable::put(&mut file, content, &to)?;
+            }
         }
         Step::Text { text, on, path } => {
             durable::put_text(text, &place.directory(*on).join(path))?;

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::kernel::{self, NotBootable};
 use crate::payload::{Content, Digest};
+use crate::progress::Watch;
 use crate::{Root, small};
 
 /// The version of the format. What is of another one is forgotten.
@@ -40,6 +41,7 @@ pub struct Digests {
     now: Record,
     /// Whether `now` has what `before` has not.
     news: bool,
+    watch: Watch,
 }
 
 /// As it is kept. Keys are paths on the machine.
@@ -121,6 +123,11 @@ impl Digests {
         }
         digests.before = before;
         digests
+    }
+
+    /// From now on `watch` hears of every file that is read.
+    pub fn watched_by(&mut self, watch: Watch) {
+        self.watch = watch;
     }
 
     /// Forgets what was read on `$BOOT`: for whoever wants to know what is there now. What the store held stays known, since
@@ -224,7 +231,7 @@ impl Digests {
                     // Memory may have been right for as long as the machine runs, and the disk is what the firmware reads.
                     Kind::Boot => durable::open(path)?,
                 };
-                let content = Content::of(&mut file)?;
+                let content = Content::of(&mut self.watch.over(&mut file, path))?;
                 let size = content.size;
                 let known = Known::new(Stamp { size, ..stamp }, content.digest);
                 self.learn(kind, path, known.clone());

@@ -57,12 +57,12 @@ pub fn put_unnamed(from: &mut impl Read, content: &Content, to: &Path) -> Result
     make_directory(directory)?;
     let part = directory.join(part_name(to));
     let written = write(from, &part, to).and_then(|()| at("write", to, verify(&part, content)));
-    if let Err(error) = written {
+    let placed = written.and_then(|()| at("put in place", to, call::rename(&part, to)));
+    if placed.is_err() {
         // The first error is the one to tell. What stays behind is swept by the next run.
         drop(call::remove(&part));
-        return Err(error);
     }
-    at("put in place", to, call::rename(&part, to))
+    placed
 }
 
 /// Puts the names of `files` on the disk, which were [`put_unnamed`].
@@ -149,7 +149,12 @@ pub fn put_link(target: &Path, link: &Path) -> Result<(), Error> {
         _ => {}
     }
     at("make", &part, std::os::unix::fs::symlink(target, &part))?;
-    at("put in place", link, std::fs::rename(&part, link))?;
+    let placed = at("put in place", link, std::fs::rename(&part, link));
+    if placed.is_err() {
+        // As above.
+        drop(std::fs::remove_file(&part));
+    }
+    placed?;
     flush(directory)
 }
 
@@ -296,6 +301,17 @@ mod tests {
         let error = put(&mut &b"nev"[..], &promised, &to).unwrap_err();
         assert!(error.to_string().contains("kernel"), "{error}");
         assert_eq!(std::fs::read_to_string(&to).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(tree.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_place_is_not_left_lying_around() {
+        let tree = tempfile::tempdir().unwrap();
+        let to = tree.path().join("loader.conf");
+        std::fs::create_dir(&to).unwrap();
+        let error = put_text("default", &to).unwrap_err();
+        assert!(error.to_string().starts_with("cannot put in place"));
+        put_link(Path::new("system-1-link"), &to).unwrap_err();
         assert_eq!(std::fs::read_dir(tree.path()).unwrap().count(), 1);
     }
 

@@ -25,6 +25,7 @@ use crate::observe::{Boot, Found, Observation};
 use crate::payload::{self, Content};
 use crate::plan::tests::{Disk, proven, select};
 use crate::plan::{Intent, Plan, Refusal, plan, uninstall};
+use crate::progress::Progress;
 use crate::step::Step;
 use claim::Claim;
 use end::theirs;
@@ -158,7 +159,10 @@ fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
     let noted = || call::noted().into_iter().map(|call| call.below(&boot));
     let mut all: Vec<Vec<call::Call>> = Vec::new();
     call::noted();
-    apply(&place, &steps, |_| {
+    apply(&place, &steps, |progress| {
+        if !matches!(progress, Progress::Step(_)) {
+            return;
+        }
         if let Some(last) = all.last_mut() {
             last.extend(noted());
         }

@@ -12,7 +12,7 @@
 //!    next, and after how many failures what).
 //! 3. What to do: [`plan`] turns an observation and an intent into [`step`]s, for which there must be [`space`]. It is
 //!    pure. [`extra`] are further files that a closure asks for. [`systemd_boot`] decides about the loader itself.
-//! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes.
+//! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes. [`progress`] is what is heard of it.
 //!
 //! [`root`] and [`small`] lie under all of it: the same code runs on a live machine and on any directory, and nothing a
 //! closure holds can make it hang.
@@ -41,6 +41,7 @@ pub mod nixpkgs;
 pub mod observe;
 pub mod payload;
 pub mod plan;
+pub mod progress;
 pub mod root;
 pub mod small;
 pub mod space;

@@ -43,6 +43,7 @@ use crate::observe::{Boot, Observation};
 use crate::small;
 use crate::step::Step;
 
+pub use outcome::after;
 pub use proof::{Proof, comes_back, prove};
 pub use uninstall::uninstall;
 
@@ -112,13 +113,16 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Nothing to write entries for: most likely the wrong directory or a store that is not mounted.
-    #[error("no profile has a generation that can be booted; nothing was changed")]
+    #[error(
+        "no profile has a generation that can be booted: see that /nix/store is mounted, and what `lastgood \
+         list-generations` says; nothing was changed"
+    )]
     NoGenerations,
     /// The selected generation is in no profile.
-    #[error("generation {} is in no profile", .0.generation)]
+    #[error("generation {} is in no profile; `lastgood list-generations` shows what there is", .0.generation)]
     NoSuchGeneration(Subject),
     /// The selected generation lacks something.
-    #[error("generation {generation} cannot be booted: {1}", generation = .0.generation)]
+    #[error("generation {generation} cannot be booted: {1}; build it anew, or install another one", generation = .0.generation)]
     Unbootable(Subject, String),
     /// Even without what nobody needs now.
     #[error("{0}")]

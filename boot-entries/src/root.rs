@@ -71,7 +71,7 @@ impl Root {
                     if links > MAX_LINKS {
                         return Err(io::Error::new(
                             io::ErrorKind::InvalidInput,
-                            "too many symbolic links",
+                            "too many symbolic links: they lead in a circle, mend one of them",
                         ));
                     }
                     if target.is_absolute() {

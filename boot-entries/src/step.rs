@@ -47,6 +47,16 @@ impl Step {
         }
     }
 
+    /// How many bytes are written for it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Copy { content, .. } => content.size,
+            Self::Text { text, .. } => text.len() as u64,
+            Self::Remove { .. } => 0,
+        }
+    }
+
     /// The file that changes, as a path on the partition.
     #[must_use]
     pub fn path(&self) -> &str {

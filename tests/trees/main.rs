@@ -20,6 +20,7 @@ mod steps;
 mod strangers;
 mod systemd_boot;
 mod verify;
+mod words;
 mod writes;
 
 use std::fs;

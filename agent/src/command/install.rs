@@ -4,21 +4,27 @@ use std::io::Write;
 use std::path::Path;
 
 use boot_entries::generation::Generation;
+use boot_entries::loader::Override;
 use boot_entries::name::stem_of;
 use boot_entries::systemd_boot::Policy;
 use boot_entries::{GenerationId, Root};
 
-use super::{next_boot, print};
+use super::next_boot::{self, Prediction};
+use super::{lines, print, print_would};
 use crate::cli::Install;
 use crate::config;
 use crate::error::Error;
-use crate::machine::{Event, Standing, Subject};
-use crate::secrets;
-use crate::session::Session;
+use crate::machine::{Event, Standing, State, Subject};
+use crate::session::{Prepared, Session};
 use crate::view::View;
+use crate::{gc_roots, secrets};
 
 pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Result<(), Error> {
-    let mut session = Session::open(root)?;
+    let mut session = if arguments.dry_run {
+        Session::look(root)?
+    } else {
+        Session::open(root)?
+    };
     let subject = wanted(&session, arguments.toplevel.as_deref())?;
     check_config(root, &subject.toplevel)?;
     let id = subject.generation.clone();
@@ -36,7 +42,8 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         state
     };
     if arguments.dry_run && root.is_live() && would_finish(&session, &subject, out)? {
-        return Ok(());
+        // What can be told without the initrd: whether there is a place for it.
+        return session.places(&state).map(drop);
     }
     if !arguments.dry_run {
         session.finish_initrds(&subject)?;
@@ -44,22 +51,29 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     let overrides = session.overrides_to_clear(&state)?;
     let mut prepared = session.prepare(&state, !state.armed, Policy::Update)?;
     session.prove(&mut prepared, boot_entries::plan::prove)?;
+    session.may_be_written(&prepared)?;
     if arguments.dry_run {
-        for one in &overrides {
+        let mut lines = would(&session, &prepared, &state, &overrides)?;
+        if is_news {
+            lines.push(format!("select generation {id}"));
+        }
+        print_would(out, &lines)?;
+        if lines.is_empty() {
             print(
                 out,
-                &format!("would clear EFI variable {}\n", one.variable.name()),
+                &format!("nothing to do: generation {id} is selected, and all is written\n"),
             )?;
         }
-        for (place, step) in prepared.steps() {
-            let place =
-                place.map_or_else(String::new, |place| format!(" in {}", place.name.display()));
-            print(out, &format!("would {step}{place}\n"))?;
-        }
-        print(out, &format!("would select generation {id}\n"))?;
+        let boots = match prepared.outcome() {
+            Some((boot, band)) => {
+                let band = band.unwrap_or_else(|| session.band(&boot.place));
+                next_boot::predict_of(&session, &boot, band, 0)
+            }
+            None => Vec::new(),
+        };
+        boots_next(&id, "would be", &boots)?;
         return prepared.complaints.into_result();
     }
-    session.may_be_written(&prepared)?;
     let changes = prepared.steps().count();
     let unchanged = prepared.unchanged();
     let unchanged = unchanged.map(|(boot, band)| (boot.clone(), band));
@@ -90,20 +104,48 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         Some((boot, band)) => next_boot::predict_of(&session, &boot, band, 0),
         None => next_boot::predict(&session, 0)?,
     };
+    boots_next(&id, "is", &boots)?;
+    print(
+        out,
+        &format!("generation {id} ({word}) boots next; {count}\n"),
+    )?;
+    complaints.into_result()
+}
+
+/// That it is installed and selected is not all: something else may be stronger.
+fn boots_next(id: &GenerationId, is: &str, boots: &[Prediction]) -> Result<(), Error> {
     match boots.first() {
-        Some(boot) if boot.generation.as_ref() == Some(&id) => {
-            let line = format!("generation {id} ({word}) boots next; {count}\n");
-            print(out, &line)?;
-            complaints.into_result()
-        }
+        Some(boot) if boot.generation.as_ref() == Some(id) => Ok(()),
         Some(boot) => Err(Error::Refused(format!(
-            "generation {id} is installed and selected, but {} boots next: {}",
+            "generation {id} {is} installed and selected, but {} boots next: {}; `lastgood next-boot` shows what comes \
+             after it, and `lastgood status` what overrides the selection",
             boot.entry, boot.why
         ))),
         None => Err(Error::Refused(format!(
-            "generation {id} is installed and selected, but no entry can be started from here"
+            "generation {id} {is} installed and selected, but no entry can be started from here; `lastgood verify` says \
+             what is missing"
         ))),
     }
+}
+
+/// What an install does besides selecting, a line each.
+fn would(
+    session: &Session,
+    prepared: &Prepared,
+    state: &State,
+    overrides: &[Override],
+) -> Result<Vec<String>, Error> {
+    let clear = |one: &Override| format!("clear EFI variable {}", one.variable.name());
+    let mut all: Vec<String> = overrides.iter().map(clear).collect();
+    all.extend(lines(prepared));
+    for (place, programs) in prepared.programs() {
+        all.push(format!("run {programs} in {}", place.name.display()));
+    }
+    let roots = gc_roots::changes(&session.root, state)?;
+    all.extend(roots.iter().map(ToString::to_string));
+    let left = secrets::left_over(&session.root, &session.generations_in(state))?;
+    all.extend(left.iter().map(|path| format!("remove {}", path.display())));
+    Ok(all)
 }
 
 /// A generation that was rejected, or that has used up its tries, is not selected by any automatism (invariant A5).
@@ -160,7 +202,12 @@ fn would_finish(session: &Session, subject: &Subject, out: &mut impl Write) -> R
     let selected = missing.contains(&subject.toplevel);
     if selected {
         let id = &subject.generation;
-        print(out, &format!("would select generation {id}\n"))?;
+        print(
+            out,
+            &format!(
+                "would select generation {id}; what is written for it is known when its program has run\n"
+            ),
+        )?;
     }
     Ok(selected)
 }
@@ -204,6 +251,12 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
         (current, base, generation.id.specialisation().is_none())
     };
     same().max_by_key(preferred).map(Generation::subject).ok_or_else(|| {
+        if view.root.join(&closure).try_exists().is_ok_and(|there| !there) {
+            let toplevel = toplevel.display();
+            return Error::Refused(format!(
+                "{toplevel} is not there; see that the path is right, and that the store is mounted"
+            ));
+        }
         Error::Refused(format!(
             "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
             toplevel.display(),

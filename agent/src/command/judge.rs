@@ -18,7 +18,7 @@ pub(super) fn good(
     let (mut session, subject) = open(root, id)?;
     if let Err(why) = closure::examine(root, &subject.toplevel) {
         return Err(Error::Refused(format!(
-            "generation {} cannot be booted: {why}",
+            "generation {} cannot be booted: {why}; accept another one",
             subject.generation
         )));
     }
@@ -50,7 +50,8 @@ pub(super) fn bad(
         .filter(|good| good.subject.toplevel != subject.toplevel);
     if others.count() == 0 {
         return Err(Error::Refused(format!(
-            "generation {} is not rejected: no other generation is proven that the machine could fall back to",
+            "generation {} is not rejected: no other generation is proven that the machine could fall back to; accept one \
+             first with `lastgood good NUMBER`",
             subject.generation
         )));
     }

@@ -5,20 +5,25 @@ use std::io::Write;
 use boot_entries::boot_partition::Partition;
 use boot_entries::{Root, durable, payload};
 
-use super::{next_boot, print};
+use super::{lines, next_boot, print, print_would};
 use crate::error::Error;
 use crate::ledger;
 use crate::machine::Event;
 use crate::session::Session;
 
 pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<(), Error> {
-    let mut session = Session::open(root)?;
+    let mut session = if dry_run {
+        Session::look(root)?
+    } else {
+        Session::open(root)?
+    };
     let prepared = session.prepare_uninstall()?;
+    session.may_be_written(&prepared)?;
     if dry_run {
-        for (place, step) in prepared.steps() {
-            let place =
-                place.map_or_else(String::new, |place| format!(" in {}", place.name.display()));
-            print(out, &format!("would {step}{place}\n"))?;
+        let lines = lines(&prepared);
+        print_would(out, &lines)?;
+        if lines.is_empty() {
+            print(out, "nothing to do: nothing of ours is on $BOOT\n")?;
         }
         return prepared.complaints.into_result();
     }

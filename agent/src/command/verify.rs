@@ -39,7 +39,11 @@ impl Answer {
 }
 
 pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
-    let session = Session::open(root)?;
+    let session = if arguments.repair {
+        Session::open(root)?
+    } else {
+        Session::look(root)?
+    };
     if let Some(lost) = session.lost_record() {
         return without_record(&session, lost, arguments, out);
     }

@@ -38,7 +38,9 @@ pub(super) fn run(
             |id| format!("generation {id} has not"),
         );
         return Err(Error::Refused(view.lost_record().unwrap_or_else(|| {
-            format!("{who} been judged on this machine yet")
+            format!(
+                "{who} been judged on this machine yet; a boot of it brings a verdict, or `lastgood good` and `bad` do"
+            )
         })));
     };
     if output.json {

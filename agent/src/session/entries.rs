@@ -12,16 +12,16 @@ use boot_entries::extra::Extra;
 use boot_entries::loader::Band;
 use boot_entries::observe::{self, Boot, Found, Observation};
 use boot_entries::plan::{self, Intent, Plan};
+use boot_entries::progress::Progress;
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
 use boot_entries::{apply, closure};
 
 use super::{Session, loader};
-use crate::digests_file;
 use crate::error::Error;
 use crate::machine::{State, Subject};
-use crate::secrets;
 use crate::told::one_line;
+use crate::{digests_file, progress, secrets};
 
 /// What is to be done in one place.
 #[derive(Debug)]
@@ -122,6 +122,21 @@ impl Prepared {
         Some((&unchanged.observed.boot, band?))
     }
 
+    /// What the loader reads next and how it chooses, once all of it is carried out: by the model, not by looking.
+    #[must_use]
+    pub fn outcome(&self) -> Option<(Boot, Option<Band>)> {
+        let first = self.planned.first()?;
+        let [before, after] = first.loader.bands();
+        let boot = plan::after(&first.observed, &first.plan.steps);
+        Some((boot, after.or(before)))
+    }
+
+    /// The programs that are run when the steps are made, and where.
+    pub fn programs(&self) -> impl Iterator<Item = (&Place, &'static str)> {
+        let planned = self.planned.iter();
+        planned.filter_map(|planned| Some((&planned.place, planned.loader.programs()?)))
+    }
+
     /// Every step, with the place if there is more than one.
     pub fn steps(&self) -> impl Iterator<Item = (Option<&Place>, &Step)> {
         let is_one_of_many = self.planned.len() > 1;
@@ -138,7 +153,8 @@ impl Session {
     /// # Errors
     /// When places cannot be told. With [`Policy::Update`] also when the first one cannot be read, or its plan is refused.
     pub fn prepare(&self, state: &State, rearm: bool, policy: Policy) -> Result<Prepared, Error> {
-        self.prepare_with(state, rearm, policy, digests_file::load(&self.root))
+        let digests = digests_file::load(&self.root, self.listed.len());
+        self.prepare_with(state, rearm, policy, digests)
     }
 
     /// [`Self::prepare`] for what is on the disks now: what was read before in this boot is read again.
@@ -146,7 +162,7 @@ impl Session {
     /// # Errors
     /// As [`Self::prepare`].
     pub fn prepare_anew(&self, policy: Policy) -> Result<Prepared, Error> {
-        let mut digests = digests_file::load(&self.root);
+        let mut digests = digests_file::load(&self.root, self.listed.len());
         digests.forget_boot();
         self.prepare_with(&self.state, false, policy, digests)
     }
@@ -158,6 +174,7 @@ impl Session {
         policy: Policy,
         mut digests: Digests,
     ) -> Result<Prepared, Error> {
+        let _shown = progress::Shown;
         let places = self.places(state)?;
         let generations = self.generations_in(state);
         let mut initrds = secrets::finished(&self.root, &generations, &self.documents);
@@ -304,18 +321,14 @@ impl Session {
     /// # Errors
     /// At the first step that fails in the first place, if that ends the run; a later run goes on from there.
     pub fn carry_out(&self, prepared: Prepared) -> Result<Complaints, Error> {
-        let count = prepared.steps().count();
-        let mut number = 0;
+        let mut writing = progress::writing(prepared.steps().map(|(_, step)| step));
         let mut complaints = prepared.complaints;
         let mut digests = prepared.digests;
         for (at, planned) in prepared.planned.iter().enumerate() {
             let place = &planned.place;
             let steps = &planned.plan.steps;
             let done = may_be_written(place, steps).and_then(|()| {
-                apply::apply(place, steps, |step| {
-                    number += 1;
-                    tracing::info!("{number}/{count} {step}");
-                })?;
+                apply::apply(place, steps, |progress| writing.heard(&progress))?;
                 for step in steps {
                     if let Step::Copy {
                         on, path, content, ..
@@ -326,6 +339,8 @@ impl Session {
                 }
                 Ok(())
             });
+            // What comes next may speak for itself.
+            progress::erase();
             let done = done.and_then(|()| self.finish_loader(place, &planned.loader));
             complaints.in_place(at, place, done)?;
         }
@@ -347,8 +362,10 @@ impl Session {
             let restated = Boot::read(place).map_err(Error::from).and_then(|boot| {
                 let steps = plan::restate(&boot, &generations, &intent)?;
                 may_be_written(place, &steps)?;
-                Ok(apply::apply(place, &steps, |step| {
-                    tracing::info!("{step}");
+                Ok(apply::apply(place, &steps, |progress| {
+                    if let Progress::Step(step) = progress {
+                        tracing::info!("{step}");
+                    }
                 })?)
             });
             match restated {

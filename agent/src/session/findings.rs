@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::Session;
 use super::entries::{Complaints, Planned, Prepared};
-use crate::digests_file;
 use crate::error::Error;
+use crate::{digests_file, progress};
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -117,7 +117,8 @@ impl Session {
     pub fn inspect_without_record(&self) -> Result<(Vec<Inspected>, Complaints), Error> {
         let places = self.places(&self.state)?;
         let mut complaints = Complaints::new(false, places.unusable);
-        let mut digests = digests_file::load(&self.root);
+        let mut digests = digests_file::load(&self.root, self.listed.len());
+        let _shown = progress::Shown;
         digests.forget_boot();
         let mut inspected = Vec::new();
         for (number, place) in places.usable.iter().enumerate() {

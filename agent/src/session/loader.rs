@@ -41,6 +41,16 @@ impl Planned {
     }
 }
 
+impl Planned {
+    /// What is run when the steps are made.
+    pub(super) fn programs(&self) -> Option<&'static str> {
+        Some(match self.remaining? {
+            Remaining::Install => "`bootctl install`",
+            Remaining::Complete => "`bootctl update` and `bootctl random-seed`",
+        })
+    }
+}
+
 /// Plans what to do about the loader, place by place, the first one first.
 #[derive(Debug)]
 pub(super) struct Planner {

@@ -9,7 +9,7 @@ use boot_entries::plan::{self, Intent};
 use super::entries::{Complaints, Planned, Prepared};
 use super::{Session, loader};
 use crate::error::Error;
-use crate::{digests_file, secrets};
+use crate::{digests_file, progress, secrets};
 
 impl Session {
     /// Plans to give everything back, and changes nothing. The loader itself stays as it is.
@@ -20,7 +20,8 @@ impl Session {
         let places = self.places(&self.state)?;
         let generations = self.generations();
         let initrds = secrets::finished(&self.root, &generations, &self.documents);
-        let mut digests = digests_file::load(&self.root);
+        let mut digests = digests_file::load(&self.root, self.listed.len());
+        let _shown = progress::Shown;
         // Nobody reads it after us.
         digests.forget_boot();
         let found = observe::generations(

@@ -8,6 +8,16 @@ use crate::nixpkgs;
 use crate::observe::{Boot, Observation};
 use crate::payload;
 
+/// What the entries of `observed` are once all of `steps` are made.
+#[must_use]
+pub fn after(observed: &Observation, steps: &[Step]) -> Boot {
+    let mut after = observed.clone();
+    for step in steps {
+        make(&mut after, step);
+    }
+    after.boot
+}
+
 /// What `observed` becomes by `step`, when it succeeds.
 pub(crate) fn make(observed: &mut Observation, step: &Step) {
     match step {
