@@ -316,7 +316,7 @@ fn bad_input_is_one_line_and_changes_nothing() -> Result<()> {
     fs::remove_dir_all(tree.path("boot"))?;
     refused(
         &tree.lastgood(&["install", toplevels[0].to_str().unwrap()])?,
-        &["holds no efi, boot or boot/efi"],
+        &["none of /efi, /boot and /boot/efi is a directory"],
     );
     Ok(())
 }
