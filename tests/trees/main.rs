@@ -11,6 +11,7 @@
 mod closures;
 mod digests;
 mod faults;
+mod first_place;
 mod migration;
 mod numbers;
 mod peers;

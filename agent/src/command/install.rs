@@ -1,7 +1,8 @@
 //! `lastgood install`: entries for all generations, one of them selected.
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
@@ -14,7 +15,8 @@ use crate::config;
 use crate::error::Error;
 use crate::machine::{Event, Standing, Subject};
 use crate::secrets;
-use crate::session::Session;
+use crate::session::{Done, Session};
+use crate::told::one_line;
 use crate::view::View;
 
 pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Result<(), Error> {
@@ -42,8 +44,9 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         session.finish_initrds(&subject)?;
     }
     let overrides = session.overrides_to_clear(&state)?;
-    let mut prepared = session.prepare(&state, !state.armed, Policy::Update)?;
+    let mut prepared = session.prepare(&state, Policy::Update)?;
     session.prove(&mut prepared, boot_entries::plan::prove)?;
+    let prepared = session.may_be_written(prepared)?;
     if arguments.dry_run {
         for one in &overrides {
             print(
@@ -59,7 +62,6 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         print(out, &format!("would select generation {id}\n"))?;
         return prepared.complaints.into_result();
     }
-    session.may_be_written(&prepared)?;
     let changes = prepared.steps().count();
     let unchanged = prepared.unchanged();
     let unchanged = unchanged.map(|(boot, band)| (boot.clone(), band));
@@ -73,37 +75,63 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         session.record(&selected)?;
     }
     session.clear(&overrides, &state);
-    let complaints = session.carry_out(prepared)?;
-    session.keep_roots()?;
-    secrets::sweep(root, &session.generations())?;
-    if !state.armed {
-        let subject = subject.clone();
-        session.record(&Event::Armed { subject })?;
+    let done = session.carry_out(prepared)?;
+    let kept = session.keep_roots();
+    let kept = kept.and_then(|()| Ok(secrets::sweep(root, &session.generations())?));
+    if kept.is_err() {
+        done.complaints.tell();
     }
+    kept?;
+    arm(&mut session, &subject, &done)?;
     let count = match changes {
         0 if state.armed => "nothing to do".to_owned(),
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
     };
-    let word = super::Word::of(session.state.standing(&subject), true).text();
     let boots = match unchanged {
-        Some((boot, band)) => next_boot::predict_of(&session, &boot, band, 0),
-        None => next_boot::predict(&session, 0)?,
+        Some((boot, band)) => Ok(next_boot::predict_of(&session, &boot, band, 0)),
+        None => next_boot::predict(&session, 0),
     };
-    match boots.first() {
-        Some(boot) if boot.generation.as_ref() == Some(&id) => {
-            let line = format!("generation {id} ({word}) boots next; {count}\n");
-            print(out, &line)?;
-            complaints.into_result()
-        }
-        Some(boot) => Err(Error::Refused(format!(
-            "generation {id} is installed and selected, but {} boots next: {}",
-            boot.entry, boot.why
-        ))),
-        None => Err(Error::Refused(format!(
-            "generation {id} is installed and selected, but no entry can be started from here"
-        ))),
+    let what = match boots {
+        Ok(boots) => match boots.first() {
+            Some(boot) if boot.generation.as_ref() == Some(&id) => {
+                let word = super::Word::of(session.state.standing(&subject), true).text();
+                let line = format!("generation {id} ({word}) boots next; {count}\n");
+                print(out, &line)?;
+                return done.complaints.into_result();
+            }
+            Some(boot) => format!("but {} boots next: {}", boot.entry, boot.why),
+            None => "but no entry can be started from here".to_owned(),
+        },
+        Err(error) => format!("but what boots next cannot be told: {}", one_line(&error)),
+    };
+    let names = done.places.iter().map(|name| name.display().to_string());
+    let names: Vec<String> = names.collect();
+    let how = match (done.has_next, names.as_slice()) {
+        (true, _) => "is installed and selected".to_owned(),
+        (false, []) => "is selected, and is installed nowhere yet".to_owned(),
+        (false, names) => format!("is selected, and is installed in {} only", names.join(", ")),
+    };
+    let told = format!("generation {id} {how}, {what}");
+    Err(Error::Refused(match done.complaints.into_first() {
+        Some(why) => format!("{}; {told}", one_line(&why)),
+        None => told,
+    }))
+}
+
+/// Records where the entries now say what is selected. What the loader does with those that do not means nothing.
+fn arm(session: &mut Session, subject: &Subject, done: &Done) -> Result<(), Error> {
+    let subject = subject.clone();
+    let is_new = |place: &PathBuf| !session.state.is_armed_in(place);
+    if !done.places.iter().any(is_new) {
+        return Ok(());
     }
+    let mut places: BTreeSet<PathBuf> = done.places.iter().cloned().collect();
+    if session.state.armed {
+        places.extend(session.state.armed_in.iter().flatten().cloned());
+    }
+    let places = Some(places);
+    session.record(&Event::Armed { subject, places })
 }
 
 /// A generation that was rejected, or that has used up its tries, is not selected by any automatism (invariant A5).
@@ -127,12 +155,25 @@ fn may_be_tried(session: &Session, subject: &Subject) -> Result<(), Error> {
         .iter()
         .filter(|name| name.stem == stem)
         .filter_map(|name| name.tries);
-    if session.state.standing(subject) != Standing::Proven && tries.any(|tries| tries.left == 0) {
+    let is_used_up = session.state.standing(subject) != Standing::Proven
+        && tries.any(|tries| tries.left == 0)
+        && !is_owed_tries(session, subject)?;
+    if is_used_up {
         return Err(Error::Refused(format!(
             "generation {id} has used up its tries; {insist}"
         )));
     }
     Ok(())
+}
+
+/// Whether the entry that is looked at has not heard of this selection, while those elsewhere have: its counter is an older
+/// one's.
+fn is_owed_tries(session: &Session, subject: &Subject) -> Result<bool, Error> {
+    let state = &session.state;
+    let places = session.places(state)?;
+    let first = places.usable.first();
+    let is_missed = first.is_some_and(|place| !state.is_armed_in(&place.name));
+    Ok(is_missed && state.armed && state.selected.as_ref() == Some(subject))
 }
 
 fn flush_store(root: &Root, toplevel: &Path) -> Result<(), Error> {

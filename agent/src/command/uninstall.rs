@@ -13,7 +13,7 @@ use crate::session::Session;
 
 pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<(), Error> {
     let mut session = Session::open(root)?;
-    let prepared = session.prepare_uninstall()?;
+    let prepared = session.may_be_written(session.prepare_uninstall()?)?;
     if dry_run {
         for (place, step) in prepared.steps() {
             let place =
@@ -28,7 +28,7 @@ pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<()
         session.record(&Event::Uninstalled)?;
     }
     let places: Vec<_> = prepared.places().cloned().collect();
-    let complaints = session.carry_out(prepared)?;
+    let done = session.carry_out(prepared)?;
     for place in &places {
         for on in [Partition::Esp, Partition::Boot] {
             durable::remove_empty_directory(&place.directory(on).join(payload::DIRECTORY))?;
@@ -46,5 +46,5 @@ pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<()
         out,
         &format!("nothing of ours is on $BOOT; {next} boots next; {count}; {kept} is kept\n"),
     )?;
-    complaints.into_result()
+    done.complaints.into_result()
 }
