@@ -15,7 +15,7 @@
 //!
 //! Verdicts are about closures: the same closure under another number is the same system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use boot_entries::Subject;
@@ -46,6 +46,9 @@ pub enum Event {
     Armed {
         /// Which.
         subject: Subject,
+        /// The places (mount points) whose entries do. None: all there were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        places: Option<BTreeSet<PathBuf>>,
     },
     /// A boot reached the agent.
     Began {
@@ -145,6 +148,8 @@ pub struct State {
     pub selected: Option<Subject>,
     /// Whether its entry was written since.
     pub armed: bool,
+    /// Where it was. None: everywhere.
+    pub armed_in: Option<BTreeSet<PathBuf>>,
     /// What passed, the latest last.
     pub proven: Vec<Good>,
     /// What did not, and why, by closure.
@@ -205,12 +210,17 @@ impl State {
                 self.furthest.remove(&subject.toplevel);
                 self.selected = Some(subject.clone());
                 self.armed = false;
+                self.armed_in = None;
                 self.attempts = 0;
                 self.fallen_from = None;
                 self.reboots = 0;
                 self.uninstalled = false;
             }
-            Event::Armed { subject } => self.armed |= self.selected.as_ref() == Some(subject),
+            Event::Armed { subject, places } if self.selected.as_ref() == Some(subject) => {
+                self.armed = true;
+                self.armed_in.clone_from(places);
+            }
+            Event::Armed { .. } => {}
             Event::Began { boot, running } => {
                 self.degraded = None;
                 if let Some(running) = running {
@@ -248,6 +258,7 @@ impl State {
             Event::Uninstalled => {
                 self.selected = None;
                 self.armed = false;
+                self.armed_in = None;
                 self.fallen_from = None;
                 self.uninstalled = true;
             }
@@ -417,14 +428,25 @@ impl State {
         (!units.is_empty() && units.iter().all(shared)).then(|| from.clone())
     }
 
+    /// Whether the selected generation's entry was written in `place` since it was selected.
+    #[must_use]
+    pub fn is_armed_in(&self, place: &Path) -> bool {
+        let everywhere_or = self.armed_in.as_ref();
+        self.armed && everywhere_or.is_none_or(|places| places.contains(place))
+    }
+
     /// The verdict that the loader has passed by itself when `running` begins although something else was selected.
     ///
-    /// `exhausted`: the selected generation's entry has no tries left. That means something only if the entry was
-    /// written for this selection.
+    /// `exhausted`: the place that the loader reads, if the selected generation's entry there has no tries left. That
+    /// means something only if the entry was written there for this selection.
     #[must_use]
-    pub fn loader_gave_up(&self, running: &Subject, exhausted: bool) -> Option<(Subject, Cause)> {
+    pub fn loader_gave_up(
+        &self,
+        running: &Subject,
+        exhausted: Option<&Path>,
+    ) -> Option<(Subject, Cause)> {
         let selected = self.selected.as_ref()?;
-        let tried = self.armed && exhausted && self.standing(selected) != Standing::Rejected;
+        let tried = self.is_armed_in(exhausted?) && self.standing(selected) != Standing::Rejected;
         if !tried || selected.toplevel == running.toplevel {
             return None;
         }

@@ -1,11 +1,13 @@
 //! A run that changes something, or tells what it would change: the lock, the ledger, the entries, the profile, the roots.
 
+mod complaints;
 mod entries;
 mod findings;
 mod loader;
 mod uninstall;
 
-pub use entries::{Complaints, Prepared};
+pub use complaints::{Complaints, Done};
+pub use entries::Prepared;
 pub use findings::{Finding, Inspected, Wrong};
 
 use std::collections::BTreeMap;
@@ -154,8 +156,8 @@ impl Session {
             return roots;
         }
         // A boot brings no other loader: whoever selects a closure does.
-        let prepared = self.prepare(&self.state, false, Policy::Mend);
-        roots.and(prepared.and_then(|prepared| self.carry_out(prepared)?.into_result()))
+        let prepared = self.prepare(&self.state, Policy::Mend);
+        roots.and(prepared.and_then(|prepared| self.carry_out(prepared)?.complaints.into_result()))
     }
 
     /// Keeps what a fallback may need from the garbage collector.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use boot_entries::boot_partition::{Place, Places};
+use boot_entries::boot_partition::{Place, Places, Wanted};
 use boot_entries::closure::Documents;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::generation::{Generation, Profiles};
@@ -95,9 +95,10 @@ impl View {
     /// # Errors
     /// When there is no such place, or not the right one.
     pub fn places(&self, state: &State) -> Result<Places, Error> {
+        let config = self.boot_config(state);
         // A mirror that a trial brings along is one for as long as anything on it may be booted: a verdict must be
         // written there, too.
-        let mut mirrors = self.boot_config(state).mirrors();
+        let mut mirrors = config.mirrors();
         for subject in state.protected() {
             mirrors.extend(
                 self.configs
@@ -108,7 +109,9 @@ impl View {
         }
         let mut known = BTreeSet::new();
         mirrors.retain(|mirror| known.insert(mirror.clone()));
-        Ok(boot_partition::find(&self.root, &self.variables, &mirrors)?)
+        let esp = config.esp();
+        let wanted = Wanted { esp, mirrors };
+        Ok(boot_partition::find(&self.root, &self.variables, &wanted)?)
     }
 
     /// What the selected closure says about boot partitions and loader; the last good one's, where nothing is selected.
@@ -133,21 +136,25 @@ impl View {
     /// The entries that the loader reads next.
     ///
     /// # Errors
-    /// When there are none, or they cannot be read.
+    /// When there are none, or they cannot be read; also when only mirrors of them can be.
     pub fn boot(&self) -> Result<observe::Boot, Error> {
-        let places = self.places(&self.state)?;
+        let mut places = self.places(&self.state)?;
+        if !places.has_next && !places.unusable.is_empty() {
+            return Err(places.unusable.remove(0).into());
+        }
         let place = places.usable.first().cloned().unwrap_or_default();
         Ok(observe::Boot::read(&place)?)
     }
 
-    /// The names of the entries that the loader reads next.
+    /// The names of the entries that the loader reads next; where these cannot be read, those of a mirror.
     ///
     /// # Errors
-    /// As [`Self::boot`].
+    /// When none can be read.
     pub fn entry_names(&self) -> Result<Vec<EntryName>, Error> {
         let places = self.places(&self.state)?;
-        let place = places.usable.first().cloned().unwrap_or_default();
-        Ok(observe::entry_names(&place)?)
+        let mut read = places.usable.iter().map(observe::entry_names);
+        let first = read.next().unwrap_or_else(|| Ok(Vec::new()));
+        Ok(first.or_else(|error| read.find_map(Result::ok).ok_or(error))?)
     }
 
     /// That entries of ours are there and nothing is on record of them, in one line.

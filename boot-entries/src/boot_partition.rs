@@ -4,15 +4,22 @@
 //! A machine has one [`Place`] or several: its ESP (with the XBOOTLDR partition beside it, if there is one), and the
 //! mirrored ESPs of its other disks, each bootable by itself.
 
+mod block;
+mod live;
 mod mounts;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::Root;
 use crate::efi::LoaderVariables;
 
-use mounts::{Kind, Mounts};
+use block::Loader;
+use live::Machine;
+use mounts::Mounts;
 
 /// Where entries are, on `$BOOT`.
 pub const ENTRIES: &str = "loader/entries";
@@ -21,7 +28,7 @@ pub const LOADER_CONF: &str = "loader/loader.conf";
 /// Where unified kernel images are (UAPI.1, entries of type 2).
 pub const IMAGES: &str = "EFI/Linux";
 
-/// Where an ESP is mounted, in the order in which bootctl(1) looks.
+/// Where an ESP is mounted if nobody says otherwise, in the order in which bootctl(1) looks.
 const CANDIDATES: [&str; 3] = ["/efi", "/boot", "/boot/efi"];
 /// Where an XBOOTLDR partition is mounted.
 const XBOOTLDR: &str = "/boot";
@@ -67,23 +74,100 @@ impl Place {
     }
 }
 
+/// Where the closures say that ESPs are, as paths of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where the first one is mounted. None: where the loader's is, or at one of the usual places.
+    pub esp: Option<PathBuf>,
+    /// The mount points of further ones.
+    pub mirrors: Vec<PathBuf>,
+}
+
+impl Wanted {
+    fn candidates(&self) -> impl Iterator<Item = &Path> {
+        let usual = CANDIDATES.iter().map(Path::new);
+        let usual = usual.filter(|_| self.esp.is_none());
+        self.esp.as_deref().into_iter().chain(usual)
+    }
+
+    /// How to say that nothing is there.
+    fn looked_at(&self) -> String {
+        self.esp.as_ref().map_or_else(
+            || "none of /efi, /boot and /boot/efi is".to_owned(),
+            |esp| format!("{}, which lastgood.toml names, is not", esp.display()),
+        )
+    }
+}
+
 /// All places of a machine.
 #[derive(Debug, Default)]
 pub struct Places {
-    /// Those that can be used: never none. The first is the one to ask about the next boot.
+    /// Those that can be used: never none.
     pub usable: Vec<Place>,
-    /// Why the others cannot.
+    /// Whether the first of them is what the loader reads next, as far as anybody can tell. If not, that is one of the
+    /// unusable ones.
+    pub has_next: bool,
+    /// Why the others cannot be used.
     pub unusable: Vec<Error>,
+    /// What could not be made sure of.
+    pub doubts: Vec<Doubt>,
+}
+
+/// Something to tell about places that are used all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nobody knows whether the firmware reads it.
+    Unchecked {
+        /// The place.
+        mounted: PathBuf,
+        /// What the loader says it came from, if it says anything.
+        partition: Option<String>,
+    },
+    /// The loader came from a mirror, and there are only mirrors.
+    NoFirst,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchecked { mounted, partition } => {
+                let why = partition.as_ref().map_or_else(
+                    || "no EFI variable LoaderDevicePartUUID says which that is".to_owned(),
+                    |uuid| format!("udev knows no partition with its PARTUUID {uuid}"),
+                );
+                write!(
+                    f,
+                    "it could not be checked that {} is the partition the loader came from: {why}; compare with `bootctl status`",
+                    mounted.display()
+                )
+            }
+            Self::NoFirst => f.write_str(
+                "the loader came from a mirror, and no other EFI system partition is mounted; say which one is no mirror: \
+                 `[boot] esp` in lastgood.toml",
+            ),
+        }
+    }
 }
 
 /// Why a place cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No candidate is a mounted FAT file system.
+    /// Nothing that may be the ESP is a mounted FAT file system. Holds what was looked at.
+    #[error("no EFI system partition: {0} a mounted FAT file system; mount it and run again")]
+    NotMounted(String),
+    /// There is another partition whose entries the loader reads.
     #[error(
-        "no EFI system partition: none of /efi, /boot and /boot/efi is a mounted FAT file system; mount it and run again"
+        "{} is an XBOOTLDR partition on the disk of {}, so the loader reads entries there, and it is no FAT file system mounted on /boot: \
+         mount it there (the EFI system partition then belongs on /efi); if it is not used, give it another type \
+         (`sfdisk --part-type`); then run again",
+        partition.display(), esp.display()
     )]
-    NotMounted,
+    XbootldrNotMounted {
+        /// The ESP.
+        esp: PathBuf,
+        /// The partition.
+        partition: PathBuf,
+    },
     /// A mirror is no mounted FAT file system.
     #[error(
         "the mirror {} is no mounted FAT file system: it was left as it is; mount it and run again", .0.display()
@@ -101,8 +185,13 @@ pub enum Error {
         other: PathBuf,
     },
     /// A tree has no such directory.
-    #[error("{} holds no efi, boot or boot/efi directory to write entries to", .0.display())]
-    NoDirectory(PathBuf),
+    #[error("{} is no tree to write entries to: {looked_at} a directory in it", root.display())]
+    NoDirectory {
+        /// Its top.
+        root: PathBuf,
+        /// What was looked at.
+        looked_at: String,
+    },
     /// The firmware will not read what is written there.
     #[error("{} is not the partition the loader came from (PARTUUID {partition}); mount that one there and run again", mounted.display())]
     Another {
@@ -121,121 +210,39 @@ pub enum Error {
     },
 }
 
-/// Finds the places of the machine. `mirrors` are the mount points of further ESPs, as paths of the machine.
+/// Finds the places of the machine.
 ///
 /// In a tree (`--root`) directories are taken for what they are called: there are no mounts to check.
 ///
 /// # Errors
 /// When there is none that can be used, or none of them is what the firmware reads.
-pub fn find(
-    root: &Root,
-    variables: &LoaderVariables,
-    mirrors: &[PathBuf],
-) -> Result<Places, Error> {
+pub fn find(root: &Root, variables: &LoaderVariables, wanted: &Wanted) -> Result<Places, Error> {
     if !root.is_live() {
-        return in_a_tree(root, mirrors);
+        return in_a_tree(root, wanted);
     }
-    for candidate in CANDIDATES.iter().map(Path::new).chain(paths(mirrors)) {
+    let mirrors = wanted.mirrors.iter().map(PathBuf::as_path);
+    for candidate in wanted.candidates().chain(mirrors) {
         // An automount point becomes a mount when it is looked into. That it may not exist is no news.
         drop(std::fs::read_dir(candidate).map(|mut listing| listing.next().is_some()));
     }
-    let path = Path::new("/proc/self/mountinfo");
-    let text = std::fs::read_to_string(path).map_err(at(path))?;
-    let wanted = variables.partition.as_deref();
-    let wanted = wanted.and_then(|partition| Some((partition, mounts::device_of(partition)?)));
-    live(
-        &Mounts::parse(&text, mounts::kind_of),
-        wanted.as_ref().map(|(p, d)| (*p, d.as_str())),
-        mirrors,
-    )
+    machine(root, variables)?.places(wanted)
 }
 
-/// The places among `mounts`. `loader`: the partition that the loader came from, and its device.
-fn live(
-    mounts: &Mounts,
-    loader: Option<(&str, &str)>,
-    mirrors: &[PathBuf],
-) -> Result<Places, Error> {
-    let mut devices: Vec<(PathBuf, &str)> = Vec::new();
-    let mut places = Places::default();
-    let is_esp = |point: &&str| {
-        mounts
-            .at(point)
-            .is_some_and(|mount| mount.kind != Kind::Xbootldr)
-    };
-    let is_loaders = |point: &&str| {
-        let device = mounts.at(point).map(|mount| mount.device.as_str());
-        loader.is_some_and(|(_, loader)| device == Some(loader))
-    };
-    let candidates = || CANDIDATES.iter().copied().filter(is_esp);
-    match candidates()
-        .find(is_loaders)
-        .or_else(|| candidates().next())
-    {
-        None => places.unusable.push(Error::NotMounted),
-        Some(point) => devices.extend(
-            mounts
-                .at(point)
-                .map(|m| (PathBuf::from(point), m.device.as_str())),
-        ),
-    }
-    for mirror in mirrors {
-        let mount = mirror.to_str().and_then(|point| mounts.at(point));
-        let Some(mount) = mount else {
-            places
-                .unusable
-                .push(Error::MirrorNotMounted(mirror.clone()));
-            continue;
-        };
-        let xbootldr = mounts
-            .at(XBOOTLDR)
-            .filter(|beside| beside.kind == Kind::Xbootldr)
-            .map(|beside| (PathBuf::from(XBOOTLDR), beside.device.as_str()));
-        let mut others = devices.iter().chain(&xbootldr);
-        match others.find(|(_, device)| *device == mount.device) {
-            Some((other, _)) => places.unusable.push(Error::SameDevice {
-                mirror: mirror.clone(),
-                other: other.clone(),
-            }),
-            None => devices.push((mirror.clone(), &mount.device)),
-        }
-    }
-    if let (Some((partition, loader)), Some((mounted, _))) = (loader, devices.first())
-        && !devices.iter().any(|(_, device)| *device == loader)
-    {
-        return Err(Error::Another {
-            mounted: mounted.clone(),
-            partition: partition.to_owned(),
-        });
-    }
-    // What the loader came from is what it reads next time.
-    devices.sort_by_key(|(_, device)| loader.is_none_or(|(_, loader)| *device != loader));
-    for (name, _) in devices {
-        let at = |point: &Path| point.to_str().and_then(|point| mounts.at(point));
-        let is_primary = !mirrors.contains(&name);
-        let beside = at(Path::new(XBOOTLDR)).filter(|beside| {
-            is_primary
-                && beside.kind == Kind::Xbootldr
-                && at(&name).is_some_and(|esp| esp.is_beside(beside))
-        });
-        let boot = if beside.is_some() {
-            PathBuf::from(XBOOTLDR)
-        } else {
-            name.clone()
-        };
-        let is_read_only =
-            at(&name).is_some_and(|m| m.is_read_only) || beside.is_some_and(|m| m.is_read_only);
-        places.usable.push(Place {
-            esp: name.clone(),
-            name,
-            boot,
-            is_read_only,
-        });
-    }
-    usable(places)
+/// What can be known of the machine whose `/proc`, `/sys`, `/run` and `/dev` are under `root`.
+fn machine(root: &Root, variables: &LoaderVariables) -> Result<Machine, Error> {
+    let path = root.join("/proc/self/mountinfo");
+    let mounts = Mounts::parse(&std::fs::read_to_string(&path).map_err(at(&path))?);
+    let numbers = mounts.all().map(|(_, mount)| mount.device.clone());
+    let devices = numbers.map(|number| (number.clone(), block::device(root, &number)));
+    let uuid = variables.partition.as_deref();
+    Ok(Machine {
+        devices: devices.collect(),
+        loader: uuid.map(|uuid| Loader::find(root, uuid)),
+        mounts,
+    })
 }
 
-fn in_a_tree(root: &Root, mirrors: &[PathBuf]) -> Result<Places, Error> {
+fn in_a_tree(root: &Root, wanted: &Wanted) -> Result<Places, Error> {
     let mut places = Places::default();
     let directory = |path: &Path| {
         let resolved = root.resolve(path).map_err(at(path))?;
@@ -246,40 +253,48 @@ fn in_a_tree(root: &Root, mirrors: &[PathBuf]) -> Result<Places, Error> {
             Err(error) => Err(at(&resolved)(error)),
         }
     };
-    for candidate in CANDIDATES {
-        let name = PathBuf::from(candidate);
-        let Some(esp) = directory(&name)? else {
+    let place = |name: &Path, esp: PathBuf, boot: PathBuf| Place {
+        name: name.to_owned(),
+        is_read_only: is_read_only(&esp) || is_read_only(&boot),
+        esp,
+        boot,
+    };
+    for name in wanted.candidates() {
+        let Some(esp) = directory(name)? else {
             continue;
         };
         // An empty `/efi` beside a filled `/boot` is a mount point of the finished machine.
-        if candidate == "/efi" && !holds_something(&esp) {
+        if wanted.esp.is_none() && name == Path::new("/efi") && !holds_something(&esp) {
             continue;
         }
         let beside = directory(Path::new(XBOOTLDR))?;
         let beside = beside.filter(|beside| *beside != esp && beside.join(MARK).is_file());
-        places.usable.push(Place {
-            boot: beside.unwrap_or_else(|| esp.clone()),
-            name,
-            esp,
-            is_read_only: false,
-        });
+        let boot = beside.unwrap_or_else(|| esp.clone());
+        places.usable.push(place(name, esp, boot));
+        places.has_next = true;
         break;
     }
     if places.usable.is_empty() {
-        let missing = Error::NoDirectory(root.directory().to_owned());
-        places.unusable.push(missing);
+        places.unusable.push(Error::NoDirectory {
+            root: root.directory().to_owned(),
+            looked_at: wanted.looked_at(),
+        });
     }
-    for mirror in mirrors {
-        match directory(mirror)? {
-            Some(esp) => places.usable.push(Place {
-                name: mirror.clone(),
-                boot: esp.clone(),
-                esp,
-                is_read_only: false,
-            }),
-            None => places
+    for mirror in &wanted.mirrors {
+        let Some(esp) = directory(mirror)? else {
+            places
                 .unusable
-                .push(Error::MirrorNotMounted(mirror.clone())),
+                .push(Error::MirrorNotMounted(mirror.clone()));
+            continue;
+        };
+        let mut others = places.usable.iter();
+        match others.find(|other| other.esp == esp || other.boot == esp) {
+            None => places.usable.push(place(mirror, esp.clone(), esp)),
+            Some(same) if same.name == *mirror => {}
+            Some(same) => places.unusable.push(Error::SameDevice {
+                mirror: mirror.clone(),
+                other: same.name.clone(),
+            }),
         }
     }
     usable(places)
@@ -293,10 +308,6 @@ fn usable(mut places: Places) -> Result<Places, Error> {
     Ok(places)
 }
 
-fn paths(paths: &[PathBuf]) -> impl Iterator<Item = &Path> {
-    paths.iter().map(PathBuf::as_path)
-}
-
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Read { path, source }
@@ -304,6 +315,10 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 fn holds_something(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok_and(|mut listing| listing.next().is_some())
+}
+
+fn is_read_only(directory: &Path) -> bool {
+    statvfs(directory).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
 }
 
 #[cfg(test)]

@@ -41,7 +41,19 @@ impl Mounts {
     /// # Errors
     /// When nothing is mounted there.
     pub fn read_only(&self, path: &Path) -> Result<()> {
-        let words = ["-o", "remount,ro"].map(AsRef::as_ref);
+        Self::remount("remount,ro", path)
+    }
+
+    /// Makes what is mounted at `path` writable again.
+    ///
+    /// # Errors
+    /// When nothing is mounted there.
+    pub fn writable(&self, path: &Path) -> Result<()> {
+        Self::remount("remount,rw", path)
+    }
+
+    fn remount(options: &str, path: &Path) -> Result<()> {
+        let words = ["-o", options].map(AsRef::as_ref);
         command::run("mount", words.into_iter().chain([path.as_os_str()]))?;
         Ok(())
     }

@@ -11,6 +11,7 @@
 mod closures;
 mod digests;
 mod faults;
+mod first_place;
 mod migration;
 mod numbers;
 mod peers;
@@ -317,7 +318,7 @@ fn bad_input_is_one_line_and_changes_nothing() -> Result<()> {
     fs::remove_dir_all(tree.path("boot"))?;
     refused(
         &tree.lastgood(&["install", toplevels[0].to_str().unwrap()])?,
-        &["holds no efi, boot or boot/efi"],
+        &["none of /efi, /boot and /boot/efi is a directory"],
     );
     Ok(())
 }

@@ -147,7 +147,7 @@ fn a_read_only_boot_partition_keeps_no_mirror_from_being_mended() -> Result<()> 
     let ended = tree.lastgood(&["verify", "--repair", "--json"])?;
     let words = [
         "1 file is not as it should be and could not be mended",
-        "Read-only",
+        "read-only",
     ];
     refused(&ended, &words);
     let told: Value = serde_json::from_str(&ended.stdout)?;

@@ -1,5 +1,7 @@
 //! What runs? What was intended? The attempt goes on record.
 
+use std::path::PathBuf;
+
 use boot_entries::{Root, loader};
 
 use super::{attempt, fall_back};
@@ -49,7 +51,8 @@ fn given_up(session: &mut Session, running: &Subject) -> Result<(), Error> {
         return Ok(());
     };
     let exhausted = exhausted(session, &selected)?;
-    let Some((rejected, cause)) = session.state.loader_gave_up(running, exhausted) else {
+    let verdict = session.state.loader_gave_up(running, exhausted.as_deref());
+    let Some((rejected, cause)) = verdict else {
         return Ok(());
     };
     tracing::error!(
@@ -64,10 +67,11 @@ fn given_up(session: &mut Session, running: &Subject) -> Result<(), Error> {
     session.repoint_profile(&rejected, running)
 }
 
-/// Whether the entry of `subject` is there and has no tries left.
-fn exhausted(session: &Session, subject: &Subject) -> Result<bool, Error> {
+/// The place that the loader reads, if the entry of `subject` is there and has no tries left.
+fn exhausted(session: &Session, subject: &Subject) -> Result<Option<PathBuf>, Error> {
     let boot = session.boot()?;
     let stem = boot_entries::name::stem_of(subject);
     let mut tries = boot.files_of(&stem).map(|(_, file)| file.name.tries);
-    Ok(tries.any(|tries| tries.is_some_and(|tries| tries.left == 0)))
+    let is_exhausted = tries.any(|tries| tries.is_some_and(|tries| tries.left == 0));
+    Ok(is_exhausted.then(|| boot.place.name.clone()))
 }

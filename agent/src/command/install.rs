@@ -1,7 +1,8 @@
 //! `lastgood install`: entries for all generations, one of them selected.
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boot_entries::generation::Generation;
 use boot_entries::loader::Override;
@@ -15,7 +16,8 @@ use crate::cli::Install;
 use crate::config;
 use crate::error::Error;
 use crate::machine::{Event, Standing, State, Subject};
-use crate::session::{Prepared, Session};
+use crate::session::{Done, Prepared, Session};
+use crate::told::one_line;
 use crate::view::View;
 use crate::{gc_roots, secrets};
 
@@ -49,30 +51,13 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         session.finish_initrds(&subject)?;
     }
     let overrides = session.overrides_to_clear(&state)?;
-    let mut prepared = session.prepare(&state, !state.armed, Policy::Update)?;
+    let mut prepared = session.prepare(&state, Policy::Update)?;
     session.prove(&mut prepared, boot_entries::plan::prove)?;
-    session.may_be_written(&prepared)?;
+    let prepared = session.may_be_written(prepared)?;
     if arguments.dry_run {
-        let mut lines = would(&session, &prepared, &state, &overrides)?;
-        if is_news {
-            lines.push(format!("select generation {id}"));
-        }
-        print_would(out, &lines)?;
-        if lines.is_empty() {
-            print(
-                out,
-                &format!("nothing to do: generation {id} is selected, and all is written\n"),
-            )?;
-        }
-        let boots = match prepared.outcome() {
-            Some((boot, band)) => {
-                let band = band.unwrap_or_else(|| session.band(&boot.place));
-                next_boot::predict_of(&session, &boot, band, 0)
-            }
-            None => Vec::new(),
-        };
-        boots_next(&id, "would be", &boots)?;
-        return prepared.complaints.into_result();
+        let lines = would(&session, &prepared, &state, &overrides)?;
+        let news = is_news.then(|| format!("select generation {id}"));
+        return would_be(&session, prepared, &id, lines.into_iter().chain(news), out);
     }
     let changes = prepared.steps().count();
     let unchanged = prepared.unchanged();
@@ -87,45 +72,118 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         session.record(&selected)?;
     }
     session.clear(&overrides, &state);
-    let complaints = session.carry_out(prepared)?;
-    session.keep_roots()?;
-    secrets::sweep(root, &session.generations())?;
-    if !state.armed {
-        let subject = subject.clone();
-        session.record(&Event::Armed { subject })?;
+    let done = session.carry_out(prepared)?;
+    let kept = session.keep_roots();
+    let kept = kept.and_then(|()| Ok(secrets::sweep(root, &session.generations())?));
+    if kept.is_err() {
+        done.complaints.tell();
     }
+    kept?;
+    arm(&mut session, &subject, &done)?;
     let count = match changes {
         0 if state.armed => "nothing to do".to_owned(),
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
     };
-    let word = super::Word::of(session.state.standing(&subject), true).text();
     let boots = match unchanged {
-        Some((boot, band)) => next_boot::predict_of(&session, &boot, band, 0),
-        None => next_boot::predict(&session, 0)?,
+        Some((boot, band)) => Ok(next_boot::predict_of(&session, &boot, band, 0)),
+        None => next_boot::predict(&session, 0),
     };
-    boots_next(&id, "is", &boots)?;
-    print(
-        out,
-        &format!("generation {id} ({word}) boots next; {count}\n"),
-    )?;
-    complaints.into_result()
+    boots_next(&session, &subject, &count, boots, done, out)
 }
 
-/// That it is installed and selected is not all: something else may be stronger.
-fn boots_next(id: &GenerationId, is: &str, boots: &[Prediction]) -> Result<(), Error> {
+/// The last line: that it is installed and selected is not all. Something else may be stronger, or it is not where the loader
+/// looks.
+fn boots_next(
+    session: &Session,
+    subject: &Subject,
+    count: &str,
+    boots: Result<Vec<Prediction>, Error>,
+    done: Done,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let id = &subject.generation;
+    let what = match boots {
+        Ok(boots) => match instead(id, &boots) {
+            None => {
+                let word = super::Word::of(session.state.standing(subject), true).text();
+                let line = format!("generation {id} ({word}) boots next; {count}\n");
+                print(out, &line)?;
+                return done.complaints.into_result();
+            }
+            Some(what) => what,
+        },
+        Err(error) => format!("but what boots next cannot be told: {}", one_line(&error)),
+    };
+    let names = done.places.iter().map(|name| name.display().to_string());
+    let names: Vec<String> = names.collect();
+    let how = match (done.has_next, names.as_slice()) {
+        (true, _) => "is installed and selected".to_owned(),
+        (false, []) => "is selected, and is installed nowhere yet".to_owned(),
+        (false, names) => format!("is selected, and is installed in {} only", names.join(", ")),
+    };
+    let told = format!("generation {id} {how}, {what}");
+    Err(Error::Refused(match done.complaints.into_first() {
+        Some(why) => format!("{}; {told}", one_line(&why)),
+        None => told,
+    }))
+}
+
+/// What boots next if that is not `id`.
+fn instead(id: &GenerationId, boots: &[Prediction]) -> Option<String> {
     match boots.first() {
-        Some(boot) if boot.generation.as_ref() == Some(id) => Ok(()),
-        Some(boot) => Err(Error::Refused(format!(
-            "generation {id} {is} installed and selected, but {} boots next: {}; `lastgood next-boot` shows what comes \
-             after it, and `lastgood status` what overrides the selection",
+        Some(boot) if boot.generation.as_ref() == Some(id) => None,
+        Some(boot) => Some(format!(
+            "but {} boots next: {}; `lastgood next-boot` shows what comes after it, and `lastgood status` what overrides the \
+             selection",
             boot.entry, boot.why
-        ))),
-        None => Err(Error::Refused(format!(
-            "generation {id} {is} installed and selected, but no entry can be started from here; `lastgood verify` says \
-             what is missing"
-        ))),
+        )),
+        None => Some(
+            "but no entry can be started from here; `lastgood verify` says what is missing"
+                .to_owned(),
+        ),
     }
+}
+
+/// A dry run: tells `lines`, what would be done, and then what would boot next, as far as it can be told now.
+fn would_be(
+    session: &Session,
+    prepared: Prepared,
+    id: &GenerationId,
+    lines: impl Iterator<Item = String>,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let lines: Vec<String> = lines.collect();
+    print_would(out, &lines)?;
+    if lines.is_empty() {
+        let line = format!("nothing to do: generation {id} is selected, and all is written\n");
+        print(out, &line)?;
+    }
+    let boots = prepared.outcome().map(|(boot, band)| {
+        let band = band.unwrap_or_else(|| session.band(&boot.place));
+        next_boot::predict_of(session, &boot, band, 0)
+    });
+    if let Some(what) = instead(id, &boots.unwrap_or_default()) {
+        return Err(Error::Refused(format!(
+            "generation {id} would be installed and selected, {what}"
+        )));
+    }
+    prepared.complaints.into_result()
+}
+
+/// Records where the entries now say what is selected. What the loader does with those that do not means nothing.
+fn arm(session: &mut Session, subject: &Subject, done: &Done) -> Result<(), Error> {
+    let subject = subject.clone();
+    let is_new = |place: &PathBuf| !session.state.is_armed_in(place);
+    if !done.places.iter().any(is_new) {
+        return Ok(());
+    }
+    let mut places: BTreeSet<PathBuf> = done.places.iter().cloned().collect();
+    if session.state.armed {
+        places.extend(session.state.armed_in.iter().flatten().cloned());
+    }
+    let places = Some(places);
+    session.record(&Event::Armed { subject, places })
 }
 
 /// What an install does besides selecting, a line each.
@@ -169,12 +227,25 @@ fn may_be_tried(session: &Session, subject: &Subject) -> Result<(), Error> {
         .iter()
         .filter(|name| name.stem == stem)
         .filter_map(|name| name.tries);
-    if session.state.standing(subject) != Standing::Proven && tries.any(|tries| tries.left == 0) {
+    let is_used_up = session.state.standing(subject) != Standing::Proven
+        && tries.any(|tries| tries.left == 0)
+        && !is_owed_tries(session, subject)?;
+    if is_used_up {
         return Err(Error::Refused(format!(
             "generation {id} has used up its tries; {insist}"
         )));
     }
     Ok(())
+}
+
+/// Whether the entry that is looked at has not heard of this selection, while those elsewhere have: its counter is an older
+/// one's.
+fn is_owed_tries(session: &Session, subject: &Subject) -> Result<bool, Error> {
+    let state = &session.state;
+    let places = session.places(state)?;
+    let first = places.usable.first();
+    let is_missed = first.is_some_and(|place| !state.is_armed_in(&place.name));
+    Ok(is_missed && state.armed && state.selected.as_ref() == Some(subject))
 }
 
 fn flush_store(root: &Root, toplevel: &Path) -> Result<(), Error> {

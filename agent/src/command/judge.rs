@@ -28,8 +28,10 @@ pub(super) fn good(
         subject: subject.clone(),
         baseline,
     })?;
-    session.restate()?;
-    let done = session.tidy();
+    // What cannot be written in one place is, in the others.
+    let restated = session.restate();
+    let tidied = session.tidy();
+    let done = restated.and(tidied);
     print(
         out,
         &format!("generation {} is proven\n", subject.generation),
@@ -65,12 +67,13 @@ pub(super) fn bad(
         subject: subject.clone(),
         cause,
     })?;
-    session.restate()?;
+    let restated = session.restate();
     let repointed = match session.state.last_good() {
         Some(to) => session.repoint_profile(&subject, to),
         None => Ok(()),
     };
-    let done = session.tidy().and(repointed);
+    let tidied = session.tidy();
+    let done = restated.and(tidied).and(repointed);
     let id = &subject.generation;
     let rest = match session.state.last_good() {
         Some(to) if session.running() == Some(&subject) => {

@@ -17,8 +17,7 @@ pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<()
     } else {
         Session::open(root)?
     };
-    let prepared = session.prepare_uninstall()?;
-    session.may_be_written(&prepared)?;
+    let prepared = session.may_be_written(session.prepare_uninstall()?)?;
     if dry_run {
         let lines = lines(&prepared);
         print_would(out, &lines)?;
@@ -33,7 +32,7 @@ pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<()
         session.record(&Event::Uninstalled)?;
     }
     let places: Vec<_> = prepared.places().cloned().collect();
-    let complaints = session.carry_out(prepared)?;
+    let done = session.carry_out(prepared)?;
     for place in &places {
         for on in [Partition::Esp, Partition::Boot] {
             durable::remove_empty_directory(&place.directory(on).join(payload::DIRECTORY))?;
@@ -51,5 +50,5 @@ pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<()
         out,
         &format!("nothing of ours is on $BOOT; {next} boots next; {count}; {kept} is kept\n"),
     )?;
-    complaints.into_result()
+    done.complaints.into_result()
 }

@@ -53,7 +53,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     let proved = session.prove(&mut prepared, boot_entries::plan::comes_back);
     let mut troubles = prepared.missed();
     let complaints = if arguments.repair && places.iter().any(|place| place.left() > 0) {
-        let complaints = session.carry_out(prepared)?;
+        let complaints = session.carry_out(prepared)?.complaints;
         // What became of it is what a second look says, not what was meant.
         for after in session.prepare_anew(Policy::Mend)?.inspected() {
             if let Some(place) = places.iter_mut().find(|place| place.name == after.name) {
@@ -67,8 +67,10 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     troubles.extend(complaints.iter().map(|error| one_line(error)));
     troubles.extend(proved.err().map(|error| one_line(&error)));
     let overrides = boot_entries::loader::overrides(&session.variables);
-    let band = session.band(&session.boot()?.place);
-    let harmful = overrides.iter().find(|one| one.is_harmful(band));
+    let first = session.places(&session.state)?.usable.into_iter().next();
+    let band = first.map(|place| session.band(&place));
+    let is_harmful = |one: &&Override| band.is_some_and(|band| one.is_harmful(band));
+    let harmful = overrides.iter().find(is_harmful);
     let left: usize = places.iter().map(Inspected::left).sum();
     let mut findings = places.iter().flat_map(|place| &place.findings);
     let repaired = findings.any(|finding| finding.mended);

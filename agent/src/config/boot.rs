@@ -12,6 +12,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Boot {
+    /// Where the first ESP is mounted. None: where the loader's is, or at one of the usual places.
+    pub esp: Option<MountPoint>,
     /// Mount points of further ESPs, each kept bootable by itself.
     pub mirrors: Vec<MountPoint>,
     /// How long the loader's menu waits: seconds, or one of loader.conf's words. None: as the operator has it.
@@ -35,6 +37,7 @@ pub struct Boot {
 impl Default for Boot {
     fn default() -> Self {
         Self {
+            esp: None,
             mirrors: Vec::new(),
             timeout: None,
             editor: None,
@@ -48,6 +51,12 @@ impl Default for Boot {
 }
 
 impl Boot {
+    /// Where the first ESP is mounted, as a path of the machine.
+    #[must_use]
+    pub fn esp(&self) -> Option<PathBuf> {
+        self.esp.as_ref().map(|esp| esp.0.clone())
+    }
+
     /// The mount points of the mirrors, as paths of the machine.
     #[must_use]
     pub fn mirrors(&self) -> Vec<PathBuf> {
@@ -65,7 +74,7 @@ impl Boot {
     }
 }
 
-/// An absolute path without `..`.
+/// An absolute path without `..`, spelled in one way (`/boot2` for `/boot2/`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "PathBuf")]
 pub struct MountPoint(PathBuf);
@@ -76,7 +85,7 @@ impl TryFrom<PathBuf> for MountPoint {
     fn try_from(path: PathBuf) -> Result<Self, String> {
         let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
         if path.is_absolute() && path != Path::new("/") && path.components().all(plain) {
-            Ok(Self(path))
+            Ok(Self(path.components().collect()))
         } else {
             Err("must be an absolute path without `..`, such as \"/boot2\"".to_owned())
         }
@@ -180,6 +189,9 @@ mod tests {
         assert_eq!(all.settings(), settings);
         assert_eq!(all.mirrors(), [Path::new("/boot2")]);
         assert_eq!(boot("").unwrap().settings(), Settings::default());
+        let spelled = boot("esp = \"/boot1//\"\nmirrors = [\"/./boot2/\"]").unwrap();
+        let spelled = [spelled.esp().unwrap(), spelled.mirrors().remove(0)];
+        assert_eq!(spelled.map(PathBuf::into_os_string), ["/boot1", "/boot2"]);
         assert_eq!(
             boot("timeout = \"menu-hidden\"")
                 .unwrap()
@@ -200,6 +212,7 @@ mod tests {
             "mirrors = [\"boot2\"]",
             "mirrors = [\"/boot/../etc\"]",
             "mirrors = [\"/\"]",
+            "esp = \"boot\"",
             "configuration-limit = 0",
             "editor = \"no\"",
             "[boot.extra-files]\n\"../x\" = \"y\"",

@@ -56,8 +56,13 @@ fn rebooting(from: u64, to: u64) -> Event {
 }
 
 fn armed(number: u64) -> Event {
-    let subject = subject(number);
-    Event::Armed { subject }
+    let (subject, places) = (subject(number), None);
+    Event::Armed { subject, places }
+}
+
+/// The place that the loader reads.
+fn boot() -> &'static Path {
+    Path::new("/boot")
 }
 
 /// All states reachable in up to `depth` events, and the events.
@@ -179,7 +184,7 @@ fn the_story_of_a_bad_generation() {
     assert_eq!(state.standing(&subject(3)), Standing::Rejected);
     assert_eq!(state.when_healthy(), WhenHealthy::Bless(subject(2)));
     assert_eq!(
-        state.loader_gave_up(&subject(2), true),
+        state.loader_gave_up(&subject(2), Some(boot())),
         None,
         "it was judged already"
     );
@@ -282,24 +287,41 @@ fn automatic_reboots_come_to_an_end() {
 fn the_loader_gives_up_only_on_a_trial_that_was_armed_and_has_no_tries() {
     let trial = State::of(&[proven(2), selected(3)]);
     assert_eq!(
-        trial.loader_gave_up(&subject(2), true),
+        trial.loader_gave_up(&subject(2), Some(boot())),
         None,
         "an old counter says nothing"
     );
     let ran = trial.clone().after(&began(3));
     assert!(
-        ran.loader_gave_up(&subject(2), true).is_some(),
+        ran.loader_gave_up(&subject(2), Some(boot())).is_some(),
         "it has run, so its entry is there"
     );
     let trial = trial.after(&armed(3));
-    assert_eq!(trial.loader_gave_up(&subject(3), true), None);
-    assert_eq!(trial.loader_gave_up(&subject(2), false), None);
-    let (who, why) = trial.loader_gave_up(&subject(2), true).unwrap();
+    assert_eq!(trial.loader_gave_up(&subject(3), Some(boot())), None);
+    assert_eq!(trial.loader_gave_up(&subject(2), None), None);
+    let (who, why) = trial.loader_gave_up(&subject(2), Some(boot())).unwrap();
     assert_eq!((who, why.stage), (subject(3), Stage::Loader));
     let stage = Stage::Firewalled;
     let crashed = trial.after(&began(3)).after(&Event::Reached { stage });
-    let (_, why) = crashed.loader_gave_up(&subject(2), true).unwrap();
+    let (_, why) = crashed.loader_gave_up(&subject(2), Some(boot())).unwrap();
     assert_eq!(why.stage, Stage::Firewalled);
+}
+
+/// Entries that never heard of the selection say nothing about it.
+#[test]
+fn the_loader_gives_up_only_where_the_entry_was_written() {
+    let places = Some(["/boot2".into()].into());
+    let in_one = Event::Armed {
+        subject: subject(3),
+        places,
+    };
+    let trial = State::of(&[proven(2), selected(3), in_one]);
+    assert_eq!(trial.loader_gave_up(&subject(2), Some(boot())), None);
+    let mirror = Some(Path::new("/boot2"));
+    assert!(trial.loader_gave_up(&subject(2), mirror).is_some());
+    let again = trial.after(&selected(3));
+    assert!(!again.is_armed_in(Path::new("/boot2")));
+    assert!(again.after(&armed(3)).is_armed_in(boot()));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The entries of all places: planned, written, and what went wrong in some of them.
 //!
-//! A place that is missing, full or read-only never stops the others. But the first place is what the loader reads next:
-//! where something is wished for ([`Policy::Update`]), what fails there is the run's failure and ends it. In a mending
-//! ([`Policy::Mend`]) every place is for itself.
+//! A place that is missing, full or read-only never stops the others, and the first one is no exception: what fails there
+//! is told at the end. Where something is wished for ([`Policy::Update`]), only what is wrong with the wish itself ends the
+//! run, and that there is no place to write it to. For the way out (uninstall) the first place decides: a machine is not
+//! half given back.
 
 use std::path::Path;
 
-use boot_entries::boot_partition::{self, Place};
+use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
 use boot_entries::loader::Band;
@@ -17,6 +18,7 @@ use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
 use boot_entries::{apply, closure};
 
+use super::complaints::{Complaints, Done};
 use super::{Session, loader};
 use crate::error::Error;
 use crate::machine::{State, Subject};
@@ -27,87 +29,51 @@ use crate::{digests_file, progress, secrets};
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) place: Place,
+    /// Whether it is the first of the usable ones.
+    pub(super) is_first: bool,
     pub(super) observed: Observation,
     pub(super) plan: Plan,
     pub(super) loader: loader::Planned,
 }
 
+/// What a run is about, and so whom trouble stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Something is wished for: it is granted where it can be.
+    Wish,
+    /// Every place is for itself.
+    Mending,
+    /// What cannot be done in the first place is done nowhere.
+    WayOut,
+}
+
 /// What is to be done in each place.
 #[derive(Debug)]
 pub struct Prepared {
-    /// First the place that the loader reads next.
+    /// First the place that the loader reads next, if that can be used.
     pub(super) planned: Vec<Planned>,
+    pub(super) aim: Aim,
     pub(super) intent: Intent,
     /// What a fallback may need.
     pub(super) needed: Vec<Subject>,
     /// What was read for it.
     pub(super) digests: Digests,
+    /// Whether the first usable place is what the loader reads next.
+    pub(super) has_next: bool,
     /// What cannot be done, where that does not end the run.
     pub complaints: Complaints,
 }
 
-/// What could not be done, and did not end the run.
-#[derive(Debug)]
-#[must_use]
-pub struct Complaints {
-    /// Whether what fails in the first place ends the run.
-    first_decides: bool,
-    all: Vec<Error>,
-}
-
-impl Complaints {
-    pub(super) fn new(first_decides: bool, unusable: Vec<boot_partition::Error>) -> Self {
-        Self {
-            first_decides,
-            all: unusable.into_iter().map(Error::from).collect(),
-        }
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Error> {
-        self.all.iter()
-    }
-
-    /// Tells all of them, the first one by returning it.
-    ///
-    /// # Errors
-    /// When there is one.
-    pub fn into_result(self) -> Result<(), Error> {
-        let mut all = self.all.into_iter();
-        let first = all.next();
-        for error in all {
-            tracing::error!("{}", one_line(&error));
-        }
-        first.map_or(Ok(()), Err)
-    }
-
-    /// Takes what went wrong in `place`, the `number`th from 0 on.
-    ///
-    /// # Errors
-    /// When that ends the run.
-    pub(super) fn in_place(
-        &mut self,
-        number: usize,
-        place: &Place,
-        result: Result<(), Error>,
-    ) -> Result<(), Error> {
-        let Err(error) = result else {
-            return Ok(());
-        };
-        if number > 0 {
-            let name = place.name.clone();
-            let source = Box::new(error);
-            self.all.push(Error::InPlace { name, source });
-        } else if self.first_decides {
-            return Err(error);
-        } else {
-            self.all.push(error);
-        }
-        Ok(())
-    }
-}
-
 impl Prepared {
+    /// A wish that can be granted nowhere is refused.
+    fn unless_in_vain(mut self) -> Result<Self, Error> {
+        if self.aim != Aim::Wish || !self.planned.is_empty() {
+            return Ok(self);
+        }
+        let complaints = std::mem::take(&mut self.complaints);
+        complaints.into_result().map(|()| self)
+    }
+
     /// Where they are to be made.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         self.planned.iter().map(|planned| &planned.place)
@@ -116,8 +82,9 @@ impl Prepared {
     /// What the loader reads next and how it chooses, if nothing in it is to change.
     #[must_use]
     pub fn unchanged(&self) -> Option<(&Boot, Band)> {
-        let first = self.planned.first();
-        let unchanged = first.filter(|planned| planned.plan.steps.is_empty())?;
+        let first = self.planned.first().filter(|planned| planned.is_first);
+        let next = first.filter(|_| self.has_next);
+        let unchanged = next.filter(|planned| planned.plan.steps.is_empty())?;
         let [band, _] = unchanged.loader.bands();
         Some((&unchanged.observed.boot, band?))
     }
@@ -148,13 +115,15 @@ impl Prepared {
 }
 
 impl Session {
-    /// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing.
+    /// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing. A wish
+    /// ([`Policy::Update`]) gives the selected generation all its tries where it has not been given them.
     ///
     /// # Errors
-    /// When places cannot be told. With [`Policy::Update`] also when the first one cannot be read, or its plan is refused.
-    pub fn prepare(&self, state: &State, rearm: bool, policy: Policy) -> Result<Prepared, Error> {
+    /// When places cannot be told. With [`Policy::Update`] also when no plan can be made in any, or the wish is refused in
+    /// the first one where it can be looked at.
+    pub fn prepare(&self, state: &State, policy: Policy) -> Result<Prepared, Error> {
         let digests = digests_file::load(&self.root, self.listed.len());
-        self.prepare_with(state, rearm, policy, digests)
+        self.prepare_with(state, policy, digests)
     }
 
     /// [`Self::prepare`] for what is on the disks now: what was read before in this boot is read again.
@@ -164,13 +133,12 @@ impl Session {
     pub fn prepare_anew(&self, policy: Policy) -> Result<Prepared, Error> {
         let mut digests = digests_file::load(&self.root, self.listed.len());
         digests.forget_boot();
-        self.prepare_with(&self.state, false, policy, digests)
+        self.prepare_with(&self.state, policy, digests)
     }
 
     fn prepare_with(
         &self,
         state: &State,
-        rearm: bool,
         policy: Policy,
         mut digests: Digests,
     ) -> Result<Prepared, Error> {
@@ -188,7 +156,7 @@ impl Session {
             &self.documents,
             &mut digests,
         );
-        let mut intent = self.intent(state, rearm);
+        let mut intent = self.intent(state, false);
         self.add_extras(state, policy, &mut intent, &mut digests)?;
         // Whoever mends, mends what can be mended: that the selected generation cannot be booted is told below.
         let is_unbootable = |subject: &Subject| {
@@ -201,21 +169,41 @@ impl Session {
         if policy == Policy::Mend && intent.selected.as_ref().is_some_and(is_unbootable) {
             intent.selected = None;
         }
-        let mut complaints = Complaints::new(policy == Policy::Update, places.unusable);
+        let aim = match policy {
+            Policy::Update => Aim::Wish,
+            Policy::Mend | Policy::Leave => Aim::Mending,
+        };
+        for doubt in &places.doubts {
+            tracing::warn!("{doubt}");
+        }
+        let mut complaints = Complaints::new(places.unusable);
         let mut planned = Vec::new();
         let mut loader = self.loader_planner(state, policy);
+        if !places.has_next {
+            loader.leave_first();
+        }
         for (number, place) in places.usable.into_iter().enumerate() {
+            let is_first = number == 0;
+            intent.rearm = aim == Aim::Wish && !state.is_armed_in(&place.name);
             match planned_in(&place, &found, &intent, &mut loader, &mut digests) {
-                Ok(one) => {
+                Ok(mut one) => {
+                    one.is_first = is_first;
                     if let Some(trouble) = &one.loader.trouble {
                         let name = one.place.name.display();
                         let trouble = Error::Refused(format!("{name}: {trouble}"));
-                        complaints.all.push(trouble);
+                        complaints.add(trouble);
                     }
                     planned.push(one);
                 }
-                Err(error) => complaints.in_place(number, &place, Err(error))?,
+                // It is refused here as it would be anywhere.
+                Err(error)
+                    if aim == Aim::Wish && planned.is_empty() && is_about_the_wish(&error) =>
+                {
+                    return Err(error);
+                }
+                Err(error) => complaints.in_place(is_first, &place, error),
             }
+            loader.leave_first();
         }
         for Planned { plan, .. } in planned.iter().take(1) {
             for note in &plan.notes {
@@ -228,27 +216,36 @@ impl Session {
         for (Subject { generation, .. }, why) in &self.troubles {
             tracing::warn!("generation {generation}: left out: {why}");
         }
-        Ok(Prepared {
+        Prepared {
             planned,
+            aim,
             intent,
             needed: state.protected().into_iter().cloned().collect(),
             digests,
+            has_next: places.has_next,
             complaints,
-        })
+        }
+        .unless_in_vain()
     }
 
-    /// Checks by `proof` that the machine comes back whatever fails, once `prepared` is carried out.
+    /// Checks by `proof` that the machine comes back whatever fails, once `prepared` is carried out. A mirror where it might
+    /// not is left as it is.
     ///
     /// # Errors
-    /// When it might not in the first place, and that ends the run.
+    /// When it might not in the first place that can be written, and something is wished for.
     pub fn prove(&self, prepared: &mut Prepared, proof: plan::Proof) -> Result<(), Error> {
-        for (number, planned) in prepared.planned.iter().enumerate() {
+        let aim = prepared.aim;
+        for (number, planned) in std::mem::take(&mut prepared.planned)
+            .into_iter()
+            .enumerate()
+        {
             let Planned {
                 place,
                 observed,
                 plan,
                 loader,
-            } = planned;
+                ..
+            } = &planned;
             // By the loader that is there, and by the one that is to come: a power cut decides which it is.
             let [before, after] = loader.bands();
             let before = before.unwrap_or_else(|| self.band(place));
@@ -256,21 +253,39 @@ impl Session {
             let proved = bands.try_for_each(|band| {
                 proof(observed, plan, &prepared.intent, band, &self.variables)
             });
-            let proved = proved.map_err(Error::from);
-            prepared.complaints.in_place(number, place, proved)?;
+            match proved {
+                Err(refusal) if aim == Aim::Wish && number == 0 => return Err(refusal.into()),
+                Err(refusal) => {
+                    let complaints = &mut prepared.complaints;
+                    complaints.in_place(planned.is_first, place, refusal.into());
+                    if aim == Aim::Wish {
+                        continue;
+                    }
+                }
+                Ok(()) => {}
+            }
+            prepared.planned.push(planned);
         }
         Ok(())
     }
 
-    /// Checks that the first place can be written, before anything is changed anywhere.
+    /// Leaves out places that cannot be written, before anything is changed anywhere.
     ///
     /// # Errors
-    /// When it cannot.
-    pub fn may_be_written(&self, prepared: &Prepared) -> Result<(), Error> {
-        let first = prepared.planned.first();
-        first.map_or(Ok(()), |planned| {
-            may_be_written(&planned.place, &planned.plan.steps)
-        })
+    /// When none is left.
+    pub fn may_be_written(&self, mut prepared: Prepared) -> Result<Prepared, Error> {
+        for planned in std::mem::take(&mut prepared.planned) {
+            let is_first = planned.is_first;
+            match may_be_written(&planned.place, &planned.plan.steps) {
+                Ok(()) => prepared.planned.push(planned),
+                Err(error) if prepared.aim == Aim::WayOut && is_first => return Err(error),
+                Err(error) => {
+                    let complaints = &mut prepared.complaints;
+                    complaints.in_place(is_first, &planned.place, error);
+                }
+            }
+        }
+        prepared.unless_in_vain()
     }
 
     /// The further files that the selected closure asks for. One that cannot be had refuses a wish, but stops no mending:
@@ -319,12 +334,14 @@ impl Session {
     /// Carries the plans out.
     ///
     /// # Errors
-    /// At the first step that fails in the first place, if that ends the run; a later run goes on from there.
-    pub fn carry_out(&self, prepared: Prepared) -> Result<Complaints, Error> {
+    /// At the first step of a [way out](Aim::WayOut) that fails in the first place; a later run goes on from there.
+    pub fn carry_out(&self, prepared: Prepared) -> Result<Done, Error> {
         let mut writing = progress::writing(prepared.steps().map(|(_, step)| step));
         let mut complaints = prepared.complaints;
         let mut digests = prepared.digests;
-        for (at, planned) in prepared.planned.iter().enumerate() {
+        let mut places = Vec::new();
+        let mut has_next = false;
+        for planned in &prepared.planned {
             let place = &planned.place;
             let steps = &planned.plan.steps;
             let done = may_be_written(place, steps).and_then(|()| {
@@ -342,21 +359,35 @@ impl Session {
             // What comes next may speak for itself.
             progress::erase();
             let done = done.and_then(|()| self.finish_loader(place, &planned.loader));
-            complaints.in_place(at, place, done)?;
+            match done {
+                Ok(()) => {
+                    has_next |= planned.is_first && prepared.has_next;
+                    places.push(place.name.clone());
+                }
+                Err(error) if prepared.aim == Aim::WayOut && planned.is_first => return Err(error),
+                Err(error) => complaints.in_place(planned.is_first, place, error),
+            }
         }
         digests_file::save(&self.root, &digests);
-        Ok(complaints)
+        Ok(Done {
+            places,
+            has_next,
+            complaints,
+        })
     }
 
     /// Brings the entries to what the ledger says of verdicts, counters and ranks, and no further.
     ///
     /// # Errors
-    /// When an entry cannot be written in the first place.
+    /// When that cannot be done where the loader reads next.
     pub fn restate(&self) -> Result<(), Error> {
-        let places = self.places(&self.state)?;
+        let mut places = self.places(&self.state)?;
         let generations = self.generations();
         let intent = self.intent(&self.state, false);
         let mut outcome = Ok(());
+        if !places.has_next && !places.unusable.is_empty() {
+            outcome = Err(places.unusable.remove(0).into());
+        }
         // A verdict is worth trying everywhere, whatever failed elsewhere.
         for (number, place) in places.usable.iter().enumerate() {
             let restated = Boot::read(place).map_err(Error::from).and_then(|boot| {
@@ -369,11 +400,9 @@ impl Session {
                 })?)
             });
             match restated {
-                Err(error) if number > 0 => {
-                    tracing::error!("{}: {}", place.name.display(), one_line(&error));
-                }
-                first if number == 0 => outcome = first,
-                _ => {}
+                Ok(()) => {}
+                Err(error) if number == 0 && places.has_next => outcome = Err(error),
+                Err(error) => tracing::error!("{}: {}", place.name.display(), one_line(&error)),
             }
         }
         outcome
@@ -396,10 +425,19 @@ fn planned_in(
     let plan = plan::plan(&observed, &intent)?;
     Ok(Planned {
         place: place.clone(),
+        is_first: false,
         observed,
         plan,
         loader,
     })
+}
+
+/// Whether a plan is refused for what is wanted, rather than for what the place is like.
+fn is_about_the_wish(error: &Error) -> bool {
+    match error {
+        Error::Plan(refusal) => !matches!(refusal, plan::Refusal::NoSpace(_)),
+        _ => false,
+    }
 }
 
 /// Writing where nothing can be written fails anyway, but with fewer words.

@@ -11,7 +11,8 @@ use boot_entries::{Subject, payload};
 use serde::Serialize;
 
 use super::Session;
-use super::entries::{Complaints, Planned, Prepared};
+use super::complaints::Complaints;
+use super::entries::{Planned, Prepared};
 use crate::error::Error;
 use crate::{digests_file, progress};
 
@@ -116,7 +117,7 @@ impl Session {
     /// When places cannot be told.
     pub fn inspect_without_record(&self) -> Result<(Vec<Inspected>, Complaints), Error> {
         let places = self.places(&self.state)?;
-        let mut complaints = Complaints::new(false, places.unusable);
+        let mut complaints = Complaints::new(places.unusable);
         let mut digests = digests_file::load(&self.root, self.listed.len());
         let _shown = progress::Shown;
         digests.forget_boot();
@@ -127,7 +128,7 @@ impl Session {
                     let findings = dangling(&observed);
                     inspected.push(inspect(place, &observed, findings));
                 }
-                Err(error) => complaints.in_place(number, place, Err(error.into()))?,
+                Err(error) => complaints.in_place(number == 0, place, error.into()),
             }
         }
         Ok((inspected, complaints))

@@ -103,6 +103,11 @@ impl Planner {
         Ok((planned, steps))
     }
 
+    /// Goes on to mirrors without knowing what is in the first place.
+    pub(super) fn leave_first(&mut self) {
+        self.is_first = false;
+    }
+
     /// A mirror is to be as the first place is: where no other version is to come, or there is none to install, what is
     /// there is what mirrors get.
     fn go_on_to_mirrors(&mut self, first: &Installed) {

@@ -6,7 +6,8 @@ use boot_entries::nixpkgs;
 use boot_entries::observe::{self, Found, Observation};
 use boot_entries::plan::{self, Intent};
 
-use super::entries::{Complaints, Planned, Prepared};
+use super::complaints::Complaints;
+use super::entries::{Aim, Planned, Prepared};
 use super::{Session, loader};
 use crate::error::Error;
 use crate::{digests_file, progress, secrets};
@@ -17,7 +18,10 @@ impl Session {
     /// # Errors
     /// When the first place cannot be read, or its plan is refused.
     pub fn prepare_uninstall(&self) -> Result<Prepared, Error> {
-        let places = self.places(&self.state)?;
+        let mut places = self.places(&self.state)?;
+        if !places.has_next && !places.unusable.is_empty() {
+            return Err(places.unusable.remove(0).into());
+        }
         let generations = self.generations();
         let initrds = secrets::finished(&self.root, &generations, &self.documents);
         let mut digests = digests_file::load(&self.root, self.listed.len());
@@ -32,12 +36,19 @@ impl Session {
             &mut digests,
         );
         let intent = self.intent(&self.state, false);
-        let mut complaints = Complaints::new(true, places.unusable);
+        for doubt in &places.doubts {
+            tracing::warn!("{doubt}");
+        }
+        let mut complaints = Complaints::new(places.unusable);
         let mut planned = Vec::new();
         for (number, place) in places.usable.into_iter().enumerate() {
             match planned_in(&place, &found, &intent, &mut digests) {
-                Ok(one) => planned.push(one),
-                Err(error) => complaints.in_place(number, &place, Err(error))?,
+                Ok(one) => planned.push(Planned {
+                    is_first: number == 0,
+                    ..one
+                }),
+                Err(error) if number == 0 => return Err(error),
+                Err(error) => complaints.in_place(false, &place, error),
             }
         }
         for note in planned.iter().flat_map(|planned| &planned.plan.notes) {
@@ -45,6 +56,8 @@ impl Session {
         }
         Ok(Prepared {
             planned,
+            aim: Aim::WayOut,
+            has_next: true,
             intent,
             needed: Vec::new(),
             digests,
@@ -67,6 +80,7 @@ fn planned_in(
     let plan = plan::uninstall(&observed, intent, &theirs)?;
     Ok(Planned {
         place: place.clone(),
+        is_first: false,
         observed,
         plan,
         loader: loader::Planned::default(),

@@ -1,21 +1,9 @@
-//! The mounted FAT file systems, and what kind of partition each is on.
+//! The mounted FAT file systems.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
-
-/// What the partition table says a partition is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// An extended boot loader partition.
-    Xbootldr,
-    /// Anything else, or nobody knows.
-    #[default]
-    Other,
-}
-
-/// The type of an XBOOTLDR partition (UAPI.2, Discoverable Partitions Specification).
-const XBOOTLDR: &str = "bc13c2ff-59e6-4262-a352-b275fd6f7172";
 
 /// One mounted FAT file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,32 +11,15 @@ pub(super) struct Mount {
     /// `major:minor`
     pub(super) device: String,
     pub(super) is_read_only: bool,
-    pub(super) kind: Kind,
-    /// Which disk the partition is on, if that can be told.
-    pub(super) disk: Option<PathBuf>,
-}
-
-impl Mount {
-    /// Whether both are on one disk: the loader looks for an XBOOTLDR partition on its own disk only.
-    pub(super) fn is_beside(&self, other: &Self) -> bool {
-        self.device != other.device
-            && match (&self.disk, &other.disk) {
-                (Some(one), Some(two)) => one == two,
-                _ => true,
-            }
-    }
 }
 
 /// The mounted FAT file systems, by mount point.
 #[derive(Debug, Default)]
-pub(super) struct Mounts(BTreeMap<String, Mount>);
+pub(super) struct Mounts(BTreeMap<PathBuf, Mount>);
 
 impl Mounts {
-    /// Reads `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`); `kind_of` says what a device is.
-    pub(super) fn parse(
-        mountinfo: &str,
-        kind_of: impl Fn(&str) -> (Kind, Option<PathBuf>),
-    ) -> Self {
+    /// Reads `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
+    pub(super) fn parse(mountinfo: &str) -> Self {
         let mut mounts = BTreeMap::new();
         for line in mountinfo.lines() {
             let Some((before, after)) = line.split_once(" - ") else {
@@ -56,61 +27,53 @@ impl Mounts {
             };
             let before: Vec<&str> = before.split(' ').collect();
             let after: Vec<&str> = after.split(' ').collect();
-            let ([_, _, device, _, point, options, ..], [file_system, _, super_options, ..]) =
+            let ([_, _, device, top, point, options, ..], [file_system, _, super_options, ..]) =
                 (&before[..], &after[..])
             else {
                 continue;
             };
+            let point = unescaped(point);
             // What is mounted last at a point is what is seen there.
-            mounts.remove(*point);
-            if ["vfat", "msdos"].contains(file_system) {
-                let (kind, disk) = kind_of(device);
+            mounts.remove(&point);
+            // Of a directory that is mounted (a bind mount) the firmware knows nothing.
+            if ["vfat", "msdos"].contains(file_system) && *top == "/" {
                 let is_ro = |options: &str| options.split(',').any(|option| option == "ro");
                 let mount = Mount {
                     device: (*device).to_owned(),
                     is_read_only: is_ro(options) || is_ro(super_options),
-                    kind,
-                    disk,
                 };
-                mounts.insert((*point).to_owned(), mount);
+                mounts.insert(point, mount);
             }
         }
         Self(mounts)
     }
 
-    pub(super) fn at(&self, point: &str) -> Option<&Mount> {
+    /// What is mounted at `point`, however that is spelled (`/boot2/`).
+    pub(super) fn at(&self, point: &Path) -> Option<&Mount> {
         self.0.get(point)
     }
-}
 
-/// What the device is, as udev has found out, and the disk it is on.
-pub(super) fn kind_of(device: &str) -> (Kind, Option<PathBuf>) {
-    let record = std::fs::read_to_string(format!("/run/udev/data/b{device}"));
-    let kind = record.map(|record| kind_in(&record)).unwrap_or_default();
-    let partition = std::fs::canonicalize(format!("/sys/dev/block/{device}")).ok();
-    let disk = partition.and_then(|partition| partition.parent().map(Path::to_owned));
-    (kind, disk)
-}
-
-fn kind_in(record: &str) -> Kind {
-    let kind = record
-        .lines()
-        .find_map(|line| line.strip_prefix("E:ID_PART_ENTRY_TYPE="));
-    match kind {
-        Some(kind) if kind.eq_ignore_ascii_case(XBOOTLDR) => Kind::Xbootldr,
-        _ => Kind::Other,
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Path, &Mount)> {
+        self.0.iter().map(|(point, mount)| (point.as_path(), mount))
     }
 }
 
-/// The device (`major:minor`) of the partition with this UUID; None when udev has not made its link.
-pub(super) fn device_of(partition: &str) -> Option<String> {
-    let link = Path::new("/dev/disk/by-partuuid").join(partition.to_ascii_lowercase());
-    let device = std::fs::metadata(link).ok()?.rdev();
-    Some(format!(
-        "{}:{}",
-        nix::sys::stat::major(device),
-        nix::sys::stat::minor(device)
-    ))
+/// A path as the kernel writes it: space, tab, newline and backslash as `\` and three octal digits.
+fn unescaped(path: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|d| std::str::from_utf8(d).ok());
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        if let (b'\\', Some(code)) = (first, code) {
+            bytes.push(code);
+            rest = after.get(3..).unwrap_or_default();
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    OsString::from_vec(bytes).into()
 }
 
 #[cfg(test)]
@@ -118,29 +81,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_fat_mounts_count_and_the_last_one_is_seen() {
+    fn only_whole_fat_mounts_count_and_the_last_one_is_seen() {
         let text = "36 25 259:1 / /boot rw,relatime shared:20 - vfat /dev/nvme0n1p1 rw,errors=remount-ro\n\
                     37 25 0:31 / /efi rw - autofs systemd-1 rw\n\
                     38 37 259:3 / /efi rw - vfat /dev/nvme0n1p3 ro\n\
                     39 25 259:4 / /gone rw - vfat /dev/nvme0n1p4 rw\n\
                     40 39 0:40 / /gone rw - tmpfs tmpfs rw\n\
+                    42 25 259:1 /EFI /bound rw - vfat /dev/nvme0n1p1 rw\n\
+                    43 25 259:5 / /a\\040b\\134c rw - vfat /dev/nvme0n1p5 rw\n\
                     41 25 259:2 / / rw shared:1 master:2 - ext4 /dev/nvme0n1p2 rw\n";
-        let mounts = Mounts::parse(text, |_| (Kind::Other, None));
-        let seen = |point| {
-            mounts
-                .at(point)
-                .map(|m| (m.device.as_str(), m.is_read_only))
+        let mounts = Mounts::parse(text);
+        let seen = |point: &str| {
+            let mount = mounts.at(Path::new(point));
+            mount.map(|m| (m.device.as_str(), m.is_read_only))
         };
         assert_eq!(seen("/boot"), Some(("259:1", false)));
+        assert_eq!(seen("/boot/"), seen("/boot"));
         assert_eq!(seen("/efi"), Some(("259:3", true)));
-        assert_eq!((seen("/gone"), seen("/")), (None, None));
+        assert_eq!(
+            (seen("/gone"), seen("/"), seen("/bound")),
+            (None, None, None)
+        );
+        assert_eq!(seen("/a b\\c"), Some(("259:5", false)));
+        assert_eq!(mounts.all().count(), 3);
     }
 
     #[test]
-    fn the_kind_is_what_udev_says() {
-        let of = |kind: &str| kind_in(&format!("S:x\nE:ID_PART_ENTRY_TYPE={kind}\n"));
-        assert_eq!(of("BC13C2FF-59E6-4262-A352-B275FD6F7172"), Kind::Xbootldr);
-        assert_eq!(of("c12a7328-f81f-11d2-ba4b-00a0c93ec93b"), Kind::Other);
-        assert_eq!(kind_in(""), Kind::Other);
+    fn what_is_no_escape_stays() {
+        for odd in ["/a\\", "/a\\04", "/a\\999", "/a\\0\u{e4}"] {
+            assert_eq!(unescaped(odd), Path::new(odd));
+        }
     }
 }
