@@ -3,6 +3,7 @@
 mod entries;
 mod findings;
 mod loader;
+mod outlook;
 mod uninstall;
 
 pub use entries::{Complaints, Prepared};

@@ -24,8 +24,8 @@ use crate::loader_conf::{LoaderConf, SAVED};
 use crate::name::{EntryName, Tries};
 use pattern::Pattern;
 
-pub use band::{Band, installed};
-pub use overrides::{Override, overrides};
+pub use band::{Band, OLDEST, installed, too_old};
+pub use overrides::{Override, endless_menu, overrides};
 pub use version::compare as compare_versions;
 
 /// An entry the loader lists: what it starts is there.

@@ -45,6 +45,7 @@ fn layout(machine: &Machine, boots: usize) -> Result<Layout> {
         esp,
         xbootldr,
     } = machine;
+    let place = format!("/{esp}");
     let esp = tree.path(esp);
     let xbootldr = xbootldr.map(|name| tree.path(name));
     let layout = Layout::read(label, &esp, xbootldr.as_deref())?;
@@ -52,17 +53,19 @@ fn layout(machine: &Machine, boots: usize) -> Result<Layout> {
     let band = Band::of_loader_info(&info).context("another loader")?;
     let model = layout.loader(band).predict(boots - 1);
     let model: Vec<String> = model.into_iter().map(|boot| boot.file).collect();
-    assert_eq!(foretold(tree, boots)?, model, "{layout}");
+    assert_eq!(foretold(tree, &place, boots)?, model, "{layout}");
     println!("{label}: {model:?}");
     Ok(layout)
 }
 
-fn foretold(tree: &Tree, boots: usize) -> Result<Vec<String>> {
+/// Of `place`, where there are several.
+fn foretold(tree: &Tree, place: &str, boots: usize) -> Result<Vec<String>> {
     let failures = (boots - 1).to_string();
     let told = run(tree, &["next-boot", "--json", "--failures", &failures])?;
     let rows: Vec<Value> = serde_json::from_str(&told)?;
     let name = |row: &Value| Some(row["entry"].as_str()?.to_owned());
     rows.iter()
+        .filter(|row| row["place"].is_null() || row["place"] == place)
         .map(|row| name(row).context("no entry"))
         .collect()
 }

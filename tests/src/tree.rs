@@ -163,10 +163,18 @@ impl Tree {
     /// # Errors
     /// When the tree cannot be written.
     pub fn booted(&self, entry: &str) -> Result<()> {
+        self.remembers("LoaderEntrySelected", entry)
+    }
+
+    /// The firmware has a variable of the loader's.
+    ///
+    /// # Errors
+    /// When the tree cannot be written.
+    pub fn remembers(&self, variable: &str, value: &str) -> Result<()> {
         // Four bytes of attributes, as efivarfs has them, and UTF-16 with its NUL.
         let mut bytes = vec![6, 0, 0, 0];
-        bytes.extend(entry.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
-        let name = "LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+        bytes.extend(value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+        let name = format!("{variable}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
         let path = self.path("sys/firmware/efi/efivars").join(name);
         files::write(&path, bytes)
     }

@@ -43,8 +43,9 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     }
     let overrides = session.overrides_to_clear(&state)?;
     let mut prepared = session.prepare(&state, !state.armed, Policy::Update)?;
-    session.prove(&mut prepared, boot_entries::plan::prove)?;
+    session.prove(&mut prepared, &subject)?;
     if arguments.dry_run {
+        session.look_ahead(&mut prepared);
         for one in &overrides {
             print(
                 out,
@@ -73,6 +74,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         session.record(&selected)?;
     }
     session.clear(&overrides, &state);
+    session.look_ahead(&mut prepared);
     let complaints = session.carry_out(prepared)?;
     session.keep_roots()?;
     secrets::sweep(root, &session.generations())?;
@@ -87,11 +89,16 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     };
     let word = super::Word::of(session.state.standing(&subject), true).text();
     let boots = match unchanged {
-        Some((boot, band)) => next_boot::predict_of(&session, &boot, band, 0),
-        None => next_boot::predict(&session, 0)?,
+        Some((boot, band)) => Ok(next_boot::predict_of(&session, &boot, band, 0)),
+        None => next_boot::predict(&session, 0),
+    };
+    let boots = match boots {
+        Ok(boots) => boots,
+        // That there is no loader is among the complaints.
+        Err(error) => return complaints.into_result().and(Err(error)),
     };
     match boots.first() {
-        Some(boot) if boot.generation.as_ref() == Some(&id) => {
+        Some(boot) if boot.id.as_ref() == Some(&id) => {
             let line = format!("generation {id} ({word}) boots next; {count}\n");
             print(out, &line)?;
             complaints.into_result()
@@ -215,7 +222,7 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
 /// A configuration with a mistake is refused here, where somebody can mend it.
 fn check_config(root: &Root, toplevel: &Path) -> Result<(), Error> {
     let path = toplevel.join(config::PATH);
-    config::read(root, toplevel).map(drop).map_err(|error| {
+    config::check(root, toplevel).map_err(|error| {
         Error::Refused(format!(
             "{}: {error}; mend it and build the generation again",
             path.display()

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use boot_entries::Root;
-use boot_entries::loader::Override;
+use boot_entries::loader::{Band, Override};
 use boot_entries::systemd_boot::Policy;
 use serde::Serialize;
 
@@ -29,11 +29,12 @@ struct Answer {
 }
 
 impl Answer {
-    fn print(&self, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
+    /// `why` goes to standard error, and is not told twice.
+    fn print(&self, arguments: &Verify, why: &[String], out: &mut impl Write) -> Result<(), Error> {
         if arguments.output.json {
             print_json(out, self)
         } else {
-            tell(self, arguments.repair, out)
+            tell(self, arguments.repair, why, out)
         }
     }
 }
@@ -46,7 +47,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     was_installed(&session)?;
     let mut prepared = session.prepare_anew(Policy::Mend)?;
     let mut places = prepared.inspected();
-    let proved = session.prove(&mut prepared, boot_entries::plan::comes_back);
+    session.look_ahead(&mut prepared);
     let mut troubles = prepared.missed();
     let complaints = if arguments.repair && places.iter().any(|place| place.left() > 0) {
         let complaints = session.carry_out(prepared)?;
@@ -61,9 +62,9 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
         prepared.complaints
     };
     troubles.extend(complaints.iter().map(|error| one_line(error)));
-    troubles.extend(proved.err().map(|error| one_line(&error)));
     let overrides = boot_entries::loader::overrides(&session.variables);
-    let band = session.band(&session.boot()?.place);
+    // One that cannot be told is among the troubles.
+    let band = session.band(&session.boot()?.place).unwrap_or(Band::To257);
     let harmful = overrides.iter().find(|one| one.is_harmful(band));
     let left: usize = places.iter().map(Inspected::left).sum();
     let mut findings = places.iter().flat_map(|place| &place.findings);
@@ -94,7 +95,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
         overrides,
         troubles,
     };
-    answer.print(arguments, out)?;
+    answer.print(arguments, &why, out)?;
     if answer.whole {
         return Ok(());
     }
@@ -112,7 +113,7 @@ fn without_record(
     let (places, complaints) = session.inspect_without_record()?;
     let mut troubles = vec![lost];
     troubles.extend(complaints.iter().map(|error| one_line(error)));
-    let why = troubles.join("; ");
+    let why = troubles.clone();
     let answer = Answer {
         version: 1,
         whole: false,
@@ -121,8 +122,8 @@ fn without_record(
         overrides: boot_entries::loader::overrides(&session.variables),
         troubles,
     };
-    answer.print(arguments, out)?;
-    Err(Error::Refused(why))
+    answer.print(arguments, &why, out)?;
+    Err(Error::Refused(why.join("; ")))
 }
 
 /// Where nothing is ours, nothing is to be mended: writing it for the first time is what `install` is for.
@@ -139,7 +140,7 @@ fn was_installed(session: &Session) -> Result<(), Error> {
     )))
 }
 
-fn tell(answer: &Answer, repair: bool, out: &mut impl Write) -> Result<(), Error> {
+fn tell(answer: &Answer, repair: bool, why: &[String], out: &mut impl Write) -> Result<(), Error> {
     for place in &answer.places {
         let left = place.left();
         let Inspected {
@@ -167,11 +168,11 @@ fn tell(answer: &Answer, repair: bool, out: &mut impl Write) -> Result<(), Error
             &format!("{name}: {files} files read, {bytes} bytes of payload: {word}\n"),
         )?;
     }
-    for line in &answer.troubles {
-        print(out, &format!("{line}\n"))?;
-    }
-    for one in &answer.overrides {
-        print(out, &format!("{one}\n"))?;
+    let overrides = answer.overrides.iter().map(ToString::to_string);
+    for line in answer.troubles.iter().cloned().chain(overrides) {
+        if !why.contains(&line) {
+            print(out, &format!("{line}\n"))?;
+        }
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use boot_entries::boot_partition::{self, Place};
 use boot_entries::digests::Digests;
+use boot_entries::entry::EntryFile;
 use boot_entries::extra::Extra;
 use boot_entries::loader::Band;
 use boot_entries::observe::{self, Boot, Found, Observation};
@@ -52,7 +53,7 @@ pub struct Prepared {
 pub struct Complaints {
     /// Whether what fails in the first place ends the run.
     first_decides: bool,
-    all: Vec<Error>,
+    pub(super) all: Vec<Error>,
 }
 
 impl Complaints {
@@ -220,31 +221,6 @@ impl Session {
         })
     }
 
-    /// Checks by `proof` that the machine comes back whatever fails, once `prepared` is carried out.
-    ///
-    /// # Errors
-    /// When it might not in the first place, and that ends the run.
-    pub fn prove(&self, prepared: &mut Prepared, proof: plan::Proof) -> Result<(), Error> {
-        for (number, planned) in prepared.planned.iter().enumerate() {
-            let Planned {
-                place,
-                observed,
-                plan,
-                loader,
-            } = planned;
-            // By the loader that is there, and by the one that is to come: a power cut decides which it is.
-            let [before, after] = loader.bands();
-            let before = before.unwrap_or_else(|| self.band(place));
-            let mut bands = std::iter::once(before).chain(after.filter(|after| *after != before));
-            let proved = bands.try_for_each(|band| {
-                proof(observed, plan, &prepared.intent, band, &self.variables)
-            });
-            let proved = proved.map_err(Error::from);
-            prepared.complaints.in_place(number, place, proved)?;
-        }
-        Ok(())
-    }
-
     /// Checks that the first place can be written, before anything is changed anywhere.
     ///
     /// # Errors
@@ -345,7 +321,8 @@ impl Session {
         // A verdict is worth trying everywhere, whatever failed elsewhere.
         for (number, place) in places.usable.iter().enumerate() {
             let restated = Boot::read(place).map_err(Error::from).and_then(|boot| {
-                let steps = plan::restate(&boot, &generations, &intent)?;
+                let mut is_whole = |file: &EntryFile| self.is_whole(place, file);
+                let steps = plan::restate(&boot, &generations, &intent, &mut is_whole)?;
                 may_be_written(place, &steps)?;
                 Ok(apply::apply(place, &steps, |step| {
                     tracing::info!("{step}");

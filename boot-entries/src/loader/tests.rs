@@ -44,7 +44,11 @@ fn versions_of_the_loader() {
     assert_eq!(of("systemd-boot 258.1"), Some(Band::To259));
     assert_eq!(of("systemd-boot 259"), Some(Band::To259));
     assert_eq!(of("systemd-boot 260"), Some(Band::From260));
-    assert_eq!(of("GRUB 2.12"), None);
+    for unknown in ["GRUB 2.12", "systemd-boot 251.4", "systemd-boot 249-1"] {
+        assert_eq!(of(unknown), None, "{unknown}");
+        let told = too_old(unknown).unwrap_or_default();
+        assert_eq!(told.contains("252 or later"), unknown != "GRUB 2.12");
+    }
 }
 
 #[test]

@@ -1,12 +1,23 @@
 //! What steps lead to, without making them.
 
-use super::Step;
+use std::borrow::Cow;
+
+use super::{Plan, Step};
 use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF, Partition};
 use crate::entry::{Entry, EntryFile};
 use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::observe::{Boot, Observation};
 use crate::payload;
+
+/// What `observed` becomes by all of `plan`.
+pub(super) fn of<'a>(observed: &'a Observation, plan: &Plan) -> Cow<'a, Observation> {
+    let mut after = Cow::Borrowed(observed);
+    for step in &plan.steps {
+        make(after.to_mut(), step);
+    }
+    after
+}
 
 /// What `observed` becomes by `step`, when it succeeds.
 pub(crate) fn make(observed: &mut Observation, step: &Step) {
