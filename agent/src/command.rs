@@ -12,9 +12,9 @@ mod why;
 use std::io::Write;
 use std::time::SystemTime;
 
-use boot_entries::Root;
 use boot_entries::boot_partition::Place;
 use boot_entries::step::Step;
+use boot_entries::{GenerationId, Root};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -84,6 +84,24 @@ impl Word {
             Self::Untested => "untested",
             Self::Rejected => "rejected",
             Self::Unbootable => "unbootable",
+        }
+    }
+}
+
+/// A plain number for the system profile, as nixos-rebuild has it; `profile:number` for another.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Number {
+    System(u64),
+    Other(GenerationId),
+}
+
+impl Number {
+    fn of(id: &GenerationId) -> Self {
+        if *id == GenerationId::system(id.number()) {
+            Self::System(id.number())
+        } else {
+            Self::Other(id.clone())
         }
     }
 }

@@ -118,15 +118,21 @@ impl Config {
     /// The first mistake, with its place. An unknown key is one: a misspelt key must not be a silent default.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
         toml::from_str(text).map_err(|error| {
-            let before = text
-                .get(..error.span().map_or(0, |span| span.start))
-                .unwrap_or_default();
-            Mistake {
-                line: before.matches('\n').count() + 1,
-                column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
-                message: error.message().lines().collect::<Vec<_>>().join(" "),
-            }
+            let message = error.message().lines().collect::<Vec<_>>().join(" ");
+            Mistake::at(text, error.span().map_or(0, |span| span.start), message)
         })
+    }
+}
+
+impl Mistake {
+    /// `at` is a byte of `text`.
+    fn at(text: &str, at: usize, message: String) -> Self {
+        let before = text.get(..at).unwrap_or_default();
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            message,
+        }
     }
 }
 
@@ -152,15 +158,37 @@ pub enum Error {
 /// # Errors
 /// When there is a file and it cannot be read or understood.
 pub fn read(root: &Root, toplevel: &Path) -> Result<Config, Error> {
+    let text = text(root, toplevel)?;
+    text.map_or_else(|| Ok(Config::default()), |text| Ok(Config::parse(&text)?))
+}
+
+/// Checks the file where somebody can mend it: also what a boot puts up with is a mistake here.
+///
+/// # Errors
+/// As [`read`].
+pub fn check(root: &Root, toplevel: &Path) -> Result<(), Error> {
+    let Some(text) = text(root, toplevel)? else {
+        return Ok(());
+    };
+    let Some(at) = Config::parse(&text)?.boot.endless_menu() else {
+        return Ok(());
+    };
+    let message = "the loader would wait at its menu until somebody presses a key: must be seconds (0 to 65535), \
+                   \"menu-hidden\" or \"menu-disabled\"";
+    Err(Mistake::at(&text, at, message.to_owned()).into())
+}
+
+/// The text of the file. None: there is none.
+fn text(root: &Root, toplevel: &Path) -> Result<Option<String>, Error> {
     let path = toplevel.join(PATH);
     match small::read(&root.resolve(&path)?, LIMIT) {
         // What a power cut makes of a file that was not flushed. It would open the firewall.
         Ok(text) if text.trim().is_empty() => Err(Error::Empty),
-        Ok(text) => Ok(Config::parse(&text)?),
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             match root.place(&path)?.symlink_metadata() {
                 Ok(_) => Err(Error::Dangling),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error.into()),
             }
         }

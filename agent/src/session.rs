@@ -4,6 +4,7 @@ mod complaints;
 mod entries;
 mod findings;
 mod loader;
+mod outlook;
 mod uninstall;
 
 pub use complaints::{Complaints, Done};

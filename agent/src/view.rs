@@ -1,17 +1,20 @@
 //! The machine as commands see it: ledger, profiles, loader variables, `$BOOT`.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 use boot_entries::boot_partition::{Place, Places, Wanted};
 use boot_entries::closure::Documents;
+use boot_entries::digests::Digests;
 use boot_entries::efi::LoaderVariables;
+use boot_entries::entry::EntryFile;
 use boot_entries::generation::{Generation, Profiles};
 use boot_entries::loader::{self, Band};
 use boot_entries::name::{EntryName, stem_of};
 use boot_entries::observe;
-use boot_entries::plan::{self, Intent};
-use boot_entries::{GenerationId, Root, boot_partition, closure};
+use boot_entries::plan::{self, Flaw, Intent};
+use boot_entries::{GenerationId, Root, boot_partition, closure, payload};
 
 use crate::config;
 use crate::error::Error;
@@ -123,13 +126,20 @@ impl View {
     }
 
     /// How the loader in `place` chooses. What started this boot may have been replaced since, or have come from elsewhere.
-    #[must_use]
-    pub fn band(&self, place: &Place) -> Band {
+    ///
+    /// # Errors
+    /// When there is none, or none whose choices are known.
+    pub fn band(&self, place: &Place) -> Result<Band, Error> {
         let info = loader::installed(&place.esp).or_else(|| self.variables.info.clone());
         let band = info.as_deref().and_then(Band::of_loader_info);
-        band.unwrap_or_else(|| {
-            tracing::warn!("no systemd-boot can be seen here; predicting as for version 252");
-            Band::V252
+        band.ok_or_else(|| {
+            let name = place.name.display();
+            let too_old = info.as_deref().and_then(loader::too_old);
+            let why = too_old.unwrap_or_else(|| {
+                "no systemd-boot can be seen here, so that nobody can say what the machine starts; run `lastgood install`"
+                    .to_owned()
+            });
+            Error::Refused(format!("{name}: {why}"))
         })
     }
 
@@ -306,6 +316,21 @@ impl View {
             extras_left: BTreeSet::new(),
         }
     }
+}
+
+/// The first of our payload that `file` in `place` needs and that is not there, to the byte.
+pub fn flaw_of(place: &Place, file: &EntryFile, digests: &mut Digests) -> Option<Flaw> {
+    let directory = place.directory(file.on);
+    file.entry.needs().into_iter().find_map(|path| {
+        payload::name_of(&path)?;
+        match digests.on_boot(&directory.join(&path)) {
+            Ok(content) => plan::flaw(&path, Some(&content)),
+            Err(error) => Some(Flaw {
+                path,
+                is_missing: error.kind() == io::ErrorKind::NotFound,
+            }),
+        }
+    })
 }
 
 /// The kernel's id of the boot that is under way.

@@ -31,9 +31,9 @@ use crate::loader_conf::{LoaderConf, SAVED};
 use crate::name::EntryName;
 use pattern::Pattern;
 
-pub use band::{Band, installed};
+pub use band::{Band, OLDEST, installed, too_old};
 pub use listed::{Listed, Program};
-pub use overrides::{Override, overrides};
+pub use overrides::{Override, endless_menu, overrides};
 pub use version::compare as compare_versions;
 
 /// What can keep the loader from renaming an entry file.

@@ -5,7 +5,59 @@ use crate::lines::{lines, read_part};
 
 /// First good entry of ours, in every version of systemd-boot: bad entries sort last, and the first match wins.
 /// Never an exact id, which would start a bad entry for ever from 257.10 and 258.1 on.
-pub const DEFAULT_PATTERN: &str = "lastgood-*";
+///
+/// It has the form of our names, and of few others: an entry that an operator calls `lastgood-rescue` is not chosen by it,
+/// wherever that sorts.
+pub const DEFAULT_PATTERN: &str = "lastgood-[0-9b]*-????????*.conf";
+/// What earlier versions wrote in its place.
+const FORMER_PATTERN: &str = "lastgood-*";
+
+/// Whether a `default` is one that we write.
+#[must_use]
+pub fn is_ours(default: &str) -> bool {
+    [DEFAULT_PATTERN, FORMER_PATTERN].contains(&default)
+}
+
+/// More seconds than this, and the machine does not come back while anybody waits for it. No closure can ask for more.
+const LONGEST_WAIT: u64 = 65_535;
+/// What the loader takes `menu-force` for: until somebody presses a key.
+const FOR_EVER: u64 = 0xffff_ffff;
+
+/// A `timeout`, in seconds, as the loader reads it in a variable of the firmware. None: it cannot. (`menu-disabled` is known
+/// from version 255 on.)
+fn seconds(timeout: &str) -> Option<u64> {
+    match timeout {
+        "menu-force" => Some(FOR_EVER),
+        "menu-hidden" | "menu-disabled" => Some(0),
+        // `str::parse` alone would take a sign.
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether the loader waits at its menu for days, or until somebody presses a key, if the variable says this. None: the
+/// loader cannot read it, and takes what loader.conf says.
+pub(crate) fn is_endless(timeout: &str) -> Option<bool> {
+    seconds(timeout).map(|seconds| seconds > LONGEST_WAIT)
+}
+
+/// The same for a line of the file, where the loader takes no number that is larger than its own for "for ever".
+fn is_endless_line(timeout: &str) -> Option<bool> {
+    let seconds = seconds(timeout).filter(|seconds| *seconds <= FOR_EVER)?;
+    Some(seconds > LONGEST_WAIT)
+}
+
+/// The `timeout` by which the loader waits at its menu for days, or until somebody presses a key, with this text in the
+/// file. None: it does not.
+#[must_use]
+pub fn endless_timeout(text: &str) -> Option<&str> {
+    let timeouts = lines(text).filter(|(key, _)| *key == "timeout");
+    let read = timeouts.filter_map(|(_, value)| Some((value, is_endless_line(value)?)));
+    // Versions before 255 pass over that word, as over any they do not know.
+    let last = read.filter(|(value, _)| *value != "menu-disabled").last();
+    last.filter(|(_, is_endless)| *is_endless)
+        .map(|(value, _)| value)
+}
 
 /// In place of a pattern: what was booted last.
 pub(crate) const SAVED: &str = "@saved";
@@ -69,15 +121,15 @@ impl Settings {
 
 /// The text the file must have, given the text it has.
 ///
-/// `default` becomes our pattern, and `preferred` goes: it would choose over our order. What `settings` say is set, and
-/// every other line stays.
+/// `default` becomes our pattern, and `preferred` goes: it would choose over our order. So does a `timeout` without end:
+/// nobody is there to press a key. What `settings` say is set, and every other line stays.
 #[must_use]
 pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
     let mut lines = settings.lines();
     let mut text = String::new();
     for line in kept_lines(present) {
         let key = key(line);
-        if matches!(key, Some("default" | "preferred")) {
+        if matches!(key, Some("default" | "preferred")) || is_without_end(line) {
             continue;
         }
         let ours = lines.iter_mut().find(|(ours, ..)| key == Some(*ours));
@@ -118,6 +170,11 @@ fn kept_lines(text: Option<&str>) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split('\r'))
 }
 
+fn is_without_end(line: &str) -> bool {
+    let mut read = lines(line);
+    read.any(|(key, value)| key == "timeout" && is_endless_line(value) == Some(true))
+}
+
 fn key(line: &str) -> Option<&str> {
     lines(line).next().map(|(key, _)| key)
 }
@@ -131,7 +188,7 @@ mod tests {
     fn a_new_file_has_what_safety_needs() {
         assert_eq!(
             wanted(None, &Settings::default()),
-            "timeout 3\neditor no\ndefault lastgood-*\n"
+            format!("timeout 3\neditor no\ndefault {DEFAULT_PATTERN}\n")
         );
     }
 
@@ -142,7 +199,7 @@ mod tests {
         let once = wanted(Some(theirs), &Settings::default());
         assert_eq!(
             once,
-            "# mine\ntimeout 0\nconsole-mode max\neditor yes\ndefault lastgood-*\n"
+            format!("# mine\ntimeout 0\nconsole-mode max\neditor yes\ndefault {DEFAULT_PATTERN}\n")
         );
         assert_eq!(wanted(Some(&once), &Settings::default()), once);
         assert_eq!(
@@ -157,7 +214,9 @@ mod tests {
         let told = wanted(Some(&once), &settings);
         assert_eq!(
             told,
-            "# mine\nconsole-mode max\ntimeout menu-hidden\neditor no\ndefault lastgood-*\n"
+            format!(
+                "# mine\nconsole-mode max\ntimeout menu-hidden\neditor no\ndefault {DEFAULT_PATTERN}\n"
+            )
         );
         assert_eq!(wanted(Some(&told), &settings), told);
     }
@@ -173,6 +232,40 @@ mod tests {
             with_default(Some("timeout 1\r\neditor no\0default x\n"), "y"),
             "timeout 1\neditor no\ndefault y\n"
         );
+    }
+
+    /// nixpkgs writes the first for `timeout = null`. Nothing that we write has the machine wait, and nothing else changes.
+    #[test]
+    fn a_menu_that_waits_for_ever_gets_an_end() {
+        for (timeout, is_endless) in [
+            ("menu-force", true),
+            ("4294967295", true),
+            ("4294967294", true),
+            ("0065536", true),
+            ("65535", false),
+            // These are read by nobody.
+            ("4294967296", false),
+            ("18446744073709551616", false),
+            ("+4294967295", false),
+            ("Menu-Force", false),
+            ("menu-hidden", false),
+        ] {
+            let text = format!("# mine\ntimeout {timeout}\neditor yes\n");
+            let told = endless_timeout(&text);
+            assert_eq!(told, is_endless.then_some(timeout), "{timeout}");
+            let wished = wanted(Some(&text), &Settings::default());
+            assert_eq!(endless_timeout(&wished), None);
+            assert_eq!(wished.contains("timeout 3\n"), is_endless, "{wished}");
+        }
+        let later = |text: &str| endless_timeout(text).is_some();
+        assert!(!later("timeout menu-force\ntimeout 5\n"));
+        assert!(later("timeout 5\ntimeout menu-force\ntimeout x\n"));
+        assert!(later("timeout menu-force\ntimeout menu-disabled\n"));
+        let wished = wanted(
+            Some("timeout 5\ntimeout menu-force\n"),
+            &Settings::default(),
+        );
+        assert!(wished.starts_with("timeout 5\neditor"), "{wished}");
     }
 
     proptest! {

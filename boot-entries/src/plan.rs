@@ -18,7 +18,9 @@
 //! have ways to lose a file while renaming it on FAT. Only a counter that goes up (`--again`) has its old file removed
 //! first, so that the loader cannot count down onto it; the last good entry boots in between.
 
+mod deputy;
 mod extras;
+mod flaw;
 mod housekeeping;
 mod needed;
 mod outcome;
@@ -29,6 +31,7 @@ mod takeover;
 mod uninstall;
 mod wanted;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
@@ -39,12 +42,13 @@ use crate::extra::Extra;
 use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;
 use crate::name::stem_of;
-use crate::observe::{Boot, Observation};
+use crate::observe::{Boot, Found, Observation};
 use crate::small;
 use crate::step::Step;
 
+pub use flaw::{Flaw, flaw, left};
 pub use outcome::after;
-pub use proof::{Proof, comes_back, prove};
+pub use proof::{Stranding, comes_back, prove, starts};
 pub use uninstall::uninstall;
 
 pub use room::Shortage;
@@ -128,17 +132,8 @@ pub enum Refusal {
     #[error("{0}")]
     NoSpace(Box<Shortage>),
     /// The machine would not come back.
-    #[error(
-        "refused: after enough failed boots the machine would start {entry} for ever, and that is not proven ({why}); \
-         nothing was changed. Clear what the firmware was told (`bootctl set-default \"\"`), or accept what runs with \
-         `lastgood good`, and run again"
-    )]
-    Strands {
-        /// What it would end in.
-        entry: String,
-        /// Why there.
-        why: &'static str,
-    },
+    #[error("refused: {0}; nothing was changed; {advice}, and run again", advice = .0.advice())]
+    Strands(Box<Stranding>),
     /// Uninstalling, with nothing that the machine could be left with.
     #[error(
         "nothing can be left to boot: no generation is proven, and what runs is none; accept one with `lastgood good NUMBER` and run again; nothing was changed"
@@ -157,19 +152,13 @@ pub enum Refusal {
 /// When the wish cannot be granted safely; nothing is to be changed then.
 pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
-    let mut all = Vec::new();
     for found in &observed.generations {
-        match &found.bootable {
-            Ok(bootable) => {
-                let files = files_of(&observed.boot, &found.stem);
-                let id = found.generation.subject();
-                let entry = entry_of(&id.generation, bootable);
-                let wanted = Wanted::new(intent, id, &found.stem, entry, &files);
-                all.push((wanted, bootable));
-            }
-            Err(why) => plan.skipped.push((found.generation.subject(), why.clone())),
+        if let Err(why) = &found.bootable {
+            let subject = found.generation.subject();
+            plan.skipped.push((subject, why.clone()));
         }
     }
+    let mut all = candidates(observed, intent);
     if all.is_empty() {
         return Err(Refusal::NoGenerations);
     }
@@ -180,16 +169,34 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
             Some(Ok(_)) => {}
         }
     }
-    within_limit(intent, &mut all);
-    let fitting = room::fit(observed, intent, all)?;
+    let mut intent = Cow::Borrowed(intent);
+    if let Some((appointed, told)) = deputy::appoint(observed, &intent) {
+        intent = Cow::Owned(appointed);
+        plan.notes.push(told);
+        all = candidates(observed, &intent);
+    }
+    within_limit(&intent, &mut all);
+    let fitting = room::fit(observed, &intent, all)?;
     plan.steps = fitting.steps;
-    plan.notes = fitting.notes;
+    plan.notes.extend(fitting.notes);
     plan.skipped.extend(fitting.skipped);
     Ok(plan)
 }
 
 /// A generation that can be booted, and its entry.
 type Candidate<'a> = (Wanted<'a>, &'a Bootable);
+
+fn candidates<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Candidate<'a>> {
+    let candidate = |found: &'a Found| {
+        let bootable = found.bootable.as_ref().ok()?;
+        let files = files_of(&observed.boot, &found.stem);
+        let id = found.generation.subject();
+        let entry = entry_of(&id.generation, bootable);
+        let wanted = Wanted::new(intent, id, &found.stem, entry, &files);
+        Some((wanted, bootable))
+    };
+    observed.generations.iter().filter_map(candidate).collect()
+}
 
 /// The plan by which `all` have entries, and nothing else has. The entry files called `early` go before anything is
 /// written.
@@ -219,6 +226,12 @@ fn steps(
     plan.steps.extend_from_slice(&intent.loader_steps);
     let present = observed.boot.loader_conf.as_deref();
     let text = loader_conf::wanted(present, &intent.loader);
+    if let Some(timeout) = present.and_then(loader_conf::endless_timeout) {
+        plan.notes.push(format!(
+            "{LOADER_CONF} says `timeout {timeout}`, by which the loader waits at its menu for days, or until somebody \
+             presses a key: with nobody there it has to be bounded"
+        ));
+    }
     if present != Some(&text) {
         plan.steps.push(Step::Text {
             text,
@@ -238,7 +251,8 @@ fn steps(
 }
 
 /// The part of a plan that verdicts are made of: counters and ranks of the entries that are there. It reads no payload
-/// and writes none, so neither a broken closure nor a full `$BOOT` nor a slow disk stands in its way.
+/// and writes none, so neither a broken closure nor a full `$BOOT` nor a slow disk stands in its way. Only where another
+/// proven entry stands above that of the last good one it asks whether that one `is_whole` (`deputy`).
 ///
 /// # Errors
 /// When there is no rank left.
@@ -246,7 +260,10 @@ pub fn restate(
     boot: &Boot,
     generations: &[Generation],
     intent: &Intent,
+    is_whole: &mut dyn FnMut(&EntryFile) -> bool,
 ) -> Result<Vec<Step>, Refusal> {
+    let confirmed = deputy::confirm(boot, intent, is_whole);
+    let intent = confirmed.as_ref().unwrap_or(intent);
     let stems: Vec<String> = generations.iter().map(|g| stem_of(&g.subject())).collect();
     let mut all = Vec::new();
     for (generation, stem) in generations.iter().zip(&stems) {

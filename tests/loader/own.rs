@@ -44,6 +44,7 @@ pub(crate) fn layout(machine: &Machine, loader: &Path, boots: usize) -> Result<L
         esp,
         xbootldr,
     } = machine;
+    let place = format!("/{esp}");
     let esp = tree.path(esp);
     for copy in ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"] {
         files::write(&esp.join(copy), fs::read(loader)?)?;
@@ -54,17 +55,19 @@ pub(crate) fn layout(machine: &Machine, loader: &Path, boots: usize) -> Result<L
     let band = Band::of_loader_info(&info).context("another loader")?;
     let model = layout.loader(band).predict(boots - 1);
     let model: Vec<String> = model.into_iter().map(|boot| boot.file).collect();
-    assert_eq!(foretold(tree, boots)?, model, "{layout}");
+    assert_eq!(foretold(tree, &place, boots)?, model, "{layout}");
     println!("{label}, {info}: {model:?}");
     Ok(layout)
 }
 
-fn foretold(tree: &Tree, boots: usize) -> Result<Vec<String>> {
+/// Of `place`, where there are several.
+fn foretold(tree: &Tree, place: &str, boots: usize) -> Result<Vec<String>> {
     let failures = (boots - 1).to_string();
     let told = run(tree, &["next-boot", "--json", "--failures", &failures])?;
     let rows: Vec<Value> = serde_json::from_str(&told)?;
     let name = |row: &Value| Some(row["entry"].as_str()?.to_owned());
     rows.iter()
+        .filter(|row| row["place"].is_null() || row["place"] == place)
         .map(|row| name(row).context("no entry"))
         .collect()
 }

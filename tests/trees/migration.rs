@@ -134,7 +134,7 @@ fn from_nixpkgs(scheme: Scheme) -> Result<()> {
         .collect();
     assert_eq!(
         told[2..],
-        [(&json!("4"), &json!(false)), (&json!("3"), &json!(true))]
+        [(&json!(4), &json!(false)), (&json!(3), &json!(true))]
     );
     let told = tree.lastgood(&["next-boot", "--failures", "3"])?;
     assert!(

@@ -201,7 +201,7 @@ fn a_small_esp_serves_for_ever() -> Result<()> {
         let next = json(&tree.lastgood(&["next-boot", "--json", "--failures", "3"])?);
         assert_eq!(
             (&next[0]["generation"], &next[3]["generation"]),
-            (&number.to_string().into(), &"1".into())
+            (&number.into(), &1.into())
         );
         tree.count_a_boot(number)?;
         boot(&tree, &toplevel, u32::try_from(number)?)?;

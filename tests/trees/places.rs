@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
+use boot_entries::loader_conf::DEFAULT_PATTERN;
 use boot_entries::payload::Content;
 use lastgood_tests::faults::contents;
 use lastgood_tests::files;
@@ -184,7 +185,9 @@ fn the_loaders_settings_are_the_closures() -> Result<()> {
     let conf = fs::read_to_string(tree.path("boot/loader/loader.conf"))?;
     assert_eq!(
         conf,
-        "# mine\neditor yes\ntimeout menu-hidden\nconsole-mode max\ndefault lastgood-*\n"
+        format!(
+            "# mine\neditor yes\ntimeout menu-hidden\nconsole-mode max\ndefault {DEFAULT_PATTERN}\n"
+        )
     );
     let wrong = tree.build("wrong", &says("timeout = \"never\""))?;
     tree.set(&wrong)?;

@@ -22,7 +22,7 @@ const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const MARK: &[u8] = b"#### LoaderInfo: systemd-boot ";
 
 /// Debian's loader, calling itself `version`.
-fn patched(version: &str) -> Result<Vec<u8>> {
+pub(super) fn patched(version: &str) -> Result<Vec<u8>> {
     let mut bytes = fs::read(LOADER)?;
     let at = bytes.windows(MARK.len()).position(|w| w == MARK);
     let at = at.context("no mark")?;

@@ -13,14 +13,14 @@ use super::places::says;
 use super::steps::boot;
 use super::{boots, ok, refused};
 
-fn initrds(tree: &Tree) -> Result<Vec<std::path::PathBuf>> {
+pub(super) fn initrds(tree: &Tree) -> Result<Vec<std::path::PathBuf>> {
     let mut found = files::sorted_entries(&tree.path("boot/EFI/lastgood"))?;
     found.retain(|path| path.to_string_lossy().ends_with("-initrd"));
     Ok(found)
 }
 
 /// The initrd that a store path of a closure names.
-fn initrd_in_store(tree: &Tree, toplevel: &Path) -> Result<std::path::PathBuf> {
+pub(super) fn initrd_in_store(tree: &Tree, toplevel: &Path) -> Result<std::path::PathBuf> {
     let inside = tree.path(toplevel.strip_prefix("/")?.to_str().unwrap());
     let target = fs::read_link(inside.join("initrd"))?;
     Ok(tree.path(target.strip_prefix("/")?.to_str().unwrap()))

@@ -10,7 +10,7 @@ use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root, closure, small};
 use serde::Serialize;
 
-use super::{Word, local_of, print, print_json, table};
+use super::{Number, Word, local_of, print, print_json, table};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::told::one_line;
@@ -77,14 +77,6 @@ fn nested(rows: Vec<Row>) -> Vec<Row> {
     all
 }
 
-/// A plain number for the system profile, as nixos-rebuild has it; `profile:number` for another.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Number {
-    System(u64),
-    Other(GenerationId),
-}
-
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
     let view = View::read(root)?;
     let boot = view.boot().unwrap_or_else(|error| {
@@ -124,14 +116,9 @@ fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
     // The link by that name may be another generation's by now.
     let is_listed = view.lists(&subject);
     let made = is_listed.then(|| id.made(&view.root)).flatten();
-    let system = GenerationId::system(id.number());
     Row {
         id: id.clone(),
-        generation: if *id == system {
-            Number::System(id.number())
-        } else {
-            Number::Other(id.clone())
-        },
+        generation: Number::of(id),
         date: local_of(made),
         nixos_version: nixos_version(&view.root, &generation.toplevel),
         kernel_version: kernel_version(&view.root, &generation.toplevel),

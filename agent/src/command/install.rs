@@ -52,8 +52,9 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     }
     let overrides = session.overrides_to_clear(&state)?;
     let mut prepared = session.prepare(&state, Policy::Update)?;
-    session.prove(&mut prepared, boot_entries::plan::prove)?;
-    let prepared = session.may_be_written(prepared)?;
+    session.prove(&mut prepared, &subject)?;
+    let mut prepared = session.may_be_written(prepared)?;
+    session.look_ahead(&mut prepared);
     if arguments.dry_run {
         let lines = would(&session, &prepared, &state, &overrides)?;
         let news = is_news.then(|| format!("select generation {id}"));
@@ -113,6 +114,10 @@ fn boots_next(
             }
             Some(what) => what,
         },
+        // Why there is nothing to ask is what the line begins with.
+        Err(_) if done.complaints.iter().next().is_some() => {
+            "but what boots next cannot be told".to_owned()
+        }
         Err(error) => format!("but what boots next cannot be told: {}", one_line(&error)),
     };
     let names = done.places.iter().map(|name| name.display().to_string());
@@ -132,7 +137,7 @@ fn boots_next(
 /// What boots next if that is not `id`.
 fn instead(id: &GenerationId, boots: &[Prediction]) -> Option<String> {
     match boots.first() {
-        Some(boot) if boot.generation.as_ref() == Some(id) => None,
+        Some(boot) if boot.id.as_ref() == Some(id) => None,
         Some(boot) => Some(format!(
             "but {} boots next: {}; `lastgood next-boot` shows what comes after it, and `lastgood status` what overrides the \
              selection",
@@ -159,11 +164,14 @@ fn would_be(
         let line = format!("nothing to do: generation {id} is selected, and all is written\n");
         print(out, &line)?;
     }
-    let boots = prepared.outcome().map(|(boot, band)| {
-        let band = band.unwrap_or_else(|| session.band(&boot.place));
-        next_boot::predict_of(session, &boot, band, 0)
-    });
-    if let Some(what) = instead(id, &boots.unwrap_or_default()) {
+    let boots = match prepared.outcome() {
+        Some((boot, band)) => {
+            let band = band.map_or_else(|| session.band(&boot.place), Ok)?;
+            next_boot::predict_of(session, &boot, band, 0)
+        }
+        None => Vec::new(),
+    };
+    if let Some(what) = instead(id, &boots) {
         return Err(Error::Refused(format!(
             "generation {id} would be installed and selected, {what}"
         )));
@@ -339,7 +347,7 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
 /// A configuration with a mistake is refused here, where somebody can mend it.
 fn check_config(root: &Root, toplevel: &Path) -> Result<(), Error> {
     let path = toplevel.join(config::PATH);
-    config::read(root, toplevel).map(drop).map_err(|error| {
+    config::check(root, toplevel).map_err(|error| {
         Error::Refused(format!(
             "{}: {error}; mend it and build the generation again",
             path.display()

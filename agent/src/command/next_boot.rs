@@ -1,31 +1,44 @@
 //! `lastgood next-boot`: what the loader will do, by the model of it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
+use boot_entries::boot_partition::Place;
 use boot_entries::loader::{self, Band};
-use boot_entries::name::{EntryName, stem_of};
+use boot_entries::name::{EntryName, Tries, stem_of};
 use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root, nixpkgs};
 use serde::Serialize;
 
-use super::{Word, print, print_json, table};
+use super::{Number, Word, print, print_json, table};
 use crate::cli::Output;
+use crate::digests_file;
 use crate::error::Error;
-use crate::view::View;
+use crate::told::one_line;
+use crate::view::{View, flaw_of};
 
 /// One boot to come.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Prediction {
+    /// Where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
     failures: usize,
     pub(super) entry: String,
-    pub(super) generation: Option<GenerationId>,
+    #[serde(skip)]
+    name: EntryName,
+    #[serde(skip)]
+    pub(super) id: Option<GenerationId>,
+    generation: Option<Number>,
     state: Option<Word>,
     /// It starts what booted before lastgood came, which may be a generation.
     stand_in: bool,
     #[serde(skip)]
     is_image: bool,
-    pub(super) why: &'static str,
+    /// What is missing or damaged of what it needs.
+    broken: Option<String>,
+    pub(super) why: String,
 }
 
 pub(super) fn run(
@@ -35,24 +48,86 @@ pub(super) fn run(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let view = View::read(root)?;
-    let boots = predict(&view, failures)?;
-    if output.json {
-        return print_json(out, &boots);
+    let mut places = view.places(&view.state)?;
+    // Mirrors say nothing of what the loader reads next.
+    let is_missing = !places.has_next && !places.unusable.is_empty();
+    let missing = is_missing.then(|| places.unusable.remove(0));
+    let mut outcome = missing.map_or(Ok(()), |error| Err(Error::from(error)));
+    for error in &places.unusable {
+        tracing::warn!("{}", one_line(error));
     }
-    if boots.is_empty() {
-        return Err(Error::Refused(
+    let mut usable = places.usable;
+    if usable.is_empty() && !is_missing {
+        usable.push(Place::default());
+    }
+    let are_several = usable.len() > 1 || is_missing;
+    let mut boots = Vec::new();
+    for (number, place) in usable.iter().enumerate() {
+        let name = place.name.display().to_string();
+        let looked = look(&view, place, failures).and_then(|(found, trouble)| {
+            boots.extend(found.into_iter().map(|boot| Prediction {
+                place: are_several.then(|| name.clone()),
+                ..boot
+            }));
+            trouble.map_or(Ok(()), |trouble| Err(Error::Refused(trouble)))
+        });
+        match looked {
+            // What the loader reads next.
+            first if number == 0 && !is_missing => outcome = first,
+            Err(error) => tracing::warn!("{name}: {}", one_line(&error)),
+            Ok(()) => {}
+        }
+    }
+    if output.json {
+        print_json(out, &boots)?;
+    } else {
+        tell(&boots, out)?;
+    }
+    outcome
+}
+
+/// What boots from `place`, and why the machine does not come back from there by itself.
+fn look(
+    view: &View,
+    place: &Place,
+    failures: usize,
+) -> Result<(Vec<Prediction>, Option<String>), Error> {
+    let files = Boot::read(place)?;
+    let mut boots = predict_of(view, &files, view.band(place)?, failures);
+    let mut digests = digests_file::load(&view.root, view.listed.len());
+    let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for boot in &mut boots {
+        let broken = known.entry(boot.name.stem.clone()).or_insert_with(|| {
+            let mut files = files.files_of(&boot.name.stem).map(|(_, file)| file);
+            let flaw = files.find_map(|file| flaw_of(place, file, &mut digests));
+            flaw.map(|flaw| flaw.to_string())
+        });
+        if let Some(broken) = broken {
+            boot.why = format!("{}; it cannot be started: {broken}", boot.why);
+            boot.broken = Some(broken.clone());
+        }
+    }
+    let trouble = if boots.is_empty() {
+        Some(
             "no entry can be started: the machine would not boot; run `lastgood install`"
                 .to_owned(),
-        ));
-    }
+        )
+    } else {
+        loader::endless_menu(files.loader_conf.as_deref(), &view.variables)
+    };
+    Ok((boots, trouble))
+}
+
+fn tell(boots: &[Prediction], out: &mut impl Write) -> Result<(), Error> {
     let row = |boot: &Prediction| {
-        vec![
+        let mut row: Vec<String> = boot.place.iter().cloned().collect();
+        row.extend([
             match boot.failures {
                 0 => "now".to_owned(),
                 1 => "after 1 failed boot".to_owned(),
                 count => format!("after {count} failed boots"),
             },
-            match (&boot.generation, boot.stand_in) {
+            match (&boot.id, boot.stand_in) {
                 (Some(id), false) => format!("generation {id}"),
                 (Some(id), true) => format!("generation {id}, as before lastgood"),
                 (None, true) => "what booted before lastgood".to_owned(),
@@ -61,17 +136,19 @@ pub(super) fn run(
             },
             boot.state.map_or("-", Word::text).to_owned(),
             boot.entry.clone(),
-            boot.why.to_owned(),
-        ]
+            boot.why.clone(),
+        ]);
+        row
     };
     let rows: Vec<Vec<String>> = boots.iter().map(row).collect();
     print(out, &table(&rows))
 }
 
-/// What boots now and after each of `failures` failed boots.
+/// What boots now and after each of `failures` failed boots, from the place that the loader reads next.
 pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, Error> {
     let boot = view.boot()?;
-    Ok(predict_of(view, &boot, view.band(&boot.place), failures))
+    let band = view.band(&boot.place)?;
+    Ok(predict_of(view, &boot, band, failures))
 }
 
 /// [`predict`], for entries that were read before, by a loader of `band`.
@@ -83,7 +160,7 @@ pub(super) fn predict_of(
 ) -> Vec<Prediction> {
     let generations = view.generations();
     let boots = files.loader(band, view.variables.clone()).predict(failures);
-    let prediction = |(failures, boot): (usize, loader::Boot)| {
+    let prediction = |failures: usize, boot: &loader::Boot| {
         // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
             let number = name.generation_number()?;
@@ -102,14 +179,65 @@ pub(super) fn predict_of(
             of(&boot.name)
         };
         Prediction {
+            place: None,
             failures,
-            entry: boot.file + &boot.profile,
-            generation: generation.map(|g| g.id.clone()),
+            entry: boot.file.clone() + &boot.profile,
+            name: boot.name.clone(),
+            id: generation.map(|g| g.id.clone()),
+            generation: generation.map(|g| Number::of(&g.id)),
             state: generation.map(|g| Word::of(view.state.standing(&g.subject()), true)),
             stand_in,
             is_image: boot.is_image,
-            why: boot.why,
+            broken: None,
+            why: boot.why.to_owned(),
         }
     };
-    boots.into_iter().enumerate().map(prediction).collect()
+    let mut predictions: Vec<Prediction> = Vec::new();
+    for (failures, boot) in boots.iter().enumerate() {
+        let mut next = prediction(failures, boot);
+        let former = boots.get(..failures).unwrap_or_default();
+        if is_used_up(boot.name.tries) {
+            next.why.push_str("; its tries are used up");
+        }
+        if let Some(why) = passed_over(view, files, former, boot) {
+            next.why.push_str("; ");
+            next.why.push_str(&why);
+        }
+        predictions.push(next);
+    }
+    predictions
+}
+
+fn is_used_up(tries: Option<Tries>) -> bool {
+    tries.is_some_and(|tries| tries.left == 0)
+}
+
+/// Why the selected generation is not what `boot` starts after those in `former`, where that is its own doing. None: it
+/// is, or what chooses the other one says why.
+fn passed_over(
+    view: &View,
+    files: &Boot,
+    former: &[loader::Boot],
+    boot: &loader::Boot,
+) -> Option<String> {
+    let selected = view.state.selected.as_ref()?;
+    let stem = stem_of(selected);
+    if boot.name.stem == stem {
+        return None;
+    }
+    let id = &selected.generation;
+    let Some((_, file)) = files.files_of(&stem).next() else {
+        return Some(format!("generation {id}, which is selected, has no entry"));
+    };
+    if !file.has_program {
+        return Some(format!(
+            "the kernel of generation {id}, which is selected, is missing"
+        ));
+    }
+    let last = former.iter().rev().find(|former| former.name.stem == stem);
+    let tries = match last {
+        Some(last) => last.name.tries.map(Tries::after_a_boot),
+        None => file.name.tries,
+    };
+    is_used_up(tries).then(|| format!("generation {id}, which is selected, has used up its tries"))
 }

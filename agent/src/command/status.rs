@@ -31,12 +31,19 @@ struct Status<'a> {
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
     lost_record: Option<String>,
+    waits_at_menu: Option<String>,
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
     let view = View::read(root)?;
     let state = &view.state;
-    let next = next_boot::predict(&view, 0).unwrap_or_else(|error| {
+    let mut waits_at_menu = None;
+    let next = view.boot().and_then(|boot| {
+        waits_at_menu = loader::endless_menu(boot.loader_conf.as_deref(), &view.variables);
+        let band = view.band(&boot.place)?;
+        Ok(next_boot::predict_of(&view, &boot, band, 0))
+    });
+    let next = next.unwrap_or_else(|error| {
         tracing::warn!("what boots next cannot be told: {}", one_line(&error));
         Vec::new()
     });
@@ -48,7 +55,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         stage: view.this_boot().map(|boot| boot.stage),
         selected: state.selected.as_ref(),
         last_good: state.last_good(),
-        next_boot: next.into_iter().next().and_then(|boot| boot.generation),
+        next_boot: next.into_iter().next().and_then(|boot| boot.id),
         automatic_reboots: state.reboots,
         degraded: view.this_boot().and(state.degraded.as_ref()),
         rejected: state
@@ -59,6 +66,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         overrides: loader::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record(),
+        waits_at_menu,
     };
     if output.json {
         return print_json(out, &status);
@@ -97,6 +105,13 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     }
     for one in &status.overrides {
         lines.push(("overridden by", one.to_string()));
+    }
+    // What a variable does is among the overrides.
+    let line = |one: &Override| Some(one.to_string()) == status.waits_at_menu;
+    if let Some(waits) = &status.waits_at_menu
+        && !status.overrides.iter().any(line)
+    {
+        lines.push(("waits", waits.clone()));
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));

@@ -38,7 +38,8 @@ pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<()
             durable::remove_empty_directory(&place.directory(on).join(payload::DIRECTORY))?;
         }
     }
-    let next = next_boot::predict(&session, 0)?;
+    // Which loader it is does not matter here.
+    let next = next_boot::predict(&session, 0).unwrap_or_default();
     let next = next.first().map_or("nothing", |boot| boot.entry.as_str());
     let count = match changes {
         0 => "nothing to do".to_owned(),

@@ -29,11 +29,12 @@ struct Answer {
 }
 
 impl Answer {
-    fn print(&self, arguments: &Verify, out: &mut impl Write) -> Result<(), Error> {
+    /// `why` goes to standard error, and is not told twice.
+    fn print(&self, arguments: &Verify, why: &[String], out: &mut impl Write) -> Result<(), Error> {
         if arguments.output.json {
             print_json(out, self)
         } else {
-            tell(self, arguments.repair, out)
+            tell(self, arguments.repair, why, out)
         }
     }
 }
@@ -50,7 +51,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     was_installed(&session)?;
     let mut prepared = session.prepare_anew(Policy::Mend)?;
     let mut places = prepared.inspected();
-    let proved = session.prove(&mut prepared, boot_entries::plan::comes_back);
+    session.look_ahead(&mut prepared);
     let mut troubles = prepared.missed();
     let complaints = if arguments.repair && places.iter().any(|place| place.left() > 0) {
         let complaints = session.carry_out(prepared)?.complaints;
@@ -65,10 +66,10 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
         prepared.complaints
     };
     troubles.extend(complaints.iter().map(|error| one_line(error)));
-    troubles.extend(proved.err().map(|error| one_line(&error)));
     let overrides = boot_entries::loader::overrides(&session.variables);
     let first = session.places(&session.state)?.usable.into_iter().next();
-    let band = first.map(|place| session.band(&place));
+    // One that cannot be told is among the troubles.
+    let band = first.and_then(|place| session.band(&place).ok());
     let is_harmful = |one: &&Override| band.is_some_and(|band| one.is_harmful(band));
     let harmful = overrides.iter().find(is_harmful);
     let left: usize = places.iter().map(Inspected::left).sum();
@@ -100,7 +101,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
         overrides,
         troubles,
     };
-    answer.print(arguments, out)?;
+    answer.print(arguments, &why, out)?;
     if answer.whole {
         return Ok(());
     }
@@ -118,7 +119,7 @@ fn without_record(
     let (places, complaints) = session.inspect_without_record()?;
     let mut troubles = vec![lost];
     troubles.extend(complaints.iter().map(|error| one_line(error)));
-    let why = troubles.join("; ");
+    let why = troubles.clone();
     let answer = Answer {
         version: 1,
         whole: false,
@@ -127,8 +128,8 @@ fn without_record(
         overrides: boot_entries::loader::overrides(&session.variables),
         troubles,
     };
-    answer.print(arguments, out)?;
-    Err(Error::Refused(why))
+    answer.print(arguments, &why, out)?;
+    Err(Error::Refused(why.join("; ")))
 }
 
 /// Where nothing is ours, nothing is to be mended: writing it for the first time is what `install` is for.
@@ -145,7 +146,7 @@ fn was_installed(session: &Session) -> Result<(), Error> {
     )))
 }
 
-fn tell(answer: &Answer, repair: bool, out: &mut impl Write) -> Result<(), Error> {
+fn tell(answer: &Answer, repair: bool, why: &[String], out: &mut impl Write) -> Result<(), Error> {
     for place in &answer.places {
         let left = place.left();
         let Inspected {
@@ -173,11 +174,11 @@ fn tell(answer: &Answer, repair: bool, out: &mut impl Write) -> Result<(), Error
             &format!("{name}: {files} files read, {bytes} bytes of payload: {word}\n"),
         )?;
     }
-    for line in &answer.troubles {
-        print(out, &format!("{line}\n"))?;
-    }
-    for one in &answer.overrides {
-        print(out, &format!("{one}\n"))?;
+    let overrides = answer.overrides.iter().map(ToString::to_string);
+    for line in answer.troubles.iter().cloned().chain(overrides) {
+        if !why.contains(&line) {
+            print(out, &format!("{line}\n"))?;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use boot_entries::loader_conf::Settings;
 use serde::Deserialize;
+use toml::Spanned;
 
 /// `[boot]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -17,7 +18,7 @@ pub struct Boot {
     /// Mount points of further ESPs, each kept bootable by itself.
     pub mirrors: Vec<MountPoint>,
     /// How long the loader's menu waits: seconds, or one of loader.conf's words. None: as the operator has it.
-    pub timeout: Option<Timeout>,
+    pub timeout: Option<Spanned<Timeout>>,
     /// Whether the loader lets whoever is at the console edit command lines. None: as the operator has it, else not.
     pub editor: Option<bool>,
     /// The loader's console mode. None: as the operator has it.
@@ -63,11 +64,19 @@ impl Boot {
         self.mirrors.iter().map(|mirror| mirror.0.clone()).collect()
     }
 
+    /// Where in the file it says that the loader is to wait at its menu until somebody presses a key. A generation that
+    /// was installed when that was no mistake boots without it; no other one is installed.
+    pub(super) fn endless_menu(&self) -> Option<usize> {
+        let timeout = self.timeout.as_ref()?;
+        let is_endless = timeout.get_ref().seconds().is_none();
+        is_endless.then(|| timeout.span().start)
+    }
+
     /// The loader's own settings.
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings {
-            timeout: self.timeout.as_ref().map(|timeout| timeout.0.clone()),
+            timeout: self.timeout.as_ref().and_then(|t| t.get_ref().seconds()),
             editor: self.editor,
             console_mode: self.console_mode.as_ref().map(|mode| mode.0.clone()),
         }
@@ -119,20 +128,30 @@ impl TryFrom<String> for ExtraPath {
 #[serde(try_from = "Word")]
 pub struct Timeout(String);
 
+impl Timeout {
+    /// As in loader.conf. None: it would have no end.
+    fn seconds(&self) -> Option<String> {
+        (self.0 != FORCE).then(|| self.0.clone())
+    }
+}
+
+/// What waits until somebody presses a key.
+const FORCE: &str = "menu-force";
+
 impl TryFrom<Word> for Timeout {
     type Error = String;
 
     fn try_from(word: Word) -> Result<Self, String> {
         match word {
-            Word::Number(seconds) if u16::try_from(seconds).is_ok() => Ok(Self(seconds.to_string())),
-            Word::Text(word)
-                if ["menu-force", "menu-hidden", "menu-disabled"].contains(&&*word) =>
-            {
+            Word::Number(seconds) if u16::try_from(seconds).is_ok() => {
+                Ok(Self(seconds.to_string()))
+            }
+            Word::Text(word) if [FORCE, "menu-hidden", "menu-disabled"].contains(&&*word) => {
                 Ok(Self(word))
             }
-            Word::Text(_) | Word::Number(_) => Err(
-                "must be seconds (0 to 65535), \"menu-force\", \"menu-hidden\" or \"menu-disabled\"".to_owned(),
-            ),
+            Word::Text(_) | Word::Number(_) => {
+                Err("must be seconds (0 to 65535), \"menu-hidden\" or \"menu-disabled\"".to_owned())
+            }
         }
     }
 }
@@ -197,9 +216,24 @@ mod tests {
                 .unwrap()
                 .timeout
                 .unwrap()
+                .get_ref()
                 .0,
             "menu-hidden"
         );
+    }
+
+    /// It was no mistake once: a generation that says so must boot as before, its firewall included.
+    #[test]
+    fn a_menu_without_end_is_met_at_boot_and_not_asked_for() {
+        let met = boot("editor = true\ntimeout = \"menu-force\"").unwrap();
+        assert_eq!(met.settings().timeout, None);
+        assert_eq!(met.settings().editor, Some(true));
+        assert_eq!(met.endless_menu(), Some(31));
+        assert_eq!(
+            boot("timeout = \"menu-hidden\"").unwrap().endless_menu(),
+            None
+        );
+        assert_eq!(boot("").unwrap().endless_menu(), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
+use boot_entries::entry::EntryFile;
 use boot_entries::extra::Extra;
 use boot_entries::loader::Band;
 use boot_entries::observe::{self, Boot, Found, Observation};
@@ -94,7 +95,7 @@ impl Prepared {
     pub fn outcome(&self) -> Option<(Boot, Option<Band>)> {
         let first = self.planned.first()?;
         let [before, after] = first.loader.bands();
-        let boot = plan::after(&first.observed, &first.plan.steps);
+        let boot = plan::after(&first.observed, &first.plan);
         Some((boot, after.or(before)))
     }
 
@@ -228,47 +229,6 @@ impl Session {
         .unless_in_vain()
     }
 
-    /// Checks by `proof` that the machine comes back whatever fails, once `prepared` is carried out. A mirror where it might
-    /// not is left as it is.
-    ///
-    /// # Errors
-    /// When it might not in the first place that can be written, and something is wished for.
-    pub fn prove(&self, prepared: &mut Prepared, proof: plan::Proof) -> Result<(), Error> {
-        let aim = prepared.aim;
-        for (number, planned) in std::mem::take(&mut prepared.planned)
-            .into_iter()
-            .enumerate()
-        {
-            let Planned {
-                place,
-                observed,
-                plan,
-                loader,
-                ..
-            } = &planned;
-            // By the loader that is there, and by the one that is to come: a power cut decides which it is.
-            let [before, after] = loader.bands();
-            let before = before.unwrap_or_else(|| self.band(place));
-            let mut bands = std::iter::once(before).chain(after.filter(|after| *after != before));
-            let proved = bands.try_for_each(|band| {
-                proof(observed, plan, &prepared.intent, band, &self.variables)
-            });
-            match proved {
-                Err(refusal) if aim == Aim::Wish && number == 0 => return Err(refusal.into()),
-                Err(refusal) => {
-                    let complaints = &mut prepared.complaints;
-                    complaints.in_place(planned.is_first, place, refusal.into());
-                    if aim == Aim::Wish {
-                        continue;
-                    }
-                }
-                Ok(()) => {}
-            }
-            prepared.planned.push(planned);
-        }
-        Ok(())
-    }
-
     /// Leaves out places that cannot be written, before anything is changed anywhere.
     ///
     /// # Errors
@@ -391,7 +351,8 @@ impl Session {
         // A verdict is worth trying everywhere, whatever failed elsewhere.
         for (number, place) in places.usable.iter().enumerate() {
             let restated = Boot::read(place).map_err(Error::from).and_then(|boot| {
-                let steps = plan::restate(&boot, &generations, &intent)?;
+                let mut is_whole = |file: &EntryFile| self.is_whole(place, file);
+                let steps = plan::restate(&boot, &generations, &intent, &mut is_whole)?;
                 may_be_written(place, &steps)?;
                 Ok(apply::apply(place, &steps, |progress| {
                     if let Progress::Step(step) = progress {

@@ -1,13 +1,13 @@
 //! What a plan says about the present: everything it would write is missing or damaged, everything it would remove is
-//! left over.
+//! left over. And what no step of it mends: payload that an entry of ours needs and the store no longer has.
 
-use std::collections::BTreeSet;
 use std::io;
 
+use boot_entries::Subject;
 use boot_entries::boot_partition::Place;
 use boot_entries::observe::Observation;
+use boot_entries::plan::{self, Flaw, Plan};
 use boot_entries::step::Step;
-use boot_entries::{Subject, payload};
 use serde::Serialize;
 
 use super::Session;
@@ -125,7 +125,7 @@ impl Session {
         for (number, place) in places.usable.iter().enumerate() {
             match Observation::read(place, &[], &[], &mut digests) {
                 Ok(observed) => {
-                    let findings = dangling(&observed);
+                    let findings = dangling(&observed, &Plan::default());
                     inspected.push(inspect(place, &observed, findings));
                 }
                 Err(error) => complaints.in_place(number == 0, place, error.into()),
@@ -135,25 +135,20 @@ impl Session {
     }
 }
 
-/// Payload that entries of ours point at and that is not there, or is not what its name says.
-fn dangling(observed: &Observation) -> Vec<Finding> {
-    let ours = observed.boot.all().filter(|(_, file)| file.name.is_ours());
-    let needed: BTreeSet<String> = ours.flat_map(|(_, file)| file.entry.needs()).collect();
-    let finding = |path: String| {
-        let name = payload::name_of(&path)?;
-        let kind = payload::kind_of(name)?;
-        let wrong = match observed.payload.get(name) {
-            None => Wrong::Missing,
-            Some(content) if payload::file_name(content, kind) != name => Wrong::Damaged,
-            Some(_) => return None,
-        };
-        Some(Finding {
-            path,
-            wrong,
-            mended: false,
-        })
+/// Payload that entries of ours point at and that is not there, or is not what its name says, even when `plan` is carried
+/// out.
+fn dangling(observed: &Observation, plan: &Plan) -> Vec<Finding> {
+    let finding = |Flaw { path, is_missing }| Finding {
+        path,
+        wrong: if is_missing {
+            Wrong::Missing
+        } else {
+            Wrong::Damaged
+        },
+        mended: false,
     };
-    needed.into_iter().filter_map(finding).collect()
+    let left = plan::left(observed, plan).into_iter();
+    left.map(finding).collect()
 }
 
 fn planned_findings(Planned { observed, plan, .. }: &Planned) -> Vec<Finding> {
@@ -168,6 +163,11 @@ fn planned_findings(Planned { observed, plan, .. }: &Planned) -> Vec<Finding> {
                 wrong,
                 mended: false,
             }),
+        }
+    }
+    for left in dangling(observed, plan) {
+        if !findings.iter().any(|known| known.path == left.path) {
+            findings.push(left);
         }
     }
     findings

@@ -94,11 +94,21 @@ impl Planner {
         if self.is_first {
             self.go_on_to_mirrors(&installed);
         }
+        let info = decision.after.as_ref().map(Image::info);
+        let too_old = info.as_deref().and_then(loader::too_old);
+        if let Some(why) = &too_old
+            && self.policy == Policy::Update
+        {
+            let name = place.name.display();
+            return Err(Error::Refused(format!(
+                "{name}: {why}; nothing was changed"
+            )));
+        }
         let planned = Planned {
             before: installed.image().cloned(),
             after: decision.after,
             remaining,
-            trouble: decision.trouble,
+            trouble: decision.trouble.or(too_old),
         };
         Ok((planned, steps))
     }
@@ -150,7 +160,8 @@ impl Session {
             return Ok(harmful);
         }
         let places = self.places(state)?;
-        let band = places.usable.first().map(|place| self.band(place));
+        let first = places.usable.first();
+        let band = first.map(|place| self.band(place).unwrap_or(Band::V252));
         harmful.retain(|one| band.is_some_and(|band| one.is_harmful(band)));
         if !self.root.is_live() || !self.boot_config(state).can_touch_efi_variables {
             for one in harmful {

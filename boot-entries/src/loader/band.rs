@@ -9,6 +9,10 @@ use crate::lines::Quotes;
 use crate::loader_conf::LoaderConf;
 use crate::systemd_boot::{Image, Installed};
 
+/// The oldest systemd-boot that does what all of this relies on. Versions up to 250 know no `sort-key`, which is what
+/// selects; 251 leaves patterns to the firmware, which may take them for something else.
+pub const OLDEST: u32 = 252;
+
 /// A release of systemd-boot, for what it does differently from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Band {
@@ -72,14 +76,16 @@ impl Band {
         Self { version, point }
     }
 
-    /// The band of a `LoaderInfo` such as `systemd-boot 252.39-1~deb12u2`. None: not systemd-boot.
+    /// The band of a `LoaderInfo` such as `systemd-boot 252.39-1~deb12u2`. None: not systemd-boot, or one whose choices are
+    /// not known ([`OLDEST`]).
     #[must_use]
     pub fn of_loader_info(info: &str) -> Option<Self> {
         let text = info.strip_prefix("systemd-boot ")?;
         let (version, rest) = text.split_at(digits(text));
         let point = rest.strip_prefix('.').unwrap_or_default();
         let (point, _) = point.split_at(digits(point));
-        Some(Self::of(version.parse().ok()?, point.parse().unwrap_or(0)))
+        let band = Self::of(version.parse().ok()?, point.parse().unwrap_or(0));
+        (band.version >= OLDEST).then_some(band)
     }
 
     fn has(self, since: Since) -> bool {
@@ -167,6 +173,20 @@ impl Band {
 
 fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// That what calls itself `info` is a systemd-boot whose choices are not known, in one line. None: it is another one.
+#[must_use]
+pub fn too_old(info: &str) -> Option<String> {
+    let version = info.strip_prefix("systemd-boot ")?;
+    let (major, _) = version.split_at(digits(version));
+    let is_too_old = major.parse::<u32>().is_ok_and(|major| major < OLDEST);
+    is_too_old.then(|| {
+        format!(
+            "systemd-boot {version} is too old for anybody to say what it starts: {OLDEST} or later is needed; give the \
+             generation, or this machine, a newer systemd and run `lastgood install`"
+        )
+    })
 }
 
 /// The version of the systemd-boot that lies on the ESP at `directory` (a path of this process), as `LoaderInfo` will

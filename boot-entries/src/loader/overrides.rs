@@ -5,7 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Band;
+use crate::boot_partition::LOADER_CONF;
 use crate::efi::{LoaderVariables, Variable};
+use crate::loader_conf::{endless_timeout, is_endless};
 use crate::small;
 
 /// A variable that is set.
@@ -39,7 +41,7 @@ impl Override {
                 "from version 260 on the loader starts the first good entry that it matches, over loader.conf"
             }
             Variable::ConfigTimeout if waits_for_ever(&self.value) => {
-                "the loader waits at its menu until somebody presses a key, over loader.conf"
+                "the loader waits at its menu for days, or until somebody presses a key, over loader.conf"
             }
             Variable::ConfigTimeout => {
                 "it says how many seconds the loader waits at its menu, over loader.conf"
@@ -63,11 +65,27 @@ impl fmt::Display for Override {
 /// How much of a value is shown, in characters.
 const LONGEST: usize = 120;
 
-/// Whether a timeout is `menu-force`, by that name or by the number that the loader itself stores for it; it takes every
-/// number above for the same.
 fn waits_for_ever(timeout: &str) -> bool {
-    let number = timeout.parse::<u64>();
-    timeout == "menu-force" || number.is_ok_and(|seconds| seconds >= u64::from(u32::MAX))
+    is_endless(timeout) == Some(true)
+}
+
+/// That the loader waits at its menu for days, or until somebody presses a key, and what says so, in one line. `conf` is the
+/// text of loader.conf; the variable wins over it. None: it does not wait.
+#[must_use]
+pub fn endless_menu(conf: Option<&str>, variables: &LoaderVariables) -> Option<String> {
+    let variable = variables.config_timeout.as_deref();
+    if let Some(value) = variable.filter(|value| is_endless(value).is_some()) {
+        let set = Override {
+            variable: Variable::ConfigTimeout,
+            value: value.to_owned(),
+        };
+        return waits_for_ever(value).then(|| set.to_string());
+    }
+    let timeout = endless_timeout(conf?)?;
+    Some(format!(
+        "{LOADER_CONF} says `timeout {timeout}`: the loader waits at its menu for days, or until somebody presses a key; \
+         `lastgood verify --repair` bounds it"
+    ))
 }
 
 /// The variables that win over what is written on `$BOOT`. An empty one matches nothing.
@@ -110,7 +128,12 @@ mod tests {
         for (timeout, for_ever) in [
             ("menu-force", true),
             ("4294967295", true),
-            ("4294967294", false),
+            ("18446744073709551615", true),
+            ("65536", true),
+            ("65535", false),
+            // The loader cannot read these.
+            ("18446744073709551616", false),
+            ("+4294967295", false),
             ("menu-hidden", false),
             ("0", false),
         ] {
@@ -118,5 +141,28 @@ mod tests {
             assert_eq!(is, for_ever, "{timeout}");
         }
         assert_eq!(overrides(&LoaderVariables::default()), []);
+    }
+
+    #[test]
+    fn the_variable_decides_about_the_menu_and_then_the_file() {
+        let told = |variable: Option<&str>, conf: &str| {
+            let variables = LoaderVariables {
+                config_timeout: variable.map(str::to_owned),
+                ..LoaderVariables::default()
+            };
+            endless_menu(Some(conf), &variables).unwrap_or_default()
+        };
+        let force = "timeout menu-force\n";
+        for (variable, conf, word) in [
+            (None, "timeout 5\n", ""),
+            (None, force, "loader/loader.conf says `timeout menu-force`"),
+            (Some("5"), force, ""),
+            (Some("x"), force, "loader/loader.conf"),
+            (Some("menu-force"), "timeout 5\n", "LoaderConfigTimeout"),
+        ] {
+            let line = told(variable, conf);
+            assert_eq!(line.is_empty(), word.is_empty(), "{line}");
+            assert!(line.contains(word), "{line}");
+        }
     }
 }

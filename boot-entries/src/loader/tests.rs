@@ -44,7 +44,6 @@ fn versions_of_the_loader() {
     let of = |version: &str| Band::of_loader_info(&format!("systemd-boot {version}")).unwrap();
     let keeps = |version: &str| of(version).keeps_counter_in_id();
     for early in [
-        "245",
         "252.39-1~deb12u2",
         "256.17",
         "257.9-1~deb13u1",
@@ -80,7 +79,11 @@ fn versions_of_the_loader() {
         }
     }
     assert!(of("260").prefers() && !of("259.8").prefers());
-    assert_eq!(Band::of_loader_info("GRUB 2.12"), None);
+    for unknown in ["GRUB 2.12", "systemd-boot 251.4", "systemd-boot 249-1"] {
+        assert_eq!(Band::of_loader_info(unknown), None, "{unknown}");
+        let told = too_old(unknown).unwrap_or_default();
+        assert_eq!(told.contains("252 or later"), unknown != "GRUB 2.12");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What steps lead to, without making them.
 
-use super::Step;
+use std::borrow::Cow;
+
+use super::{Plan, Step};
 use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF, Partition};
 use crate::entry::{Entry, EntryFile};
 use crate::name::EntryName;
@@ -8,14 +10,19 @@ use crate::nixpkgs;
 use crate::observe::{Boot, Observation};
 use crate::payload;
 
-/// What the entries of `observed` are once all of `steps` are made.
+/// What the entries of `observed` are once all of `plan` is made.
 #[must_use]
-pub fn after(observed: &Observation, steps: &[Step]) -> Boot {
-    let mut after = observed.clone();
-    for step in steps {
-        make(&mut after, step);
+pub fn after(observed: &Observation, plan: &Plan) -> Boot {
+    of(observed, plan).into_owned().boot
+}
+
+/// What `observed` becomes by all of `plan`.
+pub(super) fn of<'a>(observed: &'a Observation, plan: &Plan) -> Cow<'a, Observation> {
+    let mut after = Cow::Borrowed(observed);
+    for step in &plan.steps {
+        make(after.to_mut(), step);
     }
-    after.boot
+    after
 }
 
 /// What `observed` becomes by `step`, when it succeeds.

@@ -1,8 +1,12 @@
 //! Whether what a plan leads to brings the machine back, whatever fails.
 
+use std::fmt;
+
+use super::flaw::{Flaw, flaws};
 use super::{Intent, Plan, Refusal, Standing, outcome};
-use crate::efi::LoaderVariables;
-use crate::loader::{Band, Loader};
+use crate::boot_partition::{ENTRIES, IMAGES};
+use crate::efi::{LoaderVariables, Variable};
+use crate::loader::{self, Band, Loader};
 use crate::name::stem_of;
 use crate::observe::Observation;
 
@@ -10,9 +14,6 @@ use crate::observe::Observation;
 const TRIES: u32 = 10;
 /// So many boots are looked at. On a disk that can do more, the machine counts as one that does not come back.
 const FAILURES: usize = 4096;
-
-/// What can be asked of a plan: [`prove`] or [`comes_back`].
-pub type Proof = fn(&Observation, &Plan, &Intent, Band, &LoaderVariables) -> Result<(), Refusal>;
 
 /// Checks that `plan` takes nothing away: if every sequence of failed boots reaches a proven generation now, it has to do
 /// so once the plan is carried out. Where none is reached now, no wish makes that worse, and a refusal would only stand in
@@ -34,10 +35,11 @@ pub fn prove(
     }
     let after = comes_back(observed, plan, intent, band, variables);
     let before = || comes_back(observed, &Plan::default(), intent, band, variables);
-    after.or_else(|stranded| before().map_or(Ok(()), |()| Err(stranded)))
+    after.or_else(|stranded| before().map_or(Ok(()), |()| Err(Refusal::Strands(stranded))))
 }
 
-/// Checks that every sequence of failed boots reaches a proven generation once `plan` is carried out, whatever was before.
+/// Checks that every sequence of failed boots reaches a proven generation once `plan` is carried out, whatever was before,
+/// and that what its entry needs is there, to the byte.
 /// Where nothing is proven there is nothing to reach.
 ///
 /// # Errors
@@ -48,35 +50,109 @@ pub fn comes_back(
     intent: &Intent,
     band: Band,
     variables: &LoaderVariables,
-) -> Result<(), Refusal> {
+) -> Result<(), Box<Stranding>> {
     if intent.last_good.is_none() {
         return Ok(());
     }
-    let mut after = observed.clone();
-    for step in &plan.steps {
-        outcome::make(&mut after, step);
-    }
+    let after = outcome::of(observed, plan);
     let mut loader = after.boot.loader(band, variables.clone());
     let most = bounded(&mut loader);
-    let end = loader.end(most);
+    let strands = |stranding| Err(Box::new(stranding));
+    let Some(last) = loader.end(most) else {
+        return strands(Stranding {
+            last: None,
+            flaw: None,
+        });
+    };
     let proven = intent
         .standings
         .iter()
         .filter(|(_, standing)| **standing == Standing::Proven);
     let mut proven = proven.map(|(subject, _)| subject).chain(&intent.last_good);
-    match end {
-        Some(last)
-            if !last.is_image && proven.any(|subject| stem_of(subject) == last.name.stem) =>
-        {
-            Ok(())
-        }
-        last => Err(Refusal::Strands {
-            entry: last
-                .as_ref()
-                .map_or_else(|| "nothing".to_owned(), |last| last.file.clone()),
-            why: last.map_or("no entry can be started", |last| last.why),
-        }),
+    let is_proven = !last.is_image && proven.any(|subject| stem_of(subject) == last.name.stem);
+    // The loader lists what has a kernel. What is damaged, or lacks its initrd, it starts in vain, again and again.
+    let files = after.boot.files_of(&last.name.stem);
+    let flaw = files.flat_map(|(_, file)| flaws(&after, file)).next();
+    if is_proven && flaw.is_none() {
+        return Ok(());
     }
+    strands(Stranding {
+        last: Some(last),
+        flaw: flaw.filter(|_| is_proven),
+    })
+}
+
+/// What a machine ends in that does not come back by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranding {
+    /// What is started for ever. None: nothing can be.
+    pub last: Option<loader::Boot>,
+    /// It is proven, and this is wrong with it.
+    pub flaw: Option<Flaw>,
+}
+
+impl fmt::Display for Stranding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(last) = &self.last else {
+            return f.write_str(
+                "after enough failed boots the machine would start nothing: no entry can be started",
+            );
+        };
+        write!(
+            f,
+            "after enough failed boots the machine would start {}{} for ever, and ",
+            last.file, last.profile
+        )?;
+        match &self.flaw {
+            Some(flaw) => write!(f, "that cannot be started: {flaw}")?,
+            None => f.write_str("that is not proven")?,
+        }
+        write!(f, " ({})", last.why)
+    }
+}
+
+impl Stranding {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let Some(last) = &self.last else {
+            return "run `lastgood verify --repair`".to_owned();
+        };
+        let asks = |name: &str| last.why.contains(name);
+        for variable in [Variable::EntryDefault, Variable::EntryPreferred] {
+            if asks(variable.name()) {
+                let (name, verb) = (variable.name(), variable.verb());
+                return format!("clear {name} with `bootctl {verb} ''`");
+            }
+        }
+        match () {
+            () if asks("`preferred`") => "remove `preferred` from loader.conf".to_owned(),
+            () if self.flaw.is_some() => {
+                "build that generation again or accept another one that works with `lastgood good NUMBER`".to_owned()
+            }
+            () if last.is_image => format!("remove {IMAGES}/{}, or rename it", last.file),
+            () if last.name.is_ours() => {
+                "accept a generation that works with `lastgood good NUMBER`".to_owned()
+            }
+            () => format!("remove {ENTRIES}/{}, or rename it", last.file),
+        }
+    }
+}
+
+/// What the loader starts first when `plan` is carried out, a wish of the firmware for a single boot aside. None: nothing.
+#[must_use]
+pub fn starts(
+    observed: &Observation,
+    plan: &Plan,
+    band: Band,
+    variables: &LoaderVariables,
+) -> Option<loader::Boot> {
+    let variables = LoaderVariables {
+        one_shot: None,
+        ..variables.clone()
+    };
+    let after = outcome::of(observed, plan);
+    after.boot.loader(band, variables).boot()
 }
 
 /// Lets no counter of `loader` be larger than [`TRIES`], which changes no end: what matters is when it is used up, not how
@@ -102,6 +178,7 @@ fn bounded(loader: &mut Loader) -> usize {
 mod tests {
     use super::*;
     use crate::boot_partition::Partition;
+    use crate::name::EntryName;
     use crate::plan::plan;
     use crate::plan::tests::{BANDS, Disk, proven, select};
     use crate::uki::{Part, Uki};
@@ -150,7 +227,7 @@ mod tests {
             Band::V260,
             &prefers("z*"),
         );
-        assert!(matches!(never, Err(Refusal::Strands { .. })), "{never:?}");
+        assert!(never.is_err(), "{never:?}");
     }
 
     /// 1 and 2 are there, 2 is proven, and 3 comes. The firmware names 3.
@@ -172,12 +249,15 @@ mod tests {
         let (disk, variables) = named_by_the_firmware();
         let stem = &disk.0.generations[2].stem;
         let refused = proved(&disk, Band::V258_1, &variables);
-        let Err(Refusal::Strands { entry, why }) = refused else {
+        let Err(Refusal::Strands(stranding)) = refused else {
             panic!("{refused:?}");
         };
-        assert!(
-            entry.starts_with(stem) && why.contains("LoaderEntryDefault"),
-            "{entry} {why}"
+        let last = stranding.last.as_ref().unwrap();
+        assert_eq!(last.name.stem, *stem);
+        assert!(last.why.contains("LoaderEntryDefault"), "{stranding:?}");
+        assert_eq!(
+            stranding.advice(),
+            "clear LoaderEntryDefault with `bootctl set-default ''`"
         );
         assert_eq!(proved(&disk, Band::V252, &variables), Ok(()));
     }
@@ -200,10 +280,7 @@ mod tests {
         };
         for band in Band::ALL {
             let never = comes_back(&disk.0, &plan, &intent, band, &variables);
-            let Err(Refusal::Strands { entry, .. }) = never else {
-                panic!("{band:?}: {never:?}");
-            };
-            assert_eq!(entry, image);
+            assert_eq!(never.unwrap_err().last.unwrap().file, image, "{band:?}");
         }
     }
 
@@ -224,9 +301,99 @@ mod tests {
         let intent = proven(select(3), 2);
         disk.run(&intent);
         let plan = plan(&disk.0, &intent).unwrap();
-        let [granted, comes_back] = [prove, comes_back]
-            .map(|check| check(&disk.0, &plan, &intent, Band::V258_1, &variables));
-        assert_eq!(granted, Ok(()));
-        assert!(matches!(comes_back, Err(Refusal::Strands { .. })));
+        let band = Band::V258_1;
+        assert_eq!(prove(&disk.0, &plan, &intent, band, &variables), Ok(()));
+        assert!(comes_back(&disk.0, &plan, &intent, band, &variables).is_err());
+    }
+
+    /// A name proves nothing: the loader gives up on what is damaged, and starts it again.
+    #[test]
+    fn a_proven_entry_must_be_whole() {
+        for is_missing in [false, true] {
+            let mut disk = Disk::with(3);
+            let intent = proven(select(3), 2);
+            disk.run(&intent);
+            let bootable = disk.0.generations[1].bootable.clone().unwrap();
+            let path = bootable.initrd.unwrap().path();
+            let name = path.rsplit('/').next().unwrap().to_owned();
+            disk.0.payload.remove(&name);
+            if !is_missing {
+                disk.0.payload.insert(name, bootable.kernel.content);
+            }
+            let nothing = Plan::default();
+            for band in BANDS {
+                let ask =
+                    |plan| comes_back(&disk.0, plan, &intent, band, &LoaderVariables::default());
+                let stranding = ask(&nothing).unwrap_err();
+                let flaw = Flaw {
+                    path: path.clone(),
+                    is_missing,
+                };
+                assert!(stranding.to_string().contains(&flaw.to_string()));
+                assert_eq!(stranding.flaw, Some(flaw));
+                assert_eq!(ask(&plan(&disk.0, &intent).unwrap()), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn advice_is_about_what_chooses() {
+        let stranding = |entry: &str, why| Stranding {
+            last: EntryName::parse(entry).map(|name| loader::Boot {
+                file: entry.to_owned(),
+                name,
+                is_image: false,
+                profile: String::new(),
+                id: entry.to_owned(),
+                why,
+            }),
+            flaw: None,
+        };
+        let ours = "lastgood-3-0123abcd+0-3.conf";
+        for (entry, why, word) in [
+            (
+                ours,
+                "LoaderEntryDefault asks for it",
+                "`bootctl set-default ''`",
+            ),
+            (
+                ours,
+                "LoaderEntryPreferred asks",
+                "`bootctl set-preferred ''`",
+            ),
+            (
+                ours,
+                "`preferred` in loader.conf asks for it",
+                "remove `preferred`",
+            ),
+            (ours, "first good entry", "`lastgood good NUMBER`"),
+            ("x.conf", "first good entry", "remove loader/entries/x.conf"),
+            ("", "no entry can be started", "verify --repair"),
+        ] {
+            let advice = stranding(entry, why).advice();
+            assert!(advice.contains(word), "{entry} {why}: {advice}");
+        }
+    }
+
+    /// Only names that look like ours are matched by what we write into loader.conf.
+    #[test]
+    fn an_operators_rescue_entry_is_not_what_failures_lead_to() {
+        let mut disk = Disk::with(3);
+        disk.wrote(
+            "lastgood-rescue.conf",
+            "title Rescue\nsort-key a\nlinux /rescue\n",
+        );
+        let file = disk.0.boot.entries.get_mut("lastgood-rescue.conf").unwrap();
+        file.has_program = true;
+        for band in BANDS {
+            assert_eq!(proved(&disk, band, &LoaderVariables::default()), Ok(()));
+        }
+        disk.run(&proven(select(3), 2));
+        for band in BANDS {
+            assert_eq!(disk.boots(band, 3), [3, 3, 3, 2], "{band:?}");
+        }
+        let none = LoaderVariables::default();
+        let first = starts(&disk.0, &Plan::default(), Band::V252, &none);
+        assert_eq!(first.unwrap().name.generation_number(), Some(3));
     }
 }

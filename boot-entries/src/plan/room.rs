@@ -16,16 +16,16 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::flaw::is_whole;
 use super::housekeeping::copies;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Plan, Refusal, Standing, Step, steps};
 use crate::boot_partition::{ENTRIES, Partition};
 use crate::closure::{Bootable, Payload};
-use crate::entry::{Entry, EntryFile};
+use crate::entry::EntryFile;
 use crate::generation::Subject;
 use crate::name::stem_of;
 use crate::observe::Observation;
-use crate::payload;
 use crate::space::{Reserve, Volume};
 
 /// Why a plan does not fit.
@@ -283,7 +283,7 @@ fn early(
     let is_wanted = |file: &EntryFile| all.iter().any(|(w, _)| w.stem == file.name.stem);
     let goes = |name: &str, file: &EntryFile| is_removed(name) && !is_wanted(file);
     let stays_whole = |name: &str, file: &EntryFile| {
-        !is_removed(name) && !is_written(name) && is_whole(observed, &file.entry)
+        !is_removed(name) && !is_written(name) && is_whole(observed, file)
     };
     let last_good = intent.last_good.as_ref().map(stem_of);
     let is_safe = there().any(|(name, file)| {
@@ -304,22 +304,6 @@ fn early(
         .filter(|(_, file)| is_safe || something_boots && !was_proven(file))
         .map(|(name, _)| name.clone());
     (gone.collect(), is_safe)
-}
-
-/// Whether all of our payload that an entry points at is there, to the byte.
-pub(super) fn is_whole(observed: &Observation, entry: &Entry) -> bool {
-    let prefix = format!("{}/", payload::DIRECTORY);
-    entry.linux.is_some()
-        && entry.needs().iter().all(|path| {
-            let Some(name) = path.strip_prefix(&prefix) else {
-                return true;
-            };
-            let content = observed.payload.get(name);
-            let kind = payload::kind_of(name);
-            content
-                .zip(kind)
-                .is_some_and(|(content, kind)| payload::file_name(content, kind) == name)
-        })
 }
 
 #[cfg(test)]

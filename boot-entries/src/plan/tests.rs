@@ -147,11 +147,14 @@ fn a_verdict_is_restated_without_reading_any_payload() {
         .collect();
     let restated = |disk: &Disk, intent: &Intent| {
         let mut after = disk.clone();
-        let steps = restate(&after.0.boot, &generations, intent).unwrap();
+        let steps = restate(&after.0.boot, &generations, intent, &mut |_| true).unwrap();
         for step in &steps {
             after.step(step);
         }
-        assert_eq!(restate(&after.0.boot, &generations, intent), Ok(Vec::new()));
+        assert_eq!(
+            restate(&after.0.boot, &generations, intent, &mut |_| true),
+            Ok(Vec::new())
+        );
         after
     };
     let mut rejected = proven(select(2), 2);

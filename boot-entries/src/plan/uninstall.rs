@@ -12,6 +12,7 @@ mod acceptable;
 
 use std::collections::BTreeSet;
 
+use super::flaw::is_whole;
 use super::needed::Needed;
 use super::stranger::Stranger;
 use super::{Intent, Plan, Refusal, Step, extras, remove, room};
@@ -92,7 +93,7 @@ impl<'a> Ground<'a> {
     fn is_default_ours(&self) -> bool {
         let conf = self.observed.boot.loader_conf.as_deref();
         let default = LoaderConf::parse(conf.unwrap_or_default()).default;
-        default.as_deref() == Some(loader_conf::DEFAULT_PATTERN)
+        default.as_deref().is_some_and(loader_conf::is_ours)
     }
 
     /// A good entry of somebody else's that starts `subject`, its payload there and whole.
@@ -330,7 +331,7 @@ impl<'a> Ground<'a> {
     fn needs_only(&self, kept: &BTreeSet<String>) -> bool {
         let entries = self.observed.boot.entries.values();
         let mut whole = entries
-            .filter(|file| is_ours(&file.name) && room::is_whole(self.observed, &file.entry))
+            .filter(|file| is_ours(&file.name) && is_whole(self.observed, file))
             .peekable();
         whole.peek().is_none() || whole.any(|file| kept.contains(&file.name.stem))
     }

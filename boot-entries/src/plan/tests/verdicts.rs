@@ -6,11 +6,14 @@ use super::*;
 fn restated(disk: &mut Disk, intent: &Intent) -> Vec<Step> {
     let found = disk.0.generations.iter();
     let generations: Vec<Generation> = found.map(|found| found.generation.clone()).collect();
-    let steps = restate(&disk.0.boot, &generations, intent).unwrap();
+    let steps = restate(&disk.0.boot, &generations, intent, &mut |_| true).unwrap();
     for step in &steps {
         disk.step(step);
     }
-    assert_eq!(restate(&disk.0.boot, &generations, intent), Ok(Vec::new()));
+    assert_eq!(
+        restate(&disk.0.boot, &generations, intent, &mut |_| true),
+        Ok(Vec::new())
+    );
     steps
 }
 

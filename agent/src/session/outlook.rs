@@ -1,0 +1,108 @@
+//! What the boots to come will be, once what is prepared is carried out.
+
+use boot_entries::boot_partition::Place;
+use boot_entries::entry::EntryFile;
+use boot_entries::loader::Band;
+use boot_entries::name::stem_of;
+use boot_entries::plan::{self, Stranding};
+
+use super::Session;
+use super::entries::{Planned, Prepared};
+use crate::digests_file;
+use crate::error::Error;
+use crate::machine::Subject;
+use crate::view::flaw_of;
+
+impl Planned {
+    /// How the loader that is there chooses, and the one that is to come: a power cut decides which it is. Where none can
+    /// be seen that is told elsewhere.
+    fn choosers(&self, session: &Session) -> impl Iterator<Item = Band> + use<> {
+        let [before, after] = self.loader.bands();
+        let before = before.or_else(|| session.band(&self.place).ok());
+        let before = before.or(after).unwrap_or(Band::V252);
+        std::iter::once(before).chain(after.filter(|after| *after != before))
+    }
+}
+
+impl Session {
+    /// Checks that what is wished for takes nobody's way back, and that the machine starts `subject` next. A mirror where it might
+    /// not is left as it is.
+    ///
+    /// # Errors
+    /// When it might not in the first place that can be written.
+    pub fn prove(&self, prepared: &mut Prepared, subject: &Subject) -> Result<(), Error> {
+        let all = std::mem::take(&mut prepared.planned);
+        for (number, planned) in all.into_iter().enumerate() {
+            let proved: Result<(), Error> = planned.choosers(self).try_for_each(|band| {
+                let Planned { observed, plan, .. } = &planned;
+                plan::prove(observed, plan, &prepared.intent, band, &self.variables)?;
+                if planned.is_first && prepared.has_next {
+                    self.starts(&planned, band, subject)?;
+                }
+                Ok(())
+            });
+            match proved {
+                Ok(()) => prepared.planned.push(planned),
+                Err(refusal) if number == 0 => return Err(refusal),
+                Err(refusal) => {
+                    let complaints = &mut prepared.complaints;
+                    complaints.in_place(planned.is_first, &planned.place, refusal);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the wish that is to be granted comes true, before anything is done for it. What the firmware was asked for
+    /// once does not count: that passes.
+    fn starts(&self, planned: &Planned, band: Band, subject: &Subject) -> Result<(), Error> {
+        let next = plan::starts(&planned.observed, &planned.plan, band, &self.variables);
+        let stem = stem_of(subject);
+        if next.as_ref().is_some_and(|next| next.name.stem == stem) {
+            return Ok(());
+        }
+        let id = &subject.generation;
+        let (entry, why) = match &next {
+            Some(next) => (next.file.as_str(), next.why),
+            None => ("nothing", "no entry can be started"),
+        };
+        let what = format!(
+            "with generation {id} installed and selected, {entry} would boot next all the same ({why})"
+        );
+        let instead = Stranding {
+            last: next,
+            flaw: None,
+        };
+        Err(Error::Refused(format!(
+            "refused: {what}; nothing was changed; {}, and run again",
+            instead.advice()
+        )))
+    }
+
+    /// Adds to the complaints of `prepared` where a machine does not come back whatever was before. It is told when
+    /// everything is done: what is wanted makes it no worse, and may be what mends it.
+    pub fn look_ahead(&self, prepared: &mut Prepared) {
+        for planned in &prepared.planned {
+            let Planned { observed, plan, .. } = planned;
+            let mut bands = planned.choosers(self);
+            let stranded = bands.find_map(|band| {
+                let variables = &self.variables;
+                plan::comes_back(observed, plan, &prepared.intent, band, variables).err()
+            });
+            let Some(stranding) = stranded else { continue };
+            let error = Error::Refused(format!("{stranding}; {}", stranding.advice()));
+            let complaints = &mut prepared.complaints;
+            complaints.in_place(planned.is_first, &planned.place, error);
+        }
+    }
+
+    /// Whether all of our payload that `file` in `place` needs is there, to the byte.
+    pub(super) fn is_whole(&self, place: &Place, file: &EntryFile) -> bool {
+        flaw_of(
+            place,
+            file,
+            &mut digests_file::load(&self.root, self.listed.len()),
+        )
+        .is_none()
+    }
+}
