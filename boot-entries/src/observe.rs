@@ -30,7 +30,7 @@ use crate::small;
 use crate::space::Volume;
 
 /// What is longer is no entry, in bytes: ours are a page at most.
-const LONGEST_ENTRY: u64 = 256 * 1024;
+pub(crate) const LONGEST_ENTRY: u64 = 256 * 1024;
 /// What is longer is no settings file, in bytes.
 const LONGEST_CONF: u64 = 64 * 1024;
 

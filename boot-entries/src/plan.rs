@@ -54,6 +54,9 @@ use wanted::{Wanted, rank};
 /// How long a title gets, in characters. Names of specialisations may have any length, a screen has not.
 const TITLE: usize = 120;
 
+/// How much of a command line Linux takes on x86, in bytes: `COMMAND_LINE_SIZE` without its NUL.
+const COMMAND_LINE: usize = 2047;
+
 /// What the caller has found out about a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -153,12 +156,21 @@ pub enum Refusal {
 pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     let mut all = Vec::new();
+    let mut long = Vec::new();
     for found in &observed.generations {
         match &found.bootable {
             Ok(bootable) => {
                 let files = files_of(&observed.boot, &found.stem);
                 let id = found.generation.subject();
                 let entry = entry_of(&id.generation, bootable);
+                let length = entry.command_line_length();
+                if length > COMMAND_LINE {
+                    long.push(format!(
+                        "generation {}: its command line is {length} bytes long, and the kernel takes {COMMAND_LINE}: what \
+                         follows is lost",
+                        id.generation
+                    ));
+                }
                 let wanted = Wanted::new(intent, id, &found.stem, entry, &files);
                 all.push((wanted, bootable));
             }
@@ -179,6 +191,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let fitting = room::fit(observed, intent, all)?;
     plan.steps = fitting.steps;
     plan.notes = fitting.notes;
+    plan.notes.extend(long);
     plan.skipped.extend(fitting.skipped);
     Ok(plan)
 }

@@ -79,7 +79,7 @@ fn three_generations_as_bootctl_reads_them_and_a_second_run_that_writes_nothing(
         let toplevel = toplevels[number - 1].display();
         assert_eq!(
             entry["options"],
-            format!("init={toplevel}/init quiet number={number} panic=10")
+            format!("init={toplevel}/init panic=10 quiet number={number}")
         );
         assert_eq!(entry["triesLeft"], 3);
         assert_eq!(entry["triesDone"], 0);

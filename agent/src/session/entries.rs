@@ -211,6 +211,12 @@ impl Session {
         for (Subject { generation, .. }, why) in &self.troubles {
             tracing::warn!("generation {generation}: left out: {why}");
         }
+        for link in &self.profiles.odd {
+            tracing::warn!(
+                "{}: left out: its number is too large, or not as Nix writes one",
+                link.display()
+            );
+        }
         Ok(Prepared {
             planned,
             intent,

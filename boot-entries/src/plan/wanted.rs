@@ -2,6 +2,7 @@
 
 use super::{Intent, Refusal, Standing, Step, best_of, remove};
 use crate::boot_partition::Partition;
+use crate::closure::PANIC;
 use crate::entry::{Entry, EntryFile, Rank};
 use crate::generation::Subject;
 use crate::name::{EntryName, Tries};
@@ -120,8 +121,16 @@ impl<'a> Wanted<'a> {
 
 /// Whether two entries start the same thing, however they are titled and sorted.
 fn boots_alike(a: &Entry, b: &Entry) -> bool {
-    (&a.linux, &a.initrds, &a.devicetree, &a.options)
-        == (&b.linux, &b.initrds, &b.devicetree, &b.options)
+    (&a.linux, &a.initrds, &a.devicetree) == (&b.linux, &b.initrds, &b.devicetree)
+        && (a.options == b.options || a.options == as_before(&b.options))
+}
+
+/// `options` as they were written when what we add to them came last: an entry that has booted so is as good.
+fn as_before(options: &str) -> String {
+    match options.split_once(PANIC) {
+        Some((init, rest)) => format!("{init}{rest}{PANIC}"),
+        None => options.to_owned(),
+    }
 }
 
 /// Ranks everything so that the selected entry is started first, and the last good one next.
