@@ -25,6 +25,7 @@ use crate::loader::{Band, Listed, Loader, Medium};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
+use crate::owner::{Ownership, UNREADABLE};
 use crate::payload::{self, Content};
 use crate::small;
 use crate::space::Volume;
@@ -146,6 +147,13 @@ impl Observation {
         let is = |found: &&Found| found.generation.subject() == *subject;
         self.generations.iter().find(is)
     }
+
+    /// Whether an entry that is named as ours are is another system's.
+    #[must_use]
+    pub fn is_anothers(&self, ownership: &Ownership, file: &EntryFile) -> bool {
+        let stems = self.generations.iter().map(|found| found.stem.as_str());
+        ownership.is_anothers(file, stems)
+    }
 }
 
 /// The names of the entry files in `place`, anybody's. Nothing is opened.
@@ -223,7 +231,7 @@ impl Folder {
                 if !(name.is_ours() && is_file) {
                     return Ok(());
                 }
-                String::new()
+                UNREADABLE.to_owned()
             }
         };
         let read = EntryFile {

@@ -39,6 +39,7 @@ use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;
 use crate::name::stem_of;
 use crate::observe::{Boot, Observation};
+use crate::owner::Ownership;
 use crate::small;
 use crate::step::Step;
 
@@ -47,7 +48,7 @@ pub use uninstall::uninstall;
 
 pub use room::Shortage;
 
-use housekeeping::{copies, evictions, garbage, kept_rank, removals, within_limit};
+use housekeeping::{copies, evictions, garbage, kept_rank, removals, stand_in_rank, within_limit};
 use takeover::Takeover;
 use wanted::{Wanted, rank};
 
@@ -95,6 +96,11 @@ pub struct Intent {
     pub loader: loader_conf::Settings,
     /// What is to be done about the loader itself, in this order ([`crate::systemd_boot::decide`]).
     pub loader_steps: Vec<Step>,
+    /// What this system's entries bear, so that another's on the same `$BOOT` are known and stay.
+    pub ownership: Ownership,
+    /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
+    /// order stays as it is, because whoever merely mends has not been asked.
+    pub over_anothers: bool,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
 }
@@ -143,10 +149,8 @@ pub enum Refusal {
     )]
     NothingToHandBack,
     /// A million selections.
-    #[error(
-        "no rank is left above generation {}: remove {ENTRIES}/lastgood-* of generations no longer needed", .0.generation
-    )]
-    NoRankLeft(Subject),
+    #[error("no rank is left: remove {ENTRIES}/lastgood-* of generations no longer needed")]
+    NoRankLeft,
 }
 
 /// Plans the way from `observed` to what `intent` wants.
@@ -211,9 +215,14 @@ fn steps(
     plan.notes.clone_from(&observed.boot.unreadable);
     let copies = copies(observed, all.iter().map(|(_, bootable)| *bootable));
     let mut all: Vec<Wanted<'_>> = all.iter().map(|(wanted, _)| wanted.clone()).collect();
-    rank(&mut all, kept_rank(observed, intent), intent)?;
+    let mut kept = kept_rank(observed, intent);
+    let stand_in = stand_in_rank(observed, intent)?;
+    if intent.last_good.is_none() {
+        kept = kept.max(stand_in);
+    }
+    rank(&mut all, kept, intent)?;
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
-    let takeover = Takeover::new(observed, intent, &entries);
+    let takeover = Takeover::new(observed, intent, &entries, stand_in);
     plan.steps.extend(garbage(observed, &entries));
     plan.steps.extend(evictions(observed, early, &entries));
     plan.steps.extend(copies);
@@ -346,7 +355,12 @@ fn writes(boot: &Boot, intent: &Intent, all: &mut [Wanted<'_>]) -> Vec<Step> {
         }
         let path = format!("{ENTRIES}/{name}");
         let on = wanted.on;
-        steps.push(Step::Text { text, on, path });
+        let guard = wanted.guard(boot, &text);
+        let write = Step::Text { text, on, path };
+        match guard {
+            Some((write_guard, remove_guard)) => steps.extend([write_guard, write, remove_guard]),
+            None => steps.push(write),
+        }
     }
     steps
 }

@@ -13,6 +13,7 @@ mod digests;
 mod faults;
 mod migration;
 mod numbers;
+mod owners;
 mod peers;
 mod places;
 mod space;
@@ -408,7 +409,7 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "automaticReboots damagedLedgerLines degraded lastGood lostRecord nextBoot overrides rejected running selected stage state version"
+        "anothersEntries automaticReboots damagedLedgerLines degraded lastGood lostRecord nextBoot overrides rejected running selected stage state version"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(keys(&why), "cause generation state time toplevel version");
@@ -416,7 +417,7 @@ fn the_keys_of_the_json() -> Result<()> {
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(
         keys(&next[0]),
-        "entry failures generation standIn state why"
+        "anotherSystem entry failures generation standIn state why"
     );
     fs::remove_file(tree.path("boot/loader/loader.conf"))?;
     let verified = tree.lastgood(&["verify", "--json"])?;

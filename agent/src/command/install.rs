@@ -12,7 +12,7 @@ use super::{next_boot, print};
 use crate::cli::Install;
 use crate::config;
 use crate::error::Error;
-use crate::machine::{Event, Standing, Subject};
+use crate::machine::{Event, Standing, State, Subject};
 use crate::secrets;
 use crate::session::Session;
 use crate::view::View;
@@ -28,13 +28,10 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     let selected = Event::Selected {
         subject: subject.clone(),
     };
+    let naming = session.naming();
     let is_news = arguments.again || session.state.selected.as_ref() != Some(&subject);
-    let state = session.state.clone();
-    let state = if is_news {
-        state.after(&selected)
-    } else {
-        state
-    };
+    let news = naming.iter().chain(is_news.then_some(&selected));
+    let state = news.fold(session.state.clone(), State::after);
     if arguments.dry_run && root.is_live() && would_finish(&session, &subject, out)? {
         return Ok(());
     }
@@ -67,6 +64,9 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     // flushed by the run that selected it.
     if is_news || !state.armed || changes > 0 {
         flush_store(root, &subject.toplevel)?;
+    }
+    if let Some(naming) = naming.filter(|_| is_news || changes > 0) {
+        session.record(&naming)?;
     }
     // The wish is on record before the first entry changes: a crash in between leaves a later run to finish it.
     if is_news {

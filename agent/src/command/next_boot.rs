@@ -23,6 +23,8 @@ pub(super) struct Prediction {
     state: Option<Word>,
     /// It starts what booted before lastgood came, which may be a generation.
     stand_in: bool,
+    /// Another system with lastgood on the same `$BOOT` has written it.
+    another_system: bool,
     pub(super) why: &'static str,
 }
 
@@ -51,6 +53,7 @@ pub(super) fn run(
                 count => format!("after {count} failed boots"),
             },
             match (&boot.generation, boot.stand_in) {
+                _ if boot.another_system => "another system's".to_owned(),
                 (Some(id), false) => format!("generation {id}"),
                 (Some(id), true) => format!("generation {id}, as before lastgood"),
                 (None, true) => "what booted before lastgood".to_owned(),
@@ -87,13 +90,17 @@ pub(super) fn predict_of(
             let mut same = generations.iter().filter(|g| g.id.number() == number);
             same.find(|g| stem_of(&g.subject()) == name.stem)
         };
-        let stand_in = boot.name.is_stand_in();
+        // By its stem: the file may be called otherwise by then.
+        let started = files.files_of(&boot.name.stem).next();
+        let own = of(&boot.name);
+        let another_system =
+            own.is_none() && started.is_some_and(|(_, file)| view.is_anothers(file));
+        let stand_in = !another_system && boot.name.is_stand_in();
         let generation = if stand_in {
-            let started = files.all().find(|(name, _)| **name == boot.file);
             let closure = started.and_then(|(_, file)| nixpkgs::init_of(&file.entry));
             closure.and_then(|closure| generations.iter().find(|g| g.toplevel == closure))
         } else {
-            of(&boot.name)
+            own
         };
         Prediction {
             failures,
@@ -101,6 +108,7 @@ pub(super) fn predict_of(
             generation: generation.map(|g| g.id.clone()),
             state: generation.map(|g| Word::of(view.state.standing(&g.subject()), true)),
             stand_in,
+            another_system,
             why: boot.why,
         }
     };

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use boot_entries::loader::{self, Override};
+use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
@@ -31,15 +32,21 @@ struct Status<'a> {
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
     lost_record: Option<String>,
+    /// So many entries are another system's.
+    anothers_entries: usize,
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
     let view = View::read(root)?;
     let state = &view.state;
-    let next = next_boot::predict(&view, 0).unwrap_or_else(|error| {
-        tracing::warn!("what boots next cannot be told: {}", one_line(&error));
-        Vec::new()
+    let boot = view.boot().inspect_err(|error| {
+        tracing::warn!("what boots next cannot be told: {}", one_line(error));
     });
+    let boot = boot.ok();
+    let next = boot.as_ref().map_or_else(Vec::new, |boot| {
+        next_boot::predict_of(&view, boot, view.band(&boot.place), 0)
+    });
+    let files = boot.iter().flat_map(Boot::all).map(|(_, file)| file);
     let running = view.running();
     let status = Status {
         version: 1,
@@ -59,6 +66,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         overrides: loader::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record(),
+        anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
     };
     if output.json {
         return print_json(out, &status);
@@ -100,6 +108,15 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
+    }
+    if status.anothers_entries > 0 {
+        lines.push((
+            "others",
+            format!(
+                "{} entries of another system's lastgood are on $BOOT, or of ours before its record was lost: they stay",
+                status.anothers_entries
+            ),
+        ));
     }
     if status.automatic_reboots > 0 {
         lines.push((

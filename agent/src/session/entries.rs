@@ -171,7 +171,10 @@ impl Session {
             &self.documents,
             &mut digests,
         );
-        let mut intent = self.intent(state, rearm);
+        let mut intent = Intent {
+            over_anothers: policy == Policy::Update,
+            ..self.intent(state, rearm)
+        };
         self.add_extras(state, policy, &mut intent, &mut digests)?;
         // Whoever mends, mends what can be mended: that the selected generation cannot be booted is told below.
         let is_unbootable = |subject: &Subject| {

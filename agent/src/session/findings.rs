@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use boot_entries::boot_partition::Place;
+use boot_entries::entry::EntryFile;
 use boot_entries::observe::Observation;
 use boot_entries::step::Step;
 use boot_entries::{Subject, payload};
@@ -104,7 +105,16 @@ impl Prepared {
     /// What was found in each place.
     #[must_use]
     pub fn inspected(&self) -> Vec<Inspected> {
-        let inspect = |one: &Planned| inspect(&one.place, &one.observed, planned_findings(one));
+        let inspect = |one: &Planned| {
+            let ownership = &self.intent.ownership;
+            let is_anothers = |file: &EntryFile| one.observed.is_anothers(ownership, file);
+            inspect(
+                &one.place,
+                &one.observed,
+                is_anothers,
+                planned_findings(one),
+            )
+        };
         self.planned.iter().map(inspect).collect()
     }
 }
@@ -123,8 +133,9 @@ impl Session {
         for (number, place) in places.usable.iter().enumerate() {
             match Observation::read(place, &[], &[], &mut digests) {
                 Ok(observed) => {
-                    let findings = dangling(&observed);
-                    inspected.push(inspect(place, &observed, findings));
+                    let is_anothers = |file: &EntryFile| self.is_anothers(file);
+                    let findings = dangling(&observed, is_anothers);
+                    inspected.push(inspect(place, &observed, is_anothers, findings));
                 }
                 Err(error) => complaints.in_place(number, place, Err(error.into()))?,
             }
@@ -134,8 +145,9 @@ impl Session {
 }
 
 /// Payload that entries of ours point at and that is not there, or is not what its name says.
-fn dangling(observed: &Observation) -> Vec<Finding> {
-    let ours = observed.boot.all().filter(|(_, file)| file.name.is_ours());
+fn dangling(observed: &Observation, is_anothers: impl Fn(&EntryFile) -> bool) -> Vec<Finding> {
+    let all = observed.boot.all();
+    let ours = all.filter(|(_, file)| file.name.is_ours() && !is_anothers(file));
     let needed: BTreeSet<String> = ours.flat_map(|(_, file)| file.entry.needs()).collect();
     let finding = |path: String| {
         let name = payload::name_of(&path)?;
@@ -171,8 +183,14 @@ fn planned_findings(Planned { observed, plan, .. }: &Planned) -> Vec<Finding> {
     findings
 }
 
-fn inspect(place: &Place, observed: &Observation, findings: Vec<Finding>) -> Inspected {
-    let ours = observed.boot.all().filter(|(_, file)| file.name.is_ours());
+fn inspect(
+    place: &Place,
+    observed: &Observation,
+    is_anothers: impl Fn(&EntryFile) -> bool,
+    findings: Vec<Finding>,
+) -> Inspected {
+    let all = observed.boot.all();
+    let ours = all.filter(|(_, file)| file.name.is_ours() && !is_anothers(file));
     Inspected {
         name: place.name.display().to_string(),
         files: ours.count() + observed.payload.len(),

@@ -32,13 +32,16 @@ pub fn prove(
     if plan.steps.is_empty() {
         return Ok(());
     }
-    let after = comes_back(observed, plan, intent, band, variables);
-    let before = || comes_back(observed, &Plan::default(), intent, band, variables);
+    let ends =
+        |plan: &Plan| end(observed, plan, intent, band, variables).map_err(|stranded| stranded.why);
+    let after = ends(plan);
+    let before = || ends(&Plan::default());
     after.or_else(|stranded| before().map_or(Ok(()), |()| Err(stranded)))
 }
 
 /// Checks that every sequence of failed boots reaches a proven generation once `plan` is carried out, whatever was before.
-/// Where nothing is proven there is nothing to reach.
+/// Where nothing is proven there is nothing to reach. What another system on the same `$BOOT` has proven counts as well:
+/// whoever selected something there has chosen that the machine ends so.
 ///
 /// # Errors
 /// With the entry that the machine would end in.
@@ -49,6 +52,25 @@ pub fn comes_back(
     band: Band,
     variables: &LoaderVariables,
 ) -> Result<(), Refusal> {
+    match end(observed, plan, intent, band, variables) {
+        Err(stranded) if !stranded.is_proven_elsewhere => Err(stranded.why),
+        _ => Ok(()),
+    }
+}
+
+/// An end that is nothing proven here.
+struct Stranded {
+    why: Refusal,
+    is_proven_elsewhere: bool,
+}
+
+fn end(
+    observed: &Observation,
+    plan: &Plan,
+    intent: &Intent,
+    band: Band,
+    variables: &LoaderVariables,
+) -> Result<(), Stranded> {
     if intent.last_good.is_none() {
         return Ok(());
     }
@@ -66,11 +88,18 @@ pub fn comes_back(
     let mut proven = proven.map(|(subject, _)| subject).chain(&intent.last_good);
     match end {
         Some(last) if proven.any(|subject| stem_of(subject) == last.name.stem) => Ok(()),
-        last => Err(Refusal::Strands {
-            entry: last
-                .as_ref()
-                .map_or_else(|| "nothing".to_owned(), |last| last.name.to_string()),
-            why: last.map_or("no entry can be started", |last| last.why),
+        last => Err(Stranded {
+            is_proven_elsewhere: last.as_ref().is_some_and(|last| {
+                let mut files = after.boot.files_of(&last.name.stem).map(|(_, file)| file);
+                last.name.tries.is_none()
+                    && files.any(|file| after.is_anothers(&intent.ownership, file))
+            }),
+            why: Refusal::Strands {
+                entry: last
+                    .as_ref()
+                    .map_or_else(|| "nothing".to_owned(), |last| last.name.to_string()),
+                why: last.map_or("no entry can be started", |last| last.why),
+            },
         }),
     }
 }

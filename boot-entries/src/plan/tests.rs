@@ -475,5 +475,6 @@ fn a_generation_gone_from_the_profile_loses_entry_then_payload_and_foreign_files
     assert!(disk.0.boot.entries.contains_key("debian.conf"));
 }
 
+mod owners;
 mod subjects;
 mod verdicts;
