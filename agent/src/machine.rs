@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use boot_entries::Subject;
 use boot_entries::name::TRIES;
+use boot_entries::owner::Owner;
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::baseline::Baseline;
@@ -90,6 +91,11 @@ pub enum Event {
     },
     /// The operator gives `$BOOT` back: until something is selected again, nothing there is ours to change.
     Uninstalled,
+    /// The system has what its entries are known by, beside those of other systems on the same `$BOOT`.
+    Named {
+        /// What.
+        owner: Owner,
+    },
     /// The agent reboots the machine.
     Rebooting {
         /// From what it has rejected.
@@ -97,6 +103,17 @@ pub enum Event {
         /// To what, as far as it can choose.
         to: Subject,
     },
+}
+
+impl Event {
+    /// Whether entries are written because of it.
+    #[must_use]
+    pub fn leads_to_entries(&self) -> bool {
+        matches!(
+            self,
+            Self::Selected { .. } | Self::Proven { .. } | Self::Rejected { .. }
+        )
+    }
 }
 
 /// A boot, as far as it got.
@@ -169,6 +186,10 @@ pub struct State {
     pub reboots: u32,
     /// `$BOOT` was given back.
     pub uninstalled: bool,
+    /// What entries are marked with.
+    pub owner: Option<Owner>,
+    /// Something was selected or judged before there was an owner: entries of ours may have no mark.
+    pub wrote_unmarked: bool,
 }
 
 /// What to do about a healthy machine.
@@ -204,6 +225,7 @@ impl State {
     /// The state after one more event.
     #[must_use]
     pub fn after(mut self, event: &Event) -> Self {
+        self.wrote_unmarked |= self.owner.is_none() && event.leads_to_entries();
         match event {
             Event::Selected { subject } => {
                 self.rejected.remove(&subject.toplevel);
@@ -255,6 +277,7 @@ impl State {
                 self.rejected.remove(&subject.toplevel);
                 self.fallen_from = None;
             }
+            Event::Named { owner } => self.owner = Some(owner.clone()),
             Event::Uninstalled => {
                 self.selected = None;
                 self.armed = false;

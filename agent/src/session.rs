@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a step of a boot does: nearly as long as its unit may take, because a verdict must not get lost.
 const LONG_PATIENCE: Duration = Duration::from_mins(4);
 
+/// A new random UUID at every look.
+const RANDOM: &str = "/proc/sys/kernel/random/uuid";
+
 /// The right to change things, or to look while nobody else does, and the machine as it was when that right was taken.
 #[derive(Debug)]
 pub struct Session {
@@ -104,6 +107,34 @@ impl Session {
     /// # Errors
     /// When the ledger cannot be written: then it has not happened.
     pub fn record(&mut self, event: &Event) -> Result<(), Error> {
+        // Before the first entry of all. Where there are some without a mark, marking them is for a run that is asked to
+        // write entries.
+        if event.leads_to_entries()
+            && !self.state.wrote_unmarked
+            && let Some(named) = self.naming()
+        {
+            self.add(&named)?;
+        }
+        self.add(event)
+    }
+
+    /// The event that gives the system what its entries are known by. None: it has that, or there is nothing to be had.
+    #[must_use]
+    pub fn naming(&self) -> Option<Event> {
+        if self.state.owner.is_some() {
+            return None;
+        }
+        // The kernel's that runs, whatever tree this is about.
+        let uuid = std::fs::read_to_string(RANDOM).inspect_err(|error| {
+            tracing::warn!(
+                "entries are not marked as this system's: cannot read {RANDOM}: {error}"
+            );
+        });
+        let owner = uuid.ok()?.split('-').next()?.parse().ok()?;
+        Some(Event::Named { owner })
+    }
+
+    fn add(&mut self, event: &Event) -> Result<(), Error> {
         ledger::record(&self.view.root, Timestamp::now(), event)?;
         if self.view.root.is_live() {
             journal::event(event);

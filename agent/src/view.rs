@@ -13,6 +13,7 @@ use boot_entries::generation::{Generation, Profiles};
 use boot_entries::loader::{self, Band};
 use boot_entries::name::{EntryName, stem_of};
 use boot_entries::observe;
+use boot_entries::owner::Ownership;
 use boot_entries::plan::{self, Flaw, Intent};
 use boot_entries::{GenerationId, Root, boot_partition, closure, payload};
 
@@ -167,7 +168,21 @@ impl View {
         Ok(first.or_else(|error| read.find_map(Result::ok).ok_or(error))?)
     }
 
-    /// That entries of ours are there and nothing is on record of them, in one line.
+    /// Whether an entry that is named as ours are is another system's.
+    #[must_use]
+    pub fn is_anothers(&self, file: &EntryFile) -> bool {
+        let stems = self.stems();
+        ownership(&self.state).is_anothers(file, stems.iter().map(String::as_str))
+    }
+
+    /// What entries of our generations are called, without a counter.
+    fn stems(&self) -> BTreeSet<String> {
+        let generations = self.generations();
+        generations.iter().map(|g| stem_of(&g.subject())).collect()
+    }
+
+    /// That entries of ours are there and nothing is on record of them, in one line. What is known by nothing but its name
+    /// may be another system's.
     #[must_use]
     pub fn lost_record(&self) -> Option<String> {
         let state = &self.state;
@@ -175,7 +190,11 @@ impl View {
             return None;
         }
         let names = self.entry_names().unwrap_or_default();
-        let count = names.iter().filter(|name| name.is_ours()).count();
+        let stems = self.stems();
+        let count = names
+            .iter()
+            .filter(|name| stems.contains(&name.stem))
+            .count();
         (count > 0).then(|| {
             format!(
                 "{} is gone or says nothing, and $BOOT has {count} of our entries: what was selected and proven is not \
@@ -310,11 +329,20 @@ impl View {
                 .map(|good| good.subject.clone()),
             may_lose_second: !boot.keep_second_proven,
             loader: boot.settings(),
+            ownership: ownership(state),
+            over_anothers: false,
             limit: boot.configuration_limit,
             loader_steps: Vec::new(),
             extras: Vec::new(),
             extras_left: BTreeSet::new(),
         }
+    }
+}
+
+fn ownership(state: &State) -> Ownership {
+    Ownership {
+        owner: state.owner.clone(),
+        marks_all: !state.wrote_unmarked,
     }
 }
 

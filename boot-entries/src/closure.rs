@@ -10,7 +10,7 @@ use crate::bootspec::{self, Bootspec, Document, Specialisations};
 use crate::digests::Digests;
 use crate::generation::{Generation, Subject};
 use crate::payload::{self, Content, Kind};
-use crate::{Root, kernel, small, synthesis};
+use crate::{Root, kernel, observe, small, synthesis};
 
 /// A file an entry points at, in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,10 @@ pub type Finished = BTreeMap<PathBuf, Result<PathBuf, String>>;
 const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 /// Larger files do not fit into FAT.
 const PAYLOAD_LIMIT: u64 = u32::MAX as u64;
+/// More text from a closure than this is in no entry, in bytes: with what comes with each word, all of it would still be
+/// read back.
+const LONGEST: usize = 32 * 1024;
+const _: () = assert!(8 * LONGEST as u64 <= observe::LONGEST_ENTRY);
 /// How long a reason may get, in characters: it may repeat what the closure says.
 const REASON: usize = 500;
 
@@ -155,6 +159,13 @@ fn check(
     if spec.init.parent() != Some(toplevel) {
         let init = spec.init.display();
         return Err(said(&format!("init is {init}, outside this closure")));
+    }
+    let texts = spec.kernel_params.iter().chain(&document.extra_initrds);
+    let length: usize = texts.map(|text| text.len() + 1).sum();
+    if length > LONGEST {
+        return Err(said(&format!(
+            "kernelParams and extra initrds are {length} bytes long, and an entry takes {LONGEST}"
+        )));
     }
     let kernel = file(&spec.kernel)?;
     let initrd = spec.initrd.as_deref().map(&mut file).transpose()?;
@@ -276,8 +287,9 @@ pub fn with_specialisations(root: &Root, generations: &[Generation]) -> Listed {
     }
 }
 
-/// Added to a command line that says nothing of panics: ten seconds to read it, then the next try.
-const PANIC: &str = " panic=10";
+/// Added to a command line that says nothing of panics: ten seconds to read it, then the next try. It comes first, because
+/// the kernel cuts a long line at its end.
+pub(crate) const PANIC: &str = " panic=10";
 
 /// Reads closures. What `digests` knows is not read again: neither what several of them share, nor what an earlier run has
 /// read.
@@ -330,16 +342,15 @@ impl<'a> Closures<'a> {
         let devicetree = payload(examined.devicetree, Kind::Devicetree)?;
         let kernel = self.payload(examined.kernel, Kind::Kernel)?;
         let mut options = format!("init={}", examined.spec.init.display());
-        for parameter in &examined.spec.kernel_params {
+        let parameters = &examined.spec.kernel_params;
+        let mut words = parameters.iter().flat_map(|text| text.split_whitespace());
+        // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins.
+        if !words.any(|word| word.starts_with("panic=")) {
+            options.push_str(PANIC);
+        }
+        for parameter in parameters {
             options.push(' ');
             options.push_str(parameter);
-        }
-        // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins.
-        if !options
-            .split_whitespace()
-            .any(|word| word.starts_with("panic="))
-        {
-            options.push_str(PANIC);
         }
         Ok(Bootable {
             label: examined.spec.label,

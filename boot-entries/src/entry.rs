@@ -94,6 +94,18 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// How many bytes the kernel gets for a command line: the loader puts the names of the initrds before the options.
+    #[must_use]
+    pub fn command_line_length(&self) -> usize {
+        let initrds = self
+            .initrds
+            .iter()
+            .map(|path| "initrd= ".len() + path.len());
+        initrds.sum::<usize>() + self.options.len()
+    }
+}
+
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut text = String::new();

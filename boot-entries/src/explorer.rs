@@ -9,6 +9,7 @@ mod claim;
 mod domain;
 mod end;
 mod migration;
+mod neighbours;
 mod room;
 pub(crate) mod volume;
 
@@ -176,9 +177,22 @@ fn calls(files: &Files, steps: &[Step]) -> Vec<Vec<call::Call>> {
 }
 
 impl Case {
-    /// The files that a power cut must not touch: the last good entry, and what it points at.
+    /// The files that a power cut must not touch: the last good entry, unless it has to go above another system's entries;
+    /// those; and what they point at.
     fn ground(&self) -> Files {
         let disk = observe(&self.files);
+        let with_payload = |name: &String, file: &EntryFile| {
+            let payload = file.entry.linux.iter().chain(&file.entry.initrds);
+            let paths = payload.map(|path| PathBuf::from(path.trim_start_matches('/')));
+            let paths = paths.chain([Path::new(ENTRIES).join(name)]);
+            let files = paths.map(|path| (path.clone(), self.files[&path].clone()));
+            files.collect::<Files>()
+        };
+        let entries = disk.0.boot.entries.iter();
+        let others = entries.filter(|(name, _)| neighbours::is_others(Path::new(name)));
+        let others: Files = others
+            .flat_map(|(name, file)| with_payload(name, file))
+            .collect();
         let last_good = self
             .intent
             .last_good
@@ -188,14 +202,14 @@ impl Case {
             file.name.tries.is_none() && file.name.generation_number() == last_good
         });
         let Some((name, file)) = plain.filter(|_| self.goal == Goal::Install) else {
-            return Files::new();
+            return others;
         };
-        let payload = file.entry.linux.iter().chain(&file.entry.initrds);
-        let paths = payload.map(|path| PathBuf::from(path.trim_start_matches('/')));
-        paths
-            .chain([Path::new(ENTRIES).join(name)])
-            .map(|path| (path.clone(), self.files[&path].clone()))
-            .collect()
+        let mut ground = with_payload(name, file);
+        if !others.is_empty() {
+            ground.remove(&Path::new(ENTRIES).join(name));
+        }
+        ground.extend(others);
+        ground
     }
 
     fn try_plan(&self, files: &Files) -> Result<Plan, Refusal> {
@@ -283,6 +297,17 @@ fn no_power_cut_after_a_killed_run_strands_a_machine() {
         &some,
         Case::explore_killed,
         [20, 500],
+    );
+}
+
+#[test]
+fn no_power_cut_strands_a_machine_with_two_systems() {
+    let all = neighbours::cases();
+    explore(
+        "plans beside another system",
+        &all,
+        Case::explore,
+        [100, 1_000],
     );
 }
 

@@ -1,7 +1,7 @@
 //! Further files on `$BOOT` that a closure asks for: memory testers, shells, drivers, and entries for them.
 //!
 //! What we put there is on record, with its digest, so that it can be taken away again. A file that somebody else put
-//! there, or has changed since, is left alone.
+//! there, or has changed since, is left alone. Several systems may share the record: each line says whose it is.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF};
 use crate::digests::Digests;
 use crate::name::EntryName;
+use crate::owner::Owner;
 use crate::payload::{self, Content};
 use crate::{durable, nixpkgs, small};
 
-/// Where the record is, on `$BOOT`: a digest, a blank and a path on each line.
+/// Where the record is, on `$BOOT`: a digest, a path, and the owner if there is one, on each line.
 pub const RECORD: &str = "EFI/lastgood/extra-files";
 /// A record of a thousand files is smaller, in bytes.
 const LIMIT: u64 = 256 * 1024;
@@ -57,8 +58,8 @@ impl Extra {
 /// What is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// What we have put there: path, and digest.
-    pub record: BTreeMap<String, String>,
+    /// What was put there, and by whom.
+    pub record: Record,
     /// Whether the record is there and makes no sense. What was on it is nobody's now, and stays.
     pub is_damaged: bool,
     /// What lies under those paths, and under those that are wanted.
@@ -84,6 +85,7 @@ impl Extras {
         for path in extras
             .record
             .keys()
+            .map(|(path, _)| path)
             .chain(wanted.iter().map(|extra| &extra.path))
         {
             match digests.on_boot(&directory.join(path)) {
@@ -94,28 +96,33 @@ impl Extras {
         }
         Ok(extras)
     }
-
-    /// Whether what lies under `path` is what we put there, or nothing does.
-    #[must_use]
-    pub fn is_ours(&self, path: &str) -> bool {
-        self.present.get(path).is_none_or(|content| {
-            let digest = content.digest.to_string();
-            self.record.get(path) == Some(&digest)
-        })
-    }
 }
 
-pub(crate) fn parse(text: &str) -> BTreeMap<String, String> {
-    let lines = text.lines().filter_map(|line| line.split_once(' '));
-    let sane = lines.filter(|(_, path)| check(path).is_ok());
-    sane.map(|(digest, path)| (path.to_owned(), digest.to_owned()))
-        .collect()
+/// Digests, by path and by who has put that there.
+pub type Record = BTreeMap<(String, Option<Owner>), String>;
+
+pub(crate) fn parse(text: &str) -> Record {
+    let lines = text.lines().filter_map(|line| {
+        let (digest, rest) = line.split_once(' ')?;
+        let (path, owner) = match rest.split_once(' ') {
+            Some((path, owner)) => (path, Some(owner.parse().ok()?)),
+            None => (rest, None),
+        };
+        check(path).ok()?;
+        Some(((path.to_owned(), owner), digest.to_owned()))
+    });
+    lines.collect()
 }
 
 /// The text of a record.
 #[must_use]
-pub fn text_of(record: &BTreeMap<String, String>) -> String {
-    let line = |(path, digest): (&String, &String)| format!("{digest} {path}\n");
+pub fn text_of(record: &Record) -> String {
+    let line = |((path, owner), digest): (&(String, Option<Owner>), &String)| {
+        let owner = owner
+            .as_ref()
+            .map_or_else(String::new, |owner| format!(" {owner}"));
+        format!("{digest} {path}{owner}\n")
+    };
     record.iter().map(line).collect()
 }
 
@@ -212,11 +219,12 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_is_written() {
-        let record = BTreeMap::from([
-            ("a/b".to_owned(), "12".to_owned()),
-            ("c".to_owned(), "34".to_owned()),
+        let record = Record::from([
+            (("a/b".to_owned(), None), "12".to_owned()),
+            (("a/b".to_owned(), "0123abcd".parse().ok()), "56".to_owned()),
+            (("c".to_owned(), None), "34".to_owned()),
         ]);
         assert_eq!(parse(&text_of(&record)), record);
-        assert_eq!(parse("12 ../x\nnonsense\n"), BTreeMap::new());
+        assert_eq!(parse("12 ../x\nnonsense\n12 a x\n"), Record::new());
     }
 }

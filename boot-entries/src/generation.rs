@@ -231,6 +231,8 @@ pub struct Profiles {
     pub generations: Vec<Generation>,
     /// The generation that each profile points at.
     pub current: Vec<GenerationId>,
+    /// Links that look like a generation's and are none: their number is too large, or not as Nix writes one.
+    pub odd: Vec<PathBuf>,
 }
 
 impl Profiles {
@@ -263,6 +265,7 @@ impl Profiles {
         }
         profiles.generations.sort_by(|a, b| a.id.cmp(&b.id));
         profiles.current.sort();
+        profiles.odd.sort();
         Ok(profiles)
     }
 
@@ -296,26 +299,44 @@ impl Profiles {
         };
         let of_directory =
             |id: &GenerationId| (id.profile == SYSTEM) == (directory == SYSTEM_PROFILES);
-        if let Some(id) = GenerationId::of_link(name) {
-            if of_directory(&id) {
-                let toplevel = match root.canonical(real.join(&target)) {
-                    Ok(toplevel) => toplevel,
-                    // A link that can lead nowhere is this generation's trouble: it stays, as a closure that is not
-                    // there. That the disk cannot be read is everybody's.
-                    Err(error) if leads_nowhere(&error) => path.clone(),
-                    Err(error) => return Err(at(error)),
-                };
-                self.generations.push(Generation { id, toplevel });
-            }
+        if let Some(id) = GenerationId::of_link(name).filter(of_directory) {
+            let toplevel = match root.canonical(real.join(&target)) {
+                Ok(toplevel) => toplevel,
+                // A link that can lead nowhere is this generation's trouble: it stays, as a closure that is not
+                // there. That the disk cannot be read is everybody's.
+                Err(error) if leads_nowhere(&error) => path.clone(),
+                Err(error) => return Err(at(error)),
+            };
+            self.generations.push(Generation { id, toplevel });
         } else if let Some(id) = target
             .file_name()
             .and_then(|link| GenerationId::of_link(link.to_str()?))
             && id.profile == name
         {
             self.current.push(id);
+        } else if is_odd(directory, name) {
+            self.odd.push(path);
         }
         Ok(())
     }
+}
+
+/// Whether a link in `directory` that is no generation's is named as if it were.
+fn is_odd(directory: &str, name: &str) -> bool {
+    let Some(name) = name.strip_suffix("-link") else {
+        return false;
+    };
+    let number = if directory == SYSTEM_PROFILES {
+        // Beside the system profile lie others, whose names may begin as its own.
+        name.strip_prefix(SYSTEM)
+            .and_then(|name| name.strip_prefix('-'))
+    } else {
+        name.rsplit_once('-').map(|(_, number)| number)
+    };
+    number.is_some_and(|number| {
+        let is_part = |byte: u8| byte.is_ascii_digit() || b"+-".contains(&byte);
+        !number.is_empty() && number.bytes().all(is_part)
+    })
 }
 
 /// Whether a link is at fault (a loop, a file on the way, a name too long), and not what it is read from.

@@ -7,9 +7,9 @@
 //!    entry points at), [`uki`] (what somebody's unified kernel image says of itself), [`boot_partition`] and [`efi`] (where
 //!    `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once; [`digests`] remembers what large files
 //!    held.
-//! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`loader_conf`], both
-//!    written in `lines`; [`nixpkgs`] (the entries of a predecessor); [`loader`] (a model of systemd-boot: what boots
-//!    next, and after how many failures what).
+//! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`owner`] (whose it is),
+//!    [`loader_conf`], both files written in `lines`; [`nixpkgs`] (the entries of a predecessor); [`loader`] (a model of
+//!    systemd-boot: what boots next, and after how many failures what).
 //! 3. What to do: [`plan`] turns an observation and an intent into [`step`]s, for which there must be [`space`]. It is
 //!    pure. [`extra`] are further files that a closure asks for. [`systemd_boot`] decides about the loader itself.
 //! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes. [`progress`] is what is heard of it.
@@ -39,6 +39,7 @@ pub mod loader_conf;
 pub mod name;
 pub mod nixpkgs;
 pub mod observe;
+pub mod owner;
 pub mod payload;
 pub mod plan;
 pub mod progress;

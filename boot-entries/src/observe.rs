@@ -24,13 +24,14 @@ use crate::lines::lines;
 use crate::loader::{Band, Listed, Loader, Medium};
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
+use crate::owner::{Ownership, UNREADABLE};
 use crate::payload::{self, Content};
 use crate::small;
 use crate::space::Volume;
 use crate::uki::Uki;
 
 /// What is longer is no entry, in bytes: ours are a page at most.
-const LONGEST_ENTRY: u64 = 256 * 1024;
+pub(crate) const LONGEST_ENTRY: u64 = 256 * 1024;
 /// What is longer is no settings file, in bytes.
 const LONGEST_CONF: u64 = 64 * 1024;
 
@@ -146,6 +147,13 @@ impl Observation {
         let is = |found: &&Found| found.generation.is(subject);
         self.generations.iter().find(is)
     }
+
+    /// Whether an entry that is named as ours are is another system's.
+    #[must_use]
+    pub fn is_anothers(&self, ownership: &Ownership, file: &EntryFile) -> bool {
+        let stems = self.generations.iter().map(|found| found.stem.as_str());
+        ownership.is_anothers(file, stems)
+    }
 }
 
 /// The names of the entry files in `place`, anybody's. Nothing is opened.
@@ -236,7 +244,7 @@ impl Folder {
                 if !(name.is_ours() && is_file) {
                     return Ok(());
                 }
-                String::new()
+                UNREADABLE.to_owned()
             }
         };
         let read = EntryFile {

@@ -43,6 +43,7 @@ use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;
 use crate::name::stem_of;
 use crate::observe::{Boot, Found, Observation};
+use crate::owner::Ownership;
 use crate::small;
 use crate::step::Step;
 
@@ -53,12 +54,15 @@ pub use uninstall::uninstall;
 
 pub use room::Shortage;
 
-use housekeeping::{copies, evictions, garbage, kept_rank, removals, within_limit};
+use housekeeping::{copies, evictions, garbage, kept_rank, removals, stand_in_rank, within_limit};
 use takeover::Takeover;
 use wanted::{Wanted, rank};
 
 /// How long a title gets, in characters. Names of specialisations may have any length, a screen has not.
 const TITLE: usize = 120;
+
+/// How much of a command line Linux takes on x86, in bytes: `COMMAND_LINE_SIZE` without its NUL.
+const COMMAND_LINE: usize = 2047;
 
 /// What the caller has found out about a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +102,11 @@ pub struct Intent {
     pub loader: loader_conf::Settings,
     /// What is to be done about the loader itself, in this order ([`crate::systemd_boot::decide`]).
     pub loader_steps: Vec<Step>,
+    /// What this system's entries bear, so that another's on the same `$BOOT` are known and stay.
+    pub ownership: Ownership,
+    /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
+    /// order stays as it is, because whoever merely mends has not been asked.
+    pub over_anothers: bool,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
 }
@@ -140,10 +149,8 @@ pub enum Refusal {
     )]
     NothingToHandBack,
     /// A million selections.
-    #[error(
-        "no rank is left above generation {}: remove {ENTRIES}/lastgood-* of generations no longer needed", .0.generation
-    )]
-    NoRankLeft(Subject),
+    #[error("no rank is left: remove {ENTRIES}/lastgood-* of generations no longer needed")]
+    NoRankLeft,
 }
 
 /// Plans the way from `observed` to what `intent` wants.
@@ -152,10 +159,22 @@ pub enum Refusal {
 /// When the wish cannot be granted safely; nothing is to be changed then.
 pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
+    let mut long = Vec::new();
     for found in &observed.generations {
-        if let Err(why) = &found.bootable {
-            let subject = found.generation.subject();
-            plan.skipped.push((subject, why.clone()));
+        let subject = found.generation.subject();
+        match &found.bootable {
+            Ok(bootable) => {
+                let entry = entry_of(&subject.generation, bootable);
+                let length = entry.command_line_length();
+                if length > COMMAND_LINE {
+                    long.push(format!(
+                        "generation {}: its command line is {length} bytes long, and the kernel takes {COMMAND_LINE}: what \
+                         follows is lost",
+                        subject.generation
+                    ));
+                }
+            }
+            Err(why) => plan.skipped.push((subject, why.clone())),
         }
     }
     let mut all = candidates(observed, intent);
@@ -179,6 +198,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let fitting = room::fit(observed, &intent, all)?;
     plan.steps = fitting.steps;
     plan.notes.extend(fitting.notes);
+    plan.notes.extend(long);
     plan.skipped.extend(fitting.skipped);
     Ok(plan)
 }
@@ -210,9 +230,14 @@ fn steps(
     plan.notes.clone_from(&observed.boot.unreadable);
     let copies = copies(observed, all.iter().map(|(_, bootable)| *bootable));
     let mut all: Vec<Wanted<'_>> = all.iter().map(|(wanted, _)| wanted.clone()).collect();
-    rank(&mut all, kept_rank(observed, intent), intent)?;
+    let mut kept = kept_rank(observed, intent);
+    let stand_in = stand_in_rank(observed, intent)?;
+    if intent.last_good.is_none() {
+        kept = kept.max(stand_in);
+    }
+    rank(&mut all, kept, intent)?;
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
-    let takeover = Takeover::new(observed, intent, &entries);
+    let takeover = Takeover::new(observed, intent, &entries, stand_in);
     plan.steps.extend(garbage(observed, &entries));
     plan.steps.extend(evictions(observed, early, &entries));
     plan.steps.extend(copies);
@@ -353,7 +378,12 @@ fn writes(boot: &Boot, intent: &Intent, all: &mut [Wanted<'_>]) -> Vec<Step> {
         }
         let path = format!("{ENTRIES}/{name}");
         let on = wanted.on;
-        steps.push(Step::Text { text, on, path });
+        let guard = wanted.guard(boot, &text);
+        let write = Step::Text { text, on, path };
+        match guard {
+            Some((write_guard, remove_guard)) => steps.extend([write_guard, write, remove_guard]),
+            None => steps.push(write),
+        }
     }
     steps
 }

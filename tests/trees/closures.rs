@@ -193,7 +193,7 @@ fn a_closure_without_boot_json_boots_the_same() -> Result<()> {
     }
     let options = entry["options"].as_str().unwrap();
     let rest = options.strip_prefix(&format!("init={}/init ", without.display()));
-    assert_eq!(rest, Some("quiet number=same panic=10"));
+    assert_eq!(rest, Some("panic=10 quiet number=same"));
     assert_eq!(
         tree.entries_titled("2/x")?.len(),
         1,

@@ -15,6 +15,7 @@ mod first_place;
 mod migration;
 mod numbers;
 mod outlook;
+mod owners;
 mod peers;
 mod places;
 mod space;
@@ -88,7 +89,7 @@ fn three_generations_as_bootctl_reads_them_and_a_second_run_that_writes_nothing(
         let toplevel = toplevels[number - 1].display();
         assert_eq!(
             entry["options"],
-            format!("init={toplevel}/init quiet number={number} panic=10")
+            format!("init={toplevel}/init panic=10 quiet number={number}")
         );
         assert_eq!(entry["triesLeft"], 3);
         assert_eq!(entry["triesDone"], 0);
@@ -417,8 +418,8 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "automaticReboots damagedLedgerLines degraded lastGood lostRecord nextBoot overrides rejected running selected stage state \
-         version waitsAtMenu"
+        "anothersEntries automaticReboots damagedLedgerLines degraded lastGood lostRecord nextBoot overrides rejected running \
+         selected stage state version waitsAtMenu"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(keys(&why), "cause generation state time toplevel version");
@@ -426,7 +427,7 @@ fn the_keys_of_the_json() -> Result<()> {
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(
         keys(&next[0]),
-        "broken entry failures generation standIn state why"
+        "anotherSystem broken entry failures generation standIn state why"
     );
     fs::remove_file(tree.path("boot/loader/loader.conf"))?;
     let verified = tree.lastgood(&["verify", "--json"])?;

@@ -36,13 +36,10 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     let selected = Event::Selected {
         subject: subject.clone(),
     };
+    let naming = session.naming();
     let is_news = arguments.again || session.state.selected.as_ref() != Some(&subject);
-    let state = session.state.clone();
-    let state = if is_news {
-        state.after(&selected)
-    } else {
-        state
-    };
+    let news = naming.iter().chain(is_news.then_some(&selected));
+    let state = news.fold(session.state.clone(), State::after);
     if arguments.dry_run && root.is_live() && would_finish(&session, &subject, out)? {
         // What can be told without the initrd: whether there is a place for it.
         return session.places(&state).map(drop);
@@ -67,6 +64,9 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     // flushed by the run that selected it.
     if is_news || !state.armed || changes > 0 {
         flush_store(root, &subject.toplevel)?;
+    }
+    if let Some(naming) = naming.filter(|_| is_news || changes > 0) {
+        session.record(&naming)?;
     }
     // The wish is on record before the first entry changes: a crash in between leaves a later run to finish it.
     if is_news {

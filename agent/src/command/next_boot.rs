@@ -34,6 +34,8 @@ pub(super) struct Prediction {
     state: Option<Word>,
     /// It starts what booted before lastgood came, which may be a generation.
     stand_in: bool,
+    /// Another system with lastgood on the same `$BOOT` has written it.
+    another_system: bool,
     #[serde(skip)]
     is_image: bool,
     /// What is missing or damaged of what it needs.
@@ -128,6 +130,7 @@ fn tell(boots: &[Prediction], out: &mut impl Write) -> Result<(), Error> {
                 count => format!("after {count} failed boots"),
             },
             match (&boot.id, boot.stand_in) {
+                _ if boot.another_system => "another system's".to_owned(),
                 (Some(id), false) => format!("generation {id}"),
                 (Some(id), true) => format!("generation {id}, as before lastgood"),
                 (None, true) => "what booted before lastgood".to_owned(),
@@ -167,16 +170,18 @@ pub(super) fn predict_of(
             let mut same = generations.iter().filter(|g| g.id.number() == number);
             same.find(|g| stem_of(&g.subject()) == name.stem)
         };
+        // By its stem: the file may be called otherwise by then.
+        let started = files.files_of(&boot.name.stem).next();
+        let own = of(&boot.name).filter(|_| !boot.is_image);
+        let is_anothers = started.is_some_and(|(_, file)| view.is_anothers(file));
+        let another_system = own.is_none() && is_anothers && !boot.is_image;
         // No image is ours, whatever it is called.
-        let stand_in = boot.name.is_stand_in() && !boot.is_image;
+        let stand_in = !another_system && boot.name.is_stand_in() && !boot.is_image;
         let generation = if stand_in {
-            let started = files.all().find(|(name, _)| **name == boot.file);
             let closure = started.and_then(|(_, file)| nixpkgs::init_of(&file.entry));
             closure.and_then(|closure| generations.iter().find(|g| g.toplevel == closure))
-        } else if boot.is_image {
-            None
         } else {
-            of(&boot.name)
+            own
         };
         Prediction {
             place: None,
@@ -187,6 +192,7 @@ pub(super) fn predict_of(
             generation: generation.map(|g| Number::of(&g.id)),
             state: generation.map(|g| Word::of(view.state.standing(&g.subject()), true)),
             stand_in,
+            another_system,
             is_image: boot.is_image,
             broken: None,
             why: boot.why.to_owned(),

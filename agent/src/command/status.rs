@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use boot_entries::loader::{self, Override};
+use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
@@ -32,21 +33,28 @@ struct Status<'a> {
     damaged_ledger_lines: &'a [usize],
     lost_record: Option<String>,
     waits_at_menu: Option<String>,
+    /// So many entries are another system's.
+    anothers_entries: usize,
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
     let view = View::read(root)?;
     let state = &view.state;
-    let mut waits_at_menu = None;
-    let next = view.boot().and_then(|boot| {
-        waits_at_menu = loader::endless_menu(boot.loader_conf.as_deref(), &view.variables);
-        let band = view.band(&boot.place)?;
-        Ok(next_boot::predict_of(&view, &boot, band, 0))
+    let boot = view.boot().inspect_err(|error| {
+        tracing::warn!("what boots next cannot be told: {}", one_line(error));
     });
-    let next = next.unwrap_or_else(|error| {
-        tracing::warn!("what boots next cannot be told: {}", one_line(&error));
-        Vec::new()
+    let boot = boot.ok();
+    let waits_at_menu = boot
+        .as_ref()
+        .and_then(|boot| loader::endless_menu(boot.loader_conf.as_deref(), &view.variables));
+    let next = boot.as_ref().and_then(|boot| {
+        let band = view.band(&boot.place).inspect_err(|error| {
+            tracing::warn!("what boots next cannot be told: {}", one_line(error));
+        });
+        Some(next_boot::predict_of(&view, boot, band.ok()?, 0))
     });
+    let next = next.unwrap_or_default();
+    let files = boot.iter().flat_map(Boot::all).map(|(_, file)| file);
     let running = view.running();
     let status = Status {
         version: 1,
@@ -67,6 +75,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record(),
         waits_at_menu,
+        anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
     };
     if output.json {
         return print_json(out, &status);
@@ -115,6 +124,15 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
+    }
+    if status.anothers_entries > 0 {
+        lines.push((
+            "others",
+            format!(
+                "{} entries of another system's lastgood are on $BOOT, or of ours before its record was lost: they stay",
+                status.anothers_entries
+            ),
+        ));
     }
     if status.automatic_reboots > 0 {
         lines.push((

@@ -402,6 +402,30 @@ fn an_uninstalled_machine_is_left_alone_until_something_is_selected() {
     ));
 }
 
+/// A system that has a mark from the first has written no entry without it.
+#[test]
+fn what_was_written_before_there_was_a_mark_is_known() {
+    let owner: Owner = "0123abcd".parse().unwrap();
+    let named = Event::Named {
+        owner: owner.clone(),
+    };
+    let both = |events: &[Event]| {
+        let state = State::of(events);
+        (state.owner.is_some(), state.wrote_unmarked)
+    };
+    assert_eq!(both(&[began(1)]), (false, false));
+    assert_eq!(
+        both(&[began(1), named.clone(), selected(1), proven(1)]),
+        (true, false)
+    );
+    assert_eq!(
+        both(&[selected(1), named.clone(), selected(2)]),
+        (true, true)
+    );
+    assert_eq!(both(&[proven(1)]), (false, true));
+    assert_eq!(State::of(&[named]).owner, Some(owner));
+}
+
 /// A generation that was the last good one for many boots, and is a trial now because another one is, has all its tries.
 #[test]
 fn boots_as_the_last_good_one_are_no_tries() {

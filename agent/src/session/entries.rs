@@ -157,7 +157,10 @@ impl Session {
             &self.documents,
             &mut digests,
         );
-        let mut intent = self.intent(state, false);
+        let mut intent = Intent {
+            over_anothers: policy == Policy::Update,
+            ..self.intent(state, false)
+        };
         self.add_extras(state, policy, &mut intent, &mut digests)?;
         // Whoever mends, mends what can be mended: that the selected generation cannot be booted is told below.
         let is_unbootable = |subject: &Subject| {
@@ -216,6 +219,12 @@ impl Session {
         }
         for (Subject { generation, .. }, why) in &self.troubles {
             tracing::warn!("generation {generation}: left out: {why}");
+        }
+        for link in &self.profiles.odd {
+            tracing::warn!(
+                "{}: left out: its number is too large, or not as Nix writes one",
+                link.display()
+            );
         }
         Prepared {
             planned,

@@ -5,6 +5,7 @@ use std::io;
 
 use boot_entries::Subject;
 use boot_entries::boot_partition::Place;
+use boot_entries::entry::EntryFile;
 use boot_entries::observe::Observation;
 use boot_entries::plan::{self, Flaw, Plan};
 use boot_entries::step::Step;
@@ -105,7 +106,16 @@ impl Prepared {
     /// What was found in each place.
     #[must_use]
     pub fn inspected(&self) -> Vec<Inspected> {
-        let inspect = |one: &Planned| inspect(&one.place, &one.observed, planned_findings(one));
+        let inspect = |one: &Planned| {
+            let ownership = &self.intent.ownership;
+            let is_anothers = |file: &EntryFile| one.observed.is_anothers(ownership, file);
+            inspect(
+                &one.place,
+                &one.observed,
+                is_anothers,
+                planned_findings(one, is_anothers),
+            )
+        };
         self.planned.iter().map(inspect).collect()
     }
 }
@@ -125,8 +135,9 @@ impl Session {
         for (number, place) in places.usable.iter().enumerate() {
             match Observation::read(place, &[], &[], &mut digests) {
                 Ok(observed) => {
-                    let findings = dangling(&observed, &Plan::default());
-                    inspected.push(inspect(place, &observed, findings));
+                    let is_anothers = |file: &EntryFile| self.is_anothers(file);
+                    let findings = dangling(&observed, &Plan::default(), is_anothers);
+                    inspected.push(inspect(place, &observed, is_anothers, findings));
                 }
                 Err(error) => complaints.in_place(number == 0, place, error.into()),
             }
@@ -137,7 +148,11 @@ impl Session {
 
 /// Payload that entries of ours point at and that is not there, or is not what its name says, even when `plan` is carried
 /// out.
-fn dangling(observed: &Observation, plan: &Plan) -> Vec<Finding> {
+fn dangling(
+    observed: &Observation,
+    plan: &Plan,
+    is_anothers: impl Fn(&EntryFile) -> bool,
+) -> Vec<Finding> {
     let finding = |Flaw { path, is_missing }| Finding {
         path,
         wrong: if is_missing {
@@ -147,11 +162,14 @@ fn dangling(observed: &Observation, plan: &Plan) -> Vec<Finding> {
         },
         mended: false,
     };
-    let left = plan::left(observed, plan).into_iter();
+    let left = plan::left(observed, plan, is_anothers).into_iter();
     left.map(finding).collect()
 }
 
-fn planned_findings(Planned { observed, plan, .. }: &Planned) -> Vec<Finding> {
+fn planned_findings(
+    Planned { observed, plan, .. }: &Planned,
+    is_anothers: impl Fn(&EntryFile) -> bool,
+) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for step in &plan.steps {
         let (path, wrong) = finding(observed, step);
@@ -165,7 +183,7 @@ fn planned_findings(Planned { observed, plan, .. }: &Planned) -> Vec<Finding> {
             }),
         }
     }
-    for left in dangling(observed, plan) {
+    for left in dangling(observed, plan, is_anothers) {
         if !findings.iter().any(|known| known.path == left.path) {
             findings.push(left);
         }
@@ -173,8 +191,14 @@ fn planned_findings(Planned { observed, plan, .. }: &Planned) -> Vec<Finding> {
     findings
 }
 
-fn inspect(place: &Place, observed: &Observation, findings: Vec<Finding>) -> Inspected {
-    let ours = observed.boot.all().filter(|(_, file)| file.name.is_ours());
+fn inspect(
+    place: &Place,
+    observed: &Observation,
+    is_anothers: impl Fn(&EntryFile) -> bool,
+    findings: Vec<Finding>,
+) -> Inspected {
+    let all = observed.boot.all();
+    let ours = all.filter(|(_, file)| file.name.is_ours() && !is_anothers(file));
     Inspected {
         name: place.name.display().to_string(),
         files: ours.count() + observed.payload.len(),

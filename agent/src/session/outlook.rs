@@ -71,7 +71,7 @@ impl Session {
         );
         let instead = Stranding {
             last: next,
-            flaw: None,
+            ..Stranding::default()
         };
         Err(Error::Refused(format!(
             "refused: {what}; nothing was changed; {}, and run again",

@@ -126,7 +126,7 @@ fn a_closure_without_boot_json_boots_by_its_files() {
     let bootable = tree.bootable(&Finished::new()).unwrap();
     assert_eq!(
         bootable.options,
-        "init=/nix/store/t/init loglevel=4 quiet panic=10"
+        "init=/nix/store/t/init panic=10 loglevel=4 quiet"
     );
     assert_eq!(bootable.label, "NixOS 21.11");
     assert_eq!(
@@ -313,5 +313,37 @@ proptest! {
         prop_assert_eq!(&all[0], "3=/nix/store/t");
         prop_assert!(troubles.iter().all(|why| why.lines().count() == 1));
         prop_assert!(examine(&tree.root, Path::new("/nix/store/neighbour")).is_ok());
+    }
+}
+
+/// An entry is read back as far as it is bounded: a longer one would be written anew by every run.
+#[test]
+fn a_closure_that_says_too_much_for_an_entry_cannot_be_booted() {
+    let tree = Tree::new();
+    for (words, is_bootable) in [(1_000, true), (10_000, false), (200_000, false)] {
+        tree.json("t", |value| {
+            value["org.nixos.bootspec.v1"]["kernelParams"] = vec!["a=b"; words].into();
+        });
+        let why = tree.examine().map(drop);
+        assert_eq!(why.is_ok(), is_bootable, "{words} {why:?}");
+        if let Err(why) = why {
+            assert!(why.contains("kernelParams and extra initrds are"), "{why}");
+            assert_eq!(tree.bootable(&Finished::new()).map(drop), Err(why));
+        }
+    }
+    // Words of no letters take room as well.
+    for key in ["kernelParams", "paths"] {
+        tree.json("t", |value| {
+            value["org.nixos.extra-initrd.v1"] = serde_json::json!({"paths": []});
+            let (extension, text) = match key {
+                "paths" => ("org.nixos.extra-initrd.v1", "/a"),
+                _ => ("org.nixos.bootspec.v1", ""),
+            };
+            value[extension][key] = vec![text; 100_000].into();
+        });
+        assert!(
+            tree.examine().unwrap_err().contains("an entry takes"),
+            "{key}"
+        );
     }
 }

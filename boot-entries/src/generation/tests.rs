@@ -118,3 +118,35 @@ fn no_profile_is_an_empty_list() {
         Profiles::default()
     );
 }
+
+/// A link that somebody made by hand, or with a number that is none: it is no generation, and is not passed over in silence.
+#[test]
+fn what_looks_like_a_generation_and_is_none_is_told() {
+    let tree = tempfile::tempdir().unwrap();
+    let odd = [
+        "system-+7-link",
+        "system--1-link",
+        "system-007-link",
+        "system-18446744073709551616-link",
+        "system-profiles/system-3-link",
+        "system-profiles/web-007-link",
+    ];
+    let good = [
+        "system-18446744073709551615-link",
+        "system-profiles/web-7-link",
+    ];
+    let others = [
+        "system-web-007-link",
+        "system-link",
+        "default-007-link",
+        "system-profiles/web-link",
+    ];
+    std::fs::create_dir_all(tree.path().join("nix/var/nix/profiles/system-profiles")).unwrap();
+    for name in odd.iter().chain(&good).chain(&others) {
+        let link = tree.path().join("nix/var/nix/profiles").join(name);
+        symlink("/nix/store/a", link).unwrap();
+    }
+    let read = Profiles::read(&Root::new(tree.path())).unwrap();
+    let expected = odd.map(|name| Path::new("/nix/var/nix/profiles").join(name));
+    assert_eq!((read.generations.len(), read.odd), (2, expected.to_vec()));
+}

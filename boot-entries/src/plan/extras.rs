@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Intent, Step};
 use crate::boot_partition::Partition;
-use crate::extra::{self, Extra, Extras, RECORD};
+use crate::extra::{self, Extra, Extras, RECORD, Record};
+use crate::owner::Owner;
 
 /// The steps for extra files, by their places in a plan.
 #[derive(Debug, Default)]
@@ -21,7 +22,8 @@ pub(super) struct Steps {
 
 pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     let mut steps = Steps::default();
-    let mut record = there.record.clone();
+    let known = Known::new(there, intent);
+    let mut record = known.ours.clone();
     let mut wanted: BTreeMap<String, String> = BTreeMap::new();
     for extra in &intent.extras {
         if let Some(why) = there.blocked.get(&extra.path) {
@@ -46,7 +48,9 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
             ));
             continue;
         }
-        if !there.is_ours(&extra.path) && there.present.get(&extra.path) != Some(&extra.content) {
+        let is_free = known.is_ours(&extra.path) && !known.is_anothers(&extra.path);
+        let differs = |content| content != &extra.content;
+        if !is_free && there.present.get(&extra.path).is_some_and(differs) {
             let path = &extra.path;
             steps.notes.push(format!(
                 "{path} on $BOOT is somebody else's file: left alone"
@@ -69,7 +73,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
         list.push(copy(extra));
     }
     for path in &intent.extras_left {
-        if let Some(digest) = there.record.get(path) {
+        if let Some(digest) = known.ours.get(path) {
             wanted.insert(path.clone(), digest.clone());
         }
     }
@@ -78,19 +82,20 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
             "{RECORD} on $BOOT is damaged: files that were on it, and are not wanted now, stay"
         ));
     }
-    if record != there.record {
-        steps.files.insert(0, write(&record));
+    if record != known.ours {
+        steps.files.insert(0, known.write(&record));
     }
     // Entries before what they start.
-    let mut gone: Vec<&String> = there
-        .record
+    let mut gone: Vec<&String> = known
+        .ours
         .keys()
         .filter(|path| !wanted.keys().any(|wanted| is_same(wanted, path)))
+        .filter(|path| !known.is_anothers(path))
         .collect();
     gone.sort_by_key(|path| !path.starts_with(crate::boot_partition::ENTRIES));
     for path in gone {
         if there.present.contains_key(path) {
-            if there.is_ours(path) {
+            if known.is_ours(path) {
                 let path = path.clone();
                 steps.removals.push(Step::Remove {
                     on: Partition::Boot,
@@ -103,16 +108,72 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
             }
         }
     }
-    if wanted.is_empty() && (!there.record.is_empty() || there.is_damaged) {
+    let is_known = !known.ours.is_empty() || there.is_damaged;
+    if wanted.is_empty() && known.others.is_empty() && is_known {
         let path = RECORD.to_owned();
         steps.removals.push(Step::Remove {
             on: Partition::Boot,
             path,
         });
     } else if wanted != record {
-        steps.removals.push(write(&wanted));
+        steps.removals.push(known.write(&wanted));
     }
     steps
+}
+
+/// What is on record.
+struct Known<'a> {
+    there: &'a Extras,
+    owner: Option<&'a Owner>,
+    /// By us: paths, and digests.
+    ours: BTreeMap<String, String>,
+    /// By other systems.
+    others: Record,
+}
+
+impl<'a> Known<'a> {
+    fn new(there: &'a Extras, intent: &'a Intent) -> Self {
+        let mut known = Self {
+            there,
+            owner: intent.ownership.owner.as_ref(),
+            ours: BTreeMap::new(),
+            others: Record::new(),
+        };
+        for ((path, owner), digest) in there.record.clone() {
+            if intent.ownership.has(owner.as_ref()) {
+                known.ours.insert(path, digest);
+            } else {
+                known.others.insert((path, owner), digest);
+            }
+        }
+        known
+    }
+
+    /// Whether what lies under `path` is what we put there, or nothing does.
+    fn is_ours(&self, path: &str) -> bool {
+        self.there.present.get(path).is_none_or(|content| {
+            let digest = content.digest.to_string();
+            self.ours.get(path) == Some(&digest)
+        })
+    }
+
+    /// Whether another system has asked for what lies under `path`, too.
+    fn is_anothers(&self, path: &str) -> bool {
+        self.others.keys().any(|(other, _)| is_same(other, path))
+    }
+
+    /// Puts `ours` on record, and leaves what others have put there.
+    fn write(&self, ours: &BTreeMap<String, String>) -> Step {
+        let mut record = self.others.clone();
+        for (path, digest) in ours {
+            record.insert((path.clone(), self.owner.cloned()), digest.clone());
+        }
+        Step::Text {
+            text: extra::text_of(&record),
+            on: Partition::Boot,
+            path: RECORD.to_owned(),
+        }
+    }
 }
 
 /// Whether two paths on `$BOOT` are those of one file.
@@ -139,17 +200,10 @@ fn copy(extra: &Extra) -> Step {
     }
 }
 
-fn write(record: &BTreeMap<String, String>) -> Step {
-    Step::Text {
-        text: extra::text_of(record),
-        on: Partition::Boot,
-        path: RECORD.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::owner::Ownership;
     use crate::payload::Content;
 
     fn content(text: &str) -> Content {
@@ -193,7 +247,8 @@ mod tests {
                 }
             }
             for (path, content) in &there.present {
-                let known = there.record.contains_key(path) || *content == self::content("theirs");
+                let is_recorded = there.record.keys().any(|(known, _)| known == path);
+                let known = is_recorded || *content == self::content("theirs");
                 assert!(known, "{path} is on no record");
             }
         }
@@ -277,6 +332,39 @@ mod tests {
         assert_eq!(run(&mut there, &wish), [""; 0]);
     }
 
+    /// Another system's closure asks for a file of its own, and for one that ours asks for as well.
+    #[test]
+    fn what_another_system_has_put_there_stays() {
+        let as_system = |owner: &str, extras: &[Extra]| Intent {
+            ownership: Ownership {
+                owner: owner.parse().ok(),
+                marks_all: true,
+            },
+            ..intent(extras)
+        };
+        let [tool, both] = ["EFI/tool.efi", "EFI/both.efi"].map(|path| extra(path, "x"));
+        let mut there = Extras::default();
+        run(&mut there, &as_system("00000001", &[tool, both.clone()]));
+        let before = there.clone();
+        assert_eq!(run(&mut there, &as_system("00000002", &[])), [""; 0]);
+        run(
+            &mut there,
+            &as_system("00000002", &[both, extra("EFI/2.efi", "x")]),
+        );
+        assert_eq!(there.present.len(), 3);
+        let other = as_system("00000002", &[extra("EFI/both.efi", "changed")]);
+        assert_eq!(steps(&there, &other).notes.len(), 1);
+        run(&mut there, &other);
+        run(&mut there, &as_system("00000002", &[]));
+        assert_eq!(there, before);
+        // Nor does a system take for its own what was written before there were marks, if it has only written with one.
+        let unmarked = |((path, _), digest)| ((path, None), digest);
+        there.record = there.record.into_iter().map(unmarked).collect();
+        assert_eq!(run(&mut there, &as_system("00000002", &[])), [""; 0]);
+        run(&mut there, &intent(&[]));
+        assert_eq!(there, Extras::default());
+    }
+
     #[test]
     fn what_is_somebody_elses_stays() {
         let theirs = || ("EFI/tool.efi".to_owned(), content("theirs"));
@@ -290,7 +378,7 @@ mod tests {
         // Ours once, changed since.
         there
             .record
-            .insert("EFI/tool.efi".to_owned(), "0123".to_owned());
+            .insert(("EFI/tool.efi".to_owned(), None), "0123".to_owned());
         assert_eq!(steps(&there, &intent(&[])).notes.len(), 1);
         run(&mut there, &intent(&[]));
         assert_eq!(there.present, BTreeMap::from([theirs()]));

@@ -65,12 +65,16 @@ pub(super) fn is_whole(observed: &Observation, file: &EntryFile) -> bool {
     file.entry.linux.is_some() && flaws(observed, file).next().is_none()
 }
 
-/// What is still wrong with entries of ours when `plan` is carried out: no step of it mends that.
+/// What is still wrong with entries of ours, and not of another system's, when `plan` is carried out: no step of it mends that.
 #[must_use]
-pub fn left(observed: &Observation, plan: &Plan) -> BTreeSet<Flaw> {
+pub fn left(
+    observed: &Observation,
+    plan: &Plan,
+    is_anothers: impl Fn(&EntryFile) -> bool,
+) -> BTreeSet<Flaw> {
     let after = outcome::of(observed, plan);
     let files = after.boot.all().map(|(_, file)| file);
-    let ours = files.filter(|file| file.name.is_ours());
+    let ours = files.filter(|file| file.name.is_ours() && !is_anothers(file));
     ours.flat_map(|file| flaws(&after, file)).collect()
 }
 
@@ -87,8 +91,12 @@ mod tests {
         disk.run(&intent);
         disk.0.payload.clear();
         let plan = plan(&disk.0, &intent).unwrap();
-        assert_eq!(left(&disk.0, &plan), BTreeSet::new(), "all is mended");
-        let all = left(&disk.0, &Plan::default());
+        assert_eq!(
+            left(&disk.0, &plan, |_| false),
+            BTreeSet::new(),
+            "all is mended"
+        );
+        let all = left(&disk.0, &Plan::default(), |_| false);
         assert_eq!(all.len(), 3, "{all:?}");
         assert!(all.iter().all(|flaw| flaw.is_missing));
     }
@@ -104,9 +112,9 @@ mod tests {
         for file in boot.on_esp.values_mut() {
             file.on = Partition::Esp;
         }
-        assert_eq!(left(&disk.0, &Plan::default()).len(), 2);
+        assert_eq!(left(&disk.0, &Plan::default(), |_| false).len(), 2);
         let boot = &mut disk.0.boot;
         boot.esp_payload = disk.0.payload.keys().cloned().collect();
-        assert_eq!(left(&disk.0, &Plan::default()), BTreeSet::new());
+        assert_eq!(left(&disk.0, &Plan::default(), |_| false), BTreeSet::new());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::needed::Needed;
 use super::wanted::Wanted;
-use super::{Candidate, Intent, Step, remove};
+use super::{Candidate, Intent, Refusal, Step, remove};
 use crate::boot_partition::Partition;
 use crate::closure::Bootable;
 use crate::entry::{EntryFile, Rank};
@@ -42,25 +42,51 @@ fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
 
 /// Whether an entry of ours that no generation wants stays all the same.
 ///
-/// The generation may only be unreadable now. And without a last good generation on record the record itself may be
-/// lost: then an entry without a counter is all that is left of what was proven.
+/// It is another system's. Or the generation may only be unreadable now. And without a last good generation on record the
+/// record itself may be lost: then an entry without a counter is all that is left of what was proven.
 fn stays(observed: &Observation, intent: &Intent, file: &EntryFile) -> bool {
     let of = |found: &&Found| found.stem == file.name.stem;
     match observed.generations.iter().find(of) {
         Some(found) => found.bootable.is_err(),
-        None => file.name.tries.is_none() && intent.last_good.is_none(),
+        None => {
+            file.name.tries.is_none() && intent.last_good.is_none()
+                || observed.is_anothers(&intent.ownership, file)
+        }
     }
 }
 
-/// The highest rank among our good entries that stay although no generation wants them.
+/// The highest rank among the good entries that stay although no generation wants them: ours, and another system's if ours
+/// are to be above those.
 pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
+    let counts = |file: &&EntryFile| {
+        let is_anothers = || observed.is_anothers(&intent.ownership, file);
+        file.name.is_ours()
+            && stays(observed, intent, file)
+            && (intent.over_anothers || !is_anothers())
+    };
     let files = observed.boot.all().map(|(_, file)| file);
+    highest(files.filter(counts)).unwrap_or(Rank::UNRANKED)
+}
+
+/// The rank of what stands in for a predecessor: under what is selected, and above another system's entries where those
+/// are to be below ours.
+pub(super) fn stand_in_rank(observed: &Observation, intent: &Intent) -> Result<Rank, Refusal> {
+    let files = observed.boot.all().map(|(_, file)| file);
+    let anothers =
+        files.filter(|file| intent.over_anothers && observed.is_anothers(&intent.ownership, file));
+    let Some(highest) = highest(anothers) else {
+        return Ok(Rank::PROVEN);
+    };
+    let above = highest.above().ok_or(Refusal::NoRankLeft)?;
+    Ok(above.max(Rank::PROVEN))
+}
+
+/// The highest rank among those of `files` that have tries left, or are not counted.
+fn highest<'a>(files: impl Iterator<Item = &'a EntryFile>) -> Option<Rank> {
     files
-        .filter(|file| file.name.is_ours() && stays(observed, intent, file))
         .filter(|file| !matches!(file.name.tries, Some(Tries { left: 0, .. })))
         .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?))
         .max()
-        .unwrap_or(Rank::UNRANKED)
 }
 
 /// The payload that is missing or damaged, each file once.

@@ -33,18 +33,33 @@ pub fn prove(
     if plan.steps.is_empty() {
         return Ok(());
     }
-    let after = comes_back(observed, plan, intent, band, variables);
-    let before = || comes_back(observed, &Plan::default(), intent, band, variables);
+    let ends = |plan: &Plan| end(observed, plan, intent, band, variables);
+    let after = ends(plan);
+    let before = || ends(&Plan::default());
     after.or_else(|stranded| before().map_or(Ok(()), |()| Err(Refusal::Strands(stranded))))
 }
 
 /// Checks that every sequence of failed boots reaches a proven generation once `plan` is carried out, whatever was before,
-/// and that what its entry needs is there, to the byte.
-/// Where nothing is proven there is nothing to reach.
+/// and that what its entry needs is there, to the byte. Where nothing is proven there is nothing to reach. What another
+/// system on the same `$BOOT` has proven counts as well: whoever selected something there has chosen that the machine ends
+/// so.
 ///
 /// # Errors
 /// With the entry that the machine would end in.
 pub fn comes_back(
+    observed: &Observation,
+    plan: &Plan,
+    intent: &Intent,
+    band: Band,
+    variables: &LoaderVariables,
+) -> Result<(), Box<Stranding>> {
+    match end(observed, plan, intent, band, variables) {
+        Err(stranding) if !stranding.is_anothers => Err(stranding),
+        _ => Ok(()),
+    }
+}
+
+fn end(
     observed: &Observation,
     plan: &Plan,
     intent: &Intent,
@@ -59,10 +74,7 @@ pub fn comes_back(
     let most = bounded(&mut loader);
     let strands = |stranding| Err(Box::new(stranding));
     let Some(last) = loader.end(most) else {
-        return strands(Stranding {
-            last: None,
-            flaw: None,
-        });
+        return strands(Stranding::default());
     };
     let proven = intent
         .standings
@@ -76,19 +88,27 @@ pub fn comes_back(
     if is_proven && flaw.is_none() {
         return Ok(());
     }
+    let mut files = after.boot.files_of(&last.name.stem).map(|(_, file)| file);
+    let is_anothers = !last.is_image
+        && last.name.tries.is_none()
+        && files.any(|file| after.is_anothers(&intent.ownership, file));
+    drop(files);
     strands(Stranding {
         last: Some(last),
         flaw: flaw.filter(|_| is_proven),
+        is_anothers,
     })
 }
 
 /// What a machine ends in that does not come back by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stranding {
     /// What is started for ever. None: nothing can be.
     pub last: Option<loader::Boot>,
     /// It is proven, and this is wrong with it.
     pub flaw: Option<Flaw>,
+    /// Another system on the same `$BOOT` has proven it.
+    pub is_anothers: bool,
 }
 
 impl fmt::Display for Stranding {
@@ -347,7 +367,7 @@ mod tests {
                 id: entry.to_owned(),
                 why,
             }),
-            flaw: None,
+            ..Stranding::default()
         };
         let ours = "lastgood-3-0123abcd+0-3.conf";
         for (entry, why, word) in [

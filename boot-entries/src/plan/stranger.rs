@@ -52,10 +52,8 @@ impl Stranger {
         })
     }
 
-    /// The one that a stand-in of ours was copied from, if it is still there.
-    pub(super) fn behind(boot: &Boot) -> Option<Self> {
-        let mut files = boot.all().map(|(_, file)| file);
-        let stand_in = files.find(|file| file.name.is_stand_in())?;
+    /// The one that `stand_in`, of ours, was copied from, if it is still there.
+    pub(super) fn behind(boot: &Boot, stand_in: &EntryFile) -> Option<Self> {
         all(boot).find(|stranger| stranger.starts_what(stand_in))
     }
 

@@ -47,16 +47,19 @@ pub(super) struct Takeover<'a> {
     stand_in: Option<StandIn>,
     /// A generation is proven, and its entry is there.
     is_over: bool,
+    /// Stand-ins of another system's.
+    anothers: Vec<&'a EntryFile>,
     /// Theirs, to go once it is over, if nobody else needs it.
     payload: BTreeSet<(Partition, String)>,
 }
 
 impl<'a> Takeover<'a> {
-    /// `entries` are those that our generations are to have.
+    /// `entries` are those that our generations are to have, and `rank` is that of the stand-in, or the lowest it may have.
     pub(super) fn new(
         observed: &'a Observation,
         intent: &Intent,
         entries: &BTreeMap<String, String>,
+        rank: Rank,
     ) -> Self {
         let theirs = theirs(observed);
         let is_over = intent.last_good.as_ref().is_some_and(|good| {
@@ -67,7 +70,7 @@ impl<'a> Takeover<'a> {
             names.any(|name| name.stem == stem && name.tries.is_none())
         });
         let stand_in = (!is_over)
-            .then(|| stand_in(observed, intent, &theirs))
+            .then(|| stand_in(observed, intent, &theirs, rank))
             .flatten();
         let payload = is_over.then(|| payload(observed, &theirs));
         Self {
@@ -75,6 +78,13 @@ impl<'a> Takeover<'a> {
             theirs,
             stand_in,
             is_over,
+            anothers: {
+                let files = observed.boot.all().map(|(_, file)| file);
+                let is_anothers = |file: &&EntryFile| {
+                    file.name.is_stand_in() && observed.is_anothers(&intent.ownership, file)
+                };
+                files.filter(is_anothers).collect()
+            },
         }
     }
 
@@ -95,7 +105,7 @@ impl<'a> Takeover<'a> {
             wanted.is_some_and(|wanted| wanted.on == file.on && wanted.name == name)
         };
         let is_gone = |name: &str, file: &EntryFile| {
-            file.name.is_stand_in() && !is_wanted(name, file)
+            file.name.is_stand_in() && !is_wanted(name, file) && !self.anothers.contains(&file)
                 || self.is_over
                     && (nixpkgs::is_husk(file)
                         || self.theirs.iter().any(|theirs| theirs.file == file))
@@ -140,23 +150,28 @@ fn payload(observed: &Observation, theirs: &[Theirs<'_>]) -> BTreeSet<(Partition
 }
 
 impl StandIn {
-    /// One that does what `entry` does, with paths on the partition `on`.
-    fn new(on: Partition, entry: &Entry) -> Self {
+    /// One that does what `entry` does, with paths on the partition `on`. With its rank it stands where the last good one
+    /// would: under what is selected, over what never was.
+    fn new(on: Partition, entry: &Entry, rank: Rank, intent: &Intent) -> Self {
         let title = entry.title.as_deref().unwrap_or("NixOS");
-        let text = Entry {
+        let title = title.strip_suffix(NOTE).unwrap_or(title);
+        let entry = Entry {
             title: Some(format!("{title}{NOTE}")),
-            // Where the last good one would be: under what is selected, over what never was.
-            sort_key: Some(Rank::PROVEN.sort_key()),
+            sort_key: Some(rank.sort_key()),
             machine_id: None,
             ..entry.clone()
-        }
-        .to_string();
+        };
+        let text = format!("{entry}{}", intent.ownership.mark());
         let name = Self::name(&text);
         Self { on, name, text }
     }
 
-    /// The one that `file` is.
-    fn of(file: &EntryFile) -> Self {
+    /// The one that `file` is, or the same with a higher rank.
+    fn of(file: &EntryFile, rank: Rank, intent: &Intent) -> Self {
+        let now = file.entry.sort_key.as_deref().and_then(Rank::of_sort_key);
+        if now < Some(rank) {
+            return Self::new(file.on, &file.entry, rank, intent);
+        }
         Self {
             on: file.on,
             name: file.name.to_string(),
@@ -197,21 +212,27 @@ fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
 /// Otherwise what runs, because it does; then what their loader.conf names; then the newest, by its number. And where none of these is to
 /// be had, one that is there although its generation is in no profile any more: its closure may still be in the store.
 /// What runs may be anybody's ([`Stranger`]); of what does not run, only what nixpkgs wrote is known to be a generation.
-fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> Option<StandIn> {
+fn stand_in(
+    observed: &Observation,
+    intent: &Intent,
+    theirs: &[Theirs<'_>],
+    rank: Rank,
+) -> Option<StandIn> {
     let boot = &observed.boot;
-    let (lasting, unlisted): (Vec<&EntryFile>, Vec<&EntryFile>) = present(boot).partition(|file| {
-        let Some(closure) = nixpkgs::init_of(&file.entry) else {
-            return true;
-        };
-        let mut found = observed.generations.iter();
-        found.any(|found| found.generation.toplevel == closure)
-    });
+    let (lasting, unlisted): (Vec<&EntryFile>, Vec<&EntryFile>) = present(observed, intent)
+        .partition(|file| {
+            let Some(closure) = nixpkgs::init_of(&file.entry) else {
+                return true;
+            };
+            let mut found = observed.generations.iter();
+            found.any(|found| found.generation.toplevel == closure)
+        });
     if let Some(file) = lasting.first() {
-        return Some(StandIn::of(file));
+        return Some(StandIn::of(file, rank, intent));
     }
     let booted = intent.booted.as_deref();
     if let Some(stranger) = booted.and_then(|booted| Stranger::booted(boot, booted)) {
-        return Some(StandIn::new(stranger.on, &stranger.entry));
+        return Some(StandIn::new(stranger.on, &stranger.entry, rank, intent));
     }
     let conf = LoaderConf::parse(boot.loader_conf.as_deref().unwrap_or_default());
     let named = conf.preferred.or(conf.default);
@@ -227,16 +248,23 @@ fn stand_in(observed: &Observation, intent: &Intent, theirs: &[Theirs<'_>]) -> O
         let is_named = named.as_ref() == Some(&theirs.file.name.to_string());
         (runs, is_named, newest(&theirs.closure))
     });
-    let best = best.map(|theirs| StandIn::new(theirs.file.on, &theirs.file.entry));
-    best.or_else(|| unlisted.first().map(|file| StandIn::of(file)))
+    let best = best.map(|theirs| {
+        let file = theirs.file;
+        StandIn::new(file.on, &file.entry, rank, intent)
+    });
+    best.or_else(|| unlisted.first().map(|file| StandIn::of(file, rank, intent)))
 }
 
-/// The stand-ins that are there, to the letter and with their payload.
-fn present(boot: &Boot) -> impl Iterator<Item = &EntryFile> {
+/// The stand-ins of ours that are there, to the letter and with their payload.
+fn present<'a>(observed: &'a Observation, intent: &Intent) -> impl Iterator<Item = &'a EntryFile> {
+    let boot = &observed.boot;
     let files = boot.all().map(|(_, file)| file);
     files.filter(|file| {
         let name = file.name.to_string();
-        file.name.is_stand_in() && name == StandIn::name(&file.text) && is_whole(boot, file)
+        file.name.is_stand_in()
+            && name == StandIn::name(&file.text)
+            && is_whole(boot, file)
+            && !observed.is_anothers(&intent.ownership, file)
     })
 }
 

@@ -346,6 +346,60 @@ fn the_last_good_entry_is_not_touched_by_any_selection() {
     }
 }
 
+/// What we add to a command line stood at its end once.
+#[test]
+fn the_last_good_entry_is_not_touched_for_where_our_words_stand() {
+    let mut disk = Disk::with(2);
+    let set = |disk: &mut Disk, options: [&str; 2]| {
+        for (found, options) in disk.0.generations.iter_mut().zip(options) {
+            found.bootable.as_mut().unwrap().options = options.to_owned();
+        }
+    };
+    set(
+        &mut disk,
+        ["init=/1/init a  b panic=10", "init=/2/init panic=10"],
+    );
+    disk.run(&proven(select(2), 1));
+    set(
+        &mut disk,
+        ["init=/1/init panic=10 a  b", "init=/2/init panic=10"],
+    );
+    assert_eq!(disk.run(&proven(select(2), 1)).steps, []);
+    let steps = disk.run(&proven(proven(select(2), 1), 2)).steps;
+    assert!(
+        steps.iter().any(|step| step.path().contains("lastgood-1-")),
+        "{steps:?}"
+    );
+    set(
+        &mut disk,
+        ["init=/1/init panic=10 a", "init=/2/init panic=10 a"],
+    );
+    let steps = disk.run(&proven(proven(select(2), 1), 2)).steps;
+    assert_eq!(steps.len(), 2, "another command line is damage: {steps:?}");
+}
+
+#[test]
+fn a_command_line_that_the_kernel_would_cut_is_told() {
+    let mut disk = Disk::with(2);
+    let initrd = disk.0.generations[1]
+        .bootable
+        .as_ref()
+        .unwrap()
+        .initrd
+        .clone();
+    let before = format!("initrd=/{} ", initrd.unwrap().path()).len();
+    for (length, told) in [(2047, 0), (2048, 1)] {
+        let bootable = disk.0.generations[1].bootable.as_mut().unwrap();
+        bootable.options = "x".repeat(length - before);
+        let notes = plan(&disk.0, &select(2)).unwrap().notes;
+        assert_eq!(notes.len(), told, "{notes:?}");
+        assert!(
+            notes.iter().all(|note| note.starts_with("generation 2: ")),
+            "{notes:?}"
+        );
+    }
+}
+
 #[test]
 fn damaged_payload_is_written_again() {
     let mut disk = Disk::with(2);
@@ -424,5 +478,6 @@ fn a_generation_gone_from_the_profile_loses_entry_then_payload_and_foreign_files
     assert!(disk.0.boot.entries.contains_key("debian.conf"));
 }
 
+mod owners;
 mod subjects;
 mod verdicts;

@@ -23,9 +23,10 @@ use crate::entry::{Entry, EntryFile};
 use crate::generation::Subject;
 use crate::loader::Band;
 use crate::loader_conf::{self, LoaderConf};
-use crate::name::{EntryName, stem_of};
+use crate::name::stem_of;
 use crate::nixpkgs;
 use crate::observe::Observation;
+use crate::owner::Ownership;
 use crate::payload::{self, Content};
 
 /// Plans the way from `observed` to a `$BOOT` without anything of ours. `theirs` is what lies in
@@ -38,13 +39,23 @@ pub fn uninstall(
     intent: &Intent,
     theirs: &nixpkgs::Payload,
 ) -> Result<Plan, Refusal> {
-    let ground = Ground { observed, theirs };
+    let ground = Ground {
+        observed,
+        ownership: &intent.ownership,
+        theirs,
+    };
     let mut plan = Plan::default();
     let mut everything = ground.removals(&BTreeSet::new());
-    let extras = extras::steps(&observed.extras, &Intent::default());
+    let extras = extras::steps(
+        &observed.extras,
+        &Intent {
+            ownership: intent.ownership.clone(),
+            ..Intent::default()
+        },
+    );
     plan.notes.extend(extras.notes);
     everything.extend(extras.removals);
-    if everything.is_empty() && !ground.is_default_ours() {
+    if everything.is_empty() && (!ground.is_default_ours() || ground.has_anothers()) {
         plan.steps = ground.leftovers();
         return Ok(plan);
     }
@@ -75,19 +86,31 @@ struct HandedBack {
 
 struct Ground<'a> {
     observed: &'a Observation,
+    ownership: &'a Ownership,
     theirs: &'a nixpkgs::Payload,
 }
 
 impl<'a> Ground<'a> {
+    fn is_ours(&self, file: &EntryFile) -> bool {
+        (file.name.is_ours() || file.name.is_stand_in())
+            && !self.observed.is_anothers(self.ownership, file)
+    }
+
     /// The entries that stay.
     fn foreign(&self) -> impl Iterator<Item = &'a EntryFile> {
         let files = self.observed.boot.all().map(|(_, file)| file);
-        files.filter(|file| !is_ours(&file.name))
+        files.filter(|file| !self.is_ours(file))
     }
 
     fn leftovers(&self) -> Vec<Step> {
         let all = self.observed.boot.leftovers.iter().cloned();
         all.map(|(on, path)| Step::Remove { on, path }).collect()
+    }
+
+    /// Whether another system has lastgood here: `default` in loader.conf is then its as well.
+    fn has_anothers(&self) -> bool {
+        let mut files = self.observed.boot.all().map(|(_, file)| file);
+        files.any(|file| self.observed.is_anothers(self.ownership, file))
     }
 
     fn is_default_ours(&self) -> bool {
@@ -130,8 +153,8 @@ impl<'a> Ground<'a> {
     /// Whether every loader, with loader.conf as it is and nothing of ours there, starts one of `subjects` first.
     fn boots_one_of(&self, subjects: &[Subject]) -> bool {
         let mut after = self.observed.boot.clone();
-        after.entries.retain(|_, file| !is_ours(&file.name));
-        after.on_esp.retain(|_, file| !is_ours(&file.name));
+        after.entries.retain(|_, file| !self.is_ours(file));
+        after.on_esp.retain(|_, file| !self.is_ours(file));
         let starts_one = |band| {
             let loader = after.loader(band, LoaderVariables::default());
             let first = loader.predict(0).into_iter().next();
@@ -199,7 +222,10 @@ impl<'a> Ground<'a> {
         let boot = &self.observed.boot;
         let booted = intent.booted.as_deref();
         let booted = booted.and_then(|booted| Stranger::booted(boot, booted));
-        let stranger = booted.or_else(|| Stranger::behind(boot))?;
+        let stranger = booted.or_else(|| {
+            let stand_in = acceptable::stand_in(self.observed, intent)?;
+            Stranger::behind(boot, stand_in)
+        })?;
         Some(HandedBack {
             default: stranger.id,
             ..HandedBack::default()
@@ -331,7 +357,7 @@ impl<'a> Ground<'a> {
     fn needs_only(&self, kept: &BTreeSet<String>) -> bool {
         let entries = self.observed.boot.entries.values();
         let mut whole = entries
-            .filter(|file| is_ours(&file.name) && is_whole(self.observed, file))
+            .filter(|file| self.is_ours(file) && is_whole(self.observed, file))
             .peekable();
         whole.peek().is_none() || whole.any(|file| kept.contains(&file.name.stem))
     }
@@ -341,7 +367,7 @@ impl<'a> Ground<'a> {
         let boot = &self.observed.boot;
         let (gone, stay): (Vec<_>, Vec<_>) = boot
             .all()
-            .partition(|(_, file)| is_ours(&file.name) && !kept.contains(&file.name.stem));
+            .partition(|(_, file)| self.is_ours(file) && !kept.contains(&file.name.stem));
         let needed = Needed::by(stay.into_iter().map(|(_, file)| file));
         let on_boot = self.observed.payload.keys();
         let on_boot = on_boot.map(|name| (Partition::Boot, name));
@@ -355,10 +381,6 @@ impl<'a> Ground<'a> {
         let gone = gone.into_iter().map(|(name, file)| remove(file.on, name));
         gone.chain(unused).collect()
     }
-}
-
-fn is_ours(name: &EntryName) -> bool {
-    name.is_ours() || name.is_stand_in()
 }
 
 #[cfg(test)]

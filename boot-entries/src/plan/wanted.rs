@@ -1,7 +1,8 @@
 //! The entry that a generation is to have: its counter, and its place in the order.
 
 use super::{Intent, Refusal, Standing, Step, best_of, remove};
-use crate::boot_partition::Partition;
+use crate::boot_partition::{ENTRIES, Partition};
+use crate::closure::PANIC;
 use crate::entry::{Entry, EntryFile, Rank};
 use crate::generation::Subject;
 use crate::name::{EntryName, Tries};
@@ -19,6 +20,10 @@ pub(super) struct Wanted<'a> {
     pub(super) rank: Rank,
     /// An entry that must stay as it is, to the letter.
     pub(super) fixed: Option<&'a str>,
+    /// It was fixed, and its rank has to change.
+    is_moved: bool,
+    /// Whose it is, as its last line says.
+    mark: String,
 }
 
 impl<'a> Wanted<'a> {
@@ -56,11 +61,15 @@ impl<'a> Wanted<'a> {
             .iter()
             .filter_map(|file| Rank::of_sort_key(file.entry.sort_key.as_deref()?));
         let fixed = plain.filter(|plain| is_last_good && boots_alike(&plain.entry, &entry));
+        let rank_of_fixed =
+            fixed.and_then(|plain| Rank::of_sort_key(plain.entry.sort_key.as_deref()?));
         Self {
-            rank: ranks
-                .max()
+            rank: rank_of_fixed
+                .or(ranks.max())
                 .unwrap_or_else(|| Rank::unselected(&id.generation)),
             fixed: fixed.map(|plain| plain.text.as_str()),
+            is_moved: false,
+            mark: intent.ownership.mark(),
             id,
             stem,
             on: Partition::Boot,
@@ -114,21 +123,49 @@ impl<'a> Wanted<'a> {
             sort_key: Some(self.rank.sort_key()),
             ..self.entry.clone()
         };
-        (name.to_string(), entry.to_string())
+        (name.to_string(), format!("{entry}{}", self.mark))
+    }
+
+    /// What is there while the last good entry is replaced by one with this text: the same by another name, to be written
+    /// before and removed after. A file that is replaced may get lost, and this one may be all that is proven.
+    pub(super) fn guard(&self, boot: &Boot, text: &str) -> Option<(Step, Step)> {
+        let (name, _) = self.file();
+        if !self.is_moved || boot.entry(self.on, &name).is_none() {
+            return None;
+        }
+        let guard = EntryName {
+            stem: self.stem.to_owned(),
+            tries: Some(Tries::ARMED),
+        };
+        let write = Step::Text {
+            text: text.to_owned(),
+            on: self.on,
+            path: format!("{ENTRIES}/{guard}"),
+        };
+        Some((write, remove(self.on, &guard.to_string())))
     }
 }
 
 /// Whether two entries start the same thing, however they are titled and sorted.
 fn boots_alike(a: &Entry, b: &Entry) -> bool {
-    (&a.linux, &a.initrds, &a.devicetree, &a.options)
-        == (&b.linux, &b.initrds, &b.devicetree, &b.options)
+    (&a.linux, &a.initrds, &a.devicetree) == (&b.linux, &b.initrds, &b.devicetree)
+        && (a.options == b.options || a.options == as_before(&b.options))
+}
+
+/// `options` as they were written when what we add to them came last: an entry that has booted so is as good.
+fn as_before(options: &str) -> String {
+    match options.split_once(PANIC) {
+        Some((init, rest)) => format!("{init}{rest}{PANIC}"),
+        None => options.to_owned(),
+    }
 }
 
 /// Ranks everything so that the selected entry is started first, and the last good one next.
 ///
 /// From the bottom: never selected and rejected ones, other proven ones, the last good one, the selected one. Ranks
 /// that already fit are kept, so that a second run finds nothing to do. The last good one's stays as it is (B3) unless
-/// it was never selected: then it has just become the last good one, and the one before it is still untouched.
+/// it was never selected: then it has just become the last good one, and the one before it is still untouched; or an entry
+/// that is left alone is above it ([`Wanted::guard`]).
 ///
 /// `kept` is the highest rank among the entries that are left alone.
 pub(super) fn rank(all: &mut [Wanted<'_>], kept: Rank, intent: &Intent) -> Result<(), Refusal> {
@@ -151,10 +188,9 @@ pub(super) fn rank(all: &mut [Wanted<'_>], kept: Rank, intent: &Intent) -> Resul
     for id in last_good.chain(&intent.selected) {
         for wanted in all.iter_mut().filter(|wanted| wanted.id == *id) {
             if wanted.rank <= below {
-                wanted.rank = below
-                    .above()
-                    .ok_or_else(|| Refusal::NoRankLeft(id.clone()))?;
-                wanted.fixed = None;
+                // One that was never selected has just become the last good one.
+                wanted.is_moved = wanted.fixed.take().is_some() && wanted.rank > Rank::PROVEN;
+                wanted.rank = below.above().ok_or(Refusal::NoRankLeft)?;
             }
             below = wanted.rank;
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::entry::EntryFile;
 use crate::generation::{Generation, Subject};
 use crate::loader_conf::LoaderConf;
 use crate::nixpkgs;
@@ -24,7 +25,7 @@ pub(super) fn acceptable(observed: &Observation, intent: &Intent) -> Vec<Subject
         return all;
     }
     let files = || observed.boot.all().map(|(_, file)| file);
-    let before = files().find(|file| file.name.is_stand_in());
+    let before = stand_in(observed, intent);
     let conf = LoaderConf::parse(observed.boot.loader_conf.as_deref().unwrap_or_default());
     let named = files().find(|file| conf.default.as_ref() == Some(&file.name.to_string()));
     let started = before.into_iter().chain(named);
@@ -32,6 +33,12 @@ pub(super) fn acceptable(observed: &Observation, intent: &Intent) -> Vec<Subject
     let before = closures.filter_map(|closure| newest(observed, &closure));
     let subjects = intent.running.iter().cloned().chain(before);
     subjects.take(1).collect()
+}
+
+/// What stands in for a predecessor of ours.
+pub(super) fn stand_in<'a>(observed: &'a Observation, intent: &Intent) -> Option<&'a EntryFile> {
+    let mut files = observed.boot.all().map(|(_, file)| file);
+    files.find(|file| file.name.is_stand_in() && !observed.is_anothers(&intent.ownership, file))
 }
 
 /// The newest generation that is `closure`, and rather itself than a specialisation of it.

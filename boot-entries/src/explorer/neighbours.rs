@@ -1,0 +1,91 @@
+//! Another system's entries on the same `$BOOT`: none of them is touched, whatever happens, and they are in nobody's way.
+
+use super::domain::{fail, product};
+use super::volume::Files;
+use super::{Case, Goal, make};
+use crate::name::EntryName;
+use crate::owner::Ownership;
+use crate::plan::tests::{Disk, proven, select};
+use crate::plan::{Intent, plan};
+use std::path::Path;
+
+/// The other system's generation, by number.
+const OTHER: u64 = 9;
+
+fn as_system(owner: &str, intent: Intent) -> Intent {
+    Intent {
+        ownership: Ownership {
+            owner: owner.parse().ok(),
+            marks_all: true,
+        },
+        over_anothers: true,
+        ..intent
+    }
+}
+
+/// The other system selects its one generation, which is proven there or not.
+fn other_installs(files: &mut Files, is_proven: bool) {
+    let mut disk = super::observe(files);
+    disk.0.generations = Disk::with(OTHER).0.generations.split_off(8);
+    let intent = if is_proven {
+        proven(select(OTHER), OTHER)
+    } else {
+        select(OTHER)
+    };
+    let intent = as_system("99999999", intent);
+    for step in plan(&disk.0, &intent).unwrap().steps {
+        make(files, &step);
+    }
+}
+
+/// Whether a file is an entry of the other system's.
+pub(super) fn is_others(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| EntryName::parse(name.to_str()?));
+    name.is_some_and(|name| name.generation_number() == Some(OTHER))
+}
+
+/// Every order of the two, and every change of ours after that.
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (is_first, is_proven) in product(&[true, false], &[true, false]) {
+        for (good, before) in product(&[None, Some(1), Some(2)], &[1, 2, 3]) {
+            let known = |selected| {
+                let intent = good.map_or(select(selected), |good| proven(select(selected), good));
+                as_system("11111111", intent)
+            };
+            let mut files = Files::new();
+            let all: Vec<u64> = good.into_iter().chain(is_proven.then_some(OTHER)).collect();
+            let case = |files: &Files, intent, goal| Case {
+                files: files.clone(),
+                intent,
+                goal,
+                gone: None,
+                proven: all.iter().copied().collect(),
+                size: None,
+            };
+            if is_first {
+                other_installs(&mut files, is_proven);
+            }
+            let first = case(&files, known(before), Goal::Install);
+            first.run(&mut files);
+            cases.push(first);
+            if !is_first {
+                other_installs(&mut files, is_proven);
+            }
+            for failed in 0..=1 {
+                if failed > 0 {
+                    fail(&mut files);
+                }
+                for after in 1..=3 {
+                    cases.push(case(&files, known(after), Goal::Install));
+                }
+                if good.is_some() {
+                    cases.push(case(&files, known(before), Goal::Uninstall));
+                }
+            }
+        }
+    }
+    cases
+}
