@@ -3,7 +3,7 @@
 //! What we put there is on record, with its digest, so that it can be taken away again. A file that somebody else put
 //! there, or has changed since, is left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -54,17 +54,22 @@ impl Extra {
     }
 }
 
+/// Paths on `$BOOT`, and the digests of what we have put there: two, while a file is replaced.
+pub type Record = BTreeMap<String, BTreeSet<String>>;
+
 /// What is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// What we have put there: path, and digest.
-    pub record: BTreeMap<String, String>,
+    /// What we have put there.
+    pub record: Record,
     /// Whether the record is there and makes no sense. What was on it is nobody's now, and stays.
     pub is_damaged: bool,
     /// What lies under those paths, and under those that are wanted.
     pub present: BTreeMap<String, Content>,
     /// Under which of these no file can be put, and why: there is a directory, or there is none above it.
     pub blocked: BTreeMap<String, String>,
+    /// What interrupted runs left beside them, as paths on `$BOOT`.
+    pub leftovers: BTreeSet<String>,
 }
 
 impl Extras {
@@ -76,7 +81,7 @@ impl Extras {
     pub fn read(directory: &Path, wanted: &[Extra], digests: &mut Digests) -> io::Result<Self> {
         let mut extras = Self::default();
         match small::read(&directory.join(RECORD), LIMIT) {
-            Ok(text) => extras.record = parse(&text),
+            Ok(text) => (extras.record, extras.is_damaged) = read(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => extras.is_damaged = true,
             Err(error) => return Err(error),
@@ -91,32 +96,62 @@ impl Extras {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => drop(extras.blocked.insert(path.clone(), error.to_string())),
             }
+            let left = leftover_of(path);
+            if directory.join(&left).is_file() {
+                extras.leftovers.insert(left);
+            }
         }
         Ok(extras)
     }
 
-    /// Whether what lies under `path` is what we put there, or nothing does.
+    /// Whether what lies under `path` is what we put there, or nothing does. An empty file is what a power cut leaves of one
+    /// of ours.
     #[must_use]
     pub fn is_ours(&self, path: &str) -> bool {
         self.present.get(path).is_none_or(|content| {
-            let digest = content.digest.to_string();
-            self.record.get(path) == Some(&digest)
+            let put = self.record.get(path);
+            put.is_some_and(|put| content.size == 0 || put.contains(&content.digest.to_string()))
         })
     }
 }
 
-pub(crate) fn parse(text: &str) -> BTreeMap<String, String> {
+/// The record with this text, and whether it is damaged: a power cut while it was replaced may have left a part of it, or
+/// nothing.
+pub(crate) fn read(text: &str) -> (Record, bool) {
+    let record = parse(text);
+    let is_damaged = text.is_empty() || text_of(&record) != text;
+    (record, is_damaged)
+}
+
+/// What a run that is interrupted while it puts a file at `path` leaves. No directory but a few is swept as a whole.
+pub(crate) fn leftover_of(path: &str) -> String {
+    let part = durable::part_name(Path::new(path));
+    match path.rsplit_once('/') {
+        Some((directory, _)) => format!("{directory}/{part}"),
+        None => part,
+    }
+}
+
+fn parse(text: &str) -> Record {
+    let mut record = Record::new();
     let lines = text.lines().filter_map(|line| line.split_once(' '));
-    let sane = lines.filter(|(_, path)| check(path).is_ok());
-    sane.map(|(digest, path)| (path.to_owned(), digest.to_owned()))
-        .collect()
+    for (digest, path) in lines.filter(|(_, path)| check(path).is_ok()) {
+        let digests = record.entry(path.to_owned()).or_default();
+        digests.insert(digest.to_owned());
+    }
+    record
 }
 
 /// The text of a record.
 #[must_use]
-pub fn text_of(record: &BTreeMap<String, String>) -> String {
-    let line = |(path, digest): (&String, &String)| format!("{digest} {path}\n");
-    record.iter().map(line).collect()
+pub fn text_of(record: &Record) -> String {
+    let mut text = String::new();
+    for (path, digests) in record {
+        for digest in digests {
+            text.extend([digest, " ", path, "\n"]);
+        }
+    }
+    text
 }
 
 /// Whether a file may be put at `path` on `$BOOT`.
@@ -212,9 +247,10 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_is_written() {
-        let record = BTreeMap::from([
-            ("a/b".to_owned(), "12".to_owned()),
-            ("c".to_owned(), "34".to_owned()),
+        let digests = |digests: &[&str]| digests.iter().map(|d| (*d).to_owned()).collect();
+        let record = Record::from([
+            ("a/b".to_owned(), digests(&["12"])),
+            ("c".to_owned(), digests(&["34", "56"])),
         ]);
         assert_eq!(parse(&text_of(&record)), record);
         assert_eq!(parse("12 ../x\nnonsense\n"), BTreeMap::new());

@@ -42,6 +42,7 @@ pub fn uninstall(
     let mut everything = ground.removals(&BTreeSet::new());
     let extras = extras::steps(&observed.extras, &Intent::default());
     plan.notes.extend(extras.notes);
+    everything.extend(extras.garbage);
     everything.extend(extras.removals);
     if everything.is_empty() && !ground.is_default_ours() {
         plan.steps = ground.leftovers();
