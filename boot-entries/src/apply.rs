@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::boot_partition::Place;
+use crate::boot_partition::{Partition, Place};
 use crate::durable;
 use crate::step::Step;
 
@@ -30,8 +30,7 @@ pub enum Error {
 /// # Errors
 /// At the first step that cannot be made.
 pub fn apply(place: &Place, steps: &[Step], mut started: impl FnMut(&Step)) -> Result<(), Error> {
-    let changed: BTreeSet<&Path> = steps.iter().map(|s| place.directory(s.on())).collect();
-    for directory in changed {
+    for directory in relied_on(place, steps) {
         durable::settle(directory)?;
     }
     for step in steps {
@@ -39,6 +38,13 @@ pub fn apply(place: &Place, steps: &[Step], mut started: impl FnMut(&Step)) -> R
         make(place, step)?;
     }
     Ok(())
+}
+
+/// The partitions that must be on the disk as they are to be seen, before the first of `steps` is made. That is both: what
+/// a step on one of them relies on may be on the other, where a killed run left it and nothing is to be done any more.
+pub(crate) fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Path> {
+    let both = [Partition::Esp, Partition::Boot].map(|on| place.directory(on));
+    both.into_iter().filter(|_| !steps.is_empty()).collect()
 }
 
 /// Makes one step.
