@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::boot_partition::Place;
+use crate::boot_partition::{Partition, Place};
 use crate::durable;
 use crate::payload;
 use crate::progress::{Counted, Progress};
@@ -37,8 +37,7 @@ pub fn apply(
     steps: &[Step],
     mut heard: impl FnMut(Progress<'_>),
 ) -> Result<(), Error> {
-    let changed: BTreeSet<&Path> = steps.iter().map(|s| place.directory(s.on())).collect();
-    for directory in changed {
+    for directory in relied_on(place, steps) {
         durable::settle(directory)?;
     }
     // Nothing points at payload yet: all that is copied in a row gets its names flushed at once, before whatever comes next.
@@ -55,6 +54,13 @@ pub fn apply(
         }
     }
     Ok(durable::flush_names(&unnamed)?)
+}
+
+/// The partitions that must be on the disk as they are to be seen, before the first of `steps` is made. That is both: what
+/// a step on one of them relies on may be on the other, where a killed run left it and nothing is to be done any more.
+fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Path> {
+    let both = [Partition::Esp, Partition::Boot].map(|on| place.directory(on));
+    both.into_iter().filter(|_| !steps.is_empty()).collect()
 }
 
 fn is_payload(step: &Step) -> bool {

@@ -3,7 +3,7 @@
 //! What we put there is on record, with its digest, so that it can be taken away again. A file that somebody else put
 //! there, or has changed since, is left alone. Several systems may share the record: each line says whose it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,8 @@ pub struct Extras {
     pub present: BTreeMap<String, Content>,
     /// Under which of these no file can be put, and why: there is a directory, or there is none above it.
     pub blocked: BTreeMap<String, String>,
+    /// What interrupted runs left beside them, as paths on `$BOOT`.
+    pub leftovers: BTreeSet<String>,
 }
 
 impl Extras {
@@ -77,7 +79,7 @@ impl Extras {
     pub fn read(directory: &Path, wanted: &[Extra], digests: &mut Digests) -> io::Result<Self> {
         let mut extras = Self::default();
         match small::read(&directory.join(RECORD), LIMIT) {
-            Ok(text) => extras.record = parse(&text),
+            Ok(text) => (extras.record, extras.is_damaged) = read(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => extras.is_damaged = true,
             Err(error) => return Err(error),
@@ -93,15 +95,37 @@ impl Extras {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => drop(extras.blocked.insert(path.clone(), error.to_string())),
             }
+            let left = leftover_of(path);
+            if directory.join(&left).is_file() {
+                extras.leftovers.insert(left);
+            }
         }
         Ok(extras)
     }
 }
 
-/// Digests, by path and by who has put that there.
-pub type Record = BTreeMap<(String, Option<Owner>), String>;
+/// Digests, by path and by who has put that there: two, while a file is replaced.
+pub type Record = BTreeMap<(String, Option<Owner>), BTreeSet<String>>;
 
-pub(crate) fn parse(text: &str) -> Record {
+/// The record with this text, and whether it is damaged: a power cut while it was replaced may have left a part of it, or
+/// nothing.
+pub(crate) fn read(text: &str) -> (Record, bool) {
+    let record = parse(text);
+    let is_damaged = text.is_empty() || text_of(&record) != text;
+    (record, is_damaged)
+}
+
+/// What a run that is interrupted while it puts a file at `path` leaves. No directory but a few is swept as a whole.
+pub(crate) fn leftover_of(path: &str) -> String {
+    let part = durable::part_name(Path::new(path));
+    match path.rsplit_once('/') {
+        Some((directory, _)) => format!("{directory}/{part}"),
+        None => part,
+    }
+}
+
+fn parse(text: &str) -> Record {
+    let mut record = Record::new();
     let lines = text.lines().filter_map(|line| {
         let (digest, rest) = line.split_once(' ')?;
         let (path, owner) = match rest.split_once(' ') {
@@ -111,19 +135,25 @@ pub(crate) fn parse(text: &str) -> Record {
         check(path).ok()?;
         Some(((path.to_owned(), owner), digest.to_owned()))
     });
-    lines.collect()
+    for (key, digest) in lines {
+        record.entry(key).or_default().insert(digest);
+    }
+    record
 }
 
 /// The text of a record.
 #[must_use]
 pub fn text_of(record: &Record) -> String {
-    let line = |((path, owner), digest): (&(String, Option<Owner>), &String)| {
+    let mut text = String::new();
+    for ((path, owner), digests) in record {
         let owner = owner
             .as_ref()
             .map_or_else(String::new, |owner| format!(" {owner}"));
-        format!("{digest} {path}{owner}\n")
-    };
-    record.iter().map(line).collect()
+        for digest in digests {
+            text.extend([digest, " ", path, &owner, "\n"]);
+        }
+    }
+    text
 }
 
 /// Whether a file may be put at `path` on `$BOOT`.
@@ -219,10 +249,14 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_is_written() {
+        let digests = |digests: &[&str]| digests.iter().map(|d| (*d).to_owned()).collect();
         let record = Record::from([
-            (("a/b".to_owned(), None), "12".to_owned()),
-            (("a/b".to_owned(), "0123abcd".parse().ok()), "56".to_owned()),
-            (("c".to_owned(), None), "34".to_owned()),
+            (("a/b".to_owned(), None), digests(&["12"])),
+            (
+                ("a/b".to_owned(), "0123abcd".parse().ok()),
+                digests(&["56"]),
+            ),
+            (("c".to_owned(), None), digests(&["34", "56"])),
         ]);
         assert_eq!(parse(&text_of(&record)), record);
         assert_eq!(parse("12 ../x\nnonsense\n12 a x\n"), Record::new());

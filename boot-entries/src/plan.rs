@@ -238,10 +238,15 @@ fn steps(
     rank(&mut all, kept, intent)?;
     let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
     let takeover = Takeover::new(observed, intent, &entries, stand_in);
+    let extras = extras::steps(&observed.extras, intent);
     plan.steps.extend(garbage(observed, &entries));
+    for step in extras.garbage {
+        if !plan.steps.contains(&step) {
+            plan.steps.push(step);
+        }
+    }
     plan.steps.extend(evictions(observed, early, &entries));
     plan.steps.extend(copies);
-    let extras = extras::steps(&observed.extras, intent);
     plan.notes.extend(extras.notes);
     plan.steps.extend(extras.files);
     plan.steps.extend(extras.entries);

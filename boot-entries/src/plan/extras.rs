@@ -1,6 +1,6 @@
 //! Extra files: put there before anything that may need them, taken away when nobody asks for them any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Intent, Step};
 use crate::boot_partition::Partition;
@@ -10,6 +10,8 @@ use crate::owner::Owner;
 /// The steps for extra files, by their places in a plan.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
+    /// What interrupted runs left.
+    pub(super) garbage: Vec<Step>,
     /// The record of everything that is, or is about to be, ours; then the files.
     pub(super) files: Vec<Step>,
     /// Those that are entries.
@@ -21,10 +23,14 @@ pub(super) struct Steps {
 }
 
 pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
-    let mut steps = Steps::default();
+    let garbage = there.leftovers.iter().cloned().map(remove);
+    let mut steps = Steps {
+        garbage: garbage.collect(),
+        ..Steps::default()
+    };
     let known = Known::new(there, intent);
     let mut record = known.ours.clone();
-    let mut wanted: BTreeMap<String, String> = BTreeMap::new();
+    let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for extra in &intent.extras {
         if let Some(why) = there.blocked.get(&extra.path) {
             let path = &extra.path;
@@ -58,13 +64,14 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
             continue;
         }
         let digest = extra.content.digest.to_string();
-        wanted.insert(extra.path.clone(), digest.clone());
+        let digests = BTreeSet::from([digest.clone()]);
+        wanted.insert(extra.path.clone(), digests.clone());
         if there.present.get(&extra.path) == Some(&extra.content) {
-            record.insert(extra.path.clone(), digest);
+            record.insert(extra.path.clone(), digests);
             continue;
         }
-        // On record before it is there: a file nobody knows of would stay for ever.
-        record.insert(extra.path.clone(), digest);
+        // On record before it is there: a file nobody knows of would stay for ever. And so would the one that it replaces.
+        record.entry(extra.path.clone()).or_default().insert(digest);
         let list = if extra.is_entry() {
             &mut steps.entries
         } else {
@@ -73,8 +80,8 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
         list.push(copy(extra));
     }
     for path in &intent.extras_left {
-        if let Some(digest) = known.ours.get(path) {
-            wanted.insert(path.clone(), digest.clone());
+        if let Some(digests) = known.ours.get(path) {
+            wanted.insert(path.clone(), digests.clone());
         }
     }
     if there.is_damaged {
@@ -96,11 +103,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     for path in gone {
         if there.present.contains_key(path) {
             if known.is_ours(path) {
-                let path = path.clone();
-                steps.removals.push(Step::Remove {
-                    on: Partition::Boot,
-                    path,
-                });
+                steps.removals.push(remove(path.clone()));
             } else {
                 steps.notes.push(format!(
                     "{path} on $BOOT was changed by somebody else: left alone"
@@ -110,11 +113,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     }
     let is_known = !known.ours.is_empty() || there.is_damaged;
     if wanted.is_empty() && known.others.is_empty() && is_known {
-        let path = RECORD.to_owned();
-        steps.removals.push(Step::Remove {
-            on: Partition::Boot,
-            path,
-        });
+        steps.removals.push(remove(RECORD.to_owned()));
     } else if wanted != record {
         steps.removals.push(known.write(&wanted));
     }
@@ -126,7 +125,7 @@ struct Known<'a> {
     there: &'a Extras,
     owner: Option<&'a Owner>,
     /// By us: paths, and digests.
-    ours: BTreeMap<String, String>,
+    ours: BTreeMap<String, BTreeSet<String>>,
     /// By other systems.
     others: Record,
 }
@@ -139,21 +138,22 @@ impl<'a> Known<'a> {
             ours: BTreeMap::new(),
             others: Record::new(),
         };
-        for ((path, owner), digest) in there.record.clone() {
+        for ((path, owner), digests) in there.record.clone() {
             if intent.ownership.has(owner.as_ref()) {
-                known.ours.insert(path, digest);
+                known.ours.insert(path, digests);
             } else {
-                known.others.insert((path, owner), digest);
+                known.others.insert((path, owner), digests);
             }
         }
         known
     }
 
-    /// Whether what lies under `path` is what we put there, or nothing does.
+    /// Whether what lies under `path` is what we put there, or nothing does. An empty file is what a power cut leaves of one
+    /// of ours.
     fn is_ours(&self, path: &str) -> bool {
         self.there.present.get(path).is_none_or(|content| {
-            let digest = content.digest.to_string();
-            self.ours.get(path) == Some(&digest)
+            let put = self.ours.get(path);
+            put.is_some_and(|put| content.size == 0 || put.contains(&content.digest.to_string()))
         })
     }
 
@@ -163,10 +163,10 @@ impl<'a> Known<'a> {
     }
 
     /// Puts `ours` on record, and leaves what others have put there.
-    fn write(&self, ours: &BTreeMap<String, String>) -> Step {
+    fn write(&self, ours: &BTreeMap<String, BTreeSet<String>>) -> Step {
         let mut record = self.others.clone();
-        for (path, digest) in ours {
-            record.insert((path.clone(), self.owner.cloned()), digest.clone());
+        for (path, digests) in ours {
+            record.insert((path.clone(), self.owner.cloned()), digests.clone());
         }
         Step::Text {
             text: extra::text_of(&record),
@@ -200,9 +200,15 @@ fn copy(extra: &Extra) -> Step {
     }
 }
 
+fn remove(path: String) -> Step {
+    let on = Partition::Boot;
+    Step::Remove { on, path }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extra::text_of;
     use crate::owner::Ownership;
     use crate::payload::Content;
 
@@ -235,8 +241,7 @@ mod tests {
                     there.present.insert(path.clone(), *content);
                 }
                 Step::Text { text, .. } => {
-                    there.record = crate::extra::parse(text);
-                    there.is_damaged = false;
+                    (there.record, there.is_damaged) = crate::extra::read(text);
                 }
                 Step::Remove { path, .. } if path == RECORD => {
                     there.record.clear();
@@ -274,6 +279,55 @@ mod tests {
         );
         run(&mut there, &intent(&[]));
         assert_eq!(there, Extras::default());
+    }
+
+    /// The directory is anybody's: nothing but the names of our own is looked for.
+    #[test]
+    fn what_an_interrupted_run_left_beside_them_goes_first() {
+        let left = "EFI/tools/.lastgood-tool.efi.part";
+        assert_eq!(crate::extra::leftover_of("EFI/tools/tool.efi"), left);
+        let there = Extras {
+            leftovers: [left.to_owned()].into(),
+            ..Extras::default()
+        };
+        let steps = super::steps(&there, &intent(&[extra("EFI/tools/tool.efi", "one")]));
+        assert_eq!(steps.garbage, [super::remove(left.to_owned())]);
+    }
+
+    /// What FAT may have of a record that was being replaced.
+    #[test]
+    fn a_torn_record_is_a_damaged_one() {
+        let tool = extra("EFI/tool.efi", "one");
+        let digest = tool.content.digest.to_string();
+        let text = text_of(&Record::from([((tool.path, None), [digest].into())]));
+        assert!(!extra::read(&text).1);
+        for length in 0..text.len() {
+            assert!(extra::read(&text[..length]).1, "{length}");
+        }
+        assert!(extra::read(&"\0".repeat(text.len())).1);
+    }
+
+    /// A power cut in the middle of a change leaves the old one, the new one, or an empty file.
+    #[test]
+    fn a_change_that_was_cut_short_is_nobody_elses() {
+        let new = extra("EFI/tool.efi", "two");
+        for left in ["one", "two", ""] {
+            let mut there = Extras::default();
+            run(&mut there, &intent(&[extra("EFI/tool.efi", "one")]));
+            let steps = super::steps(&there, &intent(std::slice::from_ref(&new)));
+            let [Step::Text { text, .. }, Step::Copy { .. }] = &steps.files[..] else {
+                panic!("{:?}", steps.files);
+            };
+            (there.record, there.is_damaged) = extra::read(text);
+            there.present.insert(new.path.clone(), content(left));
+            for wish in [intent(std::slice::from_ref(&new)), intent(&[])] {
+                let mut there = there.clone();
+                assert_eq!(super::steps(&there, &wish).notes, [""; 0], "{left}");
+                run(&mut there, &wish);
+                assert_eq!(there.present.len(), wish.extras.len());
+                assert_eq!(run(&mut there, &wish), [""; 0], "{left}");
+            }
+        }
     }
 
     #[test]
@@ -376,9 +430,10 @@ mod tests {
         assert_eq!(steps(&there, &wish).notes.len(), 1);
         assert_eq!(run(&mut there, &wish), [""; 0]);
         // Ours once, changed since.
+        let digests = BTreeSet::from(["0123".to_owned()]);
         there
             .record
-            .insert(("EFI/tool.efi".to_owned(), None), "0123".to_owned());
+            .insert(("EFI/tool.efi".to_owned(), None), digests);
         assert_eq!(steps(&there, &intent(&[])).notes.len(), 1);
         run(&mut there, &intent(&[]));
         assert_eq!(there.present, BTreeMap::from([theirs()]));

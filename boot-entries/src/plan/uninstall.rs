@@ -54,6 +54,7 @@ pub fn uninstall(
         },
     );
     plan.notes.extend(extras.notes);
+    everything.extend(extras.garbage);
     everything.extend(extras.removals);
     if everything.is_empty() && (!ground.is_default_ours() || ground.has_anothers()) {
         plan.steps = ground.leftovers();
