@@ -10,7 +10,7 @@ use crate::bootspec::{self, Bootspec, Document, Specialisations};
 use crate::digests::Digests;
 use crate::generation::{Generation, Subject};
 use crate::payload::{self, Content, Kind};
-use crate::{Root, kernel, observe, small, synthesis};
+use crate::{Root, entry, kernel, small, synthesis};
 
 /// A file an entry points at, in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ const PAYLOAD_LIMIT: u64 = u32::MAX as u64;
 /// More text from a closure than this is in no entry, in bytes: with what comes with each word, all of it would still be
 /// read back.
 const LONGEST: usize = 32 * 1024;
-const _: () = assert!(8 * LONGEST as u64 <= observe::LONGEST_ENTRY);
+const _: () = assert!(8 * LONGEST as u64 <= entry::LONGEST);
 /// How long a reason may get, in characters: it may repeat what the closure says.
 const REASON: usize = 500;
 

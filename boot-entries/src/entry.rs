@@ -7,6 +7,9 @@ use crate::boot_partition::Partition;
 use crate::lines::{lines, quoted};
 use crate::name::EntryName;
 
+/// What is longer is no entry, in bytes: ours are a page at most.
+pub(crate) const LONGEST: u64 = 256 * 1024;
+
 /// What the loader takes from an entry file. Lines it does not know are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {

@@ -3,24 +3,21 @@
 //! What one generation's closure lacks is that generation's trouble, kept beside it ([`Found::bootable`]); it never
 //! stops the others (invariant B8). What `$BOOT` itself refuses to tell is an error.
 
+mod folder;
 mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
 use crate::Root;
-use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF, Partition, Place};
+use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition, Place};
 use crate::closure::{self, Bootable, Closures, Documents, Finished};
 use crate::digests::Digests;
-use crate::durable;
 use crate::efi::LoaderVariables;
-use crate::entry::{Entry, EntryFile};
+use crate::entry::EntryFile;
 use crate::extra::{Extra, Extras, RECORD};
 use crate::generation::{Generation, Subject};
-use crate::lines::lines;
 use crate::loader::{Band, Listed, Loader, Medium};
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
@@ -29,9 +26,8 @@ use crate::payload::{self, Content};
 use crate::small;
 use crate::space::Volume;
 use crate::uki::Uki;
+use folder::Folder;
 
-/// What is longer is no entry, in bytes: ours are a page at most.
-pub(crate) const LONGEST_ENTRY: u64 = 256 * 1024;
 /// What is longer is no settings file, in bytes.
 const LONGEST_CONF: u64 = 64 * 1024;
 
@@ -171,125 +167,6 @@ pub fn entry_names(place: &Place) -> Result<Vec<EntryName>, Error> {
         .collect())
 }
 
-/// What is read of one partition.
-#[derive(Default)]
-struct Folder {
-    entries: BTreeMap<String, EntryFile>,
-    leftovers: Vec<(Partition, String)>,
-    payload: Vec<String>,
-    nixpkgs: BTreeSet<(Partition, String)>,
-    images: BTreeMap<(Partition, String), Uki>,
-    unreadable: Vec<String>,
-}
-
-impl Folder {
-    fn read(directory: &Path, on: Partition) -> Result<Self, Error> {
-        let mut read = Self::default();
-        // Payload before entries: most of these start something that was listed then.
-        for folder in [payload::DIRECTORY, ENTRIES, "loader", nixpkgs::DIRECTORY] {
-            for name in names(&directory.join(folder))? {
-                if durable::is_leftover(&name) {
-                    read.leftovers.push((on, format!("{folder}/{name}")));
-                } else if folder == nixpkgs::DIRECTORY {
-                    let name = nixpkgs::is_payload(&name).map(str::to_owned);
-                    read.nixpkgs.extend(name.map(|name| (on, name)));
-                } else if folder == ENTRIES
-                    && let Some(parsed) = EntryName::parse(&name)
-                {
-                    read.entry(directory, on, &name, parsed)?;
-                } else if folder == payload::DIRECTORY && payload::kind_of(&name).is_some() {
-                    read.payload.push(name);
-                }
-            }
-        }
-        for name in names(&directory.join(IMAGES))? {
-            if name.to_ascii_lowercase().ends_with(".efi") {
-                let image = read.image(&directory.join(IMAGES).join(&name));
-                read.images.insert((on, name), image);
-            }
-        }
-        Ok(read)
-    }
-
-    /// What an image says. It is not ours: one that cannot be read stops nobody, and the loader lists no such image.
-    fn image(&mut self, path: &Path) -> Uki {
-        Uki::read(path).unwrap_or_else(|error| {
-            let shown = path.display();
-            self.unreadable
-                .push(format!("{shown} is passed over: {error}"));
-            Uki::default()
-        })
-    }
-
-    /// Reads one entry file. One that cannot be read stops nobody: a stranger's is passed over, and ours is damaged, that
-    /// is, a text that starts nothing.
-    fn entry(
-        &mut self,
-        directory: &Path,
-        on: Partition,
-        file: &str,
-        name: EntryName,
-    ) -> Result<(), Error> {
-        let path = directory.join(ENTRIES).join(file);
-        let text = match small::read_bytes(&path, LONGEST_ENTRY) {
-            // Bytes that are no UTF-8 are replaced: such a file is not ours, and the loader has its own opinion of it.
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                let shown = path.display();
-                self.unreadable
-                    .push(format!("{shown} is passed over: {error}"));
-                // A directory can be neither replaced nor removed.
-                let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
-                if !(name.is_ours() && is_file) {
-                    return Ok(());
-                }
-                UNREADABLE.to_owned()
-            }
-        };
-        let read = EntryFile {
-            on,
-            name,
-            entry: Entry::parse(&text),
-            has_program: self.has_program(directory, &text)?,
-            text,
-        };
-        self.entries.insert(file.to_owned(), read);
-        Ok(())
-    }
-
-    /// Whether what the loader starts for an entry with this text is there, on the partition at `directory`.
-    ///
-    /// The text may be anybody's, and say anything: a path that no file can have is that of no file.
-    fn has_program(&self, directory: &Path, text: &str) -> Result<bool, Error> {
-        let last = |keys: &[&str]| {
-            let programs = lines(text).filter(|(key, _)| keys.contains(key));
-            programs.last().map(|(_, program)| program.to_owned())
-        };
-        let Some(program) = last(&["linux", "efi"]).or_else(|| last(&["uki"])) else {
-            return Ok(false);
-        };
-        // The loader takes either slash.
-        let program = program.replace('\\', "/");
-        let program = program.trim_start_matches('/');
-        let is_listed = |name: &str| {
-            self.payload
-                .binary_search_by(|p| p.as_str().cmp(name))
-                .is_ok()
-        };
-        if payload::name_of(program).is_some_and(is_listed) {
-            return Ok(true);
-        }
-        let path = directory.join(program);
-        match path.try_exists() {
-            Err(source) if source.raw_os_error() == Some(Errno::EIO as i32) => {
-                Err(Error::Read { path, source })
-            }
-            there => Ok(there.unwrap_or(false)),
-        }
-    }
-}
-
 impl Boot {
     /// Reads entries and settings of `place`.
     ///
@@ -401,12 +278,12 @@ pub fn generations(
     found.collect()
 }
 
-/// The sizes of entry files, by path, as far as their texts tell: bytes that are no UTF-8 were replaced, and what could not be
-/// read is empty.
+/// The sizes of entry files, by path, as far as their texts tell: bytes that are no UTF-8 were replaced, and of some only their
+/// names could be read.
 fn sizes_of(entries: &BTreeMap<String, EntryFile>) -> impl Iterator<Item = (String, u64)> {
     let known = entries
         .iter()
-        .filter(|(_, file)| !file.text.is_empty() && !file.text.contains('\u{fffd}'));
+        .filter(|(_, file)| file.text != UNREADABLE && !file.text.contains('\u{fffd}'));
     known.map(|(name, file)| (format!("{ENTRIES}/{name}"), file.text.len() as u64))
 }
 

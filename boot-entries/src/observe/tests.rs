@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::boot_partition::IMAGES;
 
 /// A `$BOOT` with a kernel, and `files` among its entries.
 fn read(files: &[(&str, &str)]) -> Result<Boot, Error> {
