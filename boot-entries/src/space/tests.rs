@@ -1,6 +1,7 @@
 //! The bound against directories filled slot by slot.
 
 mod fat;
+mod rollback;
 
 use proptest::prelude::*;
 
