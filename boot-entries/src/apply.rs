@@ -58,7 +58,7 @@ pub fn apply(
 
 /// The partitions that must be on the disk as they are to be seen, before the first of `steps` is made. That is both: what
 /// a step on one of them relies on may be on the other, where a killed run left it and nothing is to be done any more.
-fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Path> {
+pub(crate) fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Path> {
     let both = [Partition::Esp, Partition::Boot].map(|on| place.directory(on));
     both.into_iter().filter(|_| !steps.is_empty()).collect()
 }

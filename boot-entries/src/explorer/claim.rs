@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::end::end;
-use super::volume::{Bytes, Files, Volume};
-use super::{Case, Goal, calls};
+use super::calls::{calls, make_all};
+use super::end::{end, next};
+use super::place::{Held, Volumes};
+use super::volume::Files;
+use super::{Case, Goal, observe, systemd_boot};
 use crate::durable::call::Call;
+use crate::name::stem_of;
+use crate::plan::Standing;
+use crate::plan::tests::id;
 use crate::step::Step;
 
 /// What a case promises, whenever the power fails.
@@ -17,35 +22,43 @@ pub(super) struct Claim<'a> {
     before: BTreeSet<u64>,
     must_reach_proven: bool,
     /// What it leads to when nothing goes wrong.
-    done: Files,
+    done: Held,
+    /// Whether a run has nothing to do then.
+    is_at_rest: bool,
 }
 
 impl<'a> Claim<'a> {
     pub(super) fn of(case: &'a Case) -> Result<Self, String> {
-        let before = end(&case.files)?;
-        let mut done = case.files.clone();
+        let before = end(&case.held)?;
+        let mut done = case.held.clone();
         case.run(&mut done);
+        let last_good = case.intent.last_good.iter();
+        let last_good: BTreeSet<u64> = last_good.map(|id| id.generation.number()).collect();
+        if case.goal == Goal::Verdict && end(&done)? != last_good {
+            return Err(format!("a verdict leads to {:?}", end(&done)?));
+        }
         Ok(Self {
             case,
             ground: case.ground(),
             must_reach_proven: !before.is_empty() && before.is_subset(&case.proven),
             before,
+            is_at_rest: case.plan(&done).is_empty(),
             done,
         })
     }
 
-    /// Makes `steps` on `volume`, which shows `files`, and cuts the power after every call.
+    /// Makes `steps` on `volumes`, which show `held`, and cuts the power after every call.
     pub(super) fn cut_each(
         &self,
-        volume: &mut Volume,
-        files: &Files,
+        volumes: &mut Volumes,
+        held: &Held,
         steps: &[Step],
-        seen: &mut BTreeSet<Files>,
+        seen: &mut BTreeSet<Held>,
     ) -> Result<(), String> {
-        for (step, calls) in steps.iter().zip(calls(files, steps)) {
-            for (number, call) in calls.iter().enumerate() {
-                volume.call(call);
-                for found in volume.after_a_cut() {
+        for (step, calls) in steps.iter().zip(calls(held, steps)) {
+            for (number, (on, call)) in calls.iter().enumerate() {
+                volumes.call(*on, call);
+                for found in volumes.after_a_cut() {
                     if seen.insert(found.clone()) {
                         self.check(&found)
                             .map_err(|why| self.told(steps, step, number, call, &found, &why))?;
@@ -56,7 +69,7 @@ impl<'a> Claim<'a> {
         Ok(())
     }
 
-    fn check(&self, found: &Files) -> Result<(), String> {
+    fn check(&self, found: &Held) -> Result<(), String> {
         let case = self.case;
         let ends = end(found)?;
         if self.must_reach_proven && (ends.is_empty() || !ends.is_subset(&case.proven)) {
@@ -65,29 +78,78 @@ impl<'a> Claim<'a> {
         if ends.is_empty() && !self.before.is_empty() {
             return Err("nothing boots".to_owned());
         }
-        let is_touched = |path: &&PathBuf| found.get(*path) != self.ground.get(*path);
+        let is_touched = |path: &&PathBuf| found.boot.get(*path) != self.ground.get(*path);
         if let Some(path) = self.ground.keys().find(is_touched) {
             return Err(format!("{} is not as it was", path.display()));
         }
-        if let Err(refused) = case.try_plan(found) {
-            return Err(format!("the next run is refused: {refused}"));
+        if case.loader.is_some() && !systemd_boot::starts(found) {
+            return Err("the firmware finds no loader".to_owned());
         }
-        let mut next = found.clone();
-        case.run(&mut next);
-        let again = case.plan(&next).steps;
-        // With room that there was not before, one more may be handed back.
-        let may_be_more = case.goal == Goal::Uninstall && case.size.is_some();
-        let is_same = if may_be_more {
-            self.done.keys().all(|path| next.contains_key(path))
-        } else {
-            next.keys().eq(self.done.keys())
+        case.check_extras(&self.done, found)?;
+        if case.goal == Goal::Verdict {
+            self.check_verdict(found)?;
+        }
+        self.check_next(found)
+    }
+
+    /// The verdict alone, which must come through whatever becomes of the rest, makes the machine end in the last good one:
+    /// unless that is the one whose entry the cut has taken, which comes again with the rest.
+    fn check_verdict(&self, found: &Held) -> Result<(), String> {
+        let case = self.case;
+        let mut judged = found.clone();
+        let steps = case.verdict(found).map_err(|why| why.to_string())?;
+        make_all(&mut judged, &steps);
+        let last_good = case.intent.last_good.iter();
+        let last_good: BTreeSet<u64> = last_good.map(|id| id.generation.number()).collect();
+        let observed = observe(found).0.boot;
+        let is_there = case.intent.last_good.iter().map(stem_of).any(|stem| {
+            let mut files = observed.files_of(&stem);
+            files.any(|(_, file)| file.has_program)
+        });
+        let ends = end(&judged)?;
+        if is_there && ends != last_good {
+            return Err(format!("after the verdict it ends in {ends:?}"));
+        }
+        // Nor is it tried once more on the way, on whatever partition.
+        let is_rejected = |number: &u64| {
+            let standing = case.intent.standings.get(&id(*number));
+            standing == Some(&Standing::Rejected)
         };
-        if again.is_empty() && is_same {
+        if is_there && next(&judged).iter().any(is_rejected) {
+            return Err("what is rejected boots next".to_owned());
+        }
+        match case.verdict(&judged) {
+            Ok(steps) if steps.is_empty() => Ok(()),
+            more => Err(format!("the verdict is not written at once: {more:?}")),
+        }
+    }
+
+    /// The next run finishes the work.
+    fn check_next(&self, found: &Held) -> Result<(), String> {
+        let case = self.case;
+        let steps = match case.try_plan(found) {
+            Err(refused) => return Err(format!("the next run is refused: {refused}")),
+            Ok(steps) => steps,
+        };
+        let mut next = found.clone();
+        make_all(&mut next, &steps);
+        // Nearly always, and then it is known what the one after that does.
+        if next == self.done && self.is_at_rest {
             return Ok(());
         }
-        let names: Vec<_> = next.keys().collect();
+        let again = case.plan(&next);
+        let (done, left) = (self.done.paths(), next.paths());
+        // With room that there was not before, one more may be handed back.
+        let may_be_more = case.goal == Goal::Uninstall && case.size.is_some();
+        let is_same = done == left || may_be_more && done.is_subset(&left);
+        if case.goal == Goal::Verdict && end(&next)? != end(&self.done)? {
+            return Err("the next run leads elsewhere".to_owned());
+        }
+        if again.is_empty() && (is_same || case.is_told(found)) {
+            return Ok(());
+        }
         Err(format!(
-            "the next run leaves {again:?} to do, and {names:?}"
+            "the next run leaves {again:?} to do, and {left:#?}"
         ))
     }
 
@@ -97,20 +159,21 @@ impl<'a> Claim<'a> {
         step: &Step,
         number: usize,
         call: &Call,
-        found: &Files,
+        found: &Held,
         why: &str,
     ) -> String {
-        let list = |files: &Files| -> String {
-            let line = |(path, bytes): (&PathBuf, &Bytes)| {
-                format!("    {} ({} bytes)\n", path.display(), bytes.len())
-            };
-            files.iter().map(line).collect()
+        let list = |held: &Held| -> String {
+            let lines = held.all().map(|(on, path, bytes)| {
+                format!("    {on:?} {} ({} bytes)\n", path.display(), bytes.len())
+            });
+            lines.collect()
         };
         let steps: Vec<String> = steps.iter().map(Step::to_string).collect();
         format!(
-            "{:?}\n  from\n{}  by {steps:#?}\n  cut at {step}, after call {number}, {call:?}:\n{}  {why}",
+            "{:?}: {:?}\n  from\n{}  by {steps:#?}\n  cut at {step}, after call {number}, {call:?}:\n{}  {why}",
+            self.case.goal,
             self.case.intent,
-            list(&self.case.files),
+            list(&self.case.held),
             list(found),
         )
     }

@@ -3,47 +3,37 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::FAILURES;
+use super::look::{content, observe};
 use super::migration::STRANGERS;
-use super::volume::Files;
-use super::{FAILURES, observe};
+use super::place::Held;
 use crate::boot_partition::Partition;
 use crate::entry::Entry;
+use crate::loader::Listed;
 use crate::nixpkgs;
-use crate::payload::{self, Content};
+use crate::payload::{Kind, file_name, kind_of};
 use crate::plan::tests::BANDS;
 
 /// The generation that every sequence of failed boots ends in, by every loader; and whatever is started on the way
 /// must be whole. None: nothing boots.
-pub(super) fn end(files: &Files) -> Result<BTreeSet<u64>, String> {
-    let disk = observe(files);
-    let whole = |path: &String| {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        if nixpkgs::payload_of(path).is_some() {
-            // In the store as here, it holds its own name.
-            let bytes = files.get(Path::new(path.trim_start_matches('/')));
-            return bytes.is_some_and(|b| **b == *name.trim_end_matches(".efi").as_bytes());
-        }
-        let path = Path::new(path.trim_start_matches('/'));
-        if path.starts_with(STRANGERS) {
-            return files.get(path).is_some_and(|b| **b == *name.as_bytes());
-        }
-        let kind = payload::kind_of(name);
-        let content = disk.0.payload.get(name);
-        kind.zip(content)
-            .is_some_and(|(kind, content)| payload::file_name(content, kind) == name)
-    };
+pub(super) fn end(held: &Held) -> Result<BTreeSet<u64>, String> {
+    let disk = observe(held);
+    // Half-way to another partition each entry has a twin there.
+    let failures = FAILURES * if held.esp.is_some() { 2 } else { 1 };
     let mut ends = BTreeSet::new();
     for band in BANDS {
         let loader = disk.loader(band);
-        let boots = loader.clone().predict(FAILURES);
+        let boots = loader.clone().predict(failures);
         for boot in &boots {
-            let same = |listed: &&crate::loader::Listed| listed.name.stem == boot.name.stem;
-            for entry in loader.entries.iter().filter(same).map(|l| &l.entry) {
+            let same = |listed: &&Listed| listed.name.stem == boot.name.stem;
+            for listed in loader.entries.iter().filter(same) {
+                let entry = &listed.entry;
                 let number = started(entry);
+                let mut files = entry.linux.iter().chain(&entry.initrds);
                 if number.is_none()
                     || boot.name.is_ours() && boot.name.generation_number() != number
                     || entry.initrds.len() != 1
-                    || !entry.linux.iter().chain(&entry.initrds).all(whole)
+                    || !files.all(|path| is_whole(held, listed.on, path))
                 {
                     return Err(format!(
                         "{band:?} starts a damaged {}: {entry:?}",
@@ -61,6 +51,35 @@ pub(super) fn end(files: &Files) -> Result<BTreeSet<u64>, String> {
     Ok(ends)
 }
 
+/// What each loader starts next.
+pub(super) fn next(held: &Held) -> BTreeSet<u64> {
+    let disk = observe(held);
+    let next = BANDS.map(|band| disk.loader(band).predict(0).into_iter().next());
+    let next = next.into_iter().flatten();
+    next.filter_map(|boot| boot.name.generation_number())
+        .collect()
+}
+
+/// Whether a file that an entry on a partition needs is there, and is what its name says.
+fn is_whole(held: &Held, on: Partition, path: &str) -> bool {
+    let path = path.trim_start_matches('/');
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let Some(bytes) = held.on(on).get(Path::new(path)) else {
+        return false;
+    };
+    if nixpkgs::payload_of(path).is_some() {
+        // In the store as here, it holds its own name; or it has one of ours, where that was taken.
+        let name = name.trim_end_matches(".efi");
+        let ours = [Kind::Kernel, Kind::Initrd].map(|kind| file_name(&content(bytes), kind));
+        return **bytes == *name.as_bytes()
+            || ours.iter().any(|o| o.trim_end_matches(".efi") == name);
+    }
+    if Path::new(path).starts_with(STRANGERS) {
+        return **bytes == *name.as_bytes();
+    }
+    kind_of(name).is_some_and(|kind| file_name(&content(bytes), kind) == name)
+}
+
 /// The generation that an entry starts, or the number of a stranger's kernel.
 fn started(entry: &Entry) -> Option<u64> {
     let Some(closure) = nixpkgs::init_of(entry) else {
@@ -71,15 +90,4 @@ fn started(entry: &Entry) -> Option<u64> {
     };
     let number = closure.file_name()?.to_str()?.strip_suffix("-system")?;
     number.parse().ok()
-}
-
-/// What nixpkgs' builders left there.
-pub(super) fn theirs(files: &Files) -> nixpkgs::Payload {
-    let theirs = files.iter().filter_map(|(path, bytes)| {
-        let name = nixpkgs::payload_of(path.to_str()?)?;
-        let mut content = Content::of(&mut &bytes[..]).unwrap();
-        content.size *= super::WEIGHT;
-        Some(((Partition::Boot, name.to_owned()), content))
-    });
-    theirs.collect()
 }

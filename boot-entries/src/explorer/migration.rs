@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::Case;
 use super::domain::{fail, product};
-use super::volume::Files;
-use super::{Case, Goal};
+use super::place::Held;
 use crate::boot_partition::{ENTRIES, LOADER_CONF};
 use crate::nixpkgs::{DIRECTORY, hashed_name};
 use crate::plan::tests::{id, proven, select, theirs};
@@ -17,48 +17,38 @@ use crate::plan::{Intent, Standing};
 /// The one that has booted the machine until now.
 const FORMER: u64 = 2;
 
-fn put(files: &mut Files, path: &str, text: &str) {
-    files.insert(Path::new(path).to_owned(), text.as_bytes().into());
+fn put(held: &mut Held, path: &str, text: &str) {
+    let path = Path::new(path).to_owned();
+    held.boot.insert(path, text.as_bytes().into());
 }
 
 /// An entry as nixpkgs' builder writes it, with its payload. Its file name.
-fn write_theirs(files: &mut Files, number: u64, is_hashed: bool, sort_key: &str) -> String {
+fn write_theirs(held: &mut Held, number: u64, is_hashed: bool, sort_key: &str) -> String {
     let text = theirs(number).replace("sort-key nixos", &format!("sort-key {sort_key}"));
     let name = if is_hashed {
         hashed_name(&text)
     } else {
         format!("nixos-generation-{number}.conf")
     };
-    put(files, &format!("{ENTRIES}/{name}"), &text);
+    put(held, &format!("{ENTRIES}/{name}"), &text);
     for file in [format!("kernel-{number}"), "initrd".to_owned()] {
-        put(files, &format!("{DIRECTORY}/{file}.efi"), &file);
+        put(held, &format!("{DIRECTORY}/{file}.efi"), &file);
     }
     name
 }
 
 /// Generations 1 and 2 as nixpkgs left them, another machine's 9, and a loader.conf that names the second.
-fn migrated(is_hashed: bool, sort_key: &str) -> Files {
-    let mut files = Files::new();
-    write_theirs(&mut files, 9, is_hashed, "nixos");
-    write_theirs(&mut files, 1, is_hashed, sort_key);
-    let name = write_theirs(&mut files, FORMER, is_hashed, sort_key);
+fn migrated(is_hashed: bool, sort_key: &str) -> Held {
+    let mut held = Held::default();
+    write_theirs(&mut held, 9, is_hashed, "nixos");
+    write_theirs(&mut held, 1, is_hashed, sort_key);
+    let name = write_theirs(&mut held, FORMER, is_hashed, sort_key);
     put(
-        &mut files,
+        &mut held,
         LOADER_CONF,
         &format!("timeout 5\ndefault {name}\n"),
     );
-    files
-}
-
-fn install(files: &Files, intent: &Intent, good: &[u64]) -> Case {
-    Case {
-        files: files.clone(),
-        intent: intent.clone(),
-        goal: Goal::Install,
-        size: None,
-        gone: None,
-        proven: good.iter().copied().collect(),
-    }
+    held
 }
 
 /// The directory of a stranger's kernels.
@@ -67,24 +57,20 @@ pub(super) const STRANGERS: &str = "EFI/debian";
 const STRANGER: u64 = 7;
 
 /// A stranger's entries: the one that runs, and one that would come first and never ran.
-fn strangers() -> Files {
-    let mut files = Files::new();
+fn strangers() -> Held {
+    let mut held = Held::default();
     for number in [STRANGER, STRANGER + 1] {
         let text = format!(
             "title Debian\nversion {number}\nlinux /{STRANGERS}/{number}-vmlinuz\ninitrd /{STRANGERS}/initrd\n"
         );
-        put(
-            &mut files,
-            &format!("{ENTRIES}/debian-{number}.conf"),
-            &text,
-        );
+        put(&mut held, &format!("{ENTRIES}/debian-{number}.conf"), &text);
         let kernel = format!("{number}-vmlinuz");
-        put(&mut files, &format!("{STRANGERS}/{kernel}"), &kernel);
+        put(&mut held, &format!("{STRANGERS}/{kernel}"), &kernel);
     }
-    put(&mut files, &format!("{STRANGERS}/initrd"), "initrd");
+    put(&mut held, &format!("{STRANGERS}/initrd"), "initrd");
     let conf = format!("timeout 5\ndefault debian-{STRANGER}.conf\n");
-    put(&mut files, LOADER_CONF, &conf);
-    files
+    put(&mut held, LOADER_CONF, &conf);
+    held
 }
 
 /// First installs on a stranger's machine, which boots what it booted until something is proven.
@@ -95,25 +81,22 @@ fn from_strangers() -> Vec<Case> {
     };
     let mut cases = Vec::new();
     for first in 1..=3 {
-        let mut files = strangers();
-        let case = install(&files, &booted(select(first)), &[STRANGER]);
-        case.run(&mut files);
+        let mut held = strangers();
+        let case = Case::install(&held, &booted(select(first)), &[STRANGER]);
+        case.run(&mut held);
         cases.push(case);
         for failed in 0..=3 {
             if failed > 0 {
-                fail(&mut files);
+                fail(&mut held);
             }
-            let uninstalled = Case {
-                goal: Goal::Uninstall,
-                ..install(&files, &booted(select(first)), &[STRANGER])
-            };
+            let uninstalled = Case::uninstall(&held, &booted(select(first)), &[STRANGER]);
             cases.push(uninstalled);
             for next in 1..=3 {
                 // It knows what runs, or it does not any more.
-                cases.push(install(&files, &booted(select(next)), &[STRANGER]));
-                cases.push(install(&files, &select(next), &[STRANGER]));
+                cases.push(Case::install(&held, &booted(select(next)), &[STRANGER]));
+                cases.push(Case::install(&held, &select(next), &[STRANGER]));
                 let intent = proven(select(next), first);
-                cases.push(install(&files, &intent, &[STRANGER, first]));
+                cases.push(Case::install(&held, &intent, &[STRANGER, first]));
             }
         }
     }
@@ -125,23 +108,23 @@ pub(super) fn takeovers() -> Vec<Case> {
     let mut cases = from_strangers();
     for (is_hashed, sort_key) in [(false, "nixos"), (false, "a"), (true, "nixos")] {
         for first in 1..=3 {
-            let mut files = migrated(is_hashed, sort_key);
-            let case = install(&files, &select(first), &[FORMER]);
-            case.run(&mut files);
+            let mut held = migrated(is_hashed, sort_key);
+            let case = Case::install(&held, &select(first), &[FORMER]);
+            case.run(&mut held);
             cases.push(case);
             for failed in 0..=3 {
                 if failed > 0 {
-                    fail(&mut files);
+                    fail(&mut held);
                 }
                 let mut rejected = Intent::default();
                 rejected.standings.insert(id(first), Standing::Rejected);
-                cases.push(install(&files, &rejected, &[FORMER]));
+                cases.push(Case::install(&held, &rejected, &[FORMER]));
                 for next in 1..=3 {
-                    cases.push(install(&files, &select(next), &[FORMER]));
+                    cases.push(Case::install(&held, &select(next), &[FORMER]));
                     // The trial, or what stood in for it, passes.
                     for good in BTreeSet::from([first, FORMER]) {
                         let intent = proven(select(next), good);
-                        cases.push(install(&files, &intent, &[FORMER, good]));
+                        cases.push(Case::install(&held, &intent, &[FORMER, good]));
                     }
                 }
             }
@@ -165,24 +148,21 @@ pub(super) fn uninstalls() -> Vec<Case> {
                     .flatten()
                     .collect();
                 let all: Vec<u64> = all.into_iter().collect();
-                let mut files = Files::new();
-                install(&files, &intent, &all).run(&mut files);
+                let mut held = Held::default();
+                Case::install(&held, &intent, &all).run(&mut held);
                 for failed in 0..=1 {
                     if failed > 0 {
-                        fail(&mut files);
+                        fail(&mut held);
                     }
-                    let mut files = files.clone();
+                    let mut held = held.clone();
                     if let Some(number) = others {
-                        let name = write_theirs(&mut files, number, is_hashed, "nixos");
+                        let name = write_theirs(&mut held, number, is_hashed, "nixos");
                         // Their builder has run again, or has not touched loader.conf.
                         if is_hashed && all.contains(&number) {
-                            put(&mut files, LOADER_CONF, &format!("default {name}\n"));
+                            put(&mut held, LOADER_CONF, &format!("default {name}\n"));
                         }
                     }
-                    cases.push(Case {
-                        goal: Goal::Uninstall,
-                        ..install(&files, &intent, &all)
-                    });
+                    cases.push(Case::uninstall(&held, &intent, &all));
                 }
             }
         }
@@ -190,17 +170,14 @@ pub(super) fn uninstalls() -> Vec<Case> {
     // Nothing is proven: what runs, or what ran before.
     for (running, selected) in product(&[None, Some(1), Some(2), Some(3)], &[1, 2, 3]) {
         for is_hashed in [false, true] {
-            let mut files = migrated(is_hashed, "nixos");
+            let mut held = migrated(is_hashed, "nixos");
             let intent = Intent {
                 running: running.map(id),
                 ..select(selected)
             };
-            install(&files, &intent, &[]).run(&mut files);
+            Case::install(&held, &intent, &[]).run(&mut held);
             let good = [FORMER, running.unwrap_or(FORMER)];
-            cases.push(Case {
-                goal: Goal::Uninstall,
-                ..install(&files, &intent, &good)
-            });
+            cases.push(Case::uninstall(&held, &intent, &good));
         }
     }
     cases

@@ -1,8 +1,8 @@
 //! Another system's entries on the same `$BOOT`: none of them is touched, whatever happens, and they are in nobody's way.
 
 use super::domain::{fail, product};
-use super::volume::Files;
-use super::{Case, Goal, make};
+use super::place::Held;
+use super::{Case, make};
 use crate::name::EntryName;
 use crate::owner::Ownership;
 use crate::plan::tests::{Disk, proven, select};
@@ -24,8 +24,8 @@ fn as_system(owner: &str, intent: Intent) -> Intent {
 }
 
 /// The other system selects its one generation, which is proven there or not.
-fn other_installs(files: &mut Files, is_proven: bool) {
-    let mut disk = super::observe(files);
+fn other_installs(held: &mut Held, is_proven: bool) {
+    let mut disk = super::observe(held);
     disk.0.generations = Disk::with(OTHER).0.generations.split_off(8);
     let intent = if is_proven {
         proven(select(OTHER), OTHER)
@@ -34,7 +34,7 @@ fn other_installs(files: &mut Files, is_proven: bool) {
     };
     let intent = as_system("99999999", intent);
     for step in plan(&disk.0, &intent).unwrap().steps {
-        make(files, &step);
+        make(held, &step);
     }
 }
 
@@ -55,34 +55,26 @@ pub(super) fn cases() -> Vec<Case> {
                 let intent = good.map_or(select(selected), |good| proven(select(selected), good));
                 as_system("11111111", intent)
             };
-            let mut files = Files::new();
+            let mut held = Held::default();
             let all: Vec<u64> = good.into_iter().chain(is_proven.then_some(OTHER)).collect();
-            let case = |files: &Files, intent, goal| Case {
-                files: files.clone(),
-                intent,
-                goal,
-                gone: None,
-                proven: all.iter().copied().collect(),
-                size: None,
-            };
             if is_first {
-                other_installs(&mut files, is_proven);
+                other_installs(&mut held, is_proven);
             }
-            let first = case(&files, known(before), Goal::Install);
-            first.run(&mut files);
+            let first = Case::install(&held, &known(before), &all);
+            first.run(&mut held);
             cases.push(first);
             if !is_first {
-                other_installs(&mut files, is_proven);
+                other_installs(&mut held, is_proven);
             }
             for failed in 0..=1 {
                 if failed > 0 {
-                    fail(&mut files);
+                    fail(&mut held);
                 }
                 for after in 1..=3 {
-                    cases.push(case(&files, known(after), Goal::Install));
+                    cases.push(Case::install(&held, &known(after), &all));
                 }
                 if good.is_some() {
-                    cases.push(case(&files, known(before), Goal::Uninstall));
+                    cases.push(Case::uninstall(&held, &known(before), &all));
                 }
             }
         }

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::end::theirs;
-use super::{Case, Goal, observe};
+use super::{Case, Goal, observe, theirs};
 use crate::boot_partition::ENTRIES;
 use crate::entry::EntryFile;
 use crate::step::Step;
@@ -22,19 +21,18 @@ impl Case {
         let is_new = self.goal == Goal::Install && !self.intent.rearm;
         let selected = self.intent.selected.as_ref().filter(|_| is_new)?;
         let number = selected.generation.number();
-        let disk = observe(&self.files);
+        let disk = observe(&self.held);
         let is_new = |file: &&EntryFile| file.name.generation_number() == Some(number);
         let file = disk.0.boot.entries.values().find(is_new)?;
         file.name.tries?;
         let kernel = file.entry.linux.as_ref()?.trim_start_matches('/');
         let entry = Path::new(ENTRIES).join(file.name.to_string());
-        let mut files = self.files.clone();
-        files.retain(|path, _| *path != entry && path != Path::new(kernel));
+        let mut held = self.held.clone();
+        held.boot
+            .retain(|path, _| *path != entry && path != Path::new(kernel));
         (self.intent.last_good.as_ref() != Some(selected)).then(|| Self {
-            files,
-            intent: self.intent.clone(),
-            proven: self.proven.clone(),
-            ..*self
+            held,
+            ..self.clone()
         })
     }
 
@@ -42,29 +40,26 @@ impl Case {
     fn squeezed(&self) -> Option<Self> {
         let on = |size| Self {
             size: Some(size),
-            intent: self.intent.clone(),
-            files: self.files.clone(),
-            proven: self.proven.clone(),
-            ..*self
+            ..self.clone()
         };
         let is_enough = |size: &u64| {
-            let disk = observe(&self.files);
-            let disk = disk.of_size_with(*size, &theirs(&self.files));
+            let disk = observe(&self.held);
+            let disk = disk.of_size_with(*size, &theirs(&self.held));
             let room = disk.0.space.unwrap();
-            room.free > 0 && on(*size).try_plan(&self.files).is_ok()
+            room.free > 0 && on(*size).try_plan(&self.held).is_ok()
         };
         let sizes: Vec<u64> = (1..999).step_by(4).collect();
         let least = sizes.partition_point(|size| !is_enough(size));
         let least = sizes.get(least)?;
         // The next run may know less about free slots.
         let squeezed = on(least + 4);
-        let steps = squeezed.plan(&self.files).steps;
-        (steps != self.plan(&self.files).steps).then_some(squeezed)
+        let steps = squeezed.plan(&self.held);
+        (steps != self.plan(&self.held)).then_some(squeezed)
     }
 
     /// Whether an entry goes before something is copied.
     pub(super) fn evicts(&self) -> bool {
-        let steps = self.plan(&self.files).steps;
+        let steps = self.plan(&self.held);
         let is_entry = |step: &&Step| step.path().starts_with(ENTRIES);
         let first = steps
             .iter()
