@@ -70,7 +70,7 @@ fn at<T>(what: &'static str, path: &Path, result: io::Result<T>) -> Result<T, Er
 #[must_use]
 pub fn program_of(root: &Root, toplevel: &Path, documents: &Documents) -> Option<PathBuf> {
     let document = documents.of(root, toplevel).ok()?;
-    document.bootspec.initrd_secrets
+    document.bootspec.initrd_secrets.clone()
 }
 
 /// The finished initrds of `generations`, and of those that have none yet, why.
@@ -120,7 +120,8 @@ pub fn finish(root: &Root, toplevel: &Path) -> Result<(), Error> {
     if at("look at", &to, to.try_exists())? {
         return Ok(());
     }
-    let spec = closure::examine(root, toplevel).map_err(Error::Odd)?.spec;
+    let examined = closure::examine(root, toplevel).map_err(Error::Odd)?;
+    let spec = examined.document.into_owned().bootspec;
     let (Some(program), Some(initrd)) = (spec.initrd_secrets, spec.initrd) else {
         return Ok(());
     };

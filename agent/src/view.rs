@@ -291,7 +291,7 @@ impl View {
     pub fn examine(&self, generation: &Generation, boot: Option<&Path>) -> Result<(), String> {
         let examined = closure::examine(&self.root, &generation.toplevel)?;
         if let Some(boot) = boot {
-            closure::on_boot(boot, &examined.extra_initrds)?;
+            closure::on_boot(boot, &examined.document.extra_initrds)?;
         }
         let one = std::slice::from_ref(generation);
         let mut initrds = secrets::finished(&self.root, one, &self.documents);
@@ -349,12 +349,12 @@ fn ownership(state: &State) -> Ownership {
 /// The first of our payload that `file` in `place` needs and that is not there, to the byte.
 pub fn flaw_of(place: &Place, file: &EntryFile, digests: &mut Digests) -> Option<Flaw> {
     let directory = place.directory(file.on);
-    file.entry.needs().into_iter().find_map(|path| {
-        payload::name_of(&path)?;
-        match digests.on_boot(&directory.join(&path)) {
-            Ok(content) => plan::flaw(&path, Some(&content)),
+    file.entry.needs().find_map(|path| {
+        payload::name_of(path)?;
+        match digests.on_boot(&directory.join(path)) {
+            Ok(content) => plan::flaw(path, Some(&content)),
             Err(error) => Some(Flaw {
-                path,
+                path: path.to_owned(),
                 is_missing: error.kind() == io::ErrorKind::NotFound,
             }),
         }

@@ -1,12 +1,13 @@
 //! What it takes to boot a closure, or why it cannot be booted.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bootspec::{self, Bootspec, Document, Specialisations};
+use crate::bootspec::{self, Document};
 use crate::digests::Digests;
 use crate::generation::{Generation, Subject};
 use crate::payload::{self, Content, Kind};
@@ -60,13 +61,9 @@ impl Bootable {
 
 /// A closure that has everything a boot needs, its files not yet read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Examined {
-    /// What it says about itself.
-    pub spec: Bootspec,
-    /// Its specialisations.
-    pub specialisations: Specialisations,
-    /// Further initrds, by their paths on `$BOOT`; [`on_boot`] says whether they are there.
-    pub extra_initrds: Vec<String>,
+pub struct Examined<'a> {
+    /// What it says about itself. Whether its extra initrds are there, [`on_boot`] says.
+    pub document: Cow<'a, Document>,
     /// As paths of this process.
     kernel: PathBuf,
     initrd: Option<PathBuf>,
@@ -121,40 +118,43 @@ fn is_gone(root: &Root, path: &Path) -> bool {
 ///
 /// # Errors
 /// Why it cannot be booted: what, where, why, in one line.
-pub fn examine(root: &Root, toplevel: &Path) -> Result<Examined, String> {
+pub fn examine(root: &Root, toplevel: &Path) -> Result<Examined<'static>, String> {
     let file = |path: &Path| file(root, path);
-    let examined = look(toplevel, document(root, toplevel)?, file)?;
+    let examined = look(toplevel, Cow::Owned(document(root, toplevel)?), file)?;
     kernel::check(&examined.kernel).map_err(|no| examined.no_kernel(&no))?;
     Ok(examined)
 }
 
-impl Examined {
+impl Examined<'_> {
     fn no_kernel(&self, why: &kernel::NotBootable) -> String {
-        short(&format!("{} {why}", self.spec.kernel.display()))
+        short(&format!(
+            "{} {why}",
+            self.document.bootspec.kernel.display()
+        ))
     }
 }
 
 /// [`examine`], but for what is in the kernel. `file` says where payload is, as a path of this process, or why it cannot be
 /// had.
-fn look(
+fn look<'a>(
     toplevel: &Path,
-    document: Document,
+    document: Cow<'a, Document>,
     file: impl FnMut(&Path) -> Result<PathBuf, String>,
-) -> Result<Examined, String> {
+) -> Result<Examined<'a>, String> {
     check(toplevel, document, file).map_err(|why| short(&why))
 }
 
-fn check(
+fn check<'a>(
     toplevel: &Path,
-    document: Document,
+    document: Cow<'a, Document>,
     mut file: impl FnMut(&Path) -> Result<PathBuf, String>,
-) -> Result<Examined, String> {
+) -> Result<Examined<'a>, String> {
     let said = |error: &dyn Display| {
         let path = toplevel.join(bootspec::FILE);
         format!("{}: {error}", path.display())
     };
     document.check().map_err(|mistake| said(&mistake))?;
-    let spec = document.bootspec;
+    let spec = &document.bootspec;
     // The running closure is known by its `init=`: an entry for another one would be taken for it.
     if spec.init.parent() != Some(toplevel) {
         let init = spec.init.display();
@@ -171,9 +171,7 @@ fn check(
     let initrd = spec.initrd.as_deref().map(&mut file).transpose()?;
     let devicetree = document.devicetree.as_deref().map(file).transpose()?;
     Ok(Examined {
-        spec,
-        specialisations: document.specialisations,
-        extra_initrds: document.extra_initrds,
+        document,
         kernel,
         initrd,
         devicetree,
@@ -229,10 +227,13 @@ impl Documents {
     ///
     /// # Errors
     /// As [`document`].
-    pub fn of(&self, root: &Root, toplevel: &Path) -> Result<Document, String> {
+    pub fn of(&self, root: &Root, toplevel: &Path) -> Result<Cow<'_, Document>, String> {
         // As texts: two spellings of a path are read twice, and comparing is one look.
-        let known = self.0.get(toplevel.as_os_str()).cloned();
-        known.unwrap_or_else(|| document(root, toplevel))
+        match self.0.get(toplevel.as_os_str()) {
+            Some(Ok(known)) => Ok(Cow::Borrowed(known)),
+            Some(Err(why)) => Err(why.clone()),
+            None => document(root, toplevel).map(Cow::Owned),
+        }
     }
 }
 
@@ -255,20 +256,19 @@ pub fn with_specialisations(root: &Root, generations: &[Generation]) -> Listed {
     let mut documents = Documents::default();
     for generation in generations {
         all.push(generation.clone());
-        let said = documents.of(root, &generation.toplevel);
-        documents
-            .0
-            .insert(generation.toplevel.clone().into(), said.clone());
-        let Ok(document) = said else {
+        let toplevel = generation.toplevel.clone().into_os_string();
+        let said = documents.0.entry(toplevel);
+        let Ok(document) = said.or_insert_with(|| document(root, &generation.toplevel)) else {
             continue;
         };
-        let mut told = document.specialisations.troubles;
-        for (name, toplevel) in document.specialisations.closures {
+        let mut told = document.specialisations.troubles.clone();
+        for (name, toplevel) in &document.specialisations.closures {
             // What a boot of it has in `init=` must be what it is known by, as for every closure.
-            let real = root.canonical(&toplevel);
+            let real = root.canonical(toplevel);
             let same = real.is_ok_and(|real| real.as_os_str() == toplevel.as_os_str());
-            match generation.id.specialised(&name) {
+            match generation.id.specialised(name) {
                 Some(id) if same && toplevel.is_absolute() => {
+                    let toplevel = toplevel.clone();
                     all.push(Generation { id, toplevel });
                 }
                 _ => told.push(format!(
@@ -327,7 +327,12 @@ impl<'a> Closures<'a> {
         let checked = self.digests.check_kernel(&examined.kernel);
         checked.map_err(|no| examined.no_kernel(&no))?;
         let mut initrd = examined.initrd;
-        if examined.spec.initrd_secrets.is_some() {
+        let Document {
+            bootspec,
+            extra_initrds,
+            ..
+        } = examined.document.as_ref();
+        if bootspec.initrd_secrets.is_some() {
             let finished = self.finished.get(toplevel).cloned();
             let nobody = || Err("nobody has added its initrd secrets".to_owned());
             let finished = finished.unwrap_or_else(nobody)?;
@@ -341,8 +346,8 @@ impl<'a> Closures<'a> {
         let initrd = payload(initrd, Kind::Initrd)?;
         let devicetree = payload(examined.devicetree, Kind::Devicetree)?;
         let kernel = self.payload(examined.kernel, Kind::Kernel)?;
-        let mut options = format!("init={}", examined.spec.init.display());
-        let parameters = &examined.spec.kernel_params;
+        let mut options = format!("init={}", bootspec.init.display());
+        let parameters = &bootspec.kernel_params;
         let mut words = parameters.iter().flat_map(|text| text.split_whitespace());
         // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins.
         if !words.any(|word| word.starts_with("panic=")) {
@@ -353,12 +358,12 @@ impl<'a> Closures<'a> {
             options.push_str(parameter);
         }
         Ok(Bootable {
-            label: examined.spec.label,
+            label: bootspec.label.clone(),
             options,
             kernel,
             initrd,
             devicetree,
-            extra_initrds: examined.extra_initrds,
+            extra_initrds: extra_initrds.clone(),
         })
     }
 

@@ -13,11 +13,13 @@
 //! file system's clock, two seconds on FAT: a foreign change that leaves the size and comes that soon after our own write
 //! is found by the next boot, or by whoever asks with nothing remembered.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,11 +37,10 @@ const LIMIT: u64 = 16 * 1024 * 1024;
 /// What was read before, and what this run has asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Digests {
-    /// Paths are remembered without it.
-    root: PathBuf,
-    before: Record,
-    now: Record,
-    /// Whether `now` has what `before` has not.
+    /// Paths are remembered without it. It has no slash at its end.
+    root: Vec<u8>,
+    record: Record,
+    /// Whether this run has read what was not known.
     news: bool,
     watch: Watch,
 }
@@ -61,6 +62,9 @@ struct Known {
     /// [`kernel::check`] had nothing against it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_kernel: bool,
+    /// This run has asked for it. What no run asks for any more is not kept.
+    #[serde(skip)]
+    is_asked: bool,
 }
 
 /// What changes when a file is changed.
@@ -100,13 +104,13 @@ impl Digests {
     /// None in a tree, where what was read counts by its stamps alone.
     #[must_use]
     pub fn new(root: &Root, boot_id: Option<String>) -> Self {
-        let now = Record {
+        let record = Record {
             boot_id,
             ..Record::default()
         };
         Self {
-            root: root.directory().to_owned(),
-            now,
+            root: without_slash(root.directory()).to_owned(),
+            record,
             ..Self::default()
         }
     }
@@ -115,14 +119,16 @@ impl Digests {
     /// damaged, or is none of ours: then everything is read.
     #[must_use]
     pub fn load(root: &Root, boot_id: Option<String>, path: &Path) -> Self {
-        let mut digests = Self::new(root, boot_id);
         let text = small::read(path, LIMIT).unwrap_or_default();
-        let mut before = Record::parse(&text).unwrap_or_default();
-        if before.boot_id != digests.now.boot_id {
-            before.boot.clear();
+        let mut record = Record::parse(&text).unwrap_or_default();
+        if record.boot_id != boot_id {
+            record.boot_id.clone_from(&boot_id);
+            record.boot.clear();
         }
-        digests.before = before;
-        digests
+        Self {
+            record,
+            ..Self::new(root, boot_id)
+        }
     }
 
     /// From now on `watch` hears of every file that is read.
@@ -133,15 +139,14 @@ impl Digests {
     /// Forgets what was read on `$BOOT`: for whoever wants to know what is there now. What the store held stays known, since
     /// that is what `$BOOT` is compared with.
     pub fn forget_boot(&mut self) {
-        self.before.boot.clear();
-        self.now.boot.clear();
+        self.record.boot.clear();
     }
 
     /// What the caller is to keep; None when this run has read nothing that was not known. Files that this run did not ask
     /// for are no longer in it.
     #[must_use]
     pub fn news(&self) -> Option<String> {
-        self.news.then(|| self.now.text()).flatten()
+        self.news.then(|| self.record.asked().text()).flatten()
     }
 
     /// What a file of the store holds. `path` is a path of this process, with no links in it.
@@ -155,19 +160,15 @@ impl Digests {
     /// Whether `path` (a path of this process) leads to a file of the store that was read before under this very name. It is
     /// the same file by its stamp, so it is no matter what the way to it consists of.
     pub fn knows_in_store(&mut self, path: &Path) -> bool {
-        let key = self.key(path);
-        if self.now.store.contains_key(&key) {
-            return true;
-        }
-        let Some(known) = self.before.store.get(&key) else {
+        let key = key(&self.root, path);
+        let Some(known) = self.record.store.get_mut(key.as_ref()) else {
             return false;
         };
-        let found = std::fs::metadata(path);
-        let is_same = found.is_ok_and(|found| known.stamp == Stamp::of(Kind::Store, &found));
-        if is_same && let Some(known) = self.before.store.remove(&key) {
-            self.now.store.insert(key, known);
+        if !known.is_asked {
+            let found = std::fs::metadata(path);
+            known.is_asked = found.is_ok_and(|found| known.stamp == Stamp::of(Kind::Store, &found));
         }
-        is_same
+        known.is_asked
     }
 
     /// The same for a file on `$BOOT`.
@@ -206,10 +207,12 @@ impl Digests {
     }
 
     fn known(&mut self, kind: Kind, path: &Path) -> io::Result<Known> {
-        let key = self.key(path);
-        let now = self.now.of(kind);
-        if let Some(known) = now.get(&key) {
-            return Ok(known.clone());
+        let key = key(&self.root, path);
+        let known = self.record.of(kind).get_mut(key.as_ref());
+        if let Some(known) = &known
+            && known.is_asked
+        {
+            return Ok((*known).clone());
         }
         let found = std::fs::metadata(path)?;
         if !found.is_file() {
@@ -220,37 +223,44 @@ impl Digests {
         }
         // Taken before the bytes are read: a change meanwhile makes another stamp.
         let stamp = Stamp::of(kind, &found);
-        match self.before.of(kind).remove(&key) {
-            Some(known) if known.stamp == stamp => {
-                now.insert(key, known.clone());
-                Ok(known)
-            }
-            _ => {
-                let mut file = match kind {
-                    Kind::Store => File::open(path)?,
-                    // Memory may have been right for as long as the machine runs, and the disk is what the firmware reads.
-                    Kind::Boot => durable::open(path)?,
-                };
-                let content = Content::of(&mut self.watch.over(&mut file, path))?;
-                let size = content.size;
-                let known = Known::new(Stamp { size, ..stamp }, content.digest);
-                self.learn(kind, path, known.clone());
-                Ok(known)
-            }
+        if let Some(known) = known
+            && known.stamp == stamp
+        {
+            known.is_asked = true;
+            return Ok(known.clone());
         }
+        let mut file = match kind {
+            Kind::Store => File::open(path)?,
+            // Memory may have been right for as long as the machine runs, and the disk is what the firmware reads.
+            Kind::Boot => durable::open(path)?,
+        };
+        let content = Content::of(&mut self.watch.over(&mut file, path))?;
+        let size = content.size;
+        let known = Known::new(Stamp { size, ..stamp }, content.digest);
+        self.learn(kind, path, known.clone());
+        Ok(known)
     }
 
     fn learn(&mut self, kind: Kind, path: &Path, known: Known) {
-        let key = self.key(path);
-        self.now.of(kind).insert(key, known);
+        let key = key(&self.root, path).into_owned();
+        self.record.of(kind).insert(key, known);
         self.news = true;
     }
+}
 
-    /// The name of a file on the machine, where the tree may lie elsewhere next time.
-    fn key(&self, path: &Path) -> String {
-        let inside = path.strip_prefix(&self.root).unwrap_or(path);
-        inside.to_string_lossy().into_owned()
-    }
+/// The name of a file on the machine, where the tree may lie elsewhere next time.
+fn key<'a>(root: &[u8], path: &'a Path) -> Cow<'a, str> {
+    // Byte by byte: a run asks for hundreds.
+    let text = path.as_os_str().as_bytes();
+    let inside = text.strip_prefix(root);
+    let inside = inside.filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
+    let inside = inside.map_or(text, |rest| rest.strip_prefix(b"/").unwrap_or(rest));
+    String::from_utf8_lossy(inside)
+}
+
+fn without_slash(path: &Path) -> &[u8] {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.strip_suffix(b"/").unwrap_or(bytes)
 }
 
 impl Record {
@@ -258,6 +268,20 @@ impl Record {
         match kind {
             Kind::Store => &mut self.store,
             Kind::Boot => &mut self.boot,
+        }
+    }
+
+    /// What this run has asked for.
+    fn asked(&self) -> Self {
+        let asked = |all: &BTreeMap<String, Known>| {
+            let asked = all.iter().filter(|(_, known)| known.is_asked);
+            let asked = asked.map(|(key, known)| (key.clone(), known.clone()));
+            asked.collect()
+        };
+        Self {
+            boot_id: self.boot_id.clone(),
+            boot: asked(&self.boot),
+            store: asked(&self.store),
         }
     }
 
@@ -287,6 +311,7 @@ impl Known {
             stamp,
             digest,
             is_kernel: false,
+            is_asked: true,
         }
     }
 

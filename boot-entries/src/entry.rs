@@ -87,13 +87,10 @@ impl Entry {
     }
 
     /// The files that its kernel needs, itself included, as paths on its partition.
-    #[must_use]
-    pub fn needs(&self) -> Vec<String> {
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
         let files = self.linux.iter().chain(&self.initrds);
-        files
-            .chain(&self.devicetree)
-            .map(|path| path.trim_start_matches('/').to_owned())
-            .collect()
+        let files = files.chain(&self.devicetree);
+        files.map(|path| path.trim_start_matches('/'))
     }
 }
 
@@ -111,7 +108,8 @@ impl Entry {
 
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut text = String::new();
+        // Most are shorter than that, and a run writes hundreds to compare them with what is there.
+        let mut text = String::with_capacity(self.options.len() + 512);
         let mut line = |key: &str, value: &str| writeln!(text, "{key} {}", quoted(value));
         let optional = [
             ("title", &self.title),

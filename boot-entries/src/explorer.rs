@@ -142,7 +142,7 @@ impl Case {
         let generations = observed.generations.iter();
         let generations: Vec<_> = generations.map(|found| found.generation.clone()).collect();
         let mut is_whole = |file: &EntryFile| {
-            file.entry.needs().iter().all(|path| {
+            file.entry.needs().all(|path| {
                 let there = held.on(file.on).get(Path::new(path));
                 flaw(path, there.map(look::content).as_ref()).is_none()
             })

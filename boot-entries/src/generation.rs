@@ -248,6 +248,8 @@ impl Profiles {
     /// When a directory or link is there and cannot be read. No profile at all is no error: the list is empty.
     pub fn read(root: &Root) -> Result<Self, Error> {
         let mut profiles = Self::default();
+        // Where closures are: nearly all in the store.
+        let mut closures = PathBuf::new();
         for directory in [SYSTEM_PROFILES, NAMED_PROFILES] {
             let at = |source| Error {
                 path: PathBuf::from(directory),
@@ -260,7 +262,7 @@ impl Profiles {
                 Err(error) => return Err(at(error)),
             };
             for item in listing {
-                profiles.add(root, directory, &real, &item.map_err(at)?)?;
+                profiles.add(root, directory, &real, &item.map_err(at)?, &mut closures)?;
             }
         }
         profiles.generations.sort_by(|a, b| a.id.cmp(&b.id));
@@ -276,6 +278,7 @@ impl Profiles {
         directory: &str,
         real: &Path,
         item: &DirEntry,
+        closures: &mut PathBuf,
     ) -> Result<(), Error> {
         let name = item.file_name();
         let Some(name) = name.to_str() else {
@@ -300,7 +303,7 @@ impl Profiles {
         let of_directory =
             |id: &GenerationId| (id.profile == SYSTEM) == (directory == SYSTEM_PROFILES);
         if let Some(id) = GenerationId::of_link(name).filter(of_directory) {
-            let toplevel = match root.canonical(real.join(&target)) {
+            let toplevel = match root.canonical_in(closures, &real.join(&target)) {
                 Ok(toplevel) => toplevel,
                 // A link that can lead nowhere is this generation's trouble: it stays, as a closure that is not
                 // there. That the disk cannot be read is everybody's.

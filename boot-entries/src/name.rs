@@ -201,9 +201,9 @@ pub fn stem_of(subject: &Subject) -> String {
         hash.update([0]);
         hash.update(name);
     }
-    let hash = Digest::from(hash).to_string();
-    let hash = hash.get(..HASH_DIGITS).unwrap_or_default();
-    format!("{PREFIX}{}-{hash}", id.number())
+    let mut stem = format!("{PREFIX}{}-", id.number());
+    stem.extend(Digest::from(hash).digits().take(HASH_DIGITS));
+    stem
 }
 
 #[cfg(test)]

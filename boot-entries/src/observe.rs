@@ -89,24 +89,24 @@ pub struct Observation {
     pub payload: BTreeMap<String, Content>,
     /// Further files of ours on `$BOOT`.
     pub extras: Extras,
-    /// Room on `$BOOT`. None: it cannot be told.
+    /// Room on `$BOOT`. None: it cannot be told, or nobody has looked ([`Self::measure`]).
     pub space: Option<Volume>,
-    /// Room on the ESP, where that is another partition.
+    /// The same on the ESP, where that is another partition.
     pub space_on_esp: Option<Volume>,
 }
 
 impl Observation {
-    /// Observes `place`, which is to boot `generations` and to have `extras`. Payload that `digests` knows is not read.
+    /// Observes `place`, which is to boot `generations` and to have `extras`, but for the room in it. Payload that `digests`
+    /// knows is not read.
     ///
     /// # Errors
     /// When the place cannot be read.
     pub fn read(
         place: &Place,
-        generations: &[Found],
+        mut generations: Vec<Found>,
         extras: &[Extra],
         digests: &mut Digests,
     ) -> Result<Self, Error> {
-        let mut generations = generations.to_vec();
         for found in &mut generations {
             // Somebody else's files, which may be in one place and not in another.
             if let Ok(bootable) = &found.bootable
@@ -115,15 +115,8 @@ impl Observation {
                 found.bootable = Err(why);
             }
         }
-        let boot = Boot::read(place)?;
-        let payload = read_payload(&place.boot.join(payload::DIRECTORY), digests)?;
-        let sizes = payload
-            .iter()
-            .map(|(name, content)| (format!("{}/{name}", payload::DIRECTORY), content.size));
-        let known: BTreeMap<String, u64> = sizes.chain(sizes_of(&boot.entries)).collect();
-        let space_on_esp = place
-            .has_xbootldr()
-            .then(|| volume::read(&place.esp, &sizes_of(&boot.on_esp).collect()));
+        let (boot, payload) = Boot::with_payload(place)?;
+        let payload = read_payload(place, payload, digests);
         Ok(Self {
             generations,
             boot,
@@ -132,9 +125,24 @@ impl Observation {
                 path: place.boot.join(RECORD),
                 source,
             })?,
-            space: volume::read(&place.boot, &known),
-            space_on_esp: space_on_esp.flatten(),
+            space: None,
+            space_on_esp: None,
         })
+    }
+
+    /// Looks for room. It matters only to whoever has something to write, and takes a look at all that could be replaced.
+    pub fn measure(&mut self) {
+        let place = &self.boot.place;
+        let sizes = self
+            .payload
+            .iter()
+            .map(|(name, content)| (format!("{}/{name}", payload::DIRECTORY), content.size));
+        let known = sizes.chain(sizes_of(&self.boot.entries)).collect();
+        self.space = volume::read(&place.boot, &known);
+        if place.has_xbootldr() {
+            let known = sizes_of(&self.boot.on_esp).collect();
+            self.space_on_esp = volume::read(&place.esp, &known);
+        }
     }
 
     /// The generation that is `subject`, if there is one.
@@ -173,6 +181,11 @@ impl Boot {
     /// # Errors
     /// When something is there and cannot be read.
     pub fn read(place: &Place) -> Result<Self, Error> {
+        Self::with_payload(place).map(|(boot, _)| boot)
+    }
+
+    /// [`Self::read`], and the names of our payload on `$BOOT`.
+    fn with_payload(place: &Place) -> Result<(Self, Vec<String>), Error> {
         let on_boot = Folder::read(&place.boot, Partition::Boot)?;
         let mut boot = Self {
             place: place.clone(),
@@ -193,7 +206,7 @@ impl Boot {
             boot.images.extend(on_esp.images);
             boot.unreadable.extend(on_esp.unreadable);
         }
-        Ok(boot)
+        Ok((boot, on_boot.payload))
     }
 
     /// Every entry file that the loader looks at, with its name.
@@ -288,20 +301,17 @@ fn sizes_of(entries: &BTreeMap<String, EntryFile>) -> impl Iterator<Item = (Stri
 }
 
 fn read_payload(
-    directory: &Path,
+    place: &Place,
+    names: Vec<String>,
     digests: &mut Digests,
-) -> Result<BTreeMap<String, Content>, Error> {
-    let mut payload = BTreeMap::new();
-    for name in names(directory)? {
-        if payload::kind_of(&name).is_some() {
-            let path = directory.join(&name);
-            // What cannot be read is as good as damaged: it is written again.
-            if let Ok(content) = digests.on_boot(&path) {
-                payload.insert(name, content);
-            }
-        }
-    }
-    Ok(payload)
+) -> BTreeMap<String, Content> {
+    let directory = place.boot.join(payload::DIRECTORY);
+    // What cannot be read is as good as damaged: it is written again.
+    let known = names.into_iter().filter_map(|name| {
+        let content = digests.on_boot(&directory.join(&name)).ok()?;
+        Some((name, content))
+    });
+    known.collect()
 }
 
 /// The names in a directory; none when it is not there. A name that is no UTF-8 is nobody's we know.

@@ -32,6 +32,14 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// In hexadecimal digits. Every file has one in its name: digit by digit, without the machinery of `{:02x}`.
+    pub(crate) fn digits(&self) -> impl Iterator<Item = char> {
+        let halves = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        halves.map(|half| char::from_digit(half.into(), 16).unwrap_or_default())
+    }
+}
+
 impl From<Sha256> for Digest {
     fn from(hash: Sha256) -> Self {
         Self(hash.finalize().into())
@@ -40,10 +48,7 @@ impl From<Sha256> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every file has one in its name: digit by digit, without the machinery of `{:02x}`.
-        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let text: String = digits.map(digit).collect();
+        let text: String = self.digits().collect();
         f.write_str(&text)
     }
 }
@@ -68,15 +73,15 @@ impl TryFrom<String> for Digest {
                 .to_digit(16)
                 .and_then(|d| u8::try_from(d).ok())
         };
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let bytes = pairs
-            .iter()
-            .map(|[high, low]| Some(digit(high)? << 4 | digit(low)?));
-        let bytes: Option<Vec<u8>> = bytes.collect();
-        match bytes.map(<[u8; 32]>::try_from) {
-            Some(Ok(bytes)) if rest.is_empty() => Ok(Self(bytes)),
-            _ => Err(NoDigest),
+        let mut bytes = [0; 32];
+        if text.len() != 2 * bytes.len() {
+            return Err(NoDigest);
         }
+        let (pairs, _) = text.as_bytes().as_chunks::<2>();
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = digit(high).ok_or(NoDigest)? << 4 | digit(low).ok_or(NoDigest)?;
+        }
+        Ok(Self(bytes))
     }
 }
 
@@ -150,8 +155,8 @@ const NAME_DIGITS: usize = 32;
 /// The file name of `content`, within [`DIRECTORY`].
 #[must_use]
 pub fn file_name(content: &Content, kind: Kind) -> String {
-    let mut name = content.digest.to_string();
-    name.truncate(NAME_DIGITS);
+    let mut name = String::with_capacity(NAME_DIGITS + kind.ending().len());
+    name.extend(content.digest.digits().take(NAME_DIGITS));
     name.push_str(kind.ending());
     name
 }

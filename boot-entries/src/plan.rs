@@ -159,25 +159,14 @@ pub enum Refusal {
 /// When the wish cannot be granted safely; nothing is to be changed then.
 pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
-    let mut long = Vec::new();
     for found in &observed.generations {
-        let subject = found.generation.subject();
-        match &found.bootable {
-            Ok(bootable) => {
-                let entry = entry_of(&subject.generation, bootable);
-                let length = entry.command_line_length();
-                if length > COMMAND_LINE {
-                    long.push(format!(
-                        "generation {}: its command line is {length} bytes long, and the kernel takes {COMMAND_LINE}: what \
-                         follows is lost",
-                        subject.generation
-                    ));
-                }
-            }
-            Err(why) => plan.skipped.push((subject, why.clone())),
+        if let Err(why) = &found.bootable {
+            let subject = found.generation.subject();
+            plan.skipped.push((subject, why.clone()));
         }
     }
     let mut all = candidates(observed, intent);
+    let long: Vec<String> = all.iter().filter_map(too_long).collect();
     if all.is_empty() {
         return Err(Refusal::NoGenerations);
     }
@@ -216,6 +205,17 @@ fn candidates<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Candidate<'
         Some((wanted, bootable))
     };
     observed.generations.iter().filter_map(candidate).collect()
+}
+
+/// That a generation's command line is longer than what the kernel takes.
+fn too_long((wanted, _): &Candidate<'_>) -> Option<String> {
+    let length = wanted.entry.command_line_length();
+    (length > COMMAND_LINE).then(|| {
+        format!(
+            "generation {}: its command line is {length} bytes long, and the kernel takes {COMMAND_LINE}: what follows is lost",
+            wanted.id.generation
+        )
+    })
 }
 
 /// The plan by which `all` have entries, and nothing else has. The entry files called `early` go before anything is
@@ -361,7 +361,7 @@ fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
 
 /// Entries that are not there, or not to the letter: the lowest rank first, the selected one last.
 fn writes(boot: &Boot, intent: &Intent, all: &mut [Wanted<'_>]) -> Vec<Step> {
-    all.sort_by_key(|wanted| (wanted.rank, wanted.id.clone()));
+    all.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
     let mut steps = Vec::new();
     for wanted in all.iter() {
         let (name, text) = wanted.file();

@@ -1,8 +1,9 @@
 //! The directory that plays `/`: the live machine, an image being built, a test's tree.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -41,8 +42,13 @@ impl Root {
     /// `path` of the machine as a path of this process, with no link followed (for writing, or for reading a link).
     #[must_use]
     pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        // A run asks hundreds of times, mostly of paths that are plain.
+        if let Some(inside) = plain(path) {
+            return self.0.join(inside);
+        }
         let mut joined = self.0.clone();
-        joined.extend(names(path.as_ref()));
+        joined.extend(names(path));
         joined
     }
 
@@ -79,19 +85,31 @@ impl Root {
                     }
                     todo.extend(reversed(&target));
                 }
-                // EINVAL is how readlink(2) says "there, and not a link".
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::InvalidInput | io::ErrorKind::NotFound
-                    ) =>
-                {
-                    done = next;
-                }
+                Err(error) if is_no_link(&error) => done = next,
                 Err(error) => return Err(error),
             }
         }
         Ok(done)
+    }
+
+    /// [`Self::canonical`] for many paths in few directories. `directory` is one that is known to have no link in its name, as
+    /// an earlier call has left it: what is in it takes one look.
+    ///
+    /// # Errors
+    /// As [`Self::canonical`].
+    pub(crate) fn canonical_in(&self, directory: &mut PathBuf, path: &Path) -> io::Result<PathBuf> {
+        let is_in = plain(path).is_some() && path.parent() == Some(directory);
+        if is_in
+            && let Err(error) = std::fs::read_link(self.join(path))
+            && is_no_link(&error)
+        {
+            return Ok(path.to_owned());
+        }
+        let found = self.canonical(path)?;
+        if let Some(above) = found.parent() {
+            above.clone_into(directory);
+        }
+        Ok(found)
     }
 
     /// `path`, if the kernel meets no link on the way: one look instead of one for each component. In every other case, and
@@ -99,6 +117,7 @@ impl Root {
     fn without_links(&self, path: &Path) -> Option<PathBuf> {
         match self.open_without_links(path, OFlag::O_PATH)? {
             // A link would have been met before what is missing.
+            Ok(_) | Err(Errno::ENOENT) if plain(path).is_some() => Some(path.to_owned()),
             Ok(_) | Err(Errno::ENOENT) => Some(Path::new("/").iter().chain(names(path)).collect()),
             Err(_) => None,
         }
@@ -122,7 +141,8 @@ impl Root {
 
     /// None: there is a `..` in it, and what that leads to depends on what is before it.
     fn open_without_links(&self, path: &Path, flags: OFlag) -> Option<nix::Result<File>> {
-        if path.components().any(|part| part == Component::ParentDir) {
+        let has_parent = || path.components().any(|part| part == Component::ParentDir);
+        if plain(path).is_none() && has_parent() {
             return None;
         }
         let how = OpenHow::new()
@@ -162,6 +182,22 @@ fn names(path: &Path) -> impl DoubleEndedIterator<Item = &std::ffi::OsStr> {
     })
 }
 
+/// Whether readlink(2) met something else than a link, or nothing: EINVAL is how it says "there, and not a link".
+fn is_no_link(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::NotFound
+    )
+}
+
+/// What is below the root, if `path` is absolute and has nothing in it but names and a slash between each two.
+fn plain(path: &Path) -> Option<&Path> {
+    let inside = path.as_os_str().as_bytes().strip_prefix(b"/")?;
+    let is_name = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+    let is_plain = inside.split(|byte| *byte == b'/').all(is_name);
+    is_plain.then(|| Path::new(OsStr::from_bytes(inside)))
+}
+
 fn reversed(path: &Path) -> Vec<OsString> {
     names(path).rev().map(OsString::from).collect()
 }
@@ -187,6 +223,34 @@ mod tests {
             root.resolve("/run/up").unwrap(),
             tree.path().join("nix/store/a/b")
         );
+    }
+
+    #[test]
+    fn what_is_known_of_a_directory_is_right_for_all_that_is_in_it() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        std::fs::create_dir_all(tree.path().join("real/file")).unwrap();
+        symlink("real", tree.path().join("link")).unwrap();
+        symlink("file", tree.path().join("real/alias")).unwrap();
+        let mut directory = PathBuf::new();
+        for _ in 0..2 {
+            for path in [
+                "/real/file",
+                "/real/alias",
+                "/real/gone",
+                "/link/file",
+                "/link/alias",
+                "/real/./file",
+                "/real/../link/gone",
+                "/real",
+                "/link",
+                "/",
+            ] {
+                let found = root.canonical_in(&mut directory, Path::new(path)).unwrap();
+                assert_eq!(found, root.canonical(path).unwrap(), "{path}");
+                assert_eq!(directory, root.canonical(&directory).unwrap());
+            }
+        }
     }
 
     #[test]

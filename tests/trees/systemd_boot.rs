@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use boot_entries::Root;
 use boot_entries::boot_partition::Place;
+use boot_entries::digests::Digests;
 use boot_entries::systemd_boot::{FALLBACK, Installed, SYSTEMD};
 use lastgood::bootctl::Bootctl;
 use lastgood_tests::faults::{self, Fault};
@@ -130,11 +131,11 @@ fn no_fault_leaves_a_machine_without_a_loader() -> Result<()> {
             let tree = machine.copy()?;
             let ended = faults::run(&tree, &["install"], call, fault)?;
             ensure!(ended.status != 0, "{fault:?} at {call}: {ended:?}");
-            let left = Installed::read(&tree.path("boot"))?;
+            let left = Installed::read(&tree.path("boot"), &mut Digests::default())?;
             let whole = [&left.systemd, &left.fallback].map(|place| place.image().is_some());
             ensure!(whole == [true, true], "{fault:?} at {call}: {left:?}");
             ok(&tree.lastgood(&["install"])?);
-            let done = Installed::read(&tree.path("boot"))?;
+            let done = Installed::read(&tree.path("boot"), &mut Digests::default())?;
             ensure!(
                 copies(&tree)? == [new.clone(), new.clone()] && done.leftovers.is_empty(),
                 "{fault:?} at {call}"
@@ -167,7 +168,7 @@ fn the_real_bootctl_installs_and_completes() -> Result<()> {
         ..Place::default()
     };
     bootctl.install(&place("esp"), false)?;
-    let installed = Installed::read(&tree.path("esp"))?;
+    let installed = Installed::read(&tree.path("esp"), &mut Digests::default())?;
     assert!(installed.systemd.image().is_some(), "{installed:?}");
     assert_eq!(installed.systemd.image(), installed.fallback.image());
     assert!(fs::metadata(tree.path("esp/loader/random-seed"))?.len() > 0);

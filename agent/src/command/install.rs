@@ -58,8 +58,6 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         return would_be(&session, prepared, &id, lines.into_iter().chain(news), out);
     }
     let changes = prepared.steps().count();
-    let unchanged = prepared.unchanged();
-    let unchanged = unchanged.map(|(boot, band)| (boot.clone(), band));
     // The closure itself must be on the disk before anything boots it: Nix does not see to that. What is armed was
     // flushed by the run that selected it.
     if is_news || !state.armed || changes > 0 {
@@ -73,6 +71,8 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         session.record(&selected)?;
     }
     session.clear(&overrides, &state);
+    let unchanged = prepared.unchanged();
+    let unchanged = unchanged.map(|(boot, band)| next_boot::predict_of(&session, boot, band, 0));
     let done = session.carry_out(prepared)?;
     let kept = session.keep_roots();
     let kept = kept.and_then(|()| Ok(secrets::sweep(root, &session.generations())?));
@@ -87,7 +87,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         count => format!("{count} changes"),
     };
     let boots = match unchanged {
-        Some((boot, band)) => Ok(next_boot::predict_of(&session, &boot, band, 0)),
+        Some(boots) => Ok(boots),
         None => next_boot::predict(&session, 0),
     };
     boots_next(&session, &subject, &count, boots, done, out)

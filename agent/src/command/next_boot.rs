@@ -173,8 +173,8 @@ pub(super) fn predict_of(
         // By its stem: the file may be called otherwise by then.
         let started = files.files_of(&boot.name.stem).next();
         let own = of(&boot.name).filter(|_| !boot.is_image);
-        let is_anothers = started.is_some_and(|(_, file)| view.is_anothers(file));
-        let another_system = own.is_none() && is_anothers && !boot.is_image;
+        let is_anothers = || started.is_some_and(|(_, file)| view.is_anothers(file));
+        let another_system = own.is_none() && !boot.is_image && is_anothers();
         // No image is ours, whatever it is called.
         let stand_in = !another_system && boot.name.is_stand_in() && !boot.is_image;
         let generation = if stand_in {

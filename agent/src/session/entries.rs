@@ -5,6 +5,7 @@
 //! run, and that there is no place to write it to. For the way out (uninstall) the first place decides: a machine is not
 //! half given back.
 
+use std::iter;
 use std::path::Path;
 
 use boot_entries::boot_partition::Place;
@@ -182,14 +183,16 @@ impl Session {
         }
         let mut complaints = Complaints::new(places.unusable);
         let mut planned = Vec::new();
-        let mut loader = self.loader_planner(state, policy);
+        let mut loader = self.loader_planner(state, policy, &mut digests);
         if !places.has_next {
             loader.leave_first();
         }
-        for (number, place) in places.usable.into_iter().enumerate() {
+        let count = places.usable.len();
+        let each = places.usable.into_iter().zip(iter::repeat_n(found, count));
+        for (number, (place, found)) in each.enumerate() {
             let is_first = number == 0;
             intent.rearm = aim == Aim::Wish && !state.is_armed_in(&place.name);
-            match planned_in(&place, &found, &intent, &mut loader, &mut digests) {
+            match planned_in(&place, found, &intent, &mut loader, &mut digests) {
                 Ok(mut one) => {
                     one.is_first = is_first;
                     if let Some(trouble) = &one.loader.trouble {
@@ -327,7 +330,7 @@ impl Session {
             });
             // What comes next may speak for itself.
             progress::erase();
-            let done = done.and_then(|()| self.finish_loader(place, &planned.loader));
+            let done = done.and_then(|()| self.finish_loader(place, &planned.loader, &mut digests));
             match done {
                 Ok(()) => {
                     has_next |= planned.is_first && prepared.has_next;
@@ -381,18 +384,22 @@ impl Session {
 
 fn planned_in(
     place: &Place,
-    found: &[Found],
+    found: Vec<Found>,
     intent: &Intent,
     loader: &mut loader::Planner,
     digests: &mut Digests,
 ) -> Result<Planned, Error> {
-    let observed = Observation::read(place, found, &intent.extras, digests)?;
-    let (loader, loader_steps) = loader.plan(place)?;
+    let mut observed = Observation::read(place, found, &intent.extras, digests)?;
+    let (loader, loader_steps) = loader.plan(place, digests)?;
     let intent = Intent {
         loader_steps,
         ..intent.clone()
     };
-    let plan = plan::plan(&observed, &intent)?;
+    let mut plan = plan::plan(&observed, &intent)?;
+    if !plan.steps.is_empty() {
+        observed.measure();
+        plan = plan::plan(&observed, &intent)?;
+    }
     Ok(Planned {
         place: place.clone(),
         is_first: false,

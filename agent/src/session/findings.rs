@@ -133,7 +133,7 @@ impl Session {
         digests.forget_boot();
         let mut inspected = Vec::new();
         for (number, place) in places.usable.iter().enumerate() {
-            match Observation::read(place, &[], &[], &mut digests) {
+            match Observation::read(place, Vec::new(), &[], &mut digests) {
                 Ok(observed) => {
                     let is_anothers = |file: &EntryFile| self.is_anothers(file);
                     let findings = dangling(&observed, &Plan::default(), is_anothers);

@@ -1,6 +1,7 @@
 //! systemd-boot itself, in each place: mended at every boot, installed and updated when somebody asks for `install`.
 
 use boot_entries::boot_partition::Place;
+use boot_entries::digests::Digests;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::loader::{self, Band, Override};
 use boot_entries::step::Step;
@@ -62,8 +63,12 @@ pub(super) struct Planner {
 
 impl Planner {
     /// What is to be done in `place`, and the steps of it that are the plan's to place.
-    pub(super) fn plan(&mut self, place: &Place) -> Result<(Planned, Vec<Step>), Error> {
-        let installed = Installed::read(&place.esp)?;
+    pub(super) fn plan(
+        &mut self,
+        place: &Place,
+        digests: &mut Digests,
+    ) -> Result<(Planned, Vec<Step>), Error> {
+        let installed = Installed::read(&place.esp, digests)?;
         let decision = systemd_boot::decide(&installed, self.source.as_ref(), self.policy);
         for told in &decision.told {
             match decision.action {
@@ -134,10 +139,15 @@ impl Planner {
 impl Session {
     /// Begins with the systemd-boot that comes with the selected closure, or with the machine. One that is not to be
     /// installed is told, and is none: it stops nobody from writing entries.
-    pub(super) fn loader_planner(&self, state: &State, policy: Policy) -> Planner {
+    pub(super) fn loader_planner(
+        &self,
+        state: &State,
+        policy: Policy,
+        digests: &mut Digests,
+    ) -> Planner {
         let subject = state.selected.as_ref().or(state.last_good());
         let toplevel = subject.map(|subject| subject.toplevel.as_path());
-        let source = Source::find(&self.root, toplevel).unwrap_or_else(|why| {
+        let source = Source::find(&self.root, toplevel, digests).unwrap_or_else(|why| {
             tracing::warn!("systemd-boot is not updated: {why}");
             None
         });
@@ -192,7 +202,12 @@ impl Session {
     }
 
     /// Does what is left when the steps are made.
-    pub(super) fn finish_loader(&self, place: &Place, planned: &Planned) -> Result<(), Error> {
+    pub(super) fn finish_loader(
+        &self,
+        place: &Place,
+        planned: &Planned,
+        digests: &mut Digests,
+    ) -> Result<(), Error> {
         let Some(remaining) = planned.remaining else {
             return Ok(());
         };
@@ -206,7 +221,7 @@ impl Session {
             Remaining::Complete => bootctl.complete(place, touch_variables)?,
         }
         // bootctl reads nothing back.
-        match Installed::read(&place.esp)?.image() {
+        match Installed::read(&place.esp, digests)?.image() {
             Some(_) => Ok(()),
             None => Err(Error::Refused(format!(
                 "{}: bootctl has installed no systemd-boot that is whole; run again, or look at the disk",

@@ -1,5 +1,7 @@
 //! The way to a `$BOOT` without anything of ours.
 
+use std::iter;
+
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::nixpkgs;
@@ -41,8 +43,10 @@ impl Session {
         }
         let mut complaints = Complaints::new(places.unusable);
         let mut planned = Vec::new();
-        for (number, place) in places.usable.into_iter().enumerate() {
-            match planned_in(&place, &found, &intent, &mut digests) {
+        let count = places.usable.len();
+        let each = places.usable.into_iter().zip(iter::repeat_n(found, count));
+        for (number, (place, found)) in each.enumerate() {
+            match planned_in(&place, found, &intent, &mut digests) {
                 Ok(one) => planned.push(Planned {
                     is_first: number == 0,
                     ..one
@@ -68,11 +72,12 @@ impl Session {
 
 fn planned_in(
     place: &Place,
-    found: &[Found],
+    found: Vec<Found>,
     intent: &Intent,
     digests: &mut Digests,
 ) -> Result<Planned, Error> {
-    let observed = Observation::read(place, found, &[], digests)?;
+    let mut observed = Observation::read(place, found, &[], digests)?;
+    observed.measure();
     let theirs = nixpkgs::read_payload(place).map_err(|source| Error::Read {
         what: place.boot.join(nixpkgs::DIRECTORY).display().to_string(),
         source,

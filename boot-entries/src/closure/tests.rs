@@ -91,7 +91,7 @@ impl Tree {
         self.text(&format!("nix/store/{name}/boot.json"), &value.to_string());
     }
 
-    fn examine(&self) -> Result<Examined, String> {
+    fn examine(&self) -> Result<Examined<'static>, String> {
         examine(&self.root, Path::new("/nix/store/t"))
     }
 
@@ -154,7 +154,13 @@ fn a_closure_without_boot_json_boots_by_its_files() {
 fn secrets_of_a_closure_without_boot_json_are_not_forgotten() {
     let tree = Tree::new();
     tree.link("nix/store/t/append-initrd-secrets", "/nix/store/s/append");
-    let program = tree.examine().unwrap().spec.initrd_secrets;
+    let program = tree
+        .examine()
+        .unwrap()
+        .document
+        .into_owned()
+        .bootspec
+        .initrd_secrets;
     assert_eq!(program, Some("/nix/store/s/append".into()));
 }
 

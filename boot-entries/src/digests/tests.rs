@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use super::*;
 
@@ -133,7 +134,7 @@ fn another_file_under_the_name_is_read() {
     let tree = Tree::new();
     tree.run("a");
     tree.lie();
-    let before = tree.load("a").before.store;
+    let before = tree.load("a").record.store;
     let (key, known) = before.into_iter().next().unwrap();
     let mut digests = tree.load("a");
     let inode = known.stamp.inode.map(|inode| inode + 1);
@@ -141,11 +142,11 @@ fn another_file_under_the_name_is_read() {
         inode,
         ..known.stamp
     };
-    digests.before.store.insert(key, Known { stamp, ..known });
+    digests.record.store.insert(key, Known { stamp, ..known });
     assert_eq!(were_read(tree.ask(&mut digests)), [true, false]);
     assert_eq!(
         tree.load("a")
-            .before
+            .record
             .boot
             .values()
             .next()
@@ -163,13 +164,13 @@ fn a_file_on_another_file_system_is_read() {
     tree.run("a");
     tree.lie();
     let mut digests = tree.load("a");
-    for known in digests.before.boot.values_mut() {
+    for known in digests.record.boot.values_mut() {
         known.stamp.device = known.stamp.device.map(|device| device + 1);
     }
     assert_eq!(were_read(tree.ask(&mut digests)), [false, true]);
     assert_eq!(
         tree.load("a")
-            .before
+            .record
             .store
             .values()
             .next()
@@ -212,7 +213,7 @@ fn what_is_not_asked_for_is_no_news_and_goes_with_the_next() {
     durable::put_text("initrd", &tree.path("boot/EFI/lastgood/i")).unwrap();
     digests.on_boot(&tree.path("boot/EFI/lastgood/i")).unwrap();
     durable::put_text(&digests.news().unwrap(), &tree.record).unwrap();
-    let kept = tree.load("a").before;
+    let kept = tree.load("a").record;
     assert_eq!((kept.boot.len(), kept.store.len()), (2, 0));
 }
 
@@ -251,8 +252,8 @@ fn a_kernel_is_looked_at_once_and_what_is_none_every_time() {
     digests.check_kernel(&path).unwrap();
     durable::put_text(&digests.news().unwrap(), &tree.record).unwrap();
     let mut digests = tree.load("a");
-    let key = digests.key(&path);
-    assert!(digests.before.store[&key].is_kernel);
+    let key = key(&digests.root, &path);
+    assert!(digests.record.store[key.as_ref()].is_kernel);
     digests.check_kernel(&path).unwrap();
     assert_eq!(digests.news(), None);
 }

@@ -11,6 +11,7 @@ use crate::boot_partition::Partition;
 use crate::entry::Entry;
 use crate::loader::Listed;
 use crate::nixpkgs;
+use crate::observe::Boot;
 use crate::payload::{Kind, file_name, kind_of};
 use crate::plan::tests::BANDS;
 
@@ -27,7 +28,7 @@ pub(super) fn end(held: &Held) -> Result<BTreeSet<u64>, String> {
         for boot in &boots {
             let same = |listed: &&Listed| listed.name.stem == boot.name.stem;
             for listed in loader.entries.iter().filter(same) {
-                let entry = &listed.entry;
+                let entry = written(&disk.0.boot, listed);
                 let number = started(entry);
                 let mut files = entry.linux.iter().chain(&entry.initrds);
                 if number.is_none()
@@ -45,10 +46,16 @@ pub(super) fn end(held: &Held) -> Result<BTreeSet<u64>, String> {
         let last = boots.last();
         ends.extend(last.and_then(|boot| {
             let mut listed = loader.entries.iter();
-            started(&listed.find(|l| l.name.stem == boot.name.stem)?.entry)
+            let listed = listed.find(|l| l.name.stem == boot.name.stem)?;
+            started(written(&disk.0.boot, listed))
         }));
     }
     Ok(ends)
+}
+
+/// All that is in the file of `listed`.
+fn written<'a>(boot: &'a Boot, listed: &Listed) -> &'a Entry {
+    &boot.entry(listed.on, &listed.file).unwrap().entry
 }
 
 /// What each loader starts next.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::digests::Digests;
 use crate::lines::Quotes;
 use crate::loader_conf::LoaderConf;
 use crate::systemd_boot::{Image, Installed};
@@ -193,6 +194,6 @@ pub fn too_old(info: &str) -> Option<String> {
 /// give it. None: there is none that is whole.
 #[must_use]
 pub fn installed(directory: &Path) -> Option<String> {
-    let installed = Installed::read(directory).ok()?;
+    let installed = Installed::read(directory, &mut Digests::default()).ok()?;
     installed.image().map(Image::info)
 }

@@ -22,23 +22,20 @@ impl Listed {
         is_there: impl FnOnce(&str) -> bool,
     ) -> Option<Self> {
         let name = EntryName::parse(file).filter(|_| is_shown(band, file))?;
-        let lines = || band.quotes().lines(text, &[' ', '\t']);
+        let mut entry = Entry::default();
         // Of several programs one is started at most, and which one is the loader's affair.
-        let mut entry = Entry {
-            linux: None,
-            efi: None,
-            uki: None,
-            ..Entry::of_lines(lines())
-        };
-        for value in [
-            &mut entry.sort_key,
-            &mut entry.machine_id,
-            &mut entry.version,
-        ] {
-            *value = value.take().filter(|value| is_value(band, value));
-        }
         let mut program: Option<(Program, &str)> = None;
-        for (key, value) in lines() {
+        for (key, value) in band.quotes().lines(text, &[' ', '\t']) {
+            let field = match key {
+                "sort-key" => Some(&mut entry.sort_key),
+                "machine-id" => Some(&mut entry.machine_id),
+                "version" => Some(&mut entry.version),
+                "profile" => Some(&mut entry.profile),
+                _ => None,
+            };
+            if let Some(field) = field {
+                *field = Some(value.to_owned());
+            }
             let this = match key {
                 "linux" => Program::Linux,
                 "efi" => Program::Efi,
@@ -56,6 +53,13 @@ impl Listed {
                 return None;
             }
             program = Some((this, value));
+        }
+        for value in [
+            &mut entry.sort_key,
+            &mut entry.machine_id,
+            &mut entry.version,
+        ] {
+            *value = value.take().filter(|value| is_value(band, value));
         }
         let (program, path) = program?;
         match program {

@@ -6,20 +6,42 @@ use super::{Band, Listed, version};
 
 /// Places of `entries` (which are in the directory's order) in the order of the menu.
 ///
-/// Sorted by insertion, as the loader does it: where its comparison is no order (a counted and an uncounted file of one
-/// id, from 258 on), only the same steps give the same result.
+/// Where no two entries are alike there is one order, and any way leads to it.
 pub(super) fn menu(entries: &[Listed], band: Band) -> Vec<usize> {
-    let mut menu: Vec<(usize, Item<'_>)> = Vec::with_capacity(entries.len());
-    for (at, listed) in entries.iter().enumerate() {
-        let new = Item::new(listed, band);
-        let is_before = |(_, old): &(usize, Item<'_>)| old.compare(&new).is_le();
-        let place = menu
-            .iter()
-            .rposition(is_before)
-            .map_or(0, |place| place + 1);
-        menu.insert(place, (at, new));
-    }
+    let items = || entries.iter().map(|listed| Item::new(listed, band));
+    let menu = insert(items(), |menu, new| {
+        menu.partition_point(|(_, old)| old.compare(new).is_le())
+    });
+    let neighbours = menu.iter().zip(menu.iter().skip(1));
+    let are_unlike = |((_, a), (_, b)): (&Placed<'_>, &Placed<'_>)| a.compare_names(b).is_lt();
+    let menu = if neighbours.into_iter().all(are_unlike) {
+        menu
+    } else {
+        insert(items(), |menu, new| as_the_loader(menu, new))
+    };
     menu.into_iter().map(|(at, _)| at).collect()
+}
+
+type Placed<'a> = (usize, Item<'a>);
+
+fn insert<'a>(
+    items: impl Iterator<Item = Item<'a>>,
+    place: impl Fn(&[Placed<'a>], &Item<'a>) -> usize,
+) -> Vec<Placed<'a>> {
+    let mut menu = Vec::new();
+    for (at, new) in items.enumerate() {
+        menu.insert(place(&menu, &new), (at, new));
+    }
+    menu
+}
+
+/// The loader looks for the place of a new entry from the end. Where its comparison is no order (a counted and an uncounted
+/// file of one id, from 258 on), only the same steps give the same result.
+fn as_the_loader(menu: &[Placed<'_>], new: &Item<'_>) -> usize {
+    let is_before = |(_, old): &Placed<'_>| old.compare(new).is_le();
+    menu.iter()
+        .rposition(is_before)
+        .map_or(0, |place| place + 1)
 }
 
 /// An entry, and what it is compared by where all else is equal.
@@ -38,17 +60,6 @@ impl<'a> Item<'a> {
     /// Who is listed first.
     pub(super) fn compare(&self, other: &Self) -> Ordering {
         let (a, b) = (self.listed, other.listed);
-        let by_key = || match (&a.entry.sort_key, &b.entry.sort_key) {
-            (Some(key_a), Some(key_b)) => key_a
-                .cmp(key_b)
-                .then_with(|| a.entry.machine_id.cmp(&b.entry.machine_id))
-                .then_with(|| newest_first(a.entry.version.as_deref(), b.entry.version.as_deref()))
-                .then_with(|| {
-                    let places = (place(a, self.band), place(b, self.band));
-                    places.0.cmp(&places.1)
-                }),
-            (a, b) => a.is_none().cmp(&b.is_none()),
-        };
         // Only where both are further profiles: of the first one nothing is known but its id.
         let by_profile = || match (a.is_further_profile(), b.is_further_profile()) {
             (true, true) => a.profile.cmp(&b.profile),
@@ -61,12 +72,29 @@ impl<'a> Item<'a> {
                 .then(a.done.unwrap_or(0).cmp(&b.done.unwrap_or(0))),
             _ => Ordering::Equal,
         };
+        self.compare_names(other)
+            .then_with(by_profile)
+            .then_with(by_tries)
+    }
+
+    /// [`Self::compare`] by all that every entry has: an order, in which entries may have the same place.
+    fn compare_names(&self, other: &Self) -> Ordering {
+        let (a, b) = (self.listed, other.listed);
+        let by_key = || match (&a.entry.sort_key, &b.entry.sort_key) {
+            (Some(key_a), Some(key_b)) => key_a
+                .cmp(key_b)
+                .then_with(|| a.entry.machine_id.cmp(&b.entry.machine_id))
+                .then_with(|| newest_first(a.entry.version.as_deref(), b.entry.version.as_deref()))
+                .then_with(|| {
+                    let places = (place(a, self.band), place(b, self.band));
+                    places.0.cmp(&places.1)
+                }),
+            (a, b) => a.is_none().cmp(&b.is_none()),
+        };
         a.is_bad()
             .cmp(&b.is_bad())
             .then_with(by_key)
             .then_with(|| newest_first(Some(&self.id), Some(&other.id)))
-            .then_with(by_profile)
-            .then_with(by_tries)
     }
 }
 
@@ -81,4 +109,84 @@ fn place(listed: &Listed, band: Band) -> u32 {
 
 fn newest_first(a: Option<&str>, b: Option<&str>) -> Ordering {
     version::compare(b.unwrap_or_default(), a.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::listed;
+    use super::*;
+
+    /// Every sequence of up to four of entries that are alike in all ways there are.
+    #[test]
+    fn the_menu_is_as_the_loader_makes_it() {
+        let files = [
+            ("a.conf", None, ""),
+            ("a+1.conf", None, ""),
+            ("a+2-1.conf", None, ""),
+            ("A+1-1.conf", None, ""),
+            ("a+0-1.conf", None, ""),
+            ("7.conf", Some("k"), "1"),
+            ("007+3.conf", Some("k"), "01"),
+            ("07+2.conf", Some("k"), "1"),
+            ("b.conf", Some("j"), "2"),
+        ];
+        let all: Vec<Listed> = files
+            .into_iter()
+            .map(|(file, key, version)| listed(file, key, version))
+            .collect();
+        let mut sequences: Vec<Vec<Listed>> = vec![Vec::new()];
+        let mut from = 0;
+        for _ in 0..4 {
+            let until = sequences.len();
+            for at in from..until {
+                for one in &all {
+                    let mut longer = sequences[at].clone();
+                    longer.push(one.clone());
+                    sequences.push(longer);
+                }
+            }
+            from = until;
+        }
+        let mut differ = 0;
+        for entries in &sequences {
+            for band in [Band::V252, Band::V258_1, Band::V260] {
+                let items = || entries.iter().map(|listed| Item::new(listed, band));
+                let places = |menu: Vec<Placed<'_>>| -> Vec<usize> {
+                    menu.into_iter().map(|(at, _)| at).collect()
+                };
+                let slow = places(insert(items(), as_the_loader));
+                assert_eq!(menu(entries, band), slow, "{band:?} {entries:?}");
+                let quick = insert(items(), |menu, new| {
+                    menu.partition_point(|(_, old)| old.compare(new).is_le())
+                });
+                differ += usize::from(places(quick) != slow);
+            }
+        }
+        assert!(
+            differ > 0,
+            "only where comparing is no order does the way matter"
+        );
+    }
+
+    /// What [`menu`] relies on. Ordered one by one, all of them must stand in order to each other.
+    #[test]
+    fn versions_have_an_order() {
+        let letters = ["", "a", "b", "0", "1", "~", "-", "^", ".", "_"];
+        let mut texts = Vec::new();
+        for a in letters {
+            for b in letters {
+                for c in letters {
+                    texts.push(format!("{a}{b}{c}"));
+                }
+            }
+        }
+        texts.sort_by(|a, b| version::compare(a, b));
+        for (at, old) in texts.iter().enumerate() {
+            let rest = texts.iter().skip(at);
+            for new in rest {
+                assert!(version::compare(old, new).is_le(), "{old:?} {new:?}");
+                assert!(version::compare(new, old).is_ge(), "{old:?} {new:?}");
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::entry::Entry;
 use crate::lines::Quotes;
 
-fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Listed {
+pub(super) fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Listed {
     Listed {
         file: file.to_owned(),
         on: Partition::Boot,

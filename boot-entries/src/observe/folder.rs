@@ -81,7 +81,8 @@ impl Folder {
         let path = directory.join(ENTRIES).join(file);
         let text = match small::read_bytes(&path, entry::LONGEST) {
             // Bytes that are no UTF-8 are replaced: such a file is not ours, and the loader has its own opinion of it.
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Ok(bytes) => String::from_utf8(bytes)
+                .unwrap_or_else(|no| String::from_utf8_lossy(no.as_bytes()).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
                 let shown = path.display();
@@ -95,26 +96,31 @@ impl Folder {
                 UNREADABLE.to_owned()
             }
         };
+        let entry = Entry::parse(&text);
         let read = EntryFile {
             on,
             name,
-            entry: Entry::parse(&text),
-            has_program: self.has_program(directory, &text)?,
+            has_program: self.has_program(directory, &entry, &text)?,
+            entry,
             text,
         };
         self.entries.insert(file.to_owned(), read);
         Ok(())
     }
 
-    /// Whether what the loader starts for an entry with this text is there, on the partition at `directory`.
+    /// Whether what the loader starts for `entry`, which has this text, is there, on the partition at `directory`.
     ///
     /// The text may be anybody's, and say anything: a path that no file can have is that of no file.
-    fn has_program(&self, directory: &Path, text: &str) -> Result<bool, Error> {
-        let last = |keys: &[&str]| {
-            let programs = lines(text).filter(|(key, _)| keys.contains(key));
-            programs.last().map(|(_, program)| program.to_owned())
+    fn has_program(&self, directory: &Path, entry: &Entry, text: &str) -> Result<bool, Error> {
+        let program = match (&entry.linux, &entry.efi) {
+            (None, None) => entry.uki.as_deref(),
+            (Some(one), None) | (None, Some(one)) => Some(one.as_str()),
+            (Some(_), Some(_)) => {
+                let programs = lines(text).filter(|(key, _)| matches!(*key, "linux" | "efi"));
+                programs.last().map(|(_, program)| program)
+            }
         };
-        let Some(program) = last(&["linux", "efi"]).or_else(|| last(&["uki"])) else {
+        let Some(program) = program else {
             return Ok(false);
         };
         // The loader takes either slash.

@@ -49,14 +49,14 @@ pub(super) fn flaws<'a>(
 ) -> impl Iterator<Item = Flaw> + 'a {
     let boot = &observed.boot;
     let is_beside = file.on == Partition::Esp && boot.place.has_xbootldr();
-    file.entry.needs().into_iter().filter_map(move |path| {
-        let name = payload::name_of(&path)?;
+    file.entry.needs().filter_map(move |path| {
+        let name = payload::name_of(path)?;
         if is_beside {
             // Of what was left there when $BOOT became another partition only names are known.
             let is_there = boot.esp_payload.iter().any(|there| there == name);
-            return flaw(&path, None).filter(|_| !is_there);
+            return flaw(path, None).filter(|_| !is_there);
         }
-        flaw(&path, observed.payload.get(name))
+        flaw(path, observed.payload.get(name))
     })
 }
 

@@ -145,6 +145,7 @@ pub(super) fn evictions(
         .iter()
         .flat_map(|(_, file)| file.entry.needs())
         .filter(|path| payload::name_of(path).is_some() && !needed.has(path))
+        .map(str::to_owned)
         .collect();
     let orphans = orphans.into_iter().map(|path| Step::Remove { on, path });
     let entries = gone.iter().map(|(name, _)| remove(on, name));
@@ -178,6 +179,7 @@ pub(super) fn removals(
         .filter(|(_, file)| file.on == Partition::Boot)
         .flat_map(|(_, file)| file.entry.needs())
         .filter(|path| payload::name_of(path).is_some() && !needed.has(path))
+        .map(str::to_owned)
         .collect();
     let needed_on_esp = needed_on(Partition::Esp);
     let left_on_esp = observed

@@ -9,7 +9,7 @@ use crate::lines::lines;
 /// What some entries need, on one partition.
 pub(super) struct Needed<'a> {
     /// As those that are there write them, whoever wrote them.
-    there: BTreeSet<String>,
+    there: BTreeSet<&'a str>,
     /// A stranger writes paths in other letters, with other slashes, and in lines that we know nothing of.
     texts: Vec<&'a str>,
     /// The texts of those that are to come.
@@ -51,7 +51,8 @@ impl<'a> Needed<'a> {
     fn to_come(&self) -> &BTreeSet<String> {
         self.to_come.get_or_init(|| {
             let entries = self.coming.iter().map(|text| Entry::parse(text));
-            entries.flat_map(|entry| entry.needs()).collect()
+            let needs = |entry: Entry| entry.needs().map(str::to_owned).collect::<Vec<_>>();
+            entries.flat_map(needs).collect()
         })
     }
 }

@@ -136,13 +136,13 @@ fn payload(observed: &Observation, theirs: &[Theirs<'_>]) -> BTreeSet<(Partition
             .filter_map(|path| nixpkgs::payload_of(path))
             .map(|name| (theirs.file.on, name.to_owned()))
     });
-    let generations = observed.generations.iter();
+    let there = &observed.boot.nixpkgs;
+    let generations = observed.generations.iter().filter(|_| !there.is_empty());
     let known = generations
         .filter_map(|found| found.bootable.as_ref().ok())
         .flat_map(Bootable::payload)
         .filter_map(|payload| nixpkgs::payload_name(&payload.source))
         .flat_map(|name| [(Partition::Esp, name.clone()), (Partition::Boot, name)]);
-    let there = &observed.boot.nixpkgs;
     pointed_at
         .chain(known)
         .filter(|found| there.contains(found))

@@ -97,13 +97,17 @@ pub(super) enum Found {
     Damaged(String),
 }
 
-/// Looks at the file at `path` (a path of this process).
+/// Looks at the file at `path` (a path of this process), of which `content` says what it holds: it is asked of a whole
+/// systemd-boot only.
 ///
 /// # Errors
 /// When it is not there.
-pub(super) fn look(path: &Path) -> io::Result<Found> {
+pub(super) fn look(
+    path: &Path,
+    content: impl FnOnce() -> io::Result<Content>,
+) -> io::Result<Found> {
     match small::read_bytes(path, LIMIT) {
-        Ok(bytes) => Ok(recognise(&bytes)),
+        Ok(bytes) => Ok(recognise(&bytes, content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
         // The medium has lost it. Everything else that is no readable file is nothing that an installer put there.
         Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => {
@@ -114,7 +118,7 @@ pub(super) fn look(path: &Path) -> io::Result<Found> {
 }
 
 /// [`look`] on bytes. In doubt it is somebody else's: only what no firmware can start is called damaged.
-fn recognise(bytes: &[u8]) -> Found {
+fn recognise(bytes: &[u8], content: impl FnOnce() -> io::Result<Content>) -> Found {
     let foreign = |what: &str| Found::Foreign(what.to_owned());
     let damaged = |why: &str| Found::Damaged(why.to_owned());
     if bytes.len() < SMALLEST {
@@ -154,14 +158,17 @@ fn recognise(bytes: &[u8]) -> Found {
         return damaged("is cut short");
     }
     let version = said.and_then(|said| Version::parse(said.strip_prefix(PRODUCT)?));
-    let (Some(version), Ok(content)) = (version, Content::of(&mut &*bytes)) else {
+    let Some(version) = version else {
         return damaged("does not say which systemd-boot it is");
     };
-    Found::Whole(Image {
-        version,
-        is_signed: signature.is_some(),
-        content,
-    })
+    match content() {
+        Ok(content) => Found::Whole(Image {
+            version,
+            is_signed: signature.is_some(),
+            content,
+        }),
+        Err(error) => Found::Damaged(format!("cannot be read: {error}")),
+    }
 }
 
 /// Whether firmware would take it for a program at all.
@@ -191,7 +198,7 @@ mod tests {
     use crate::systemd_boot::tests::{LOADER, STUB, patched};
 
     fn told(bytes: &[u8]) -> String {
-        match recognise(bytes) {
+        match recognise(bytes, || Content::of(&mut &*bytes)) {
             Found::Whole(image) => format!("{} {}", image.info(), image.is_signed),
             Found::Foreign(what) => format!("foreign: {what}"),
             Found::Damaged(why) => format!("damaged: {why}"),
@@ -287,7 +294,10 @@ mod tests {
     #[test]
     fn only_regular_files_of_bearable_size_are_looked_into() {
         let tree = tempfile::tempdir().unwrap();
-        let look = |name: &str| look(&tree.path().join(name));
+        let look = |name: &str| {
+            let path = tree.path().join(name);
+            look(&path, || Content::of_file(&path))
+        };
         let huge = std::fs::File::create(tree.path().join("huge")).unwrap();
         huge.set_len(LIMIT + 1).unwrap();
         std::fs::create_dir(tree.path().join("directory")).unwrap();

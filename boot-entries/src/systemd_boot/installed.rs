@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::image::{self, Found, Image};
 use super::{FALLBACK, SYSTEMD, Source};
+use crate::digests::Digests;
 use crate::durable;
 use crate::observe::{Error, names};
 
@@ -31,10 +32,26 @@ pub struct Place {
 }
 
 impl Place {
-    fn read(esp: &Path, path: &str) -> Result<Self, Error> {
+    /// Reads what lies at `path`, unless it is what lies at the `other` place.
+    fn read(
+        esp: &Path,
+        path: &str,
+        other: Option<&Image>,
+        digests: &mut Digests,
+    ) -> Result<Self, Error> {
         let path = as_written(esp, path)?;
         let here = esp.join(&path);
-        let state = match image::look(&here) {
+        if let Some(image) = other
+            && let Ok(found) = here.metadata()
+            && found.len() == image.content.size
+            && digests
+                .on_boot(&here)
+                .is_ok_and(|content| content == image.content)
+        {
+            let state = State::Whole(image.clone());
+            return Ok(Self { path, state });
+        }
+        let state = match image::look(&here, || digests.on_boot(&here)) {
             Ok(Found::Whole(image)) => State::Whole(image),
             Ok(Found::Foreign(what)) => State::Foreign(what),
             Ok(Found::Damaged(why)) => State::Damaged(why),
@@ -68,13 +85,13 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Reads the ESP at `esp` (a path of this process).
+    /// Reads the ESP at `esp` (a path of this process). Copies that `digests` knows are not read to their ends.
     ///
     /// # Errors
     /// When one of its directories cannot be listed. A copy that cannot be read is a [`State`].
-    pub fn read(esp: &Path) -> Result<Self, Error> {
-        let systemd = Place::read(esp, SYSTEMD)?;
-        let fallback = Place::read(esp, FALLBACK)?;
+    pub fn read(esp: &Path, digests: &mut Digests) -> Result<Self, Error> {
+        let systemd = Place::read(esp, SYSTEMD, None, digests)?;
+        let fallback = Place::read(esp, FALLBACK, systemd.image(), digests)?;
         let mut leftovers = Vec::new();
         for place in [&systemd, &fallback] {
             let folder = place.path.rsplit_once('/').map_or("", |(folder, _)| folder);

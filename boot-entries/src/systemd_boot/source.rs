@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::image::{self, Found, Image};
+use crate::digests::Digests;
 use crate::{Root, small};
 
 /// In a systemd of NixOS's layout, and under `/usr` elsewhere.
@@ -23,11 +24,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// The systemd-boot of the closure `toplevel`, or if it brings none, the machine's own. None: there is none.
+    /// The systemd-boot of the closure `toplevel`, or if it brings none, the machine's own. None: there is none. One
+    /// that `digests` knows is not read to its end.
     ///
     /// # Errors
     /// When there is one that is not to be installed: what, where, why, in one line.
-    pub fn find(root: &Root, toplevel: Option<&Path>) -> Result<Option<Self>, String> {
+    pub fn find(
+        root: &Root,
+        toplevel: Option<&Path>,
+        digests: &mut Digests,
+    ) -> Result<Option<Self>, String> {
         let closure = toplevel.map(|toplevel| toplevel.join("systemd").join(LIBRARY));
         let machine = Path::new("/usr").join(LIBRARY);
         for directory in closure.into_iter().chain([machine]) {
@@ -37,7 +43,7 @@ impl Source {
                     |why: String| small::one_line(&format!("{} {why}", shown.display()), REASON);
                 let here = root.resolve(&shown);
                 let here = here.map_err(|error| said(format!("cannot be found: {error}")))?;
-                return match image::look(&here) {
+                return match image::look(&here, || digests.in_store(&here)) {
                     Ok(Found::Whole(image)) => Ok(Some(Self { path: here, image })),
                     Ok(Found::Foreign(why) | Found::Damaged(why)) => Err(said(why)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -10,6 +10,7 @@ use super::{Action, Decision, FALLBACK, Installed, Policy, SYSTEMD, Source, deci
 use crate::Root;
 use crate::apply::apply;
 use crate::boot_partition::Place;
+use crate::digests::Digests;
 use crate::step::Step;
 
 /// Debian's own.
@@ -60,14 +61,24 @@ fn tree(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     tree
 }
 
+/// What is there, as somebody sees it who remembers nothing.
+fn installed(esp: &Path) -> Installed {
+    Installed::read(esp, &mut Digests::default()).unwrap()
+}
+
 fn closure_of(tree: &tempfile::TempDir) -> Result<Option<Source>, String> {
-    Source::find(&Root::new(tree.path()), Some(Path::new("/closure")))
+    let closure = Path::new("/closure");
+    Source::find(
+        &Root::new(tree.path()),
+        Some(closure),
+        &mut Digests::default(),
+    )
 }
 
 /// Decides and does it; gives the paths that were written, and what was told.
 fn keep(tree: &tempfile::TempDir) -> (Vec<String>, Vec<String>) {
     let source = closure_of(tree).unwrap();
-    let installed = Installed::read(&tree.path().join("boot")).unwrap();
+    let installed = installed(&tree.path().join("boot"));
     let Decision { action, told, .. } = decide(&installed, source.as_ref(), Policy::Update);
     let steps = match action {
         Action::Nothing => Vec::new(),

@@ -70,7 +70,7 @@ impl Shared {
             .collect();
         for text in its.values() {
             for path in Entry::parse(text).needs() {
-                let name = payload::name_of(&path).unwrap();
+                let name = payload::name_of(path).unwrap();
                 assert!(self.disk.0.payload.contains_key(name), "{path} is gone");
             }
         }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::{CLOSURE, closure_of, keep, patched, tree, write};
+use super::{CLOSURE, closure_of, installed, keep, patched, tree, write};
 use crate::durable::call::{Call, noted};
 use crate::explorer::volume::{Files, Volume};
-use crate::systemd_boot::{FALLBACK, Installed, SYSTEMD};
+use crate::systemd_boot::{FALLBACK, SYSTEMD};
 
 fn files(esp: &Path) -> Files {
     let mut all = Files::new();
@@ -66,11 +66,11 @@ fn no_power_cut_during_an_update_leaves_a_machine_without_a_loader() {
             for (path, bytes) in &found {
                 write(&esp.join(path), bytes);
             }
-            let left = Installed::read(&esp).unwrap();
+            let left = installed(&esp);
             assert!(left.image().is_some(), "{left:?}");
             // The next run finishes the work.
             keep(&after);
-            let done = Installed::read(&esp).unwrap();
+            let done = installed(&esp);
             let source = closure_of(&after).unwrap().unwrap();
             assert_eq!(done.systemd.image(), Some(&source.image));
             assert_eq!(done.fallback.image(), Some(&source.image));
