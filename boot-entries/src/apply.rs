@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::boot_partition::{Partition, Place};
+use crate::boot_partition::{ENTRIES, Partition, Place};
 use crate::durable;
 use crate::payload;
 use crate::progress::{Counted, Progress};
@@ -40,20 +40,48 @@ pub fn apply(
     for directory in relied_on(place, steps) {
         durable::settle(directory)?;
     }
-    // Nothing points at payload yet: all that is copied in a row gets its names flushed at once, before whatever comes next.
+    let rows: Vec<Option<Row>> = steps.iter().map(|step| Row::of(place, step)).collect();
+    let mut last = None;
     let mut unnamed: Vec<PathBuf> = Vec::new();
-    for step in steps {
-        let is_payload = is_payload(step);
-        if !is_payload {
+    for (at, (step, row)) in steps.iter().zip(&rows).enumerate() {
+        let is_last = rows.get(at + 1) != Some(row);
+        if *row != last || matches!(row, Some(Row::Entries(_))) && is_last {
             durable::flush_names(&std::mem::take(&mut unnamed))?;
         }
         heard(Progress::Step(step));
-        make(place, step, &mut heard)?;
-        if is_payload {
+        make(place, step, row.is_some(), &mut heard)?;
+        if row.is_some() {
             unnamed.push(place.directory(step.on()).join(step.path()));
         }
+        last = *row;
     }
     Ok(durable::flush_names(&unnamed)?)
+}
+
+/// Steps on one partition that follow each other and do not rely on each other. Their names are flushed at once, before
+/// whatever comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Row {
+    /// Payload: nothing points at it yet.
+    Payload(Partition),
+    /// Entries that are not there yet, the lowest rank first. The last of them may be what boots next, and what it falls back
+    /// to may be among the others: before that one the names of all others are flushed.
+    Entries(Partition),
+}
+
+impl Row {
+    /// What `step` may be in a row with, before anything is done. An entry that is replaced is in none: it might get lost.
+    fn of(place: &Place, step: &Step) -> Option<Self> {
+        match step {
+            Step::Copy { on, path, .. } => payload::name_of(path).map(|_| Self::Payload(*on)),
+            Step::Text { on, path, .. } => {
+                let there = place.directory(*on).join(path);
+                let is_new = matches!(there.try_exists(), Ok(false));
+                (path.starts_with(ENTRIES) && is_new).then_some(Self::Entries(*on))
+            }
+            Step::Remove { .. } => None,
+        }
+    }
 }
 
 /// The partitions that must be on the disk as they are to be seen, before the first of `steps` is made. That is both: what
@@ -63,12 +91,13 @@ pub(crate) fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Pa
     both.into_iter().filter(|_| !steps.is_empty()).collect()
 }
 
-fn is_payload(step: &Step) -> bool {
-    matches!(step, Step::Copy { path, .. } if payload::name_of(path).is_some())
-}
-
-/// Makes one step. Payload may not have its name on the disk yet.
-fn make(place: &Place, step: &Step, heard: &mut impl FnMut(Progress<'_>)) -> Result<(), Error> {
+/// Makes one step. One in a row does not have its name on the disk yet.
+fn make(
+    place: &Place,
+    step: &Step,
+    is_in_row: bool,
+    heard: &mut impl FnMut(Progress<'_>),
+) -> Result<(), Error> {
     match step {
         Step::Copy {
             source,
@@ -85,14 +114,19 @@ fn make(place: &Place, step: &Step, heard: &mut impl FnMut(Progress<'_>)) -> Res
                 heard: |bytes| heard(Progress::Copied { bytes }),
             };
             let to = place.directory(*on).join(path);
-            if is_payload(step) {
+            if is_in_row {
                 durable::put_unnamed(&mut file, content, &to)?;
             } else {
                 durable::put(&mut file, content, &to)?;
             }
         }
         Step::Text { text, on, path } => {
-            durable::put_text(text, &place.directory(*on).join(path))?;
+            let to = place.directory(*on).join(path);
+            if is_in_row {
+                durable::put_text_unnamed(text, &to)?;
+            } else {
+                durable::put_text(text, &to)?;
+            }
         }
         Step::Remove { on, path } => durable::remove(&place.directory(*on).join(path))?,
     }

@@ -1,8 +1,8 @@
 //! The only module that writes. What it has written is on the disk, whole, when it returns; but for [`put_unnamed`].
 //!
-//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, renamed, and
-//! flushed again under its new name; then its directory is flushed. An interrupted write leaves the old file, or none,
-//! and a temporary file that the next run takes over or sweeps away.
+//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, and renamed; then
+//! its new name is flushed ([`flush_names`]). An interrupted write leaves the old file, or none, and a temporary file that the
+//! next run takes over or sweeps away.
 
 pub(crate) mod call;
 
@@ -10,8 +10,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
-
-use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
 
 use crate::payload::{CHUNK, Content};
 
@@ -70,13 +68,15 @@ pub fn put_unnamed(from: &mut impl Read, content: &Content, to: &Path) -> Result
 /// # Errors
 /// When one cannot be flushed.
 pub fn flush_names(files: &[PathBuf]) -> Result<(), Error> {
-    // On FAT, where a file's bytes are is written beside its name, and under a new name only with the file itself:
-    // without this the directory below would be flushed with an empty file in it.
-    for file in files {
-        flush(file)?;
-    }
     let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-    directories.into_iter().try_for_each(flush)
+    for path in directories {
+        let directory = at("open", path, File::open(path))?;
+        // On FAT, where a file's bytes are is written beside its name, and under a new name only with the file itself:
+        // without this the directory would be flushed with empty files in it.
+        at("flush", path, call::flush_files(&directory, path))?;
+        at("flush", path, call::flush(&directory, path))?;
+    }
+    Ok(())
 }
 
 /// [`put`] for a text.
@@ -84,8 +84,17 @@ pub fn flush_names(files: &[PathBuf]) -> Result<(), Error> {
 /// # Errors
 /// As [`put`].
 pub fn put_text(text: &str, to: &Path) -> Result<(), Error> {
+    put_text_unnamed(text, to)?;
+    flush_names(&[to.to_owned()])
+}
+
+/// [`put_unnamed`] for a text.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_text_unnamed(text: &str, to: &Path) -> Result<(), Error> {
     let content = at("hash", to, Content::of(&mut text.as_bytes()))?;
-    put(&mut text.as_bytes(), &content, to)
+    put_unnamed(&mut text.as_bytes(), &content, to)
 }
 
 /// Puts on the disk what somebody has changed on the FAT file system at `directory` and not flushed: a run that was killed
@@ -99,14 +108,11 @@ pub fn settle(directory: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => at("open", directory, opened)?,
     };
-    let found = fstatfs(&opened).map_err(io::Error::from);
-    if at("look at", directory, found)?.filesystem_type() != MSDOS_SUPER_MAGIC {
-        return Ok(());
+    if at("look at", directory, call::is_fat(&opened))? {
+        at("flush", directory, call::flush_files(&opened, directory))?;
+        at("flush", directory, call::flush(&opened, directory))?;
     }
-    at("flush", directory, call::flush_all(&opened, directory))?;
-    // syncfs(2) of FAT writes everything and leaves it in the disk's own cache; fsync(2) of anything on it empties that
-    // (`fs/fat/inode.c`, which has no `sync_fs`; `fs/fat/file.c`, `fat_file_fsync`).
-    flush(directory)
+    Ok(())
 }
 
 /// Removes a file. One that is not there is removed already.

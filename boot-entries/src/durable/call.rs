@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
+
 #[cfg(test)]
 pub(crate) use notes::{Call, noted};
 
@@ -38,14 +40,26 @@ pub(super) fn flush(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Flushes everything on the file system of the open directory at `path`.
-pub(super) fn flush_all(directory: &File, path: &Path) -> io::Result<()> {
-    nix::unistd::syncfs(directory)?;
+/// Writes everything that is not on the disk of the FAT file system that the open directory at `path` is on, so that a
+/// [`flush`] of that directory puts it there: syncfs(2) of FAT leaves it in the disk's own cache, and fsync(2) of anything on
+/// it empties that (`fs/fat/inode.c`, which has no `sync_fs`; `fs/fat/file.c`, `fat_file_fsync`).
+///
+/// On other file systems a file that was flushed is whole under any name, and nothing is to be done.
+pub(super) fn flush_files(directory: &File, path: &Path) -> io::Result<()> {
+    if is_fat(directory)? {
+        nix::unistd::syncfs(directory)?;
+    }
+    // What is explored is FAT.
     #[cfg(test)]
     notes::note(Call::FlushAll(path.into()));
     #[cfg(not(test))]
     let _ = path;
     Ok(())
+}
+
+/// Whether what was opened is on a FAT file system.
+pub(super) fn is_fat(opened: &File) -> io::Result<bool> {
+    Ok(fstatfs(opened)?.filesystem_type() == MSDOS_SUPER_MAGIC)
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
