@@ -396,6 +396,7 @@ fn planned_in(
         ..intent.clone()
     };
     let mut plan = plan::plan(&observed, &intent)?;
+    // Most runs have nothing to write, and for that there is always room.
     if !plan.steps.is_empty() {
         observed.measure();
         plan = plan::plan(&observed, &intent)?;

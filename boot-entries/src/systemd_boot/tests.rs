@@ -217,3 +217,39 @@ fn the_closures_loader_comes_first_and_a_signed_one_before_one_that_is_not() {
     fs::remove_file(tree.path().join("closure/systemd")).unwrap();
     assert_eq!(version(), Ok(None));
 }
+
+/// A run with nothing to do reads neither copy to its end; one that was changed is looked at again, whichever it is.
+#[test]
+fn copies_that_are_known_are_not_hashed_again() {
+    let old = patched("252.1");
+    let tree = tree(&[]);
+    let (root, boot) = (Root::new(tree.path()), tree.path().join("boot"));
+    let record = tree.path().join("digests");
+    for path in [SYSTEMD, FALLBACK] {
+        write(&boot.join(path), &old);
+    }
+    let run = || {
+        let mut digests = Digests::load(&root, None, &record);
+        let installed = Installed::read(&boot, &mut digests).unwrap();
+        assert_eq!(installed, super::tests::installed(&boot));
+        let news = digests.news();
+        if let Some(text) = &news {
+            write(&record, text.as_bytes());
+        }
+        news.is_some()
+    };
+    assert!(run());
+    assert!(!run());
+    // Longer, so that the stamp is another one however quick this is.
+    let new = [patched("252.2"), vec![0]].concat();
+    for path in [SYSTEMD, FALLBACK] {
+        write(&boot.join(path), &new);
+        assert!(run(), "{path}");
+        assert!(!run(), "{path}");
+    }
+    for damaged in [new[..new.len() / 2].to_vec(), vec![0; new.len()]] {
+        write(&boot.join(FALLBACK), &damaged);
+        run();
+        assert_eq!(installed(&boot).fallback.image(), None);
+    }
+}
