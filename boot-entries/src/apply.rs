@@ -132,3 +132,100 @@ fn make(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::call::{Call, noted};
+    use crate::payload::{Content, Kind, file_name};
+
+    /// Files that get their names (`r`), and names that are flushed (`f`), in order.
+    fn order(place: &Place, steps: &[Step]) -> String {
+        noted();
+        apply(place, steps, |_| {}).unwrap();
+        let calls = noted().into_iter();
+        let letters = calls.filter_map(|call| match call {
+            Call::Rename(..) => Some('r'),
+            Call::FlushAll(_) => Some('f'),
+            _ => None,
+        });
+        letters.collect()
+    }
+
+    #[test]
+    fn what_goes_in_rows() {
+        let tree = tempfile::tempdir().unwrap();
+        let place = Place {
+            esp: tree.path().join("esp"),
+            boot: tree.path().join("boot"),
+            ..Place::default()
+        };
+        let source = tree.path().join("kernel");
+        durable::put_text("kernel", &source).unwrap();
+        let content = Content::of_file(&source).unwrap();
+        let copy = |on, path: String| Step::Copy {
+            source: source.clone(),
+            content,
+            on,
+            path,
+        };
+        let payload = |on, kind| {
+            let name = file_name(&content, kind);
+            copy(on, format!("{}/{name}", payload::DIRECTORY))
+        };
+        let text = |on, path: &str| Step::Text {
+            text: path.to_owned(),
+            on,
+            path: path.to_owned(),
+        };
+        let entry = |on, name: &str| text(on, &format!("{ENTRIES}/{name}.conf"));
+        let (boot, esp) = (Partition::Boot, Partition::Esp);
+        let both = [Kind::Kernel, Kind::Initrd];
+        for (what, steps, wanted) in [
+            (
+                "payload",
+                both.map(|kind| payload(boot, kind)).to_vec(),
+                "rrf",
+            ),
+            (
+                "the last entry alone",
+                ["a", "b", "c"].map(|name| entry(boot, name)).to_vec(),
+                "rrfrf",
+            ),
+            (
+                "one that is replaced",
+                ["b", "d", "e", "f"].map(|name| entry(boot, name)).to_vec(),
+                "rfrrfrf",
+            ),
+            (
+                "in between",
+                ["g", "h", "a", "i"].map(|name| entry(boot, name)).to_vec(),
+                "rfrfrfrf",
+            ),
+            (
+                "of each partition",
+                vec![
+                    entry(boot, "j"),
+                    entry(boot, "k"),
+                    entry(boot, "l"),
+                    entry(esp, "j"),
+                    payload(esp, Kind::Kernel),
+                    payload(boot, Kind::Devicetree),
+                ],
+                "rrfrfrfrfrf",
+            ),
+            (
+                "nothing else",
+                vec![
+                    text(boot, "loader/random"),
+                    text(boot, "loader/other"),
+                    copy(boot, "EFI/a".to_owned()),
+                    copy(boot, "EFI/b".to_owned()),
+                ],
+                "rfrfrfrf",
+            ),
+        ] {
+            assert_eq!(order(&place, &steps), wanted, "{what}");
+        }
+    }
+}
