@@ -1,6 +1,7 @@
 //! From a stranger's machine to ours, and back.
 
 use super::*;
+use crate::loader::{Band, Listed};
 use crate::loader_conf::LoaderConf;
 use crate::nixpkgs::Payload;
 use crate::plan::tests::{BANDS, Disk, proven, select};
@@ -93,6 +94,89 @@ fn a_failed_trial_leads_back_to_what_booted_the_machine() {
         assert_eq!(programs(&disk, 4), ours(5));
         assert_eq!(stand_ins(&disk), 0);
         assert!(disk.0.boot.entries.contains_key("debian.conf"));
+    }
+}
+
+/// What a loader starts by an entry with this text: the image, and which of its profiles.
+fn image_of(band: Band, text: &str) -> (Option<String>, u32) {
+    let listed = Listed::read(band, Partition::Boot, "a.conf", text, |_| true).unwrap();
+    (listed.entry.uki, listed.profile)
+}
+
+/// Entries that differ in the image, or in its profile only.
+#[test]
+fn a_failed_trial_leads_back_to_the_very_profile_of_an_image() {
+    let text = |image: &str, profile: u32| {
+        format!("title Debian\nuki /{IMAGES}/{image}\nprofile {profile}\n")
+    };
+    let files = [
+        ("uki-1.conf", text("debian-6.0.efi", 2)),
+        ("uki-2.conf", text(IMAGE, 1)),
+        ("uki-3.conf", text(IMAGE, 2)),
+    ];
+    let images = files.each_ref().map(|(_, text)| image_of(Band::V260, text));
+    assert!(images[0].0 != images[1].0 && images[1].1 != images[2].1);
+    for (booted, theirs) in &files {
+        let (mut disk, intent) = machine(booted);
+        let older = (Partition::Boot, "debian-6.0.efi".to_owned());
+        disk.0.boot.images.insert(older, Uki::default());
+        for (name, text) in &files {
+            disk.wrote(name, text);
+        }
+        disk.run(&intent);
+        // Older loaders know no such entry, and have not started it.
+        for band in [Band::V258_1, Band::V260] {
+            let last = disk.loader(band).predict(3).pop().unwrap();
+            let ours = &disk.0.boot.entries[&last.file];
+            assert!(ours.name.is_stand_in(), "{band:?}: {booted}: {ours:?}");
+            let [ours, theirs] = [&ours.text, theirs].map(|text| image_of(band, text));
+            assert_eq!(ours, theirs, "{band:?}: {booted}");
+        }
+        assert_eq!(plan(&disk.0, &intent).unwrap().steps, [], "{booted}");
+    }
+}
+
+/// Each of these pairs differs in one thing that an entry does.
+#[test]
+fn a_stand_in_is_given_back_to_the_entry_it_was_copied_from() {
+    for (other, theirs) in [
+        ("linux /debian/old", "linux /debian/vmlinuz"),
+        ("linux /debian/old", "linux /debian/old\ninitrd /i"),
+        (
+            "linux /debian/old\ninitrd /i",
+            "linux /debian/old\ninitrd /j",
+        ),
+        ("linux /debian/old", "linux /debian/old\noptions quiet"),
+        ("linux /debian/old", "linux /debian/old\ndevicetree /d"),
+        (
+            "efi /EFI/Linux/debian-6.0.efi",
+            "efi /EFI/Linux/debian-6.1.efi",
+        ),
+        (
+            "uki /EFI/Linux/debian-6.0.efi",
+            "uki /EFI/Linux/debian-6.1.efi",
+        ),
+        (
+            "uki /EFI/Linux/debian-6.1.efi",
+            "uki /EFI/Linux/debian-6.1.efi\nprofile 1",
+        ),
+    ] {
+        let (mut disk, intent) = machine("b.conf");
+        for (name, text) in [("a.conf", other), ("b.conf", theirs)] {
+            disk.wrote(name, &format!("{text}\n"));
+            disk.0.boot.entries.get_mut(name).unwrap().has_program = true;
+        }
+        disk.run(&intent);
+        // What runs is not known any more.
+        let intent = Intent {
+            booted: None,
+            ..intent
+        };
+        let plan = uninstall(&disk.0, &intent, &Payload::new()).unwrap();
+        plan.steps.iter().for_each(|step| disk.step(step));
+        let conf = disk.0.boot.loader_conf.as_deref().unwrap();
+        let named = LoaderConf::parse(conf).default;
+        assert_eq!(named.as_deref(), Some("b.conf"), "{theirs}");
     }
 }
 
