@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use boot_entries::extra;
+use boot_entries::payload::Digest;
 use lastgood_tests::faults::{self, Call, Fault};
 use lastgood_tests::tree::{Ended, Tree};
 use serde_json::Value;
 
-use super::ok;
+use super::{ok, writes};
 
 /// What a run may change, apart from the ledger.
 const PLACES: [&str; 5] = [
@@ -76,6 +78,30 @@ fn end(tree: &Tree) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
+/// An extra file that is there is on record, or nobody would ever take it away again; and an entry is not there before what
+/// it starts.
+fn extra_files_are_known(contents: &Contents) -> Result<()> {
+    let record = contents.get(&format!("boot/{}", extra::RECORD));
+    let record = record.map_or_else(String::new, |text| {
+        String::from_utf8_lossy(text).into_owned()
+    });
+    let on_boot = runs::EXTRA_FILES.map(|path| contents.get(&format!("boot/{path}")));
+    for (path, bytes) in runs::EXTRA_FILES.into_iter().zip(on_boot) {
+        let Some(bytes) = bytes else {
+            continue;
+        };
+        let line = format!("{} {path}", Digest::of(bytes));
+        let mut known = record.lines();
+        let is_known = known.any(|known| known.starts_with(&line));
+        ensure!(is_known, "{path} is on no record: {record}");
+    }
+    ensure!(
+        on_boot[1].is_none() || on_boot[0].is_some(),
+        "an entry is there without what it starts"
+    );
+    Ok(())
+}
+
 /// A first run that was cut short may not have got to keep what it marked entries with. A stand-in's name is made of its text.
 fn without_marks(contents: Contents) -> Contents {
     let without = |(path, bytes): (String, Vec<u8>)| {
@@ -108,6 +134,7 @@ impl Run {
     fn expected(&self) -> Result<Expected> {
         let tree = self.tree.copy()?;
         let calls = faults::calls(&tree, self.command)?;
+        writes::flushed(&calls).context(self.name)?;
         Ok(Expected {
             calls,
             contents: without_marks(faults::contents(&tree, &PLACES)?),
@@ -172,6 +199,7 @@ impl Run {
             }
         }
         let contents = faults::contents(&tree, &["boot"])?;
+        extra_files_are_known(&contents)?;
         for (path, bytes) in &expected.ground {
             ensure!(contents.get(path) == Some(bytes), "{path} is not as it was");
         }

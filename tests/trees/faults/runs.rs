@@ -146,6 +146,9 @@ pub(super) fn to_an_xbootldr_partition() -> Result<Run> {
     })
 }
 
+/// A program, and an entry for it.
+pub(super) const EXTRA_FILES: [&str; 2] = ["EFI/tools/tool.efi", "loader/entries/tool.conf"];
+
 /// They come, one of them changes, and they go.
 pub(super) fn of_extra_files() -> Result<Vec<Run>> {
     let tree = Tree::new()?;
@@ -153,10 +156,12 @@ pub(super) fn of_extra_files() -> Result<Vec<Run>> {
     ok(&tree.lastgood(&["install"])?);
     ok(&tree.lastgood(&["good", "1"])?);
     let with = |tree: &Tree, name: &str| -> Result<()> {
-        let files = "[boot.extra-files]\n\"EFI/tools/tool.efi\" = \"tool\"\n\"loader/entries/tool.conf\" = \"tool.conf\"";
+        let [tool, entry] = EXTRA_FILES;
+        let files =
+            format!("[boot.extra-files]\n\"{tool}\" = \"tool\"\n\"{entry}\" = \"tool.conf\"");
         let extra = format!(
-            "echo {name} > $out/tool; echo 'efi /EFI/tools/tool.efi' > $out/tool.conf; {}",
-            says(files)
+            "echo {name} > $out/tool; echo 'efi /{tool}' > $out/tool.conf; {}",
+            says(&files)
         );
         tree.set(&tree.build(name, &extra)?)
     };
