@@ -4,30 +4,48 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
+use boot_entries::boot_partition::ENTRIES;
 use boot_entries::payload;
 use lastgood_tests::faults::{self, Call};
 use lastgood_tests::tree::Tree;
 
+/// What may be written in a row with its like: payload, and an entry.
+#[derive(PartialEq)]
+enum Row {
+    Payload,
+    Entries,
+}
+
+fn row_of(call: &Call) -> Option<Row> {
+    let (directory, name) = call.path.rsplit_once('/').unwrap_or_default();
+    let name = name.trim_start_matches(".lastgood-");
+    let is_payload = payload::kind_of(name.trim_end_matches(".part")).is_some();
+    match () {
+        () if is_payload => Some(Row::Payload),
+        () if directory.ends_with(ENTRIES) => Some(Row::Entries),
+        () => None,
+    }
+}
+
 /// Whether everything that `calls` change is on the disk before the next change: what is written; what is removed or made, by
-/// its directory; a file before it has its name, and then that with its directory. Payload waits for the last of it.
+/// its directory; a file before it has its name, and then that as on FAT. What is in a row waits for the last of it.
 pub(super) fn flushed(calls: &[Call]) -> Result<()> {
-    let is_payload = |call: &Call| {
-        let (_, name) = call.path.rsplit_once('/').unwrap_or_default();
-        let name = name.trim_start_matches(".lastgood-");
-        payload::kind_of(name.trim_end_matches(".part")).is_some()
-    };
     for (at, call) in calls.iter().enumerate() {
         let (former, rest) = (calls[..at].last(), &calls[at + 1..]);
         let is = |other: &Call, name: &str, path: &str| other.name == name && other.path == path;
         let (directory, part) = part(&call.path);
         let end = rest.iter().position(|next| {
-            let goes_on = next.name == "fsync"
+            let goes_on = ["fsync", "syncfs"].contains(&next.name.as_str())
                 || is(next, "write", &call.path)
-                || is_payload(call) && is_payload(next);
+                || row_of(call).is_some_and(|row| row_of(next) == Some(row));
             !goes_on
         });
         let until_next = &rest[..end.unwrap_or(rest.len())];
-        let flush = |path: &str| until_next.iter().position(|next| is(next, "fsync", path));
+        let position = |name: &str, path: &str| {
+            let mut calls = until_next.iter();
+            calls.position(|next| is(next, name, path))
+        };
+        let flush = |path: &str| position("fsync", path);
         let is_flushed = match call.name.as_str() {
             "write" => flush(&call.path).is_some(),
             "unlink"
@@ -43,11 +61,12 @@ pub(super) fn flushed(calls: &[Call]) -> Result<()> {
             "rename" if former.is_some_and(|former| is(former, "symlink", &part)) => {
                 flush(directory).is_some()
             }
-            // FAT keeps where a file's bytes are beside its name: the file once more, then the directory.
+            // FAT keeps where a file's bytes are beside its name: everything that is not written yet, then what the disk
+            // keeps to itself.
             "rename" => {
-                let file = flush(&call.path);
+                let files = position("syncfs", directory);
                 let is_whole = former.is_some_and(|former| is(former, "fsync", &part));
-                is_whole && file.is_some() && file < flush(directory)
+                is_whole && files.is_some() && files < flush(directory)
             }
             _ => true,
         };
@@ -109,16 +128,16 @@ fn unnamed(path: &str) -> Vec<String> {
     [&calls[..], &[format!("rename {path}")]].concat()
 }
 
-/// Files in one directory have their names for certain.
-fn named(paths: &[&str]) -> Vec<String> {
-    let directory = part(paths[0]).0;
-    let flushed = paths.iter().chain([&directory]);
-    flushed.map(|path| format!("fsync {path}")).collect()
+/// What has a name in `directory` has it for certain; and all that the file system has to write is on the disk.
+fn flush_of(directory: &str) -> Vec<String> {
+    ["syncfs", "fsync"]
+        .map(|call| format!("{call} {directory}"))
+        .to_vec()
 }
 
 /// A file is put in place.
 fn put(path: &str) -> Vec<String> {
-    [unnamed(path), named(&[path])].concat()
+    [unnamed(path), flush_of(part(path).0)].concat()
 }
 
 /// A link is put in place.
@@ -148,7 +167,7 @@ fn recorded() -> Vec<String> {
 #[test]
 fn a_run_makes_the_calls_it_has_to_and_no_other() -> Result<()> {
     let tree = Tree::new()?;
-    tree.generations(2)?;
+    tree.generations(3)?;
     fs::create_dir_all(tree.path("var/lib"))?;
     let lock = || vec!["openat var/lib/lastgood/lock".to_owned()];
     // Before anything selects it, a closure is on the disk.
@@ -164,14 +183,18 @@ fn a_run_makes_the_calls_it_has_to_and_no_other() -> Result<()> {
         // Whose entries they are, and what is selected.
         recorded(),
         recorded(),
+        flush_of("boot"),
         made("boot/EFI/lastgood"),
         unnamed(kernel),
         unnamed(initrd),
         unnamed(initrd),
-        named(&[kernel, initrd, initrd]),
+        unnamed(initrd),
+        flush_of("boot/EFI/lastgood"),
         made("boot/loader"),
         made("boot/loader/entries"),
-        put(&entry("2-*+3-0")),
+        unnamed(&entry("2-*+3-0")),
+        unnamed(&entry("3-*+3-0")),
+        flush_of("boot/loader/entries"),
         put(&entry("1-*+3-0")),
         put("boot/loader/loader.conf"),
         put("var/lib/lastgood/digests.jsonl"),
@@ -182,24 +205,27 @@ fn a_run_makes_the_calls_it_has_to_and_no_other() -> Result<()> {
     let good = [
         lock(),
         recorded(),
+        flush_of("boot"),
         put(&entry("1-*")),
         removed(&entry("1-*+3-0")),
     ];
     let second = [
         lock(),
-        settled(2),
+        settled(3),
         recorded(),
-        put(&entry("2-*+3-0")),
-        linked(&root(2)),
+        flush_of("boot"),
+        put(&entry("3-*+3-0")),
+        linked(&root(3)),
         recorded(),
     ];
     let bad = [
         lock(),
         recorded(),
-        put(&entry("2-*+0-1")),
-        removed(&entry("2-*+3-0")),
+        flush_of("boot"),
+        put(&entry("3-*+0-1")),
+        removed(&entry("3-*+3-0")),
         linked("nix/var/nix/profiles/system"),
-        removed(&root(2)),
+        removed(&root(3)),
     ];
     let run = |command: &[&str], expected: Vec<String>| -> Result<Vec<Call>> {
         let calls = faults::calls(&tree, command)?;
@@ -215,8 +241,8 @@ fn a_run_makes_the_calls_it_has_to_and_no_other() -> Result<()> {
     assert_eq!(written, u64::try_from(there)?);
     run(&["install", "1"], lock())?;
     run(&["good", "1"], good.concat())?;
-    run(&["install", "2"], second.concat())?;
-    run(&["install", "2"], lock())?;
-    run(&["bad", "2"], bad.concat())?;
+    run(&["install", "3"], second.concat())?;
+    run(&["install", "3"], lock())?;
+    run(&["bad", "3"], bad.concat())?;
     Ok(())
 }
