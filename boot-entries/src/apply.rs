@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::boot_partition::{ENTRIES, Partition, Place};
-use crate::durable;
+use crate::durable::{self, Part};
 use crate::payload;
 use crate::progress::{Counted, Progress};
-use crate::step::Step;
+use crate::step::{self, Step};
 
 /// A step that could not be made. The steps before it are done; a later run goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -40,32 +40,37 @@ pub fn apply(
     for directory in relied_on(place, steps) {
         durable::settle(directory)?;
     }
-    let rows: Vec<Option<Row>> = steps.iter().map(|step| Row::of(place, step)).collect();
-    let mut last = None;
-    let mut unnamed: Vec<PathBuf> = Vec::new();
-    for (at, (step, row)) in steps.iter().zip(&rows).enumerate() {
-        let is_last = rows.get(at + 1) != Some(row);
-        if *row != last || matches!(row, Some(Row::Entries(_))) && is_last {
-            durable::flush_names(&std::mem::take(&mut unnamed))?;
+    let rows: Vec<(&Step, Option<Row>)> = steps
+        .iter()
+        .map(|step| (step, Row::of(place, step)))
+        .collect();
+    for row in rows.chunk_by(|(_, a), (_, b)| a.is_some() && a == b) {
+        let kind = row.first().and_then(|(_, kind)| *kind);
+        let steps: Vec<&Step> = row.iter().map(|(step, _)| *step).collect();
+        match kind {
+            Some(Row::Payload(_)) => {
+                for piece in step::pieces(&steps) {
+                    copy_together(place, piece, &mut heard)?;
+                }
+            }
+            Some(Row::Entries(_)) => write_row(place, &steps, &mut heard)?,
+            None => {
+                for step in steps {
+                    heard(Progress::Step(step));
+                    make(place, step, &mut heard)?;
+                }
+            }
         }
-        heard(Progress::Step(step));
-        make(place, step, row.is_some(), &mut heard)?;
-        if row.is_some() {
-            unnamed.push(place.directory(step.on()).join(step.path()));
-        }
-        last = *row;
     }
-    Ok(durable::flush_names(&unnamed)?)
+    Ok(())
 }
 
-/// Steps on one partition that follow each other and do not rely on each other. Their names are flushed at once, before
-/// whatever comes next.
+/// Steps on one partition that follow each other and do not rely on each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Row {
     /// Payload: nothing points at it yet.
     Payload(Partition),
-    /// Entries that are not there yet, the lowest rank first. The last of them may be what boots next, and what it falls back
-    /// to may be among the others: before that one the names of all others are flushed.
+    /// Entries that are not there yet, the lowest rank first.
     Entries(Partition),
 }
 
@@ -91,46 +96,77 @@ pub(crate) fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Pa
     both.into_iter().filter(|_| !steps.is_empty()).collect()
 }
 
-/// Makes one step. One in a row does not have its name on the disk yet.
-fn make(
+/// Copies all of `steps`, and then puts all of it in place.
+fn copy_together(
     place: &Place,
-    step: &Step,
-    is_in_row: bool,
+    steps: &[&Step],
     heard: &mut impl FnMut(Progress<'_>),
 ) -> Result<(), Error> {
-    match step {
-        Step::Copy {
+    let mut parts = Vec::new();
+    for step in steps {
+        heard(Progress::Step(step));
+        if let Step::Copy {
             source,
             content,
             on,
             path,
-        } => {
-            let reader = File::open(source).map_err(|error| Error::Source {
-                path: source.clone(),
-                source: error,
-            })?;
-            let mut file = Counted {
-                reader,
-                heard: |bytes| heard(Progress::Copied { bytes }),
-            };
+        } = step
+        {
+            let mut file = open(source, heard)?;
             let to = place.directory(*on).join(path);
-            if is_in_row {
-                durable::put_unnamed(&mut file, content, &to)?;
-            } else {
-                durable::put(&mut file, content, &to)?;
-            }
+            parts.push(Part::write(&mut file, content, &to)?);
         }
-        Step::Text { text, on, path } => {
+    }
+    Ok(durable::place(parts)?)
+}
+
+/// Writes entries. The last of them may be what boots next, and what it falls back to may be among the others: before that one
+/// is written the names of all others are flushed.
+fn write_row(
+    place: &Place,
+    steps: &[&Step],
+    heard: &mut impl FnMut(Progress<'_>),
+) -> Result<(), Error> {
+    let Some((last, others)) = steps.split_last() else {
+        return Ok(());
+    };
+    let mut unnamed: Vec<PathBuf> = Vec::new();
+    for step in others {
+        heard(Progress::Step(step));
+        if let Step::Text { text, on, path } = step {
             let to = place.directory(*on).join(path);
-            if is_in_row {
-                durable::put_text_unnamed(text, &to)?;
-            } else {
-                durable::put_text(text, &to)?;
-            }
+            durable::put_text_unnamed(text, &to)?;
+            unnamed.push(to);
         }
-        Step::Remove { on, path } => durable::remove(&place.directory(*on).join(path))?,
+    }
+    durable::flush_names(&unnamed)?;
+    heard(Progress::Step(last));
+    make(place, last, heard)
+}
+
+/// Makes one step.
+fn make(place: &Place, step: &Step, heard: &mut impl FnMut(Progress<'_>)) -> Result<(), Error> {
+    let to = place.directory(step.on()).join(step.path());
+    match step {
+        Step::Copy {
+            source, content, ..
+        } => durable::put(&mut open(source, heard)?, content, &to)?,
+        Step::Text { text, .. } => durable::put_text(text, &to)?,
+        Step::Remove { .. } => durable::remove(&to)?,
     }
     Ok(())
+}
+
+/// Opens a file of the store; `heard` hears of what is read of it.
+fn open(source: &Path, heard: &mut impl FnMut(Progress<'_>)) -> Result<impl Read, Error> {
+    let reader = File::open(source).map_err(|error| Error::Source {
+        path: source.to_owned(),
+        source: error,
+    })?;
+    Ok(Counted {
+        reader,
+        heard: |bytes| heard(Progress::Copied { bytes }),
+    })
 }
 
 #[cfg(test)]
@@ -139,7 +175,7 @@ mod tests {
     use crate::durable::call::{Call, noted};
     use crate::payload::{Content, Kind, file_name};
 
-    /// Files that get their names (`r`), and names that are flushed (`f`), in order.
+    /// Files that get their names (`r`), and everything that is flushed (`f`), in order.
     fn order(place: &Place, steps: &[Step]) -> String {
         noted();
         apply(place, steps, |_| {}).unwrap();
@@ -185,7 +221,7 @@ mod tests {
             (
                 "payload",
                 both.map(|kind| payload(boot, kind)).to_vec(),
-                "rrf",
+                "frrf",
             ),
             (
                 "the last entry alone",
@@ -212,7 +248,7 @@ mod tests {
                     payload(esp, Kind::Kernel),
                     payload(boot, Kind::Devicetree),
                 ],
-                "rrfrfrfrfrf",
+                "rrfrfrffrffrf",
             ),
             (
                 "nothing else",

@@ -1,4 +1,5 @@
-//! The only module that writes. What it has written is on the disk, whole, when it returns; but for [`put_unnamed`].
+//! The only module that writes. What it has written is on the disk, whole, when it returns; but for [`put_unnamed`] and
+//! [`Part`].
 //!
 //! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, and renamed; then
 //! its new name is flushed ([`flush_names`]). An interrupted write leaves the old file, or none, and a temporary file that the
@@ -51,16 +52,78 @@ pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Err
 /// # Errors
 /// As [`put`].
 pub fn put_unnamed(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Error> {
-    let directory = at("find the directory of", to, parent(to))?;
-    make_directory(directory)?;
-    let part = directory.join(part_name(to));
-    let written = write(from, &part, to).and_then(|()| at("write", to, verify(&part, content)));
-    let placed = written.and_then(|()| at("put in place", to, call::rename(&part, to)));
-    if placed.is_err() {
-        // The first error is the one to tell. What stays behind is swept by the next run.
-        drop(call::remove(&part));
+    let (part, file) = Part::create(from, content, to)?;
+    at("write", to, call::flush(&file, &part.path))?;
+    part.rename()
+}
+
+/// A file that is written under its temporary name. Unless it gets to its own, it is removed.
+#[derive(Debug)]
+pub struct Part {
+    path: PathBuf,
+    to: PathBuf,
+    content: Content,
+    is_placed: bool,
+}
+
+impl Part {
+    /// Writes the bytes of `from`, which must be `content`, and are to become the file `to`. Nothing of it is on the disk for
+    /// certain before [`place`].
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn write(from: &mut impl Read, content: &Content, to: &Path) -> Result<Self, Error> {
+        Self::create(from, content, to).map(|(part, _)| part)
     }
-    placed
+
+    fn create(from: &mut impl Read, content: &Content, to: &Path) -> Result<(Self, File), Error> {
+        let directory = at("find the directory of", to, parent(to))?;
+        make_directory(directory)?;
+        let part = Self {
+            path: directory.join(part_name(to)),
+            to: to.to_owned(),
+            content: *content,
+            is_placed: false,
+        };
+        let file = write(from, &part.path, to)?;
+        Ok((part, file))
+    }
+
+    /// Gives it its name, if what is on the disk is what it should be.
+    fn rename(mut self) -> Result<(), Error> {
+        at("write", &self.to, verify(&self.path, &self.content))?;
+        at("put in place", &self.to, call::rename(&self.path, &self.to))?;
+        self.is_placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.is_placed {
+            // The first error is the one to tell. What stays behind is swept by the next run.
+            drop(call::remove(&self.path));
+        }
+    }
+}
+
+/// Puts `parts` in place. They are on the disk then, under their names.
+///
+/// # Errors
+/// At the first step that fails. What is not in place then is removed.
+pub fn place(parts: Vec<Part>) -> Result<(), Error> {
+    let files: Vec<PathBuf> = parts.iter().map(|part| part.to.clone()).collect();
+    for path in directories(&files) {
+        let directory = at("open", path, File::open(path))?;
+        at("flush", path, call::flush_all(&directory, path))?;
+        at("flush", path, call::flush(&directory, path))?;
+    }
+    parts.into_iter().try_for_each(Part::rename)?;
+    flush_names(&files)
+}
+
+fn directories(files: &[PathBuf]) -> BTreeSet<&Path> {
+    files.iter().filter_map(|file| file.parent()).collect()
 }
 
 /// Puts the names of `files` on the disk, which were [`put_unnamed`].
@@ -68,8 +131,7 @@ pub fn put_unnamed(from: &mut impl Read, content: &Content, to: &Path) -> Result
 /// # Errors
 /// When one cannot be flushed.
 pub fn flush_names(files: &[PathBuf]) -> Result<(), Error> {
-    let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-    for path in directories {
+    for path in directories(files) {
         let directory = at("open", path, File::open(path))?;
         // On FAT, where a file's bytes are is written beside its name, and under a new name only with the file itself:
         // without this the directory would be flushed with empty files in it.
@@ -239,7 +301,7 @@ fn parent(path: &Path) -> io::Result<&Path> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is a root directory"))
 }
 
-fn write(from: &mut impl Read, part: &Path, to: &Path) -> Result<(), Error> {
+fn write(from: &mut impl Read, part: &Path, to: &Path) -> Result<File, Error> {
     // An old leftover is truncated, not refused: a crash must not stand in the way of the next run.
     let mut file = at("write", to, call::create(part))?;
     let mut piece = vec![0; CHUNK];
@@ -249,10 +311,9 @@ fn write(from: &mut impl Read, part: &Path, to: &Path) -> Result<(), Error> {
             Some(bytes) if !bytes.is_empty() => {
                 at("write", to, call::write(&mut file, part, bytes))?;
             }
-            _ => break,
+            _ => return Ok(file),
         }
     }
-    at("write", to, call::flush(&file, part))
 }
 
 /// Reads a flushed file back and compares it with what it should be.

@@ -1,8 +1,8 @@
 //! From what is there and what is wanted to the steps between them. Pure.
 //!
 //! The order of the steps is the safety of the machine. Each step is on the disk before the next begins
-//! ([`crate::durable`]), so a crash leaves a prefix of the plan; only payload, which nothing points at yet, is there for
-//! certain no sooner than all of it that is copied in a row:
+//! ([`crate::durable`]), so a crash leaves a prefix of the plan; only payload, which nothing points at yet, and entries that
+//! were not there before are for certain no sooner than all of these in a row (`crate::apply`):
 //!
 //! 1. garbage that nothing points at, to make room; and where that is not enough, generations that nobody needs
 //!    (`room`), entries before the payload they pointed at;

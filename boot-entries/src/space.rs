@@ -19,9 +19,10 @@
 
 mod instant;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::step::Step;
+use crate::step::{self, Step};
 use instant::Instant;
 
 /// A record in a directory, in bytes.
@@ -93,12 +94,22 @@ impl Volume {
     ) -> Worst {
         let mut instant = Instant::first(self, reserve);
         let mut worst = Worst::default();
-        let here = steps.iter().enumerate().filter(|(_, step)| is_here(step));
-        for (step, change) in here {
-            instant.make(change);
-            let needed = instant.most();
-            if needed > worst.needed {
-                worst = Worst { needed, step };
+        let numbered: Vec<Numbered<'_>> = steps
+            .iter()
+            .enumerate()
+            .map(|(number, step)| Numbered { number, step })
+            .filter(|numbered| is_here(numbered.step))
+            .collect();
+        for piece in step::pieces(&numbered) {
+            for half in [Instant::begin, Instant::finish] {
+                for Numbered { number, step } in piece {
+                    half(&mut instant, step);
+                    let needed = instant.most();
+                    if needed > worst.needed {
+                        let step = *number;
+                        worst = Worst { needed, step };
+                    }
+                }
             }
         }
         worst
@@ -108,6 +119,18 @@ impl Volume {
     #[must_use]
     pub fn bytes(&self, clusters: u64) -> u64 {
         clusters.saturating_mul(self.cluster)
+    }
+}
+
+/// A step, and which it is.
+struct Numbered<'a> {
+    number: usize,
+    step: &'a Step,
+}
+
+impl Borrow<Step> for Numbered<'_> {
+    fn borrow(&self) -> &Step {
+        self.step
     }
 }
 

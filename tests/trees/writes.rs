@@ -47,6 +47,17 @@ pub(super) fn flushed(calls: &[Call]) -> Result<()> {
         };
         let flush = |path: &str| position("fsync", path);
         let is_flushed = match call.name.as_str() {
+            // What is written together is flushed together, before it has its names.
+            "write" if row_of(call) == Some(Row::Payload) => {
+                let mut later = rest.iter().filter(|next| next.path.starts_with(directory));
+                let mut flushes = later
+                    .by_ref()
+                    .take_while(|next| next.name != "rename")
+                    .filter(|next| next.path == directory);
+                let [first, second] = [flushes.next(), flushes.next()];
+                first.is_some_and(|call| call.name == "syncfs")
+                    && second.is_some_and(|call| call.name == "fsync")
+            }
             "write" => flush(&call.path).is_some(),
             "unlink"
                 if rest
@@ -65,7 +76,8 @@ pub(super) fn flushed(calls: &[Call]) -> Result<()> {
             // keeps to itself.
             "rename" => {
                 let files = position("syncfs", directory);
-                let is_whole = former.is_some_and(|former| is(former, "fsync", &part));
+                let is_whole = row_of(call) == Some(Row::Payload)
+                    || former.is_some_and(|former| is(former, "fsync", &part));
                 is_whole && files.is_some() && files < flush(directory)
             }
             _ => true,
@@ -121,11 +133,23 @@ fn made(path: &str) -> Vec<String> {
     vec![format!("mkdir {path}"), format!("fsync {}", part(path).0)]
 }
 
+/// A file is written under its temporary name.
+fn written(path: &str) -> Vec<String> {
+    let (_, part) = part(path);
+    ["openat", "write"]
+        .map(|call| format!("{call} {part}"))
+        .to_vec()
+}
+
+/// It has its name, but not for certain.
+fn renamed(path: &str) -> Vec<String> {
+    vec![format!("rename {path}")]
+}
+
 /// A file is written, and has its name, but not for certain.
 fn unnamed(path: &str) -> Vec<String> {
-    let (_, part) = part(path);
-    let calls = ["openat", "write", "fsync"].map(|call| format!("{call} {part}"));
-    [&calls[..], &[format!("rename {path}")]].concat()
+    let flushed = format!("fsync {}", part(path).1);
+    [written(path), vec![flushed], renamed(path)].concat()
 }
 
 /// What has a name in `directory` has it for certain; and all that the file system has to write is on the disk.
@@ -185,10 +209,15 @@ fn a_run_makes_the_calls_it_has_to_and_no_other() -> Result<()> {
         recorded(),
         flush_of("boot"),
         made("boot/EFI/lastgood"),
-        unnamed(kernel),
-        unnamed(initrd),
-        unnamed(initrd),
-        unnamed(initrd),
+        written(kernel),
+        written(initrd),
+        written(initrd),
+        written(initrd),
+        flush_of("boot/EFI/lastgood"),
+        renamed(kernel),
+        renamed(initrd),
+        renamed(initrd),
+        renamed(initrd),
         flush_of("boot/EFI/lastgood"),
         made("boot/loader"),
         made("boot/loader/entries"),

@@ -130,19 +130,32 @@ impl Instant {
         self.most
     }
 
-    pub(super) fn make(&mut self, step: &Step) {
+    /// All of a step until a file is to get its name: that waits for those that are written together with it.
+    pub(super) fn begin(&mut self, step: &Step) {
         self.most = 0;
         match step {
-            Step::Copy { content, path, .. } => self.put(&folded(path), content.size),
-            Step::Text { text, path, .. } => self.put(&folded(path), text.len() as u64),
+            Step::Copy { path, .. } | Step::Text { path, .. } => {
+                self.write(&folded(path), step.bytes());
+            }
             // It needs nothing. Were less free than the reserve, refusing to remove would not bring it back.
             Step::Remove { path, .. } => self.remove(&folded(path)),
         }
     }
 
-    /// As [`durable::put`] does it.
-    fn put(&mut self, path: &str, size: u64) {
-        let (directory, name) = split(path);
+    /// The rest of it.
+    pub(super) fn finish(&mut self, step: &Step) {
+        self.most = 0;
+        match step {
+            Step::Copy { path, .. } | Step::Text { path, .. } => {
+                self.rename(&folded(path), step.bytes());
+            }
+            Step::Remove { .. } => {}
+        }
+    }
+
+    /// As [`durable`] writes a file under its temporary name.
+    fn write(&mut self, path: &str, size: u64) {
+        let (directory, _) = split(path);
         self.directory(directory);
         let part = durable::part_name(Path::new(path));
         let part_path = format!("{directory}/{part}");
@@ -150,6 +163,12 @@ impl Instant {
         self.given += self.forget(&part_path);
         self.taken += self.clusters(size);
         self.note();
+    }
+
+    /// As it gives it its own.
+    fn rename(&mut self, path: &str, size: u64) {
+        let (directory, name) = split(path);
+        let part = durable::part_name(Path::new(path));
         self.add(directory, name);
         let replaced = self.forget(path);
         self.note();

@@ -66,15 +66,13 @@ fn really(fat: &Fat, steps: &[Step], reserve: Reserve) -> i64 {
     fat.free = 0;
     let mut least = 0;
     let mut has_written = false;
-    for step in steps {
+    fat.make_all(steps, &mut |fat, step| {
         has_written |= !matches!(step, Step::Remove { .. });
-        fat.make(step, &mut |fat| {
-            least = least.min(fat.free);
-            if reserve == Reserve::Kept && has_written {
-                least = least.min(fat.disaster().free);
-            }
-        });
-    }
+        least = least.min(fat.free);
+        if reserve == Reserve::Kept && has_written {
+            least = least.min(fat.disaster().free);
+        }
+    });
     -least
 }
 
@@ -109,7 +107,7 @@ fn replacing_a_file_needs_both_and_evicting_first_needs_less() {
     let mut fat = Fat::new(512);
     let (old, new) = (copy(1, 100 * 512), copy(2, 80 * 512));
     for step in [&old, &entry(1, "", 300)] {
-        fat.make(step, &mut |_| ());
+        fat.make(step);
     }
     let volume = fat.volume(0);
     let needed = |steps: &[Step]| volume.worst(steps, |_| true, Reserve::Spent).needed;
@@ -132,7 +130,7 @@ fn a_file_is_replaced_however_it_is_spelled() {
         path: path.to_owned(),
     };
     let mut fat = Fat::new(512);
-    fat.make(&put("EFI/BOOT/BOOTX64.EFI"), &mut |_| ());
+    fat.make(&put("EFI/BOOT/BOOTX64.EFI"));
     let volume = fat.volume(0);
     let more = |path: &str| {
         let steps = [put(path), put("EFI/more")];
@@ -182,17 +180,16 @@ fn past(cluster: u64, history: &[(u8, u64)]) -> Fat {
         let some = names
             .iter()
             .nth(usize::try_from(*number).unwrap() % names.len().max(1));
-        let nothing = &mut |_: &Fat| ();
         match (what % 5, some) {
-            (0, _) => fat.make(&entry(number % 9, "+3-0", 300), nothing),
-            (1, _) => fat.make(&copy(number % 9, number * 100), nothing),
+            (0, _) => fat.make(&entry(number % 9, "+3-0", 300)),
+            (1, _) => fat.make(&copy(number % 9, number * 100)),
             (2, Some(name)) => {
                 let path = format!("{ENTRIES}/{name}");
                 let on = Partition::Boot;
-                fat.make(&Step::Remove { on, path }, nothing);
+                fat.make(&Step::Remove { on, path });
             }
             (3, Some(name)) if name.contains("+3") || name.contains("+2") => drop(fat.count(name)),
-            _ => fat.make(&entry(number % 90_000, "", 200), nothing),
+            _ => fat.make(&entry(number % 90_000, "", 200)),
         }
     }
     fat
@@ -222,7 +219,7 @@ fn a_verdict_fits_in_whatever_is_full() {
     for (count, cluster) in (1..70).flat_map(|count| [(count, 512), (count, 2048)]) {
         let mut fat = Fat::new(cluster);
         for number in 0..count {
-            fat.make(&entry(number, "", 600), &mut |_| ());
+            fat.make(&entry(number, "", 600));
         }
         let last = [entry(count, "", 600)];
         let needed = fat.volume(0).worst(&last, |_| true, Reserve::Kept).needed;

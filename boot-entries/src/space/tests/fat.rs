@@ -7,7 +7,7 @@ use crate::boot_partition::{ENTRIES, Partition};
 use crate::durable;
 use crate::name::{EntryName, Tries};
 use crate::space::{Directory, SLOT, Volume, slots};
-use crate::step::Step;
+use crate::step::{self, Step};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cell {
@@ -133,32 +133,54 @@ impl Fat {
         self.linux_adds(above, name);
     }
 
-    /// Makes a step as the writer does; `instant` sees every moment at which the power may go.
-    pub(super) fn make(&mut self, step: &Step, instant: &mut impl FnMut(&Self)) {
-        let (path, size) = match step {
-            Step::Copy { path, content, .. } => (path, content.size),
-            Step::Text { path, text, .. } => (path, text.len() as u64),
-            Step::Remove { path, .. } => {
-                let (directory, name) = path.rsplit_once('/').unwrap();
-                self.drop_name(directory, name);
-                let size = self.files.remove(path).unwrap_or_default();
-                self.free += self.clusters(size);
-                return instant(self);
+    /// Makes steps as the writer does; `instant` sees every moment at which the power may go, and in which step that is.
+    pub(super) fn make_all(&mut self, steps: &[Step], instant: &mut impl FnMut(&Self, &Step)) {
+        for piece in step::pieces(steps) {
+            for half in [Self::begin, Self::finish] {
+                for step in piece {
+                    half(self, step, &mut |fat| instant(fat, step));
+                }
             }
-        };
+        }
+    }
+
+    /// The same for a single one.
+    pub(super) fn make(&mut self, step: &Step) {
+        self.make_all(std::slice::from_ref(step), &mut |_, _| ());
+    }
+
+    fn begin(&mut self, step: &Step, instant: &mut dyn FnMut(&Self)) {
+        let path = step.path();
         let (directory, name) = path.rsplit_once('/').unwrap();
+        if matches!(step, Step::Remove { .. }) {
+            self.drop_name(directory, name);
+            let size = self.files.remove(path).unwrap_or_default();
+            self.free += self.clusters(size);
+            return instant(self);
+        }
         self.make_directory(directory);
         instant(self);
         let part = durable::part_name(Path::new(path));
-        self.linux_adds(directory, &part);
+        if !self.has(directory, &part) {
+            self.linux_adds(directory, &part);
+        }
         instant(self);
-        self.free -= self.clusters(size);
+        self.free -= self.clusters(step.bytes());
         instant(self);
+    }
+
+    fn finish(&mut self, step: &Step, instant: &mut dyn FnMut(&Self)) {
+        if matches!(step, Step::Remove { .. }) {
+            return;
+        }
+        let path = step.path();
+        let (directory, name) = path.rsplit_once('/').unwrap();
+        let part = durable::part_name(Path::new(path));
         if !self.has(directory, name) {
             self.linux_adds(directory, name);
         }
         instant(self);
-        let old = self.files.insert(path.clone(), size);
+        let old = self.files.insert(path.to_owned(), step.bytes());
         self.drop_name(directory, &part);
         self.free += self.clusters(old.unwrap_or_default());
         instant(self);
@@ -207,16 +229,12 @@ impl Fat {
             for tries in ["+9-9.conf", "+8-8.conf", "+9-9.conf"] {
                 let path = format!("{ENTRIES}/{}", other(tries));
                 let text = text.clone();
-                fat.make(
-                    &Step::Text {
-                        text,
-                        on: Partition::Boot,
-                        path,
-                    },
-                    &mut |fat| {
-                        least = least.min(fat.free);
-                    },
-                );
+                let step = Step::Text {
+                    text,
+                    on: Partition::Boot,
+                    path,
+                };
+                fat.make_all(&[step], &mut |fat, _| least = least.min(fat.free));
             }
             fat.free = least;
         }

@@ -24,8 +24,9 @@ impl Machine {
     /// Makes `steps`, and gives the least that was free meanwhile, in clusters.
     fn make(&mut self, steps: &[Step]) -> i64 {
         let mut least = self.fat.free;
+        let note = &mut |fat: &Fat, _: &Step| least = least.min(fat.free);
+        self.fat.make_all(steps, note);
         for step in steps {
-            self.fat.make(step, &mut |fat| least = least.min(fat.free));
             self.disk.step(step);
         }
         least
