@@ -243,7 +243,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_parses_and_prints_stably(
-            text in "(?s)((title|linux|options|initrd)[ \"\t\r\n\0a#]{0,6}){0,5}.{0,50}"
+            text in "(?s)((title|sort-key|machine-id|version|linux|efi|uki|profile|initrd|options|devicetree)[ \"\t\r\n\0a#]{0,6}){0,5}.{0,50}"
         ) {
             let once = Entry::parse(&text);
             prop_assert_eq!(Entry::parse(&once.to_string()), once);

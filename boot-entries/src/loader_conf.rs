@@ -271,7 +271,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_there_was_the_loader_takes_what_is_written(
-            text in "(?s)((default|preferred|timeout|#|\\PC{0,3})[ \t\r\n\0\"@a-z*]{0,4}){0,9}.{0,9}"
+            text in "(?s)((default|preferred|timeout|timeout (menu-force|99999)|#|\\PC{0,3})[ \t\r\n\0\"@a-z*]{0,4}){0,9}.{0,9}"
         ) {
             let wished = wanted(Some(&text), &Settings::default());
             let ours = |default: &str| LoaderConf {
@@ -279,6 +279,7 @@ mod tests {
                 preferred: None,
             };
             prop_assert_eq!(LoaderConf::parse(&wished), ours(DEFAULT_PATTERN));
+            prop_assert_eq!(endless_timeout(&wished), None);
             prop_assert_eq!(wanted(Some(&wished), &Settings::default()), wished);
             prop_assert_eq!(LoaderConf::parse(&with_default(Some(&text), "x.conf")), ours("x.conf"));
         }

@@ -314,7 +314,7 @@ mod tests {
         }
 
         #[test]
-        fn printing_what_was_parsed_gives_the_file_name(file in "[a-z0-9+-]{0,12}\\.conf") {
+        fn printing_what_was_parsed_gives_the_file_name(file in "[a-z0-9+-]{0,6}(\\+[0-9]{0,3}(-[0-9]{0,3})?)?\\.conf") {
             if let Some(name) = EntryName::parse(&file) {
                 // Leading zeros are the one thing that is not kept; the loader does not keep them either.
                 if !file.contains("+0") && !file.contains("-0") {

@@ -96,7 +96,7 @@ proptest! {
     /// through text and JSON.
     #[test]
     fn any_name_round_trips_or_is_refused(
-        profile in "[^/\u{0}]{1,20}", number: u64, name in "(?s).{0,300}",
+        profile in r"([\PC&&[^/]]|[:0-9]){1,9}|[^/\x00]{1,20}", number: u64, name in r"(\PC|[/:0-9]){1,9}|(?s).{0,300}",
     ) {
         let link = format!("{profile}-{number}-link");
         if let Some(id) = GenerationId::of_link(&link).and_then(|id| id.specialised(&name)) {

@@ -176,14 +176,32 @@ fn what_is_written_is_recognised() {
 }
 
 proptest! {
+    /// Names and texts that are theirs, nearly so, or anything.
     #[test]
-    fn any_name_and_text_can_be_looked_at(name in "\\PC{0,80}", text in "(?s).{0,200}") {
-        if let Some(name) = EntryName::parse(&format!("nixos-{name}.conf")) {
-            let file = EntryFile {
-                name,
-                ..file("x.conf", &text)
-            };
-            prop_assert!(closure_of(&file).is_none_or(|path| path.is_absolute()));
+    fn any_name_and_text_can_be_looked_at(
+        name in "(generation-|specialisation-|[0-9+-]|\\PC{0,9}){1,6}",
+        text in "(?s)(options |init=|/|\\.\\.|nix|/init\n| |.){0,9}",
+    ) {
+        let started = ["/nix/", ""].map(|above| format!("options init={above}{text}/init\n"));
+        for text in started.iter().chain([&text]) {
+            for file_name in [format!("nixos-{name}.conf"), hashed_name(text)] {
+                let Some(name) = EntryName::parse(&file_name) else {
+                    continue;
+                };
+                let file = EntryFile { name, ..file("x.conf", text) };
+                let Some(closure) = closure_of(&file) else {
+                    continue;
+                };
+                let closure = closure.to_str().unwrap();
+                let mut parts = closure.split('/');
+                prop_assert!(parts.next() == Some("") && parts.all(|part| part != ".."), "{}", closure);
+                let option = format!("init={closure}/init");
+                let mut words = file.entry.options.split_whitespace();
+                prop_assert!(words.any(|word| word == option), "{}", closure);
+                let mut numbers = file_name.split("generation-").skip(1);
+                let is_numbered = numbers.any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+                prop_assert!(is_numbered || file_name == hashed_name(text), "{}", file_name);
+            }
         }
     }
 }
