@@ -24,7 +24,8 @@ pub fn load(root: &Root, generations: usize) -> Digests {
     digests
 }
 
-/// Keeps what this run has learnt, if it has learnt anything. That it cannot be kept costs the next run time, and is told.
+/// Keeps what this run has learnt, if it has learnt anything. That it cannot be kept costs the next run time, and is told. A
+/// power cut may take it, or leave a part of it, which its checksum tells.
 pub fn save(root: &Root, digests: &Digests) {
     let Some(text) = digests.news() else {
         return;
@@ -36,7 +37,7 @@ pub fn save(root: &Root, digests: &Digests) {
             return;
         }
     };
-    if let Err(error) = durable::put_text(&text, &place) {
+    if let Err(error) = durable::put_unflushed(&text, &place) {
         let why = one_line(&error);
         tracing::warn!("the next run has to read everything: {why}");
     }

@@ -91,22 +91,25 @@ impl Ledger {
     }
 }
 
-/// Adds one event to the ledger under `root`, durably.
+/// Adds events to the ledger under `root`, durably, one after the other: of those that a power cut leaves out none is before
+/// one that is there.
 ///
 /// # Errors
-/// When it cannot be written.
-pub fn record(root: &Root, time: Timestamp, event: &Event) -> Result<(), Error> {
-    let record = Record {
-        version: VERSION,
-        time,
-        event: event.clone(),
-    };
-    let line = serde_json::to_string(&record)?;
+/// When they cannot be written.
+pub fn record(root: &Root, time: Timestamp, events: &[&Event]) -> Result<(), Error> {
+    let mut lines = Vec::new();
+    for event in events {
+        lines.push(serde_json::to_string(&Record {
+            version: VERSION,
+            time,
+            event: (*event).clone(),
+        })?);
+    }
     let path = root.place(PATH).map_err(|source| Error::Read {
         path: PathBuf::from(PATH),
         source,
     })?;
-    Ok(durable::append_line(&line, &path)?)
+    Ok(durable::append_lines(&lines, &path)?)
 }
 
 #[cfg(test)]
@@ -127,9 +130,8 @@ mod tests {
     fn what_is_recorded_is_read_back() {
         let tree = tempfile::tempdir().unwrap();
         let root = Root::new(tree.path());
-        for number in 1..=3 {
-            record(&root, Timestamp::UNIX_EPOCH, &event(number)).unwrap();
-        }
+        record(&root, Timestamp::UNIX_EPOCH, &[&event(1)]).unwrap();
+        record(&root, Timestamp::UNIX_EPOCH, &[&event(2), &event(3)]).unwrap();
         let ledger = Ledger::read(&root).unwrap();
         assert_eq!(ledger.records.len(), 3);
         assert_eq!(ledger.state().selected.unwrap().generation.number(), 3);
@@ -139,12 +141,12 @@ mod tests {
     fn damage_is_passed_over_and_told() {
         let tree = tempfile::tempdir().unwrap();
         let root = Root::new(tree.path());
-        record(&root, Timestamp::UNIX_EPOCH, &event(1)).unwrap();
+        record(&root, Timestamp::UNIX_EPOCH, &[&event(1)]).unwrap();
         let path = root.join(PATH);
         let whole = std::fs::read_to_string(&path).unwrap();
         for cut in 1..whole.len() - 1 {
             durable::put_text(&format!("{whole}{}", &whole[..cut]), &path).unwrap();
-            record(&root, Timestamp::UNIX_EPOCH, &event(2)).unwrap();
+            record(&root, Timestamp::UNIX_EPOCH, &[&event(2)]).unwrap();
             let ledger = Ledger::read(&root).unwrap();
             assert_eq!(
                 (ledger.records.len(), ledger.damaged.as_slice()),
@@ -159,7 +161,7 @@ mod tests {
     fn the_format() {
         let tree = tempfile::tempdir().unwrap();
         let root = Root::new(tree.path());
-        record(&root, Timestamp::UNIX_EPOCH, &event(1)).unwrap();
+        record(&root, Timestamp::UNIX_EPOCH, &[&event(1)]).unwrap();
         assert_eq!(
             std::fs::read_to_string(root.join(PATH)).unwrap(),
             "{\"v\":1,\"time\":\"1970-01-01T00:00:00Z\",\"event\":\"selected\",\

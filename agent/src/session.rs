@@ -107,15 +107,33 @@ impl Session {
     /// # Errors
     /// When the ledger cannot be written: then it has not happened.
     pub fn record(&mut self, event: &Event) -> Result<(), Error> {
+        self.record_all(&[event])
+    }
+
+    /// The same for several events, in this order.
+    ///
+    /// # Errors
+    /// As [`Self::record`]: then none of them has happened, or those before the one that is missing.
+    pub fn record_all(&mut self, events: &[&Event]) -> Result<(), Error> {
         // Before the first entry of all. Where there are some without a mark, marking them is for a run that is asked to
         // write entries.
-        if event.leads_to_entries()
-            && !self.state.wrote_unmarked
-            && let Some(named) = self.naming()
-        {
-            self.add(&named)?;
+        let leads_to_entries = events.iter().any(|event| event.leads_to_entries());
+        let is_named = events
+            .iter()
+            .any(|event| matches!(event, Event::Named { .. }));
+        let named = (leads_to_entries && !is_named && !self.state.wrote_unmarked)
+            .then(|| self.naming())
+            .flatten();
+        let all: Vec<&Event> = named.iter().chain(events.iter().copied()).collect();
+        ledger::record(&self.view.root, Timestamp::now(), &all)?;
+        for event in all {
+            if self.view.root.is_live() {
+                journal::event(event);
+            }
+            let state = std::mem::take(&mut self.view.state);
+            self.view.state = state.after(event);
         }
-        self.add(event)
+        Ok(())
     }
 
     /// The event that gives the system what its entries are known by. None: it has that, or there is nothing to be had.
@@ -132,16 +150,6 @@ impl Session {
         });
         let owner = uuid.ok()?.split('-').next()?.parse().ok()?;
         Some(Event::Named { owner })
-    }
-
-    fn add(&mut self, event: &Event) -> Result<(), Error> {
-        ledger::record(&self.view.root, Timestamp::now(), event)?;
-        if self.view.root.is_live() {
-            journal::event(event);
-        }
-        let state = std::mem::take(&mut self.view.state);
-        self.view.state = state.after(event);
-        Ok(())
     }
 
     /// Adds initrd secrets where they are still to be added: for `selected` first, then for all others. This runs

@@ -159,6 +159,15 @@ pub fn put_text_unnamed(text: &str, to: &Path) -> Result<(), Error> {
     put_unnamed(&mut text.as_bytes(), &content, to)
 }
 
+/// Replaces a file that may get lost, or be found cut short: whoever reads it can tell, and does without. It is not flushed.
+///
+/// # Errors
+/// When it cannot be written; it is then as it was.
+pub fn put_unflushed(text: &str, to: &Path) -> Result<(), Error> {
+    let content = at("hash", to, Content::of(&mut text.as_bytes()))?;
+    Part::write(&mut text.as_bytes(), &content, to)?.rename()
+}
+
 /// Puts on the disk what somebody has changed on the FAT file system at `directory` and not flushed: a run that was killed
 /// between two calls, and whose work would be taken for done. A file that is flushed afterwards would be there, and what it
 /// relies on might not. Other file systems keep changes in their order by themselves.
@@ -226,13 +235,13 @@ pub fn put_link(target: &Path, link: &Path) -> Result<(), Error> {
     flush(directory)
 }
 
-/// Adds one line to a file that only ever grows.
+/// Adds lines to a file that only ever grows.
 ///
 /// A line cut short by a crash stays a line of its own: the reader can tell and pass it over.
 ///
 /// # Errors
-/// When it cannot be written or flushed.
-pub fn append_line(line: &str, to: &Path) -> Result<(), Error> {
+/// When they cannot be written or flushed.
+pub fn append_lines(lines: &[String], to: &Path) -> Result<(), Error> {
     let directory = at("find the directory of", to, parent(to))?;
     make_directory(directory)?;
     let open = File::options()
@@ -242,7 +251,10 @@ pub fn append_line(line: &str, to: &Path) -> Result<(), Error> {
         .open(to);
     let mut file = at("open", to, open)?;
     let torn = at("read", to, ends_torn(&mut file))?;
-    let text = format!("{}{line}\n", if torn { "\n" } else { "" });
+    let mut text = if torn { "\n" } else { "" }.to_owned();
+    for line in lines {
+        text.extend([line, "\n"]);
+    }
     at(
         "write",
         to,
@@ -398,15 +410,18 @@ mod tests {
     fn a_torn_line_stays_alone() {
         let tree = tempfile::tempdir().unwrap();
         let to = tree.path().join("ledger");
-        append_line("one", &to).unwrap();
+        append_lines(&["one".to_owned()], &to).unwrap();
         File::options()
             .append(true)
             .open(&to)
             .unwrap()
             .write_all(b"to")
             .unwrap();
-        append_line("three", &to).unwrap();
-        assert_eq!(std::fs::read_to_string(&to).unwrap(), "one\nto\nthree\n");
+        append_lines(&["three".to_owned(), "four".to_owned()], &to).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&to).unwrap(),
+            "one\nto\nthree\nfour\n"
+        );
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Container {
     /// When it cannot be written.
     pub fn past(&self, event: &Event) -> Result<()> {
         ensure!(self.on.is_none(), "the machine is on");
-        Ok(ledger::record(&self.disk(), Timestamp::now(), event)?)
+        Ok(ledger::record(&self.disk(), Timestamp::now(), &[event])?)
     }
 
     /// Starts a generation that was [`Self::add`]ed.

@@ -63,12 +63,11 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     if is_news || !state.armed || changes > 0 {
         flush_store(root, &subject.toplevel)?;
     }
-    if let Some(naming) = naming.filter(|_| is_news || changes > 0) {
-        session.record(&naming)?;
-    }
     // The wish is on record before the first entry changes: a crash in between leaves a later run to finish it.
-    if is_news {
-        session.record(&selected)?;
+    let naming = naming.iter().filter(|_| is_news || changes > 0);
+    let events: Vec<&Event> = naming.chain(is_news.then_some(&selected)).collect();
+    if !events.is_empty() {
+        session.record_all(&events)?;
     }
     session.clear(&overrides, &state);
     let unchanged = prepared.unchanged();
