@@ -85,9 +85,13 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
     };
-    let boots = match unchanged {
-        Some(boots) => Ok(boots),
-        None => next_boot::predict(&session, 0),
+    let boots = match (unchanged, done.next_band) {
+        (Some(boots), _) => Ok(boots),
+        (None, Some(band)) => {
+            let boot = session.boot();
+            boot.map(|boot| next_boot::predict_of(&session, &boot, band, 0))
+        }
+        (None, None) => next_boot::predict(&session, 0),
     };
     boots_next(&session, &subject, &count, boots, done, out)
 }

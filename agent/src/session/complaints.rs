@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use boot_entries::boot_partition::{self, Place};
+use boot_entries::loader::Band;
 
 use crate::error::Error;
 use crate::told::one_line;
@@ -20,6 +21,8 @@ pub struct Done {
     pub places: Vec<PathBuf>,
     /// Whether what the loader reads next is among them.
     pub has_next: bool,
+    /// How the loader there chooses, if that is known without another look.
+    pub next_band: Option<Band>,
     /// What is not done.
     pub complaints: Complaints,
 }

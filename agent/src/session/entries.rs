@@ -313,6 +313,7 @@ impl Session {
         let mut digests = prepared.digests;
         let mut places = Vec::new();
         let mut has_next = false;
+        let mut next_band = None;
         for planned in &prepared.planned {
             let place = &planned.place;
             let steps = &planned.plan.steps;
@@ -333,7 +334,10 @@ impl Session {
             let done = done.and_then(|()| self.finish_loader(place, &planned.loader, &mut digests));
             match done {
                 Ok(()) => {
-                    has_next |= planned.is_first && prepared.has_next;
+                    if planned.is_first && prepared.has_next {
+                        has_next = true;
+                        next_band = planned.loader.next_band();
+                    }
                     places.push(place.name.clone());
                 }
                 Err(error) if prepared.aim == Aim::WayOut && planned.is_first => return Err(error),
@@ -344,6 +348,7 @@ impl Session {
         Ok(Done {
             places,
             has_next,
+            next_band,
             complaints,
         })
     }

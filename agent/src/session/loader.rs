@@ -43,6 +43,12 @@ impl Planned {
 }
 
 impl Planned {
+    /// How the loader chooses when all steps are made. None: there is none, or bootctl is to bring it.
+    pub(super) fn next_band(&self) -> Option<Band> {
+        let [before, after] = self.bands();
+        after.or(before).filter(|_| self.remaining.is_none())
+    }
+
     /// What is run when the steps are made.
     pub(super) fn programs(&self) -> Option<&'static str> {
         Some(match self.remaining? {
