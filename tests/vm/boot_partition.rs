@@ -72,11 +72,50 @@ fn each_trouble_has_a_line_of_its_own() -> Result<()> {
             "install",
             &["mounted read-only", "remount,rw", "fsck.vfat"],
         )?;
-        vm.run_ok("mount -o remount,rw /boot && lastgood install")?;
+        vm.run_ok("mount -o remount,rw /boot")?;
+        beside_an_xbootldr_partition(vm)?;
+        vm.run_ok("lastgood install")?;
         assert_eq!(counter(vm, 2)?, "3-0");
         without_a_loader(vm)?;
         vm.power_off()
     })
+}
+
+/// The root's partition says that it is for the loader's entries, which nobody could mount: nothing is written to the ESP
+/// instead, until it has another type, as the line says.
+fn beside_an_xbootldr_partition(vm: &mut Machine) -> Result<()> {
+    const XBOOTLDR: &str = "bc13c2ff-59e6-4262-a352-b275fd6f7172";
+    const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+    let root =
+        vm.run_ok("readlink -f /dev/disk/by-partuuid/aaaaaaaa-0000-4000-8000-000000000002")?;
+    let root = root.trim();
+    let disk = root.trim_end_matches("p2");
+    let set_type = |vm: &mut Machine, kind: &str| {
+        vm.run_ok(&format!(
+            "sfdisk --quiet --no-reread --part-type {disk} 2 {kind} && udevadm trigger --settle {root}"
+        ))
+    };
+    // Names, sizes and times.
+    let files = |vm: &mut Machine| {
+        vm.run_ok(
+            "find /boot /var/lib/lastgood /nix/var/nix/gcroots -printf '%p %s %T@ %C@\n' | sort",
+        )
+    };
+
+    let before = files(vm)?;
+    set_type(vm, XBOOTLDR)?;
+    refused(
+        vm,
+        "install",
+        &[
+            &format!("{root} is an XBOOTLDR partition on the disk of /boot"),
+            "sfdisk --part-type",
+        ],
+    )?;
+    let after = files(vm)?;
+    ensure!(after == before, "{before}is now\n{after}");
+    set_type(vm, LINUX)?;
+    Ok(())
 }
 
 /// An ESP without any copy of systemd-boot gets one from real bootctl, and the firmware starts that.
