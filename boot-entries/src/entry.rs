@@ -37,6 +37,13 @@ pub struct Entry {
     pub options: String,
 }
 
+/// The last line of an entry's text that names a program as every loader knows it: where there are two kinds, those before 258
+/// start what it says, and later ones nothing. Key and path.
+pub(crate) fn last_program(text: &str) -> Option<(&str, &str)> {
+    let programs = lines(text).filter(|(key, _)| matches!(*key, "linux" | "efi"));
+    programs.last()
+}
+
 /// An entry file, anybody's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryFile {

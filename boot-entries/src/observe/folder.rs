@@ -10,7 +10,6 @@ use super::{ENTRIES, Error, names};
 use crate::boot_partition::{IMAGES, Partition};
 use crate::durable;
 use crate::entry::{self, Entry, EntryFile};
-use crate::lines::lines;
 use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::owner::UNREADABLE;
@@ -115,10 +114,7 @@ impl Folder {
         let program = match (&entry.linux, &entry.efi) {
             (None, None) => entry.uki.as_deref(),
             (Some(one), None) | (None, Some(one)) => Some(one.as_str()),
-            (Some(_), Some(_)) => {
-                let programs = lines(text).filter(|(key, _)| matches!(*key, "linux" | "efi"));
-                programs.last().map(|(_, program)| program)
-            }
+            (Some(_), Some(_)) => entry::last_program(text).map(|(_, program)| program),
         };
         let Some(program) = program else {
             return Ok(false);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{Plan, Step};
 use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF, Partition};
-use crate::entry::{Entry, EntryFile};
+use crate::entry::{self, Entry, EntryFile};
 use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::observe::{Boot, Observation};
@@ -111,9 +111,14 @@ fn is_known(boot: &Boot, on: Partition, entry: &Entry) -> bool {
     let is_image = |(there, image): &(Partition, String)| {
         *there == on && wanted.as_ref() == Some(&format!("/{IMAGES}/{image}"))
     };
+    // Where there are two, what is there is the later one.
+    let starts = |file: &EntryFile| match (&file.entry.linux, &file.entry.efi) {
+        (Some(_), Some(_)) => entry::last_program(&file.text).map(|(_, path)| path.to_owned()),
+        _ => program(&file.entry),
+    };
     let mut files = boot.all().map(|(_, file)| file);
     boot.images.keys().any(is_image)
-        || files.any(|file| file.on == on && file.has_program && program(&file.entry) == wanted)
+        || files.any(|file| file.on == on && file.has_program && starts(file) == wanted)
 }
 
 /// Whether `on` is an ESP that is not `$BOOT`.

@@ -1,7 +1,7 @@
 //! An entry of somebody else's that is known to boot this machine: Debian's, another tool's, a unified kernel image.
 
 use crate::boot_partition::{IMAGES, Partition};
-use crate::entry::{Entry, EntryFile};
+use crate::entry::{self, Entry, EntryFile};
 use crate::name::EntryName;
 use crate::observe::Boot;
 
@@ -20,6 +20,13 @@ impl Stranger {
     fn of_file(file: &EntryFile) -> Self {
         let mut entry = file.entry.clone();
         entry.title.get_or_insert_with(|| file.name.stem.clone());
+        // Of two programs one has booted, and what is written of both may be in another order.
+        if entry.linux.is_some() && entry.efi.is_some() {
+            match entry::last_program(&file.text) {
+                Some(("linux", _)) => entry.efi = None,
+                _ => entry.linux = None,
+            }
+        }
         Self {
             on: file.on,
             id: file.name.to_string(),

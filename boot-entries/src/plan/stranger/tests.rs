@@ -136,6 +136,30 @@ fn a_failed_trial_leads_back_to_the_very_profile_of_an_image() {
     }
 }
 
+/// Loaders before 258 start what the later line says.
+#[test]
+fn of_two_programs_the_one_that_has_booted_is_copied() {
+    for text in [
+        "title Debian\nefi /debian/shim.efi\nlinux /debian/vmlinuz\n",
+        "title Debian\nlinux /debian/vmlinuz\nefi /debian/shim.efi\n",
+    ] {
+        let (mut disk, intent) = machine("two.conf");
+        disk.wrote("two.conf", text);
+        disk.0.boot.entries.get_mut("two.conf").unwrap().has_program = true;
+        disk.run(&intent);
+        let band = Band::V252;
+        let last = disk.loader(band).predict(3).pop().unwrap();
+        let ours = &disk.0.boot.entries[&last.file];
+        assert!(ours.name.is_stand_in(), "{ours:?}");
+        let started = |text: &str| {
+            let listed = Listed::read(band, Partition::Boot, "a.conf", text, |_| true).unwrap();
+            (listed.program, listed.entry.linux, listed.entry.efi)
+        };
+        assert_eq!(started(&ours.text), started(text));
+        assert_eq!(plan(&disk.0, &intent).unwrap().steps, []);
+    }
+}
+
 /// Each of these pairs differs in one thing that an entry does.
 #[test]
 fn a_stand_in_is_given_back_to_the_entry_it_was_copied_from() {
