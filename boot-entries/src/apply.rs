@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::boot_partition::{ENTRIES, Partition, Place};
+use crate::boot_partition::{Partition, Place};
 use crate::durable::{self, Part};
-use crate::payload;
+use crate::payload::Content;
 use crate::progress::{Counted, Progress};
-use crate::step::{self, Step};
+use crate::step::{self, Piece, Step};
 
 /// A step that could not be made. The steps before it are done; a later run goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -40,53 +40,18 @@ pub fn apply(
     for directory in relied_on(place, steps) {
         durable::settle(directory)?;
     }
-    let rows: Vec<(&Step, Option<Row>)> = steps
-        .iter()
-        .map(|step| (step, Row::of(place, step)))
-        .collect();
-    for row in rows.chunk_by(|(_, a), (_, b)| a.is_some() && a == b) {
-        let kind = row.first().and_then(|(_, kind)| *kind);
-        let steps: Vec<&Step> = row.iter().map(|(step, _)| *step).collect();
-        match kind {
-            Some(Row::Payload(_)) => {
-                for piece in step::pieces(&steps) {
-                    copy_together(place, piece, &mut heard)?;
-                }
-            }
-            Some(Row::Entries(_)) => write_row(place, &steps, &mut heard)?,
-            None => {
-                for step in steps {
-                    heard(Progress::Step(step));
-                    make(place, step, &mut heard)?;
-                }
-            }
+    let is_there = |step: &Step| {
+        let there = place.directory(step.on()).join(step.path()).try_exists();
+        there.unwrap_or(true)
+    };
+    for piece in step::pieces(steps, is_there) {
+        match piece {
+            Piece::Payload(steps) => copy_together(place, steps, &mut heard)?,
+            Piece::Entries(steps) => write_row(place, steps, &mut heard)?,
+            Piece::Alone(step) => make(place, step, Put::Whole, &mut heard).map(drop)?,
         }
     }
     Ok(())
-}
-
-/// Steps on one partition that follow each other and do not rely on each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Row {
-    /// Payload: nothing points at it yet.
-    Payload(Partition),
-    /// Entries that are not there yet, the lowest rank first.
-    Entries(Partition),
-}
-
-impl Row {
-    /// What `step` may be in a row with, before anything is done. An entry that is replaced is in none: it might get lost.
-    fn of(place: &Place, step: &Step) -> Option<Self> {
-        match step {
-            Step::Copy { on, path, .. } => payload::name_of(path).map(|_| Self::Payload(*on)),
-            Step::Text { on, path, .. } => {
-                let there = place.directory(*on).join(path);
-                let is_new = matches!(there.try_exists(), Ok(false));
-                (path.starts_with(ENTRIES) && is_new).then_some(Self::Entries(*on))
-            }
-            Step::Remove { .. } => None,
-        }
-    }
 }
 
 /// The partitions that must be on the disk as they are to be seen, before the first of `steps` is made. That is both: what
@@ -96,65 +61,85 @@ pub(crate) fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Pa
     both.into_iter().filter(|_| !steps.is_empty()).collect()
 }
 
-/// Copies all of `steps`, and then puts all of it in place.
+/// Copies all of `steps`, and then puts all of it in place. What cannot be copied stands in the way of nothing that came before
+/// it.
 fn copy_together(
     place: &Place,
-    steps: &[&Step],
+    steps: &[Step],
     heard: &mut impl FnMut(Progress<'_>),
 ) -> Result<(), Error> {
     let mut parts = Vec::new();
+    let mut copied = Ok(());
     for step in steps {
-        heard(Progress::Step(step));
-        if let Step::Copy {
-            source,
-            content,
-            on,
-            path,
-        } = step
-        {
-            let mut file = open(source, heard)?;
-            let to = place.directory(*on).join(path);
-            parts.push(Part::write(&mut file, content, &to)?);
+        match make(place, step, Put::Part, heard) {
+            Ok(part) => parts.extend(part),
+            Err(error) => {
+                copied = Err(error);
+                break;
+            }
         }
     }
-    Ok(durable::place(parts)?)
+    let placed = durable::place(parts);
+    copied?;
+    Ok(placed?)
 }
 
 /// Writes entries. The last of them may be what boots next, and what it falls back to may be among the others: before that one
 /// is written the names of all others are flushed.
 fn write_row(
     place: &Place,
-    steps: &[&Step],
+    steps: &[Step],
     heard: &mut impl FnMut(Progress<'_>),
 ) -> Result<(), Error> {
     let Some((last, others)) = steps.split_last() else {
         return Ok(());
     };
-    let mut unnamed: Vec<PathBuf> = Vec::new();
     for step in others {
-        heard(Progress::Step(step));
-        if let Step::Text { text, on, path } = step {
-            let to = place.directory(*on).join(path);
-            durable::put_text_unnamed(text, &to)?;
-            unnamed.push(to);
-        }
+        make(place, step, Put::Unnamed, heard)?;
     }
-    durable::flush_names(&unnamed)?;
-    heard(Progress::Step(last));
-    make(place, last, heard)
+    let others = others
+        .iter()
+        .map(|step| place.directory(step.on()).join(step.path()));
+    durable::flush_names(&others.collect::<Vec<PathBuf>>())?;
+    make(place, last, Put::Whole, heard).map(drop)
 }
 
-/// Makes one step.
-fn make(place: &Place, step: &Step, heard: &mut impl FnMut(Progress<'_>)) -> Result<(), Error> {
+/// How far a file is put in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// Under its temporary name only.
+    Part,
+    /// Under its own, but that is not flushed.
+    Unnamed,
+    /// All the way.
+    Whole,
+}
+
+/// Makes one step; what it leaves under a temporary name is to be put in place.
+fn make(
+    place: &Place,
+    step: &Step,
+    put: Put,
+    heard: &mut impl FnMut(Progress<'_>),
+) -> Result<Option<Part>, Error> {
+    heard(Progress::Step(step));
     let to = place.directory(step.on()).join(step.path());
-    match step {
+    let (content, mut from): (Content, Box<dyn Read + '_>) = match step {
         Step::Copy {
             source, content, ..
-        } => durable::put(&mut open(source, heard)?, content, &to)?,
-        Step::Text { text, .. } => durable::put_text(text, &to)?,
-        Step::Remove { .. } => durable::remove(&to)?,
+        } => (*content, Box::new(open(source, heard)?)),
+        Step::Text { text, .. } => (Content::of_text(text), Box::new(text.as_bytes())),
+        Step::Remove { .. } => {
+            durable::remove(&to)?;
+            return Ok(None);
+        }
+    };
+    match put {
+        Put::Part => return Ok(Some(Part::write(&mut from, &content, &to)?)),
+        Put::Unnamed => durable::put_unnamed(&mut from, &content, &to)?,
+        Put::Whole => durable::put(&mut from, &content, &to)?,
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Opens a file of the store; `heard` hears of what is read of it.
@@ -172,8 +157,9 @@ fn open(source: &Path, heard: &mut impl FnMut(Progress<'_>)) -> Result<impl Read
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_partition::ENTRIES;
     use crate::durable::call::{Call, noted};
-    use crate::payload::{Content, Kind, file_name};
+    use crate::payload::{self, Kind, file_name};
 
     /// Files that get their names (`r`), and everything that is flushed (`f`), in order.
     fn order(place: &Place, steps: &[Step]) -> String {
@@ -263,5 +249,41 @@ mod tests {
         ] {
             assert_eq!(order(&place, &steps), wanted, "{what}");
         }
+    }
+
+    /// One file of the store that cannot be read is nobody else's trouble, in this run and in the next.
+    #[test]
+    fn what_was_copied_before_a_failure_is_in_place() {
+        let tree = tempfile::tempdir().unwrap();
+        let boot = tree.path().join("boot");
+        let place = Place {
+            esp: boot.clone(),
+            boot: boot.clone(),
+            ..Place::default()
+        };
+        let source = tree.path().join("source");
+        durable::put_text("kernel", &source).unwrap();
+        let content = Content::of_file(&source).unwrap();
+        let steps: Vec<Step> = (0..5)
+            .map(|number| Step::Copy {
+                source: if number == 3 {
+                    "/gone".into()
+                } else {
+                    source.clone()
+                },
+                content,
+                on: Partition::Boot,
+                path: format!("{}/{number:032x}-initrd", payload::DIRECTORY),
+            })
+            .collect();
+        let failed = apply(&place, &steps, |_| {}).unwrap_err();
+        assert!(failed.to_string().contains("/gone"), "{failed}");
+        let there: Vec<bool> = steps
+            .iter()
+            .map(|step| boot.join(step.path()).is_file())
+            .collect();
+        assert_eq!(there, [true, true, true, false, false]);
+        let left = std::fs::read_dir(boot.join(payload::DIRECTORY)).unwrap();
+        assert_eq!(left.count(), 3);
     }
 }

@@ -142,6 +142,11 @@ impl Digests {
         self.record.boot.clear();
     }
 
+    /// Forgets what was read of one file there: somebody has changed it since.
+    pub fn forget(&mut self, path: &Path) {
+        self.record.boot.remove(key(&self.root, path).as_ref());
+    }
+
     /// What the caller is to keep; None when this run has read nothing that was not known. Files that this run did not ask
     /// for are no longer in it.
     #[must_use]

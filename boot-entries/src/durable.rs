@@ -118,8 +118,9 @@ pub fn place(parts: Vec<Part>) -> Result<(), Error> {
         at("flush", path, call::flush_all(&directory, path))?;
         at("flush", path, call::flush(&directory, path))?;
     }
-    parts.into_iter().try_for_each(Part::rename)?;
-    flush_names(&files)
+    let renamed = parts.into_iter().try_for_each(Part::rename);
+    // What has its name has it for certain, whatever became of the others.
+    renamed.and(flush_names(&files))
 }
 
 fn directories(files: &[PathBuf]) -> BTreeSet<&Path> {
@@ -146,17 +147,7 @@ pub fn flush_names(files: &[PathBuf]) -> Result<(), Error> {
 /// # Errors
 /// As [`put`].
 pub fn put_text(text: &str, to: &Path) -> Result<(), Error> {
-    put_text_unnamed(text, to)?;
-    flush_names(&[to.to_owned()])
-}
-
-/// [`put_unnamed`] for a text.
-///
-/// # Errors
-/// As [`put`].
-pub fn put_text_unnamed(text: &str, to: &Path) -> Result<(), Error> {
-    let content = at("hash", to, Content::of(&mut text.as_bytes()))?;
-    put_unnamed(&mut text.as_bytes(), &content, to)
+    put(&mut text.as_bytes(), &Content::of_text(text), to)
 }
 
 /// Replaces a file that may get lost, or be found cut short: whoever reads it can tell, and does without. It is not flushed.
@@ -164,8 +155,7 @@ pub fn put_text_unnamed(text: &str, to: &Path) -> Result<(), Error> {
 /// # Errors
 /// When it cannot be written; it is then as it was.
 pub fn put_unflushed(text: &str, to: &Path) -> Result<(), Error> {
-    let content = at("hash", to, Content::of(&mut text.as_bytes()))?;
-    Part::write(&mut text.as_bytes(), &content, to)?.rename()
+    Part::write(&mut text.as_bytes(), &Content::of_text(text), to)?.rename()
 }
 
 /// Puts on the disk what somebody has changed on the FAT file system at `directory` and not flushed: a run that was killed
@@ -180,7 +170,7 @@ pub fn settle(directory: &Path) -> Result<(), Error> {
         opened => at("open", directory, opened)?,
     };
     if at("look at", directory, call::is_fat(&opened))? {
-        at("flush", directory, call::flush_files(&opened, directory))?;
+        at("flush", directory, call::flush_all(&opened, directory))?;
         at("flush", directory, call::flush(&opened, directory))?;
     }
     Ok(())

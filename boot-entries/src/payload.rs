@@ -103,6 +103,15 @@ impl Content {
         Self::of(&mut File::open(path)?)
     }
 
+    /// Of a text.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        Self {
+            size: text.len() as u64,
+            digest: Digest::of(text.as_bytes()),
+        }
+    }
+
     /// Reads `reader` to its end, a piece at a time.
     ///
     /// # Errors

@@ -100,14 +100,16 @@ impl Volume {
             .map(|(number, step)| Numbered { number, step })
             .filter(|numbered| is_here(numbered.step))
             .collect();
-        for piece in step::pieces(&numbered) {
-            for half in [Instant::begin, Instant::finish] {
-                for Numbered { number, step } in piece {
-                    half(&mut instant, step);
-                    let needed = instant.most();
-                    if needed > worst.needed {
-                        let step = *number;
-                        worst = Worst { needed, step };
+        for piece in step::pieces(&numbered, |step| self.files.contains_key(step.path())) {
+            for steps in piece.together() {
+                for half in [Instant::begin, Instant::finish] {
+                    for Numbered { number, step } in steps {
+                        half(&mut instant, step);
+                        let needed = instant.most();
+                        if needed > worst.needed {
+                            let step = *number;
+                            worst = Worst { needed, step };
+                        }
                     }
                 }
             }

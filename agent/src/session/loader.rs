@@ -227,7 +227,7 @@ impl Session {
             Remaining::Complete => bootctl.complete(place, touch_variables)?,
         }
         // bootctl reads nothing back.
-        match Installed::read(&place.esp, digests)?.image() {
+        match Installed::read_anew(&place.esp, digests)?.image() {
             Some(_) => Ok(()),
             None => Err(Error::Refused(format!(
                 "{}: bootctl has installed no systemd-boot that is whole; run again, or look at the disk",

@@ -26,8 +26,9 @@ pub(crate) type Files = BTreeMap<PathBuf, Bytes>;
 type Id = usize;
 
 /// So many of the latest unsettled effects are tried in every combination; what is older is lost or done as a whole.
-/// A writer that flushes what it should has fewer.
 const FREE: usize = 8;
+/// And where there are more, as many combinations of all of them.
+const SOME: u64 = 24;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
@@ -216,6 +217,22 @@ impl Volume {
         done.files()
     }
 
+    /// Some of what was asked for and nothing else: which, `seed` says.
+    fn with_some(&self, seed: u64) -> Disk {
+        let mut disk = self.certain.clone();
+        let mut chance = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for (change, _) in &self.unsettled {
+            // Marsaglia's xorshift: good enough for a coin.
+            chance ^= chance << 13;
+            chance ^= chance >> 7;
+            chance ^= chance << 17;
+            if chance & 1 == 1 {
+                disk.change(change);
+            }
+        }
+        disk
+    }
+
     /// Everything that may be found after a power cut now.
     pub(crate) fn after_a_cut(&self) -> BTreeSet<Files> {
         let (old, new) = self
@@ -229,6 +246,9 @@ impl Volume {
         for (change, _) in new {
             let more: Vec<Disk> = disks.iter().flat_map(|disk| disk.with(change)).collect();
             disks.extend(more);
+        }
+        if !old.is_empty() {
+            disks.extend((0..SOME).map(|seed| self.with_some(seed)));
         }
         disks.iter().map(Disk::files).collect()
     }

@@ -5,10 +5,9 @@
 
 use std::path::Path;
 
-use crate::digests::Digests;
 use crate::lines::Quotes;
 use crate::loader_conf::LoaderConf;
-use crate::systemd_boot::{Image, Installed};
+use crate::systemd_boot::Installed;
 
 /// The oldest systemd-boot that does what all of this relies on. Versions up to 250 know no `sort-key`, which is what
 /// selects; 251 leaves patterns to the firmware, which may take them for something else.
@@ -194,6 +193,5 @@ pub fn too_old(info: &str) -> Option<String> {
 /// give it. None: there is none that is whole.
 #[must_use]
 pub fn installed(directory: &Path) -> Option<String> {
-    let installed = Installed::read(directory, &mut Digests::default()).ok()?;
-    installed.image().map(Image::info)
+    Installed::info(directory)
 }

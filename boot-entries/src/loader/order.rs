@@ -12,9 +12,7 @@ pub(super) fn menu(entries: &[Listed], band: Band) -> Vec<usize> {
     let menu = insert(items(), |menu, new| {
         menu.partition_point(|(_, old)| old.compare(new).is_le())
     });
-    let neighbours = menu.iter().zip(menu.iter().skip(1));
-    let are_unlike = |((_, a), (_, b)): (&Placed<'_>, &Placed<'_>)| a.compare_names(b).is_lt();
-    let menu = if neighbours.into_iter().all(are_unlike) {
+    let menu = if menu.is_sorted_by(|(_, a), (_, b)| a.compare_names(b).is_lt()) {
         menu
     } else {
         insert(items(), |menu, new| as_the_loader(menu, new))

@@ -90,24 +90,44 @@ impl Image {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
     /// A whole systemd-boot.
-    Whole(Image),
+    Whole(Marked),
     /// Somebody else's. In one line, what.
     Foreign(String),
     /// Nothing that any firmware could start. In one line, why.
     Damaged(String),
 }
 
-/// Looks at the file at `path` (a path of this process), of which `content` says what it holds: it is asked of a whole
-/// systemd-boot only.
+/// What a whole systemd-boot says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Marked {
+    version: Version,
+    is_signed: bool,
+}
+
+impl Marked {
+    /// The same of a file that is known to have this `content`.
+    pub(super) fn with(self, content: Content) -> Image {
+        let Self { version, is_signed } = self;
+        Image {
+            version,
+            is_signed,
+            content,
+        }
+    }
+
+    /// What it will say in `LoaderInfo`.
+    pub(super) fn info(&self) -> String {
+        format!("{PRODUCT}{}", self.version)
+    }
+}
+
+/// Looks at the file at `path` (a path of this process).
 ///
 /// # Errors
 /// When it is not there.
-pub(super) fn look(
-    path: &Path,
-    content: impl FnOnce() -> io::Result<Content>,
-) -> io::Result<Found> {
+pub(super) fn look(path: &Path) -> io::Result<Found> {
     match small::read_bytes(path, LIMIT) {
-        Ok(bytes) => Ok(recognise(&bytes, content)),
+        Ok(bytes) => Ok(recognise(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
         // The medium has lost it. Everything else that is no readable file is nothing that an installer put there.
         Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => {
@@ -118,7 +138,7 @@ pub(super) fn look(
 }
 
 /// [`look`] on bytes. In doubt it is somebody else's: only what no firmware can start is called damaged.
-fn recognise(bytes: &[u8], content: impl FnOnce() -> io::Result<Content>) -> Found {
+fn recognise(bytes: &[u8]) -> Found {
     let foreign = |what: &str| Found::Foreign(what.to_owned());
     let damaged = |why: &str| Found::Damaged(why.to_owned());
     if bytes.len() < SMALLEST {
@@ -161,14 +181,10 @@ fn recognise(bytes: &[u8], content: impl FnOnce() -> io::Result<Content>) -> Fou
     let Some(version) = version else {
         return damaged("does not say which systemd-boot it is");
     };
-    match content() {
-        Ok(content) => Found::Whole(Image {
-            version,
-            is_signed: signature.is_some(),
-            content,
-        }),
-        Err(error) => Found::Damaged(format!("cannot be read: {error}")),
-    }
+    Found::Whole(Marked {
+        version,
+        is_signed: signature.is_some(),
+    })
 }
 
 /// Whether firmware would take it for a program at all.
@@ -198,7 +214,7 @@ mod tests {
     use crate::systemd_boot::tests::{LOADER, STUB, patched};
 
     fn told(bytes: &[u8]) -> String {
-        match recognise(bytes, || Content::of(&mut &*bytes)) {
+        match recognise(bytes) {
             Found::Whole(image) => format!("{} {}", image.info(), image.is_signed),
             Found::Foreign(what) => format!("foreign: {what}"),
             Found::Damaged(why) => format!("damaged: {why}"),
@@ -294,10 +310,7 @@ mod tests {
     #[test]
     fn only_regular_files_of_bearable_size_are_looked_into() {
         let tree = tempfile::tempdir().unwrap();
-        let look = |name: &str| {
-            let path = tree.path().join(name);
-            look(&path, || Content::of_file(&path))
-        };
+        let look = |name: &str| look(&tree.path().join(name));
         let huge = std::fs::File::create(tree.path().join("huge")).unwrap();
         huge.set_len(LIMIT + 1).unwrap();
         std::fs::create_dir(tree.path().join("directory")).unwrap();

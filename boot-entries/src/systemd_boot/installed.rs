@@ -32,7 +32,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Reads what lies at `path`, unless it is what lies at the `other` place.
+    /// Reads what lies at `path`; if it is the `other` copy to the byte, that is known already.
     fn read(
         esp: &Path,
         path: &str,
@@ -51,8 +51,11 @@ impl Place {
             let state = State::Whole(image.clone());
             return Ok(Self { path, state });
         }
-        let state = match image::look(&here, || digests.on_boot(&here)) {
-            Ok(Found::Whole(image)) => State::Whole(image),
+        let state = match image::look(&here) {
+            Ok(Found::Whole(marked)) => match digests.on_boot(&here) {
+                Ok(content) => State::Whole(marked.with(content)),
+                Err(error) => State::Damaged(format!("cannot be read: {error}")),
+            },
             Ok(Found::Foreign(what)) => State::Foreign(what),
             Ok(Found::Damaged(why)) => State::Damaged(why),
             Err(error) if error.kind() == io::ErrorKind::NotFound => State::Absent,
@@ -85,7 +88,7 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Reads the ESP at `esp` (a path of this process). Copies that `digests` knows are not read to their ends.
+    /// Reads the ESP at `esp` (a path of this process). Copies that `digests` knows are not hashed again.
     ///
     /// # Errors
     /// When one of its directories cannot be listed. A copy that cannot be read is a [`State`].
@@ -104,6 +107,30 @@ impl Installed {
             systemd,
             fallback,
             leftovers,
+        })
+    }
+
+    /// [`Self::read`] after somebody else has written there.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_anew(esp: &Path, digests: &mut Digests) -> Result<Self, Error> {
+        for path in [SYSTEMD, FALLBACK] {
+            digests.forget(&esp.join(as_written(esp, path)?));
+        }
+        Self::read(esp, digests)
+    }
+
+    /// The version that the machine starts from the ESP at `esp` (a path of this process), as `LoaderInfo` will give it. None:
+    /// there is none that is whole.
+    #[must_use]
+    pub fn info(esp: &Path) -> Option<String> {
+        [SYSTEMD, FALLBACK].into_iter().find_map(|path| {
+            let path = as_written(esp, path).ok()?;
+            match image::look(&esp.join(path)) {
+                Ok(Found::Whole(marked)) => Some(marked.info()),
+                _ => None,
+            }
         })
     }
 

@@ -25,7 +25,7 @@ pub struct Source {
 
 impl Source {
     /// The systemd-boot of the closure `toplevel`, or if it brings none, the machine's own. None: there is none. One
-    /// that `digests` knows is not read to its end.
+    /// that `digests` knows is not hashed again.
     ///
     /// # Errors
     /// When there is one that is not to be installed: what, where, why, in one line.
@@ -43,8 +43,14 @@ impl Source {
                     |why: String| small::one_line(&format!("{} {why}", shown.display()), REASON);
                 let here = root.resolve(&shown);
                 let here = here.map_err(|error| said(format!("cannot be found: {error}")))?;
-                return match image::look(&here, || digests.in_store(&here)) {
-                    Ok(Found::Whole(image)) => Ok(Some(Self { path: here, image })),
+                return match image::look(&here) {
+                    Ok(Found::Whole(marked)) => match digests.in_store(&here) {
+                        Ok(content) => Ok(Some(Self {
+                            image: marked.with(content),
+                            path: here,
+                        })),
+                        Err(error) => Err(said(format!("cannot be read: {error}"))),
+                    },
                     Ok(Found::Foreign(why) | Found::Damaged(why)) => Err(said(why)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => Err(said(format!("cannot be read: {error}"))),

@@ -218,7 +218,7 @@ fn the_closures_loader_comes_first_and_a_signed_one_before_one_that_is_not() {
     assert_eq!(version(), Ok(None));
 }
 
-/// A run with nothing to do reads neither copy to its end; one that was changed is looked at again, whichever it is.
+/// A run with nothing to do hashes neither copy; one that was changed is looked at again, whichever it is.
 #[test]
 fn copies_that_are_known_are_not_hashed_again() {
     let old = patched("252.1");

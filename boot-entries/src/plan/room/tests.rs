@@ -1,5 +1,6 @@
 //! Small disks.
 
+use crate::payload::Digest;
 use crate::plan::tests::{BANDS, Disk, id, loader, proven, select};
 use crate::plan::*;
 
@@ -91,6 +92,33 @@ fn a_refusal_says_how_much_and_what_stays() {
         assert!(told.contains(word), "{word:?} is not in {told}");
     }
     assert_eq!(disk.0, before);
+}
+
+/// A file that is replaced takes room until it is: mending many needs no more room than mending one.
+#[test]
+fn what_is_mended_is_mended_one_by_one() {
+    for count in 2..9 {
+        let mut disk = with(count, 20);
+        let intent = (1..=count).fold(select(1), proven);
+        disk.run(&intent);
+        let damaged = |how_many: usize| {
+            let mut disk = disk.clone();
+            let mut files = disk.0.payload.values_mut().filter(|file| file.size > 512);
+            for file in files.by_ref().take(how_many) {
+                file.digest = Digest::of(b"rotten");
+            }
+            drop(files);
+            let keeps_all = |size: &u64| {
+                let plan = plan(&disk.of_size(*size).0, &intent);
+                plan.is_ok_and(|plan| plan.skipped.is_empty())
+            };
+            (0..9999).find(keeps_all).unwrap()
+        };
+        let all = usize::try_from(count).unwrap();
+        let (all, one) = (damaged(all), damaged(1));
+        // Their temporary names may take a few clusters of the directory; a kernel takes twenty.
+        assert!((one..one + 4).contains(&all), "{count}: {all} for {one}");
+    }
 }
 
 /// An upgrade on a disk that has room for the new one only when an old one goes first.

@@ -135,10 +135,13 @@ impl Fat {
 
     /// Makes steps as the writer does; `instant` sees every moment at which the power may go, and in which step that is.
     pub(super) fn make_all(&mut self, steps: &[Step], instant: &mut impl FnMut(&Self, &Step)) {
-        for piece in step::pieces(steps) {
-            for half in [Self::begin, Self::finish] {
-                for step in piece {
-                    half(self, step, &mut |fat| instant(fat, step));
+        let there = self.files.clone();
+        for piece in step::pieces(steps, |step| there.contains_key(step.path())) {
+            for steps in piece.together() {
+                for half in [Self::begin, Self::finish] {
+                    for step in steps {
+                        half(self, step, &mut |fat| instant(fat, step));
+                    }
                 }
             }
         }
