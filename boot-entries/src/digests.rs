@@ -10,8 +10,8 @@
 //!   every boot therefore reads all of it.
 //!
 //! The memory is data; the caller keeps it where it likes. What is lost or damaged is read again. Stamps are as fine as the
-//! file system's clock, two seconds on FAT: a foreign change that leaves the size and comes that soon after our own write
-//! is found by the next boot, or by whoever asks with nothing remembered.
+//! file system's clock, two seconds on FAT: a foreign change that leaves the size and comes that soon after our own write, or
+//! keeps the file's time, is found by the next boot, or by whoever asks with nothing remembered.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
