@@ -53,6 +53,7 @@ pub(super) fn flushed(calls: &[Call]) -> Result<()> {
         };
         let flush = |path: &str| position("fsync", path);
         let is_flushed = match call.name.as_str() {
+            "write" if flush(&call.path).is_some() => true,
             // What is written together is flushed together, before it has its names.
             "write" if row_of(call) == Some(Row::Payload) => {
                 let mut later = rest.iter().filter(|next| next.path.starts_with(directory));
@@ -64,7 +65,7 @@ pub(super) fn flushed(calls: &[Call]) -> Result<()> {
                 first.is_some_and(|call| call.name == "syncfs")
                     && second.is_some_and(|call| call.name == "fsync")
             }
-            "write" => flush(&call.path).is_some(),
+            "write" => false,
             "unlink"
                 if rest
                     .first()
