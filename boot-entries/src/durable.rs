@@ -6,13 +6,16 @@
 //! next run takes over or sweeps away.
 
 pub(crate) mod call;
+mod part;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::payload::{CHUNK, Content};
+use crate::payload::Content;
+
+pub use part::{Part, place};
 
 /// Temporary names: hidden from the loader by the dot and by the ending, and recognisably ours.
 const PREFIX: &str = ".lastgood-";
@@ -57,76 +60,6 @@ pub fn put_unnamed(from: &mut impl Read, content: &Content, to: &Path) -> Result
     part.rename()
 }
 
-/// A file that is written under its temporary name. Unless it gets to its own, it is removed.
-#[derive(Debug)]
-pub struct Part {
-    path: PathBuf,
-    to: PathBuf,
-    content: Content,
-    is_placed: bool,
-}
-
-impl Part {
-    /// Writes the bytes of `from`, which must be `content`, and are to become the file `to`. Nothing of it is on the disk for
-    /// certain before [`place`].
-    ///
-    /// # Errors
-    /// When a step fails.
-    pub fn write(from: &mut impl Read, content: &Content, to: &Path) -> Result<Self, Error> {
-        Self::create(from, content, to).map(|(part, _)| part)
-    }
-
-    fn create(from: &mut impl Read, content: &Content, to: &Path) -> Result<(Self, File), Error> {
-        let directory = at("find the directory of", to, parent(to))?;
-        make_directory(directory)?;
-        let part = Self {
-            path: directory.join(part_name(to)),
-            to: to.to_owned(),
-            content: *content,
-            is_placed: false,
-        };
-        let file = write(from, &part.path, to)?;
-        Ok((part, file))
-    }
-
-    /// Gives it its name, if what is on the disk is what it should be.
-    fn rename(mut self) -> Result<(), Error> {
-        at("write", &self.to, verify(&self.path, &self.content))?;
-        at("put in place", &self.to, call::rename(&self.path, &self.to))?;
-        self.is_placed = true;
-        Ok(())
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.is_placed {
-            // The first error is the one to tell. What stays behind is swept by the next run.
-            drop(call::remove(&self.path));
-        }
-    }
-}
-
-/// Puts `parts` in place. They are on the disk then, under their names.
-///
-/// # Errors
-/// At the first step that fails. What is not in place then is removed.
-pub fn place(parts: Vec<Part>) -> Result<(), Error> {
-    let files: Vec<PathBuf> = parts.iter().map(|part| part.to.clone()).collect();
-    for path in directories(&files) {
-        let directory = at("open", path, File::open(path))?;
-        at("flush", path, call::flush_all(&directory, path))?;
-        at("flush", path, call::flush(&directory, path))?;
-    }
-    let renamed = parts.into_iter().try_for_each(Part::rename);
-    // What has its name has it for certain, whatever became of the others.
-    renamed.and(flush_names(&files))
-}
-
-fn directories(files: &[PathBuf]) -> BTreeSet<&Path> {
-    files.iter().filter_map(|file| file.parent()).collect()
-}
-
 /// Puts the names of `files` on the disk, which were [`put_unnamed`].
 ///
 /// # Errors
@@ -140,6 +73,10 @@ pub fn flush_names(files: &[PathBuf]) -> Result<(), Error> {
         at("flush", path, call::flush(&directory, path))?;
     }
     Ok(())
+}
+
+fn directories(files: &[PathBuf]) -> BTreeSet<&Path> {
+    files.iter().filter_map(|file| file.parent()).collect()
 }
 
 /// [`put`] for a text.
@@ -301,33 +238,6 @@ pub(crate) fn part_name(to: &Path) -> String {
 fn parent(path: &Path) -> io::Result<&Path> {
     path.parent()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is a root directory"))
-}
-
-fn write(from: &mut impl Read, part: &Path, to: &Path) -> Result<File, Error> {
-    // An old leftover is truncated, not refused: a crash must not stand in the way of the next run.
-    let mut file = at("write", to, call::create(part))?;
-    let mut piece = vec![0; CHUNK];
-    loop {
-        let count = at("read what is to become", to, from.read(&mut piece))?;
-        match piece.get(..count) {
-            Some(bytes) if !bytes.is_empty() => {
-                at("write", to, call::write(&mut file, part, bytes))?;
-            }
-            _ => return Ok(file),
-        }
-    }
-}
-
-/// Reads a flushed file back and compares it with what it should be.
-fn verify(part: &Path, content: &Content) -> io::Result<()> {
-    if Content::of(&mut open(part)?)? == *content {
-        Ok(())
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "read back other bytes than its source had when that was looked at: one of the two disks is failing",
-        ))
-    }
 }
 
 /// Opens a file whose bytes are to come from the disk, not from memory, where the kernel follows the advice.
