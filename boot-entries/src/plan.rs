@@ -49,7 +49,7 @@ use crate::step::Step;
 
 pub use flaw::{Flaw, flaw, left};
 pub use outcome::after;
-pub use proof::{Stranding, comes_back, prove, starts};
+pub use proof::{Outlook, Stranding};
 pub use uninstall::uninstall;
 
 pub use room::Shortage;

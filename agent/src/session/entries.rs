@@ -5,6 +5,7 @@
 //! run, and that there is no place to write it to. For the way out (uninstall) the first place decides: a machine is not
 //! half given back.
 
+use std::cell::OnceCell;
 use std::iter;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use boot_entries::entry::EntryFile;
 use boot_entries::extra::Extra;
 use boot_entries::loader::Band;
 use boot_entries::observe::{self, Boot, Found, Observation};
-use boot_entries::plan::{self, Intent, Plan};
+use boot_entries::plan::{self, Intent, Outlook, Plan};
 use boot_entries::progress::Progress;
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
@@ -36,6 +37,7 @@ pub(super) struct Planned {
     pub(super) observed: Observation,
     pub(super) plan: Plan,
     pub(super) loader: loader::Planned,
+    pub(super) outlooks: OnceCell<Vec<Outlook>>,
 }
 
 /// What a run is about, and so whom trouble stops.
@@ -412,6 +414,7 @@ fn planned_in(
         observed,
         plan,
         loader,
+        outlooks: OnceCell::new(),
     })
 }
 

@@ -4,7 +4,7 @@ use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
 use boot_entries::loader::Band;
 use boot_entries::name::stem_of;
-use boot_entries::plan::{self, Stranding};
+use boot_entries::plan::{Intent, Outlook, Plan, Stranding};
 
 use super::Session;
 use super::entries::{Planned, Prepared};
@@ -22,6 +22,17 @@ impl Planned {
         let before = before.or(after).unwrap_or(Band::V252);
         std::iter::once(before).chain(after.filter(|after| *after != before))
     }
+
+    /// What each of these makes of the plan. It is asked more than once, and takes the model a while.
+    fn outlooks(&self, session: &Session, intent: &Intent) -> &[Outlook] {
+        self.outlooks.get_or_init(|| {
+            let outlook = |band| {
+                let Self { observed, plan, .. } = self;
+                Outlook::of(observed, plan, intent, band, &session.variables)
+            };
+            self.choosers(session).map(outlook).collect()
+        })
+    }
 }
 
 impl Session {
@@ -33,11 +44,15 @@ impl Session {
     pub fn prove(&self, prepared: &mut Prepared, subject: &Subject) -> Result<(), Error> {
         let all = std::mem::take(&mut prepared.planned);
         for (number, planned) in all.into_iter().enumerate() {
-            let proved: Result<(), Error> = planned.choosers(self).try_for_each(|band| {
-                let Planned { observed, plan, .. } = &planned;
-                plan::prove(observed, plan, &prepared.intent, band, &self.variables)?;
+            let mut outlooks = planned.outlooks(self, &prepared.intent).iter();
+            let proved: Result<(), Error> = outlooks.try_for_each(|outlook| {
+                let Planned { observed, .. } = &planned;
+                let (intent, nothing) = (&prepared.intent, Plan::default());
+                let before =
+                    || Outlook::of(observed, &nothing, intent, outlook.band, &self.variables);
+                outlook.prove(before)?;
                 if planned.is_first && prepared.has_next {
-                    self.starts(&planned, band, subject)?;
+                    starts(outlook, subject)?;
                 }
                 Ok(())
             });
@@ -53,42 +68,12 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the wish that is to be granted comes true, before anything is done for it. What the firmware was asked for
-    /// once does not count: that passes.
-    fn starts(&self, planned: &Planned, band: Band, subject: &Subject) -> Result<(), Error> {
-        let next = plan::starts(&planned.observed, &planned.plan, band, &self.variables);
-        let stem = stem_of(subject);
-        if next.as_ref().is_some_and(|next| next.name.stem == stem) {
-            return Ok(());
-        }
-        let id = &subject.generation;
-        let (entry, why) = match &next {
-            Some(next) => (next.file.as_str(), next.why),
-            None => ("nothing", "no entry can be started"),
-        };
-        let what = format!(
-            "with generation {id} installed and selected, {entry} would boot next all the same ({why})"
-        );
-        let instead = Stranding {
-            last: next,
-            ..Stranding::default()
-        };
-        Err(Error::Refused(format!(
-            "refused: {what}; nothing was changed; {}, and run again",
-            instead.advice()
-        )))
-    }
-
     /// Adds to the complaints of `prepared` where a machine does not come back whatever was before. It is told when
     /// everything is done: what is wanted makes it no worse, and may be what mends it.
     pub fn look_ahead(&self, prepared: &mut Prepared) {
         for planned in &prepared.planned {
-            let Planned { observed, plan, .. } = planned;
-            let mut bands = planned.choosers(self);
-            let stranded = bands.find_map(|band| {
-                let variables = &self.variables;
-                plan::comes_back(observed, plan, &prepared.intent, band, variables).err()
-            });
+            let mut outlooks = planned.outlooks(self, &prepared.intent).iter();
+            let stranded = outlooks.find_map(|outlook| outlook.comes_back().err());
             let Some(stranding) = stranded else { continue };
             let error = Error::Refused(format!("{stranding}; {}", stranding.advice()));
             let complaints = &mut prepared.complaints;
@@ -105,4 +90,30 @@ impl Session {
         )
         .is_none()
     }
+}
+
+/// Whether the wish that is to be granted comes true, before anything is done for it. What the firmware was asked for
+/// once does not count: that passes.
+fn starts(outlook: &Outlook, subject: &Subject) -> Result<(), Error> {
+    let next = outlook.starts.clone();
+    let stem = stem_of(subject);
+    if next.as_ref().is_some_and(|next| next.name.stem == stem) {
+        return Ok(());
+    }
+    let id = &subject.generation;
+    let (entry, why) = match &next {
+        Some(next) => (next.file.as_str(), next.why),
+        None => ("nothing", "no entry can be started"),
+    };
+    let what = format!(
+        "with generation {id} installed and selected, {entry} would boot next all the same ({why})"
+    );
+    let instead = Stranding {
+        last: next,
+        ..Stranding::default()
+    };
+    Err(Error::Refused(format!(
+        "refused: {what}; nothing was changed; {}, and run again",
+        instead.advice()
+    )))
 }

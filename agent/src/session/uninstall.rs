@@ -1,5 +1,6 @@
 //! The way to a `$BOOT` without anything of ours.
 
+use std::cell::OnceCell;
 use std::iter;
 
 use boot_entries::boot_partition::Place;
@@ -89,5 +90,6 @@ fn planned_in(
         observed,
         plan,
         loader: loader::Planned::default(),
+        outlooks: OnceCell::new(),
     })
 }

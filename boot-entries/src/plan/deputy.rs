@@ -98,8 +98,8 @@ mod tests {
     use super::*;
     use crate::efi::LoaderVariables;
     use crate::generation::Generation;
-    use crate::plan::tests::{BANDS, Disk, id, proven, select};
-    use crate::plan::{comes_back, plan, restate};
+    use crate::plan::tests::{BANDS, Disk, comes_back, id, proven, select};
+    use crate::plan::{plan, restate};
 
     /// 1 and 2 were proven one after the other. 2 has lost its kernel here, or the bytes of it, and in the store.
     fn rotten(is_missing: bool) -> (Disk, Intent) {

@@ -15,62 +15,76 @@ const TRIES: u32 = 10;
 /// So many boots are looked at. On a disk that can do more, the machine counts as one that does not come back.
 const FAILURES: usize = 4096;
 
-/// Checks that `plan` takes nothing away: if every sequence of failed boots reaches a proven generation now, it has to do
-/// so once the plan is carried out. Where none is reached now, no wish makes that worse, and a refusal would only stand in
-/// the way of what mends it.
-///
-/// `band` is the loader's, and `variables` is what the machine's firmware remembers.
-///
-/// # Errors
-/// With the entry that the machine would end in.
-pub fn prove(
-    observed: &Observation,
-    plan: &Plan,
-    intent: &Intent,
-    band: Band,
-    variables: &LoaderVariables,
-) -> Result<(), Refusal> {
-    if plan.steps.is_empty() {
-        return Ok(());
-    }
-    let ends = |plan: &Plan| end(observed, plan, intent, band, variables);
-    let after = ends(plan);
-    let before = || ends(&Plan::default());
-    after.or_else(|stranded| before().map_or(Ok(()), |()| Err(Refusal::Strands(stranded))))
+/// What becomes of a machine when a plan is carried out: what the loader starts first, and what it ends in when every boot fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// How the loader chooses.
+    pub band: Band,
+    /// What it starts first, a wish of the firmware for a single boot aside. None: nothing.
+    pub starts: Option<loader::Boot>,
+    end: Result<(), Box<Stranding>>,
 }
 
-/// Checks that every sequence of failed boots reaches a proven generation once `plan` is carried out, whatever was before,
-/// and that what its entry needs is there, to the byte. Where nothing is proven there is nothing to reach. What another
-/// system on the same `$BOOT` has proven counts as well: whoever selected something there has chosen that the machine ends
-/// so.
-///
-/// # Errors
-/// With the entry that the machine would end in.
-pub fn comes_back(
-    observed: &Observation,
-    plan: &Plan,
-    intent: &Intent,
-    band: Band,
-    variables: &LoaderVariables,
-) -> Result<(), Box<Stranding>> {
-    match end(observed, plan, intent, band, variables) {
-        Err(stranding) if !stranding.is_anothers => Err(stranding),
-        _ => Ok(()),
+impl Outlook {
+    /// By the model of a loader of `band`; `variables` is what the machine's firmware remembers.
+    #[must_use]
+    pub fn of(
+        observed: &Observation,
+        plan: &Plan,
+        intent: &Intent,
+        band: Band,
+        variables: &LoaderVariables,
+    ) -> Self {
+        let after = outcome::of(observed, plan);
+        let mut loader = after.boot.loader(band, variables.clone());
+        let starts = if variables.one_shot.is_none() {
+            // The end is the same after a boot more or less.
+            loader.boot()
+        } else {
+            let without = LoaderVariables {
+                one_shot: None,
+                ..variables.clone()
+            };
+            after.boot.loader(band, without).boot()
+        };
+        Self {
+            band,
+            starts,
+            end: end(&after, intent, loader),
+        }
+    }
+
+    /// Checks that the plan takes nothing away: if every sequence of failed boots reaches a proven generation as it was `before`,
+    /// it has to do so once the plan is carried out. Where none is reached before, no wish makes that worse, and a refusal would
+    /// only stand in the way of what mends it.
+    ///
+    /// # Errors
+    /// With the entry that the machine would end in.
+    pub fn prove(&self, before: impl FnOnce() -> Self) -> Result<(), Refusal> {
+        match &self.end {
+            Err(stranded) if before().end.is_ok() => Err(Refusal::Strands(stranded.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that every sequence of failed boots reaches a proven generation, whatever was before, and that what its entry needs
+    /// is there, to the byte. Where nothing is proven there is nothing to reach. What another system on the same `$BOOT` has
+    /// proven counts as well: whoever selected something there has chosen that the machine ends so.
+    ///
+    /// # Errors
+    /// With the entry that the machine would end in.
+    pub fn comes_back(&self) -> Result<(), &Stranding> {
+        match &self.end {
+            Err(stranding) if !stranding.is_anothers => Err(stranding),
+            _ => Ok(()),
+        }
     }
 }
 
-fn end(
-    observed: &Observation,
-    plan: &Plan,
-    intent: &Intent,
-    band: Band,
-    variables: &LoaderVariables,
-) -> Result<(), Box<Stranding>> {
+fn end(after: &Observation, intent: &Intent, mut loader: Loader) -> Result<(), Box<Stranding>> {
     if intent.last_good.is_none() {
         return Ok(());
     }
-    let after = outcome::of(observed, plan);
-    let mut loader = after.boot.loader(band, variables.clone());
     let most = bounded(&mut loader);
     let strands = |stranding| Err(Box::new(stranding));
     let Some(last) = loader.end(most) else {
@@ -84,7 +98,7 @@ fn end(
     let is_proven = !last.is_image && proven.any(|subject| stem_of(subject) == last.name.stem);
     // The loader lists what has a kernel. What is damaged, or lacks its initrd, it starts in vain, again and again.
     let files = after.boot.files_of(&last.name.stem);
-    let flaw = files.flat_map(|(_, file)| flaws(&after, file)).next();
+    let flaw = files.flat_map(|(_, file)| flaws(after, file)).next();
     if is_proven && flaw.is_none() {
         return Ok(());
     }
@@ -159,22 +173,6 @@ impl Stranding {
     }
 }
 
-/// What the loader starts first when `plan` is carried out, a wish of the firmware for a single boot aside. None: nothing.
-#[must_use]
-pub fn starts(
-    observed: &Observation,
-    plan: &Plan,
-    band: Band,
-    variables: &LoaderVariables,
-) -> Option<loader::Boot> {
-    let variables = LoaderVariables {
-        one_shot: None,
-        ..variables.clone()
-    };
-    let after = outcome::of(observed, plan);
-    after.boot.loader(band, variables).boot()
-}
-
 /// Lets no counter of `loader` be larger than [`TRIES`], which changes no end: what matters is when it is used up, not how
 /// long that takes. Gives the number of boots after which all of them are used up, or [`FAILURES`].
 fn bounded(loader: &mut Loader) -> usize {
@@ -200,7 +198,7 @@ mod tests {
     use crate::boot_partition::Partition;
     use crate::name::EntryName;
     use crate::plan::plan;
-    use crate::plan::tests::{BANDS, Disk, proven, select};
+    use crate::plan::tests::{BANDS, Disk, comes_back, prove, proven, select};
     use crate::uki::{Part, Uki};
 
     fn proved(disk: &Disk, band: Band, variables: &LoaderVariables) -> Result<(), Refusal> {
@@ -413,7 +411,7 @@ mod tests {
             assert_eq!(disk.boots(band, 3), [3, 3, 3, 2], "{band:?}");
         }
         let none = LoaderVariables::default();
-        let first = starts(&disk.0, &Plan::default(), Band::V252, &none);
-        assert_eq!(first.unwrap().name.generation_number(), Some(3));
+        let outlook = Outlook::of(&disk.0, &Plan::default(), &select(3), Band::V252, &none);
+        assert_eq!(outlook.starts.unwrap().name.generation_number(), Some(3));
     }
 }

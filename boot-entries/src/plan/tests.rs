@@ -8,7 +8,7 @@ use crate::loader::Band;
 use crate::name::{EntryName, Tries, stem_of};
 use crate::observe::Found;
 use crate::payload::Content;
-pub(crate) use disk::{BANDS, Disk, id, proven, select, theirs};
+pub(crate) use disk::{BANDS, Disk, comes_back, id, prove, proven, select, theirs};
 
 #[test]
 fn three_generations_of_which_nothing_is_known() {

@@ -215,3 +215,29 @@ pub(crate) fn proven(mut intent: Intent, number: u64) -> Intent {
     intent.last_good = Some(id(number));
     intent
 }
+
+/// Whether `plan` takes nothing away from what there is.
+pub(crate) fn prove(
+    observed: &Observation,
+    plan: &Plan,
+    intent: &Intent,
+    band: Band,
+    variables: &LoaderVariables,
+) -> Result<(), Refusal> {
+    let outlook = |plan: &Plan| Outlook::of(observed, plan, intent, band, variables);
+    outlook(plan).prove(|| outlook(&Plan::default()))
+}
+
+/// Whether a machine on which `plan` was carried out comes back.
+pub(crate) fn comes_back(
+    observed: &Observation,
+    plan: &Plan,
+    intent: &Intent,
+    band: Band,
+    variables: &LoaderVariables,
+) -> Result<(), Box<Stranding>> {
+    let outlook = Outlook::of(observed, plan, intent, band, variables);
+    outlook
+        .comes_back()
+        .map_err(|stranding| Box::new(stranding.clone()))
+}
