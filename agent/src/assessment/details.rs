@@ -156,6 +156,18 @@ struct Entry {
     pid: Option<String>,
     #[serde(rename = "PRIORITY")]
     priority: Option<String>,
+    #[serde(rename = "_SYSTEMD_UNIT")]
+    unit: Option<String>,
+    #[serde(rename = "_SYSTEMD_INVOCATION_ID")]
+    invocation: Option<String>,
+}
+
+impl Entry {
+    /// Whether another run of `unit` than `invocation` wrote it.
+    fn is_of_another_run(&self, unit: &str, invocation: Option<&str>) -> bool {
+        let is_another = |id: &String| invocation.is_some_and(|wanted| wanted != id);
+        self.unit.as_deref() == Some(unit) && self.invocation.as_ref().is_some_and(is_another)
+    }
 }
 
 /// Text, or numbers when it is not UTF-8.
@@ -166,14 +178,18 @@ enum Message {
     Bytes(Vec<u8>),
 }
 
-/// The end of a log, oldest line first. PID 1's lines are kept where they say what went wrong.
-pub(super) fn log(json_lines: &str) -> Vec<String> {
+/// The end of a log, oldest line first: what is of another run of `unit` than `invocation` is left out, if that is known. PID 1's
+/// lines are kept where they say what went wrong.
+pub(super) fn log(json_lines: &str, unit: &str, invocation: Option<&str>) -> Vec<String> {
     let mut lines = Vec::new();
     for line in json_lines.lines() {
         // An entry that cannot be read costs itself, not the log.
         let Ok(entry) = serde_json::from_str::<Entry>(line) else {
             continue;
         };
+        if entry.is_of_another_run(unit, invocation) {
+            continue;
+        }
         let priority = entry.priority.and_then(|word| word.parse().ok());
         if entry.pid.as_deref() == Some("1") && priority.is_some_and(|p: u8| p >= INFO) {
             continue;

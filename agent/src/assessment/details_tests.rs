@@ -66,7 +66,7 @@ fn what_has_not_failed_shows_its_state() {
 #[test]
 fn the_log_has_the_programs_words_and_systemds_complaint() {
     assert_eq!(
-        log(include_str!("fixtures/journal-precheck.json")),
+        all(include_str!("fixtures/journal-precheck.json")),
         [
             "nginx: [emerg] unknown directive lisen in /etc/nginx.conf:3",
             "precheck.service: Control process exited, code=exited, status=4/NOPERMISSION",
@@ -78,7 +78,7 @@ fn the_log_has_the_programs_words_and_systemds_complaint() {
 
 #[test]
 fn bytes_that_are_no_text_are_kept_as_far_as_they_are() {
-    let lines = log(include_str!("fixtures/journal-bytes.json"));
+    let lines = all(include_str!("fixtures/journal-bytes.json"));
     assert_eq!(lines.first().unwrap(), "bad \u{fffd} byte");
 }
 
@@ -86,7 +86,7 @@ fn bytes_that_are_no_text_are_kept_as_far_as_they_are() {
 fn the_end_of_a_long_log_is_kept() {
     let entry =
         |n: usize| format!("{{\"MESSAGE\":\"line {n}\",\"_PID\":\"7\",\"PRIORITY\":\"6\"}}\n");
-    let lines = log(&(0..50).map(entry).collect::<String>());
+    let lines = all(&(0..50).map(entry).collect::<String>());
     assert_eq!(lines.len(), LINES);
     assert_eq!(lines.last().unwrap(), "line 49");
 }
@@ -97,8 +97,33 @@ fn one_entry_cannot_fill_the_log() {
     let json = format!(
         "{{\"MESSAGE\":\"first\"}}\nnot json\n{{\"MESSAGE\":\"{trace}\"}}\n{{\"MESSAGE\":null}}"
     );
-    let lines = log(&json);
+    let lines = all(&json);
     assert_eq!(lines.len(), 1 + LINES_OF_ENTRY);
     assert_eq!(lines.first().unwrap(), "first");
     assert_eq!(shortened(&"é".repeat(LINE + 1)).chars().count(), LINE + 1);
+}
+
+/// A log of which nobody knows whose run it is.
+fn all(json_lines: &str) -> Vec<String> {
+    log(json_lines, "x.service", None)
+}
+
+/// What a process wrote that ended at once has no run's name in the journal, and is what says why.
+#[test]
+fn the_log_is_of_the_run_that_failed() {
+    let entry = |text: &str, unit: &str, run: Option<&str>| {
+        let run = run.map(|run| format!(r#","_SYSTEMD_INVOCATION_ID":"{run}""#));
+        let run = run.unwrap_or_default();
+        format!("{{\"MESSAGE\":\"{text}\",\"_SYSTEMD_UNIT\":\"{unit}\"{run}}}\n")
+    };
+    let json = [
+        entry("former", "x.service", Some("a")),
+        entry("nobody knows", "x.service", None),
+        entry("this", "x.service", Some("b")),
+        entry("dumped core", "coredump@1.service", Some("c")),
+    ]
+    .concat();
+    let of = |run| log(&json, "x.service", run);
+    assert_eq!(of(Some("b")), ["nobody knows", "this", "dumped core"]);
+    assert_eq!(of(None).len(), 4);
 }

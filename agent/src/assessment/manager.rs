@@ -85,8 +85,9 @@ impl Observer for Systemd {
             }
         };
         let mut failure = details::failure(unit, &state, &commands);
-        match journal(unit, details::failed_invocation(&state)) {
-            Ok(text) => failure.log.extend(details::log(&text)),
+        let invocation = details::failed_invocation(&state);
+        match journal(unit, invocation) {
+            Ok(text) => failure.log.extend(details::log(&text, unit, invocation)),
             Err(error) => failure.log.push(error.to_string()),
         }
         failure
@@ -103,7 +104,7 @@ fn systemctl(arguments: &[&str], names: &[&str]) -> Result<String, program::Erro
 fn journal(unit: &str, invocation: Option<&str>) -> Result<String, program::Error> {
     let mut command = Command::new("journalctl");
     command.args(["--boot", "--quiet", "--no-pager", "--output=json", ENTRIES]);
-    command.arg("--output-fields=MESSAGE,_PID,PRIORITY");
+    command.arg("--output-fields=MESSAGE,_PID,PRIORITY,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID");
     match invocation {
         Some(id) => command.args([
             &format!("_SYSTEMD_INVOCATION_ID={id}"),
@@ -112,6 +113,9 @@ fn journal(unit: &str, invocation: Option<&str>) -> Result<String, program::Erro
             // The core dump of its process, written by another service.
             "+",
             &format!("COREDUMP_UNIT={unit}"),
+            // Of what a process wrote that ended at once, the journal may know the unit only.
+            "+",
+            &format!("_SYSTEMD_UNIT={unit}"),
         ]),
         None => command.args([
             &format!("_SYSTEMD_UNIT={unit}"),
