@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_in_rows() {
+    fn what_is_flushed_together() {
         let tree = tempfile::tempdir().unwrap();
         let place = Place {
             esp: tree.path().join("esp"),

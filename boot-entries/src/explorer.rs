@@ -417,8 +417,8 @@ fn explore(
     );
 }
 
-/// What `apply` says of rows: before payload in a row and new entries in a row, but for the last of these, something may be
-/// left to flush; before every other step, and at the end, nothing is.
+/// What `apply` makes of pieces: before payload that is made together, and before new entries in a row but for the last of these,
+/// something may be left to flush; before every other step, and at the end, nothing is.
 #[test]
 fn what_a_step_relies_on_is_on_the_disk() {
     let is_payload =

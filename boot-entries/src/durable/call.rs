@@ -58,13 +58,11 @@ pub(super) fn flush_all(directory: &File, path: &Path) -> io::Result<()> {
 /// On other file systems a file that was flushed is whole under any name, and nothing is to be done.
 pub(super) fn flush_files(directory: &File, path: &Path) -> io::Result<()> {
     if is_fat(directory)? {
-        nix::unistd::syncfs(directory)?;
+        return flush_all(directory, path);
     }
     // What is explored is FAT.
     #[cfg(test)]
     notes::note(Call::FlushAll(path.into()));
-    #[cfg(not(test))]
-    let _ = path;
     Ok(())
 }
 
