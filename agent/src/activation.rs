@@ -9,10 +9,12 @@ use std::process::Command;
 
 use boot_entries::Root;
 
-use crate::{config, program, running};
+use crate::config;
+use crate::system::{command_line, program};
 
 pub mod etc;
 pub mod firewall;
+pub mod generator;
 mod ruleset;
 
 const CURRENT: &str = "/run/current-system";
@@ -159,7 +161,7 @@ fn links(root: &Root, closure: &Path) -> Result<usize, etc::Problem> {
     let run = root.join("/run");
     std::fs::create_dir_all(&run).map_err(etc::at("make", &run))?;
     // A live switch comes here as well, and must not change what was booted: the kernel says what that is.
-    if let Ok(Some(booted)) = running::closure(root) {
+    if let Ok(Some(booted)) = command_line::closure(root) {
         link(BOOTED, &booted)?;
     }
     if root.join(GC_ROOTS).is_dir() {

@@ -1,21 +1,18 @@
 //! Watches the machine until it is proven healthy or proven not, and says why.
 //!
-//! Read in this order: [`snapshot`] (what is seen), [`baseline`] (what it is measured by), [`verdict`] (what follows from it, and when), [`complaint`] (what is
-//! wrong with one snapshot), [`manager`] (who looks).
+//! Read in this order: [`requirements`] (what a closure asks for), [`complaint`] (what is wrong with one snapshot), [`verdict`]
+//! (what follows from it, and when).
 
-pub mod baseline;
 pub mod complaint;
-mod details;
-pub mod manager;
-mod parse;
-pub mod snapshot;
+pub mod requirements;
 pub mod verdict;
 
 use std::time::{Duration, Instant};
 
-use crate::cause::{Cause, UnitFailure};
-use baseline::{Baseline, Requirements};
-use snapshot::Snapshot;
+use crate::state::baseline::Baseline;
+use crate::state::cause::{Cause, UnitFailure};
+use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
+use requirements::Requirements;
 use verdict::{Judgement, Watch};
 
 /// The least time between two looks.
@@ -33,10 +30,20 @@ pub trait Observer {
     ///
     /// # Errors
     /// When systemd does not answer.
-    fn snapshot(&mut self) -> Result<Snapshot, manager::Error>;
+    fn snapshot(&mut self) -> Result<Snapshot, systemd::Error>;
 
     /// What is known about a unit that is not well. What cannot be found out is left out or said in its log.
     fn failure(&mut self, unit: &str) -> UnitFailure;
+}
+
+impl Observer for Systemd {
+    fn snapshot(&mut self) -> Result<Snapshot, systemd::Error> {
+        Systemd::snapshot(self)
+    }
+
+    fn failure(&mut self, unit: &str) -> UnitFailure {
+        Systemd::failure(self, unit)
+    }
 }
 
 /// Time, as far as an assessment needs it.
@@ -122,7 +129,7 @@ pub fn assess(
 
 fn healthy(baseline: Baseline) -> Outcome {
     tracing::info!("healthy");
-    for unit in &baseline.unwell {
+    for unit in &baseline.failing {
         tracing::warn!(
             "{unit} is not well, but neither required nor known to have ever been better"
         );
@@ -131,5 +138,4 @@ fn healthy(baseline: Baseline) -> Outcome {
 }
 
 #[cfg(test)]
-#[path = "assessment/tests.rs"]
 mod tests;

@@ -19,11 +19,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use crate::boot;
 use crate::cli::Command;
+use crate::entries::Prepared;
 use crate::error::Error;
-use crate::machine::Standing;
-use crate::session::Prepared;
-use crate::{boot, journal};
+use crate::report::speech;
+use crate::state::Standing;
 
 /// Does what was asked for.
 ///
@@ -48,17 +49,17 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
 
 /// Starts saying things as the command line wants it.
 pub fn start_journal(verbose: bool, quiet: bool) {
-    journal::start(match (verbose, quiet) {
-        (true, _) => journal::Verbosity::Verbose,
-        (_, true) => journal::Verbosity::Quiet,
-        _ => journal::Verbosity::Normal,
+    speech::start(match (verbose, quiet) {
+        (true, _) => speech::Verbosity::Verbose,
+        (_, true) => speech::Verbosity::Quiet,
+        _ => speech::Verbosity::Normal,
     });
 }
 
 /// How a generation stands, as the contract names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Word {
+enum StateLabel {
     Proven,
     Trial,
     Untested,
@@ -66,7 +67,7 @@ enum Word {
     Unbootable,
 }
 
-impl Word {
+impl StateLabel {
     fn of(standing: Standing, bootable: bool) -> Self {
         match standing {
             _ if !bootable => Self::Unbootable,

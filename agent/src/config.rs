@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 mod boot;
 
-pub use boot::Boot;
+pub use boot::BootConfig;
 
 /// Where the file is inside a closure.
 pub const PATH: &str = "etc/lastgood/lastgood.toml";
@@ -24,7 +24,7 @@ const LIMIT: u64 = 1024 * 1024;
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// `[boot]`
-    pub boot: Boot,
+    pub boot: BootConfig,
     /// `[health]`
     pub health: Health,
     /// `[firewall]`

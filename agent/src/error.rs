@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
-use crate::{activation, bootctl, gc_roots, ledger, lock, program, running, secrets};
+use crate::activation;
+use crate::store::{gc_roots, ledger, lock, secrets};
+use crate::system::{bootctl, command_line, program};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +66,7 @@ pub enum Error {
     Write(#[from] durable::Error),
     /// See the source.
     #[error(transparent)]
-    Running(#[from] running::Error),
+    Running(#[from] command_line::Error),
     /// See the source.
     #[error(transparent)]
     Activation(#[from] activation::Error),

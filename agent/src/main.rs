@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use boot_entries::Root;
 use clap::Parser;
 use clap::error::ErrorKind;
+use lastgood::activation::generator;
 use lastgood::cli::{Cli, instead_of};
+use lastgood::command;
 use lastgood::error::Error;
 use lastgood::exit::Exit;
-use lastgood::told::one_line;
-use lastgood::{command, generator};
+use lastgood::report::line::one_line;
 
 /// systemd runs generators by their file name, with three directories and no options.
 const GENERATOR: &str = "lastgood-generator";

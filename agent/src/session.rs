@@ -1,16 +1,5 @@
 //! A run that changes something, or tells what it would change: the lock, the ledger, the entries, the profile, the roots.
 
-mod complaints;
-mod entries;
-mod findings;
-mod loader;
-mod outlook;
-mod uninstall;
-
-pub use complaints::{Complaints, Done};
-pub use entries::Prepared;
-pub use findings::{Finding, Inspected, Wrong};
-
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -21,9 +10,10 @@ use boot_entries::{Root, durable, plan};
 use jiff::Timestamp;
 
 use crate::error::Error;
-use crate::machine::{Event, Subject};
+use crate::state::{Event, Subject};
+use crate::store::{gc_roots, ledger, lock, secrets};
+use crate::system::journal;
 use crate::view::View;
-use crate::{gc_roots, journal, ledger, lock, secrets};
 
 /// How long an operator's command waits for another run to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,9 +26,9 @@ const RANDOM: &str = "/proc/sys/kernel/random/uuid";
 /// The right to change things, or to look while nobody else does, and the machine as it was when that right was taken.
 #[derive(Debug)]
 pub struct Session {
-    view: View,
+    pub(crate) view: View,
     /// Closures whose initrd could not be finished in this run, and why.
-    unfinished: BTreeMap<PathBuf, String>,
+    pub(crate) unfinished: BTreeMap<PathBuf, String>,
     /// None: nothing is to be changed, and there is none to share.
     _lock: Option<lock::Lock>,
 }

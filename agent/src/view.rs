@@ -19,9 +19,10 @@ use boot_entries::{GenerationId, Root, boot_partition, closure, payload};
 
 use crate::config;
 use crate::error::Error;
-use crate::ledger::{self, Ledger};
-use crate::machine::{Boot, Standing, State, Subject};
-use crate::{running, secrets};
+use crate::state::{BootRecord, Standing, State, Subject};
+use crate::store::ledger::{self, Ledger};
+use crate::store::secrets;
+use crate::system::command_line;
 
 /// Everything read once, without a lock: what is only told may be a moment old.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ impl View {
     /// What the ledger knows of the boot that is under way. None: this boot has not begun, so that what the ledger knows
     /// last is about another one.
     #[must_use]
-    pub fn this_boot(&self) -> Option<&Boot> {
+    pub fn this_boot(&self) -> Option<&BootRecord> {
         let id = boot_id(&self.root).ok()?;
         self.state.boot.as_ref().filter(|boot| boot.id == id)
     }
@@ -90,7 +91,7 @@ impl View {
 
     /// What the kernel's command line says that this boot is of, whether it has begun or not.
     fn started(&self) -> Option<Subject> {
-        let closure = running::closure(&self.root).ok().flatten()?;
+        let closure = command_line::closure(&self.root).ok().flatten()?;
         self.subject_of_closure(&closure)
     }
 
@@ -120,7 +121,7 @@ impl View {
 
     /// What the selected closure says about boot partitions and loader; the last good one's, where nothing is selected.
     #[must_use]
-    pub fn boot_config(&self, state: &State) -> config::Boot {
+    pub fn boot_config(&self, state: &State) -> config::BootConfig {
         let subject = state.selected.as_ref().or(state.last_good());
         let config = subject.map(|subject| self.configs.of(&self.root, &subject.toplevel));
         config.unwrap_or_default().boot

@@ -1,7 +1,7 @@
 //! The agent's own troubles: what it must not do when it crashes, cannot write, cannot read, or is asked too early.
 
 use anyhow::Result;
-use lastgood::machine::Standing;
+use lastgood::state::Standing;
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;

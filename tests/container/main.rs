@@ -13,9 +13,9 @@ mod agent;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lastgood::assessment::baseline::Baseline;
-use lastgood::cause::{Cause, Stage};
-use lastgood::machine::{Event, Standing, Subject};
+use lastgood::state::baseline::Baseline;
+use lastgood::state::cause::{Cause, Stage};
+use lastgood::state::{Event, Standing, Subject};
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;

@@ -18,8 +18,8 @@ use boot_entries::Root;
 use boot_entries::generation::GenerationId;
 use boot_entries::name::{EntryName, Tries, stem_of};
 use jiff::Timestamp;
-use lastgood::ledger::{self, Ledger};
-use lastgood::machine::{Event, State, Subject};
+use lastgood::state::{Event, State, Subject};
+use lastgood::store::ledger::{self, Ledger};
 
 use self::nspawn::Nspawn;
 use crate::closures::Variant;

@@ -9,7 +9,7 @@ use boot_entries::Root;
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::systemd_boot::{FALLBACK, Installed, SYSTEMD};
-use lastgood::bootctl::Bootctl;
+use lastgood::system::bootctl::Bootctl;
 use lastgood_tests::faults::{self, Fault};
 use lastgood_tests::files;
 use lastgood_tests::mounts::Mounts;

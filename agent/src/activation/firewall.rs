@@ -11,7 +11,8 @@ use boot_entries::Root;
 
 use super::ruleset;
 pub use super::ruleset::Refusal;
-use crate::{config, program};
+use crate::config;
+use crate::system::program;
 
 /// The table that closes the machine.
 pub const LOCKDOWN: &str = "inet lastgood-lockdown";

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
 
-use crate::program;
+use crate::system::program;
 
 /// As nft's own limit on files that include files.
 const MAX_DEPTH: usize = 16;

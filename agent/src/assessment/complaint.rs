@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::baseline::{Baseline, Requirements};
-use super::snapshot::{Active, Ended, Job, Load, Snapshot, Unit};
-use crate::cause::Stage;
+use super::requirements::Requirements;
+use crate::state::baseline::Baseline;
+use crate::state::cause::Stage;
+use crate::system::systemd::snapshot::{Active, Ended, Job, Load, Snapshot, Unit};
 
 /// The closure's own activation and the firewall: no baseline excuses these, and they are never taken for lastgood's
 /// own trouble, because a generation without them is not in place (invariant A2).
@@ -176,7 +177,7 @@ impl Standard<'_> {
 
     fn excuses(&self, name: &str) -> bool {
         self.baseline
-            .is_some_and(|baseline| baseline.unwell.contains(name))
+            .is_some_and(|baseline| baseline.failing.contains(name))
     }
 
     /// What it weighs to be worse than the baseline.

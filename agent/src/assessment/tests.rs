@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::snapshot::{Active, Unit};
 use super::*;
-use crate::cause::Stage;
-use crate::program;
+use crate::state::cause::Stage;
+use crate::system::program;
+use crate::system::systemd::snapshot::{Active, Unit};
 
 /// Time that passes only when somebody lets it.
 struct Paused(Rc<Cell<Duration>>);
@@ -30,11 +30,11 @@ struct Still {
 }
 
 impl Observer for Still {
-    fn snapshot(&mut self) -> Result<Snapshot, manager::Error> {
+    fn snapshot(&mut self) -> Result<Snapshot, systemd::Error> {
         self.looks += 1;
         self.now.set(self.now.get() + self.takes);
         let Some(active) = self.state.clone() else {
-            return Err(manager::Error::Ask(program::Error::Run {
+            return Err(systemd::Error::Ask(program::Error::Run {
                 program: "systemctl".to_owned(),
                 source: std::io::ErrorKind::NotFound.into(),
             }));

@@ -16,10 +16,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::baseline::{Baseline, Requirements};
 use super::complaint::{self, Complaint, Standard, Weight};
-use super::snapshot::{Active, Ended, Snapshot};
-use crate::cause::Stage;
+use super::requirements::Requirements;
+use crate::state::baseline::Baseline;
+use crate::state::cause::Stage;
+use crate::system::systemd::snapshot::{Active, Ended, Snapshot};
 
 /// Failures come in groups, some a moment after others: how long to go on looking after the first, so that the report
 /// names the cause and not just what fell first.
@@ -207,7 +208,7 @@ impl<'a> Watch<'a> {
             .iter()
             .filter(|job| complaint::is_unsettled(job));
         Baseline {
-            unwell: units
+            failing: units
                 .map(|(name, _)| name.clone())
                 .chain(jobs.map(|job| job.unit.clone()))
                 .collect(),
@@ -257,5 +258,4 @@ fn in_a_line(complaints: &[&Complaint]) -> String {
 }
 
 #[cfg(test)]
-#[path = "verdict_tests.rs"]
 mod tests;

@@ -6,14 +6,14 @@ use boot_entries::Root;
 
 use super::attempt;
 use super::bless::Healthy;
-use crate::assessment::baseline::Requirements;
-use crate::assessment::manager::Systemd;
+use crate::assessment::requirements::Requirements;
 use crate::assessment::{Monotonic, Outcome, assess};
-use crate::cause::{Cause, Stage};
 use crate::config;
 use crate::error::Error;
-use crate::machine::{Event, Subject, WhenUnhealthy};
 use crate::session::Session;
+use crate::state::cause::{Cause, Stage};
+use crate::state::{Event, Subject, WhenUnhealthy};
+use crate::system::systemd::Systemd;
 use crate::view::View;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {

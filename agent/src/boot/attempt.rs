@@ -3,9 +3,9 @@
 use boot_entries::Root;
 
 use crate::error::Error;
-use crate::machine::Event;
-use crate::running;
 use crate::session::Session;
+use crate::state::Event;
+use crate::system::command_line;
 use crate::view::boot_id;
 
 /// The right to change things, with this boot on record. Every step begins the boot if that has not been done: a step
@@ -15,7 +15,7 @@ pub(super) fn session(root: &Root) -> Result<Session, Error> {
     if session.this_boot().is_some() {
         return Ok(session);
     }
-    let closure = running::closure(root)?;
+    let closure = command_line::closure(root)?;
     let subject = closure
         .as_deref()
         .and_then(|closure| session.subject_of_closure(closure));

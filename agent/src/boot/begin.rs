@@ -6,9 +6,9 @@ use boot_entries::{Root, loader};
 
 use super::{attempt, fall_back};
 use crate::error::Error;
-use crate::machine::{Event, Subject};
+use crate::report::line::one_line;
 use crate::session::Session;
-use crate::told::one_line;
+use crate::state::{Event, Subject};
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
     let mut session = attempt::session(root)?;

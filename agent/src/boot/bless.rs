@@ -7,12 +7,12 @@ use boot_entries::{Root, durable};
 use serde::{Deserialize, Serialize};
 
 use super::attempt;
-use crate::assessment::baseline::Baseline;
-use crate::cause::Stage;
+use crate::activation::generator::PROVEN;
 use crate::error::Error;
-use crate::generator::PROVEN;
-use crate::machine::{Event, WhenHealthy};
-use crate::told::one_line;
+use crate::report::line::one_line;
+use crate::state::baseline::Baseline;
+use crate::state::cause::Stage;
+use crate::state::{Event, WhenHealthy};
 
 /// What an assessment leaves for the blessing. In `/run`: it speaks of this boot only.
 const PATH: &str = "/run/lastgood/healthy.json";

@@ -8,13 +8,13 @@ use boot_entries::Root;
 use boot_entries::name::stem_of;
 
 use super::attempt;
-use crate::bootctl::Bootctl;
-use crate::cause::{Cause, Stage};
 use crate::error::Error;
-use crate::machine::{Event, Standing, Subject, WhenUnhealthy};
-use crate::program;
+use crate::report::line::one_line;
 use crate::session::Session;
-use crate::told::one_line;
+use crate::state::cause::{Cause, Stage};
+use crate::state::{Event, Standing, Subject, WhenUnhealthy};
+use crate::system::bootctl::Bootctl;
+use crate::system::program;
 
 pub(super) fn run(root: &Root) -> Result<(), Error> {
     let mut session = attempt::session(root)?;

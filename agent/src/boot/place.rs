@@ -5,18 +5,18 @@ use boot_entries::{Root, durable};
 use super::attempt;
 use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
-use crate::cause::Stage;
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::machine::Event;
-use crate::running;
-use crate::told::one_line;
+use crate::report::line::one_line;
+use crate::state::Event;
+use crate::state::cause::Stage;
+use crate::system::command_line;
 
 /// `lastgood-firewall.service` looks for it.
 const FIREWALLED: &str = "/run/lastgood/firewalled";
 
 pub(super) fn activate(root: &Root) -> Result<(), Error> {
-    let Some(closure) = running::closure(root)? else {
+    let Some(closure) = command_line::closure(root)? else {
         tracing::info!("nothing to activate: this boot is no generation's");
         return Ok(());
     };
@@ -30,7 +30,7 @@ pub(super) fn activate(root: &Root) -> Result<(), Error> {
 }
 
 pub(super) fn firewall(root: &Root) -> Result<(), Error> {
-    let Some(closure) = running::closure(root)? else {
+    let Some(closure) = command_line::closure(root)? else {
         tracing::info!("no firewall to load: this boot is no generation's");
         return Ok(());
     };

@@ -10,10 +10,10 @@ use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root, closure, small};
 use serde::Serialize;
 
-use super::{Number, Word, local_of, print, print_json, table};
+use super::{Number, StateLabel, local_of, print, print_json, table};
 use crate::cli::Output;
 use crate::error::Error;
-use crate::told::one_line;
+use crate::report::line::one_line;
 use crate::view::View;
 
 /// What nixos-rebuild writes for what it cannot find out.
@@ -43,7 +43,7 @@ struct Row {
     #[serde(skip)]
     closures: BTreeMap<String, PathBuf>,
     current: bool,
-    state: Word,
+    state: StateLabel,
     booted: bool,
     selected: bool,
     last_good: bool,
@@ -127,7 +127,7 @@ fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
         specialisations: closures.keys().cloned().collect(),
         closures,
         current: view.is_current(&subject),
-        state: Word::of(view.state.standing(&subject), examined.is_ok()),
+        state: StateLabel::of(view.state.standing(&subject), examined.is_ok()),
         booted: is(view.running()),
         selected: is(view.state.selected.as_ref()),
         last_good: is(view.state.last_good()),

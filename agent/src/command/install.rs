@@ -14,12 +14,13 @@ use super::next_boot::{self, Prediction};
 use super::{lines, print, print_would};
 use crate::cli::Install;
 use crate::config;
+use crate::entries::{Done, Prepared};
 use crate::error::Error;
-use crate::machine::{Event, Standing, State, Subject};
-use crate::session::{Done, Prepared, Session};
-use crate::told::one_line;
+use crate::report::line::one_line;
+use crate::session::Session;
+use crate::state::{Event, Standing, State, Subject};
+use crate::store::{gc_roots, secrets};
 use crate::view::View;
-use crate::{gc_roots, secrets};
 
 pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Result<(), Error> {
     let mut session = if arguments.dry_run {
@@ -110,7 +111,7 @@ fn boots_next(
     let what = match boots {
         Ok(boots) => match instead(id, &boots) {
             None => {
-                let word = super::Word::of(session.state.standing(subject), true).text();
+                let word = super::StateLabel::of(session.state.standing(subject), true).text();
                 let line = format!("generation {id} ({word}) boots next; {count}\n");
                 print(out, &line)?;
                 return done.complaints.into_result();

@@ -5,10 +5,10 @@ use std::io::Write;
 use boot_entries::{GenerationId, Root, closure};
 
 use super::print;
-use crate::cause::{Cause, Stage};
 use crate::error::Error;
-use crate::machine::{Event, Subject};
 use crate::session::Session;
+use crate::state::cause::{Cause, Stage};
+use crate::state::{Event, Subject};
 
 pub(super) fn good(
     root: &Root,

@@ -10,11 +10,11 @@ use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root, nixpkgs};
 use serde::Serialize;
 
-use super::{Number, Word, print, print_json, table};
+use super::{Number, StateLabel, print, print_json, table};
 use crate::cli::Output;
-use crate::digests_file;
 use crate::error::Error;
-use crate::told::one_line;
+use crate::report::line::one_line;
+use crate::store::digests;
 use crate::view::{View, flaw_of};
 
 /// One boot to come.
@@ -31,7 +31,7 @@ pub(super) struct Prediction {
     #[serde(skip)]
     pub(super) id: Option<GenerationId>,
     generation: Option<Number>,
-    state: Option<Word>,
+    state: Option<StateLabel>,
     /// It starts what booted before lastgood came, which may be a generation.
     stand_in: bool,
     /// Another system with lastgood on the same `$BOOT` has written it.
@@ -96,7 +96,7 @@ fn look(
 ) -> Result<(Vec<Prediction>, Option<String>), Error> {
     let files = Boot::read(place)?;
     let mut boots = predict_of(view, &files, view.band(place)?, failures);
-    let mut digests = digests_file::load(&view.root, view.listed.len());
+    let mut digests = digests::load(&view.root, view.listed.len());
     let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
     for boot in &mut boots {
         let broken = known.entry(boot.name.stem.clone()).or_insert_with(|| {
@@ -137,7 +137,7 @@ fn tell(boots: &[Prediction], out: &mut impl Write) -> Result<(), Error> {
                 (None, false) if boot.is_image => "a unified kernel image, not ours".to_owned(),
                 (None, false) => "not ours".to_owned(),
             },
-            boot.state.map_or("-", Word::text).to_owned(),
+            boot.state.map_or("-", StateLabel::text).to_owned(),
             boot.entry.clone(),
             boot.why.clone(),
         ]);
@@ -190,7 +190,7 @@ pub(super) fn predict_of(
             name: boot.name.clone(),
             id: generation.map(|g| g.id.clone()),
             generation: generation.map(|g| Number::of(&g.id)),
-            state: generation.map(|g| Word::of(view.state.standing(&g.subject()), true)),
+            state: generation.map(|g| StateLabel::of(view.state.standing(&g.subject()), true)),
             stand_in,
             another_system,
             is_image: boot.is_image,

@@ -7,12 +7,12 @@ use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
-use super::{Word, next_boot, print, print_json, table};
-use crate::cause::{Cause, Stage};
+use super::{StateLabel, next_boot, print, print_json, table};
 use crate::cli::Output;
 use crate::error::Error;
-use crate::machine::Subject;
-use crate::told::one_line;
+use crate::report::line::one_line;
+use crate::state::Subject;
+use crate::state::cause::{Cause, Stage};
 use crate::view::View;
 
 /// The answer.
@@ -21,7 +21,7 @@ use crate::view::View;
 struct Status<'a> {
     version: u32,
     running: Option<&'a Subject>,
-    state: Option<Word>,
+    state: Option<StateLabel>,
     stage: Option<Stage>,
     selected: Option<&'a Subject>,
     last_good: Option<&'a Subject>,
@@ -59,7 +59,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     let status = Status {
         version: 1,
         running,
-        state: running.map(|subject| Word::of(state.standing(subject), true)),
+        state: running.map(|subject| StateLabel::of(state.standing(subject), true)),
         stage: view.this_boot().map(|boot| boot.stage),
         selected: state.selected.as_ref(),
         last_good: state.last_good(),
@@ -94,7 +94,7 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
         ("running", subject(status.running)),
         (
             "state",
-            status.state.map_or("unknown", Word::text).to_owned(),
+            status.state.map_or("unknown", StateLabel::text).to_owned(),
         ),
         ("selected", subject(status.selected)),
         ("last good", subject(status.last_good)),

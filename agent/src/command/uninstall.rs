@@ -7,9 +7,9 @@ use boot_entries::{Root, durable, payload};
 
 use super::{lines, next_boot, print, print_would};
 use crate::error::Error;
-use crate::ledger;
-use crate::machine::Event;
 use crate::session::Session;
+use crate::state::Event;
+use crate::store::ledger;
 
 pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<(), Error> {
     let mut session = if dry_run {

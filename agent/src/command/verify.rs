@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use super::{print, print_json};
 use crate::cli::Verify;
+use crate::entries::Inspected;
 use crate::error::Error;
-use crate::session::{Inspected, Session};
-use crate::told::one_line;
+use crate::report::line::one_line;
+use crate::session::Session;
 
 /// The answer.
 #[derive(Debug, Serialize)]

@@ -6,11 +6,11 @@ use boot_entries::{GenerationId, Root};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Word, local, print, print_json};
-use crate::cause::{Cause, UnitFailure};
+use super::{StateLabel, local, print, print_json};
 use crate::cli::Output;
 use crate::error::Error;
-use crate::machine::{Event, Subject};
+use crate::state::cause::{Cause, UnitFailure};
+use crate::state::{Event, Subject};
 use crate::view::View;
 
 /// The answer.
@@ -20,7 +20,7 @@ struct Why<'a> {
     version: u32,
     #[serde(flatten)]
     subject: &'a Subject,
-    state: Word,
+    state: StateLabel,
     time: Timestamp,
     cause: Option<&'a Cause>,
 }
@@ -51,7 +51,7 @@ pub(super) fn run(
 
 /// The latest verdict on `id`; without one, the latest that was not good, or else the latest at all.
 fn latest<'a>(view: &'a View, id: Option<&GenerationId>) -> Option<Why<'a>> {
-    let verdict = |record: &'a crate::ledger::Record| {
+    let verdict = |record: &'a crate::store::ledger::Record| {
         let (subject, cause) = match &record.event {
             Event::Proven { subject, .. } => (subject, None),
             Event::Rejected { subject, cause } | Event::Degraded { subject, cause } => {
@@ -62,7 +62,7 @@ fn latest<'a>(view: &'a View, id: Option<&GenerationId>) -> Option<Why<'a>> {
         Some(Why {
             version: 1,
             subject,
-            state: Word::of(view.state.standing(subject), true),
+            state: StateLabel::of(view.state.standing(subject), true),
             time: record.time,
             cause,
         })
@@ -85,8 +85,8 @@ fn told(why: &Why<'_>) -> String {
         return format!("generation {id} is {state} since {when}\n  closure  {closure}\n");
     };
     let verb = match why.state {
-        Word::Rejected => "was rejected",
-        Word::Proven => "is proven, and was not well",
+        StateLabel::Rejected => "was rejected",
+        StateLabel::Proven => "is proven, and was not well",
         _ => "was not well",
     };
     let mut lines = vec![

@@ -12,7 +12,7 @@ use toml::Spanned;
 /// `[boot]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Boot {
+pub struct BootConfig {
     /// Where the first ESP is mounted. None: where the loader's is, or at one of the usual places.
     pub esp: Option<MountPoint>,
     /// Mount points of further ESPs, each kept bootable by itself.
@@ -35,7 +35,7 @@ pub struct Boot {
     pub extra_files: BTreeMap<ExtraPath, PathBuf>,
 }
 
-impl Default for Boot {
+impl Default for BootConfig {
     fn default() -> Self {
         Self {
             esp: None,
@@ -51,7 +51,7 @@ impl Default for Boot {
     }
 }
 
-impl Boot {
+impl BootConfig {
     /// Where the first ESP is mounted, as a path of the machine.
     #[must_use]
     pub fn esp(&self) -> Option<PathBuf> {
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn boot(text: &str) -> Result<Boot, String> {
+    fn boot(text: &str) -> Result<BootConfig, String> {
         let config = Config::parse(&format!("[boot]\n{text}\n"));
         config
             .map(|config| config.boot)

@@ -43,9 +43,9 @@ fn a_number_that_came_back_is_there_twice_and_means_the_new_closure() {
         subject("3", "/nix/store/old"),
         subject("3", "/nix/store/new"),
     );
-    let proven = crate::machine::Event::Proven {
+    let proven = crate::state::Event::Proven {
         subject: old.clone(),
-        baseline: crate::assessment::baseline::Baseline::default(),
+        baseline: crate::state::baseline::Baseline::default(),
     };
     view.state = view.state.after(&proven);
     view.profiles.current = vec![new.generation.clone()];

@@ -1,0 +1,80 @@
+//! How a run in several places ended: where all is done, and what is not.
+
+use std::path::PathBuf;
+
+use boot_entries::boot_partition::{self, Place};
+use boot_entries::loader::Band;
+
+use crate::error::Error;
+use crate::report::line::one_line;
+
+/// What could not be done, and did not end the run.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Complaints(Vec<Error>);
+
+/// How carrying out the plans ended.
+#[derive(Debug)]
+#[must_use]
+pub struct Done {
+    /// Where all that was planned is done.
+    pub places: Vec<PathBuf>,
+    /// Whether what the loader reads next is among them.
+    pub has_next: bool,
+    /// How the loader there chooses, if that is known without another look.
+    pub next_band: Option<Band>,
+    /// What is not done.
+    pub complaints: Complaints,
+}
+
+impl Complaints {
+    pub(super) fn new(unusable: Vec<boot_partition::Error>) -> Self {
+        Self(unusable.into_iter().map(Error::from).collect())
+    }
+
+    /// Takes one more.
+    pub(super) fn add(&mut self, error: Error) {
+        self.0.push(error);
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Error> {
+        self.0.iter()
+    }
+
+    /// Tells all of them, the first one by returning it.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn into_result(self) -> Result<(), Error> {
+        self.into_first().map_or(Ok(()), Err)
+    }
+
+    /// Tells all of them but the first.
+    #[must_use]
+    pub fn into_first(mut self) -> Option<Error> {
+        let first = (!self.0.is_empty()).then(|| self.0.remove(0));
+        self.tell();
+        first
+    }
+
+    /// Tells all of them, where something else ends the run.
+    pub fn tell(&self) {
+        for error in &self.0 {
+            tracing::error!("{}", one_line(error));
+        }
+    }
+
+    /// Takes what went wrong in a place. What cannot be read or written in the first one needs no further name; that
+    /// nothing was changed needs one, because elsewhere something may be.
+    pub(super) fn in_place(&mut self, is_first: bool, place: &Place, error: Error) {
+        let name = place.name.clone();
+        self.0
+            .push(if is_first && !matches!(error, Error::Plan(_)) {
+                error
+            } else {
+                let source = Box::new(error);
+                Error::InPlace { name, source }
+            });
+    }
+}

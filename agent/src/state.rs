@@ -1,0 +1,437 @@
+//! The state of one machine: what is selected, what is proven, what was rejected and why. Pure.
+//!
+//! Nothing here is stored. The ledger holds [`Event`]s, and the state is what they add up to:
+//! [`State::after`] is total, so there is no sequence of records, however odd, that has no state.
+//! What to do about a verdict is [`State::when_healthy`] and [`State::when_unhealthy`], total as well.
+//!
+//! ```text
+//!              selected                began              judged
+//!  untested ────────────▶ trial ─────────────────▶ trial ────┬────▶ proven    (the last good one)
+//!     ▲                                              │       └────▶ rejected  (with its cause)
+//!     │                                              └ the loader gave up ──▶ rejected
+//!     ├───────────────── selected again: the operator insists ───────────────────┤
+//!     └───────────────── the last good one has the same fault: excused ──────────┘
+//! ```
+//!
+//! Verdicts are about closures: the same closure under another number is the same system.
+
+pub mod baseline;
+pub mod cause;
+mod event;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+pub use boot_entries::Subject;
+use boot_entries::name::TRIES;
+use boot_entries::owner::Owner;
+pub use event::Event;
+
+use baseline::Baseline;
+use cause::{Cause, Stage, UnitFailure};
+
+/// How many automatic reboots in a row there may be before the machine stays up as it is, and says so
+/// (invariant A3). A verdict of "healthy" or the operator starts the count anew.
+pub const REBOOTS_IN_A_ROW: u32 = 3;
+
+/// A boot, as far as it got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootRecord {
+    /// The kernel's boot id.
+    pub id: String,
+    /// What runs.
+    pub running: Option<Subject>,
+    /// The furthest stage.
+    pub stage: Stage,
+}
+
+/// A generation that passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Good {
+    /// Which.
+    pub subject: Subject,
+    /// What the machine looked like then.
+    pub baseline: Baseline,
+}
+
+/// A generation that did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which.
+    pub subject: Subject,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// How a generation stands on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has tried it here.
+    Untested,
+    /// Selected or started, and not yet judged.
+    Trial,
+    /// It passed.
+    Proven,
+    /// It did not.
+    Rejected,
+}
+
+/// What all events add up to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// What the operator asked for.
+    pub selected: Option<Subject>,
+    /// Whether its entry was written since.
+    pub armed: bool,
+    /// Where it was. None: everywhere.
+    pub armed_in: Option<BTreeSet<PathBuf>>,
+    /// What passed, the latest last.
+    pub proven: Vec<Good>,
+    /// What did not, and why, by closure.
+    pub rejected: BTreeMap<PathBuf, Rejection>,
+    /// Why what runs is not well, if it is not.
+    pub degraded: Option<Cause>,
+    /// The furthest stage that an unjudged closure's boots have reached.
+    pub furthest: BTreeMap<PathBuf, Stage>,
+    /// The latest boot.
+    pub boot: Option<BootRecord>,
+    /// Boots of the selected generation since it was selected that came to no verdict, the present one included; one
+    /// more than it has tries stands for all that are too many.
+    pub attempts: u32,
+    /// What the latest automatic reboot came from, until the next verdict.
+    pub fallen_from: Option<Subject>,
+    /// Automatic reboots in a row.
+    pub reboots: u32,
+    /// `$BOOT` was given back.
+    pub uninstalled: bool,
+    /// What entries are marked with.
+    pub owner: Option<Owner>,
+    /// Something was selected or judged before there was an owner: entries of ours may have no mark.
+    pub wrote_unmarked: bool,
+}
+
+/// What to do about a healthy machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhenHealthy {
+    /// Record it as proven and drop its counter.
+    Bless(Subject),
+    /// Change nothing and say why.
+    Leave(&'static str),
+}
+
+/// What to do about an unhealthy one, or one whose assessor could not tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhenUnhealthy {
+    /// Record it as rejected, put the last good one first, reboot.
+    FallBack {
+        /// What is rejected.
+        from: Subject,
+        /// The last good one.
+        to: Subject,
+    },
+    /// Change nothing and say why.
+    StayUp(&'static str),
+}
+
+impl State {
+    /// What a sequence of events adds up to.
+    #[must_use]
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+        events.into_iter().fold(Self::default(), Self::after)
+    }
+
+    /// The state after one more event.
+    #[must_use]
+    pub fn after(mut self, event: &Event) -> Self {
+        self.wrote_unmarked |= self.owner.is_none() && event.leads_to_entries();
+        match event {
+            Event::Selected { subject } => {
+                self.rejected.remove(&subject.toplevel);
+                self.furthest.remove(&subject.toplevel);
+                self.selected = Some(subject.clone());
+                self.armed = false;
+                self.armed_in = None;
+                self.attempts = 0;
+                self.fallen_from = None;
+                self.reboots = 0;
+                self.uninstalled = false;
+            }
+            Event::Armed { subject, places } if self.selected.as_ref() == Some(subject) => {
+                self.armed = true;
+                self.armed_in.clone_from(places);
+            }
+            Event::Armed { .. } => {}
+            Event::Began { boot, running } => {
+                self.degraded = None;
+                if let Some(running) = running {
+                    self.reached(running, Stage::Begun);
+                    // It could not run if its entry had not been written.
+                    let is_selected = self.selected.as_ref() == Some(running);
+                    self.armed |= is_selected;
+                    // What the machine falls back to is no trial, however often it begins.
+                    if is_selected && !same_closure(self.last_good(), running) {
+                        // One more than it may have is too many, however many more.
+                        self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
+                    }
+                }
+                self.boot = Some(BootRecord {
+                    id: boot.clone(),
+                    running: running.clone(),
+                    stage: Stage::Begun,
+                });
+            }
+            Event::Reached { stage } => {
+                if let Some(boot) = &mut self.boot {
+                    boot.stage = boot.stage.max(*stage);
+                    if let Some(running) = boot.running.clone() {
+                        self.reached(&running, *stage);
+                    }
+                }
+            }
+            Event::Proven { subject, baseline } => self.proven(subject, baseline),
+            Event::Rejected { subject, cause } => self.rejected(subject, cause),
+            Event::Degraded { cause, .. } => self.degraded = Some(cause.clone()),
+            Event::Excused { subject } => {
+                self.rejected.remove(&subject.toplevel);
+                self.fallen_from = None;
+            }
+            Event::Named { owner } => self.owner = Some(owner.clone()),
+            Event::Uninstalled => {
+                self.selected = None;
+                self.armed = false;
+                self.armed_in = None;
+                self.fallen_from = None;
+                self.uninstalled = true;
+            }
+            Event::Rebooting { from, .. } => {
+                self.fallen_from = Some(from.clone());
+                self.reboots = self.reboots.saturating_add(1);
+            }
+        }
+        self
+    }
+
+    fn proven(&mut self, subject: &Subject, baseline: &Baseline) {
+        self.forget(&subject.toplevel);
+        // Whoever becomes the last good one, what is tried from now on is tried anew.
+        self.attempts = 0;
+        self.proven.push(Good {
+            subject: subject.clone(),
+            baseline: baseline.clone(),
+        });
+        if let Some(boot) = &mut self.boot
+            && boot.running.as_ref() == Some(subject)
+        {
+            boot.stage = Stage::Proven;
+            self.degraded = None;
+            self.fallen_from = None;
+        }
+        self.reboots = 0;
+    }
+
+    fn rejected(&mut self, subject: &Subject, cause: &Cause) {
+        self.forget(&subject.toplevel);
+        let rejection = Rejection {
+            subject: subject.clone(),
+            cause: cause.clone(),
+        };
+        self.rejected.insert(subject.toplevel.clone(), rejection);
+        // What was rejected is not wanted any more (invariant A5).
+        if same_closure(self.selected.as_ref(), subject) {
+            self.selected = self.last_good().cloned();
+        }
+    }
+
+    /// A boot of something not yet judged got this far.
+    fn reached(&mut self, subject: &Subject, stage: Stage) {
+        if matches!(self.standing(subject), Standing::Untested | Standing::Trial) {
+            let furthest = self
+                .furthest
+                .entry(subject.toplevel.clone())
+                .or_insert(stage);
+            *furthest = (*furthest).max(stage);
+        }
+    }
+
+    /// Drops every former verdict on a closure.
+    fn forget(&mut self, toplevel: &Path) {
+        if self
+            .selected
+            .as_ref()
+            .is_some_and(|s| s.toplevel == toplevel)
+        {
+            self.attempts = 0;
+        }
+        self.proven.retain(|good| good.subject.toplevel != toplevel);
+        self.rejected.remove(toplevel);
+        self.furthest.remove(toplevel);
+    }
+
+    /// The proven generation a fallback goes to: the one proven last.
+    #[must_use]
+    pub fn last_good(&self) -> Option<&Subject> {
+        self.proven.last().map(|good| &good.subject)
+    }
+
+    /// What the last good generation looked like when it was proven.
+    #[must_use]
+    pub fn baseline(&self) -> Option<&Baseline> {
+        self.proven.last().map(|good| &good.baseline)
+    }
+
+    /// What runs.
+    #[must_use]
+    pub fn running(&self) -> Option<&Subject> {
+        self.boot.as_ref()?.running.as_ref()
+    }
+
+    /// How a generation stands.
+    #[must_use]
+    pub fn standing(&self, subject: &Subject) -> Standing {
+        let toplevel = &subject.toplevel;
+        if self.rejected.contains_key(toplevel) {
+            Standing::Rejected
+        } else if self
+            .proven
+            .iter()
+            .any(|good| good.subject.toplevel == *toplevel)
+        {
+            Standing::Proven
+        } else if same_closure(self.selected.as_ref(), subject)
+            || self.furthest.contains_key(toplevel)
+        {
+            Standing::Trial
+        } else {
+            Standing::Untested
+        }
+    }
+
+    /// What must survive every cleaning (invariant B2): the selected, the running, and the two generations proven
+    /// last.
+    #[must_use]
+    pub fn protected(&self) -> Vec<&Subject> {
+        let good = self.proven.iter().rev().take(2).map(|good| &good.subject);
+        let mut all: Vec<&Subject> = self
+            .selected
+            .iter()
+            .chain(self.running())
+            .chain(good)
+            .collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// What to do now that the running generation is found healthy.
+    #[must_use]
+    pub fn when_healthy(&self) -> WhenHealthy {
+        match self.running() {
+            None => WhenHealthy::Leave("what runs is no generation"),
+            Some(running) if self.standing(running) == Standing::Rejected => {
+                WhenHealthy::Leave("it was rejected before: `lastgood good` accepts it")
+            }
+            Some(running) => WhenHealthy::Bless(running.clone()),
+        }
+    }
+
+    /// What to do now that the running generation is found unhealthy, or its assessor has died.
+    #[must_use]
+    pub fn when_unhealthy(&self) -> WhenUnhealthy {
+        let Some(running) = self.running() else {
+            return WhenUnhealthy::StayUp("what runs is no generation");
+        };
+        match self.last_good() {
+            _ if self.uninstalled => WhenUnhealthy::StayUp("lastgood is uninstalled"),
+            None => WhenUnhealthy::StayUp("no generation is proven yet that it could fall back to"),
+            Some(good) if good.toplevel == running.toplevel => {
+                WhenUnhealthy::StayUp("it is proven: a reboot would not make it better")
+            }
+            Some(_) if self.reboots >= REBOOTS_IN_A_ROW => {
+                WhenUnhealthy::StayUp("too many automatic reboots in a row")
+            }
+            Some(to) => WhenUnhealthy::FallBack {
+                from: running.clone(),
+                to: to.clone(),
+            },
+        }
+    }
+
+    /// The rejected generation that a fault of the running one excuses: the machine has just fallen back from it, and
+    /// what it was rejected for is here as well (invariant A4).
+    #[must_use]
+    pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
+        let from = self.fallen_from.as_ref()?;
+        if same_closure(self.running(), from) {
+            return None;
+        }
+        let units = &self.rejected.get(&from.toplevel)?.cause.units;
+        let shared = |unit: &UnitFailure| cause.units.iter().any(|other| other.unit == unit.unit);
+        (!units.is_empty() && units.iter().all(shared)).then(|| from.clone())
+    }
+
+    /// Whether the selected generation's entry was written in `place` since it was selected.
+    #[must_use]
+    pub fn is_armed_in(&self, place: &Path) -> bool {
+        let everywhere_or = self.armed_in.as_ref();
+        self.armed && everywhere_or.is_none_or(|places| places.contains(place))
+    }
+
+    /// The verdict that the loader has passed by itself when `running` begins although something else was selected.
+    ///
+    /// `exhausted`: the place that the loader reads, if the selected generation's entry there has no tries left. That
+    /// means something only if the entry was written there for this selection.
+    #[must_use]
+    pub fn loader_gave_up(
+        &self,
+        running: &Subject,
+        exhausted: Option<&Path>,
+    ) -> Option<(Subject, Cause)> {
+        let selected = self.selected.as_ref()?;
+        let tried = self.is_armed_in(exhausted?) && self.standing(selected) != Standing::Rejected;
+        if !tried || selected.toplevel == running.toplevel {
+            return None;
+        }
+        let furthest = self.furthest.get(&selected.toplevel).copied();
+        let stage = furthest.unwrap_or(Stage::Loader);
+        let how = match stage {
+            Stage::Loader => {
+                "and none of these boots reached the agent: its kernel or its initrd failed, or the power"
+            }
+            _ => {
+                "and none of these boots came to a verdict: it crashed, hung, or lost power on the way"
+            }
+        };
+        let cause = Cause {
+            stage,
+            summary: format!("the loader started it as often as it may, {how}"),
+            units: Vec::new(),
+        };
+        Some((selected.clone(), cause))
+    }
+
+    /// The verdict on a trial that begins once more than it has tries: the loader cannot count its boots, because its file
+    /// system cannot be written, and would start it for ever.
+    #[must_use]
+    pub fn is_not_counted(&self) -> Option<Cause> {
+        let WhenUnhealthy::FallBack { from, .. } = self.when_unhealthy() else {
+            return None;
+        };
+        let is_trial = same_closure(self.selected.as_ref(), &from);
+        (is_trial && self.attempts > TRIES).then(|| Cause {
+            stage: self.furthest.get(&from.toplevel).copied().unwrap_or(Stage::Begun),
+            summary: format!(
+                "it began {} times without a verdict and was not passed over: the loader does not count its boots; is the \
+                 EFI system partition write-protected or full?",
+                self.attempts
+            ),
+            units: Vec::new(),
+        })
+    }
+}
+
+fn same_closure(one: Option<&Subject>, other: &Subject) -> bool {
+    one.is_some_and(|one| one.toplevel == other.toplevel)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! What the agent keeps on disks: its own files, roots for Nix's garbage collector, what one step of a boot leaves for
+//! another.
+//!
+//! [`ledger`] (what happened), [`lock`] (one run at a time), [`digests`] (what large files held), [`secrets`] (initrds with
+//! secrets), [`gc_roots`] (what Nix must keep).
+
+pub mod digests;
+pub mod gc_roots;
+pub mod ledger;
+pub mod lock;
+pub mod secrets;

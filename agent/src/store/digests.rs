@@ -1,0 +1,45 @@
+//! Where [`Digests`] are kept between runs. Only whoever holds the lock saves them; nothing depends on them but time.
+
+use boot_entries::digests::Digests;
+use boot_entries::{Root, durable};
+
+use crate::report::line::one_line;
+use crate::report::progress;
+use crate::view;
+
+/// On the machine. A line with its version and checksum, and a line of JSON.
+pub const PATH: &str = "/var/lib/lastgood/digests.jsonl";
+
+/// What is remembered under `root`; what is read beyond that, for so many `generations`, is shown as progress. Where nobody can say which boot this is, nothing of what is on `$BOOT` counts.
+#[must_use]
+pub fn load(root: &Root, generations: usize) -> Digests {
+    let boot_id = view::boot_id(root).ok();
+    let nobody_knows = boot_id.is_none() && root.is_live();
+    // A path that leads nowhere is a record that is not there.
+    let path = root.resolve(PATH).unwrap_or_else(|_| root.join(PATH));
+    let mut digests = Digests::load(root, boot_id, &path);
+    if nobody_knows {
+        digests.forget_boot();
+    }
+    digests.watched_by(progress::reading(generations));
+    digests
+}
+
+/// Keeps what this run has learnt, if it has learnt anything. That it cannot be kept costs the next run time, and is told. A
+/// power cut may take it, or leave a part of it, which its checksum tells.
+pub fn save(root: &Root, digests: &Digests) {
+    let Some(text) = digests.news() else {
+        return;
+    };
+    let place = match root.place(PATH) {
+        Ok(place) => place,
+        Err(error) => {
+            tracing::warn!("{PATH} cannot be written, so the next run reads everything: {error}");
+            return;
+        }
+    };
+    if let Err(error) = durable::put_unflushed(&text, &place) {
+        let why = one_line(&error);
+        tracing::warn!("the next run has to read everything: {why}");
+    }
+}
