@@ -1,6 +1,7 @@
 //! The machine as commands see it: ledger, profiles, loader variables, `$BOOT`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -22,7 +23,27 @@ use crate::error::Error;
 use crate::state::{BootRecord, Standing, State, Subject};
 use crate::store::ledger::{self, Ledger};
 use crate::store::secrets;
+use crate::system::boot_id::boot_id;
 use crate::system::command_line;
+
+/// Nothing is on record, and so many entries on `$BOOT` are ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostRecord {
+    /// How many.
+    pub entries: usize,
+}
+
+impl fmt::Display for LostRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { entries } = self;
+        write!(
+            f,
+            "{} is gone or says nothing, and $BOOT has {entries} of our entries: what was selected and proven is not known any \
+             more; `lastgood good NUMBER` says again what works, then `lastgood install` selects",
+            ledger::PATH
+        )
+    }
+}
 
 /// Everything read once, without a lock: what is only told may be a moment old.
 #[derive(Debug)]
@@ -182,27 +203,19 @@ impl View {
         generations.iter().map(|g| stem_of(&g.subject())).collect()
     }
 
-    /// That entries of ours are there and nothing is on record of them, in one line. What is known by nothing but its name
-    /// may be another system's.
+    /// That entries of ours are there and nothing is on record of them. What is known by nothing but its name may be another
+    /// system's.
     #[must_use]
-    pub fn lost_record(&self) -> Option<String> {
+    pub fn lost_record(&self) -> Option<LostRecord> {
         let state = &self.state;
         if state.uninstalled || state.selected.is_some() || !state.proven.is_empty() {
             return None;
         }
         let names = self.entry_names().unwrap_or_default();
         let stems = self.stems();
-        let count = names
-            .iter()
-            .filter(|name| stems.contains(&name.stem))
-            .count();
-        (count > 0).then(|| {
-            format!(
-                "{} is gone or says nothing, and $BOOT has {count} of our entries: what was selected and proven is not \
-                 known any more; `lastgood good NUMBER` says again what works, then `lastgood install` selects",
-                ledger::PATH
-            )
-        })
+        let entries = names.iter().filter(|name| stems.contains(&name.stem));
+        let entries = entries.count();
+        (entries > 0).then_some(LostRecord { entries })
     }
 
     /// Every generation there is: those the profiles list with their specialisations, and those that are kept beyond
@@ -239,6 +252,19 @@ impl View {
     #[must_use]
     pub fn is_current(&self, subject: &Subject) -> bool {
         self.profiles.current.contains(&subject.generation) && self.lists(subject)
+    }
+
+    /// Whether the profile is to point at `to` again because it still points at `rejected`: else the next
+    /// `nixos-rebuild boot` or garbage collection would take the bad one for the current one.
+    #[must_use]
+    pub fn is_to_be_repointed(&self, rejected: &Subject, to: &Subject) -> bool {
+        let (from, to_id) = (&rejected.generation, &to.generation);
+        // A profile knows nothing of specialisations: that one of them is bad says nothing about what it points at. And a
+        // link whose number came back with another closure leads to that one.
+        from.profile() == to_id.profile()
+            && from.number() != to_id.number()
+            && self.is_current(rejected)
+            && self.lists(to)
     }
 
     /// The generation `id`, with the closure it is now.
@@ -302,7 +328,7 @@ impl View {
 
     /// What the entries are to say, as the state `state` has it.
     #[must_use]
-    pub fn intent(&self, state: &State, rearm: bool) -> Intent {
+    pub fn intent(&self, state: &State) -> Intent {
         let generations = self.generations_in(state);
         let boot = self.boot_config(state);
         let known = |subject: &&Subject| generations.iter().any(|g| g.is(subject));
@@ -319,7 +345,7 @@ impl View {
                 .map(Generation::subject)
                 .map(|subject| (subject.clone(), standing(&subject)))
                 .collect(),
-            rearm,
+            rearm: false,
             running: self.running().cloned().or_else(|| self.started()),
             booted: self.variables.selected.clone(),
             second: state
@@ -360,19 +386,6 @@ pub fn flaw_of(place: &Place, file: &EntryFile, digests: &mut Digests) -> Option
             }),
         }
     })
-}
-
-/// The kernel's id of the boot that is under way.
-///
-/// # Errors
-/// When it cannot be read; in a tree there is none.
-pub fn boot_id(root: &Root) -> Result<String, Error> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(root.join(path)).map_err(|source| Error::Read {
-        what: path.to_owned(),
-        source,
-    })?;
-    Ok(text.trim().to_owned())
 }
 
 #[cfg(test)]

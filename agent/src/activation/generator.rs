@@ -15,11 +15,10 @@ use boot_entries::efi::LoaderVariables;
 use boot_entries::name::{EntryName, TRIES};
 
 use crate::report::line::{one_line, plain};
+use crate::store::handover::PROVEN;
 use crate::store::ledger::Ledger;
 use crate::system::command_line;
 
-/// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good.
-pub(crate) const PROVEN: &str = "/run/lastgood/proven";
 /// Where a closure keeps its units.
 const UNITS: &str = "etc/systemd/system";
 /// Directories whose entries add up over all places systemd looks in, so they are linked entry by entry.

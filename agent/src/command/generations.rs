@@ -10,10 +10,11 @@ use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root, closure, small};
 use serde::Serialize;
 
-use super::{Number, StateLabel, local_of, print, print_json, table};
 use crate::cli::Output;
 use crate::error::Error;
+use crate::report::label::{Number, StateLabel};
 use crate::report::line::one_line;
+use crate::report::print::{local_of, print, print_json, table};
 use crate::view::View;
 
 /// What nixos-rebuild writes for what it cannot find out.
@@ -88,12 +89,12 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     generations.sort_by(|a, b| (b.id.base(), &a.id).cmp(&(a.id.base(), &b.id)));
     let rows: Vec<Row> = generations.iter().map(|g| row(&view, &boot, g)).collect();
     if output.json {
-        return print_json(out, &nested(rows));
+        return Ok(print_json(out, &nested(rows))?);
     }
     let mut lines = vec![headings()];
     let with_ids = generations.iter().zip(&rows);
     lines.extend(with_ids.map(|(g, row)| cells(&g.id, row)));
-    print(out, &table(&lines))
+    Ok(print(out, &table(&lines))?)
 }
 
 fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {

@@ -7,10 +7,12 @@ use boot_entries::observe::Boot;
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
-use super::{StateLabel, next_boot, print, print_json, table};
 use crate::cli::Output;
+use crate::entries::prediction;
 use crate::error::Error;
+use crate::report::label::StateLabel;
 use crate::report::line::one_line;
+use crate::report::print::{print, print_json, table};
 use crate::state::Subject;
 use crate::state::cause::{Cause, Stage};
 use crate::view::View;
@@ -51,7 +53,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         let band = view.band(&boot.place).inspect_err(|error| {
             tracing::warn!("what boots next cannot be told: {}", one_line(error));
         });
-        Some(next_boot::predict_of(&view, boot, band.ok()?, 0))
+        Some(prediction::predict_of(&view, boot, band.ok()?, 0))
     });
     let next = next.unwrap_or_default();
     let files = boot.iter().flat_map(Boot::all).map(|(_, file)| file);
@@ -73,14 +75,14 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .collect(),
         overrides: loader::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
-        lost_record: view.lost_record(),
+        lost_record: view.lost_record().map(|lost| lost.to_string()),
         waits_at_menu,
         anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
     };
     if output.json {
-        return print_json(out, &status);
+        return Ok(print_json(out, &status)?);
     }
-    print(out, &table(&lines(&status)))
+    Ok(print(out, &table(&lines(&status)))?)
 }
 
 fn lines(status: &Status<'_>) -> Vec<Vec<String>> {

@@ -6,9 +6,10 @@ use boot_entries::{GenerationId, Root};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{StateLabel, local, print, print_json};
 use crate::cli::Output;
 use crate::error::Error;
+use crate::report::label::StateLabel;
+use crate::report::print::{local, print, print_json};
 use crate::state::cause::{Cause, UnitFailure};
 use crate::state::{Event, Subject};
 use crate::view::View;
@@ -37,16 +38,18 @@ pub(super) fn run(
             || "no generation has".to_owned(),
             |id| format!("generation {id} has not"),
         );
-        return Err(Error::Refused(view.lost_record().unwrap_or_else(|| {
-            format!(
+        let why = match view.lost_record() {
+            Some(lost) => lost.to_string(),
+            None => format!(
                 "{who} been judged on this machine yet; a boot of it brings a verdict, or `lastgood good` and `bad` do"
-            )
-        })));
+            ),
+        };
+        return Err(Error::Refused(why));
     };
     if output.json {
-        return print_json(out, &why);
+        return Ok(print_json(out, &why)?);
     }
-    print(out, &told(&why))
+    Ok(print(out, &told(&why))?)
 }
 
 /// The latest verdict on `id`; without one, the latest that was not good, or else the latest at all.

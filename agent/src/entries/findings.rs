@@ -15,8 +15,8 @@ use super::complaints::Complaints;
 use super::{Planned, Prepared};
 use crate::error::Error;
 use crate::report::progress;
-use crate::session::Session;
 use crate::store::digests;
+use crate::view::View;
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -121,30 +121,28 @@ impl Prepared {
     }
 }
 
-impl Session {
-    /// What is wrong in each place, as far as entries and names tell it by themselves: for a machine whose ledger is lost.
-    ///
-    /// # Errors
-    /// When places cannot be told.
-    pub fn inspect_without_record(&self) -> Result<(Vec<Inspected>, Complaints), Error> {
-        let places = self.places(&self.state)?;
-        let mut complaints = Complaints::new(places.unusable);
-        let mut digests = digests::load(&self.root, self.listed.len());
-        let _shown = progress::Shown;
-        digests.forget_boot();
-        let mut inspected = Vec::new();
-        for (number, place) in places.usable.iter().enumerate() {
-            match Observation::read(place, Vec::new(), &[], &mut digests) {
-                Ok(observed) => {
-                    let is_anothers = |file: &EntryFile| self.is_anothers(file);
-                    let findings = dangling(&observed, &Plan::default(), is_anothers);
-                    inspected.push(inspect(place, &observed, is_anothers, findings));
-                }
-                Err(error) => complaints.in_place(number == 0, place, error.into()),
+/// What is wrong in each place, as far as entries and names tell it by themselves: for a machine whose ledger is lost.
+///
+/// # Errors
+/// When places cannot be told.
+pub fn inspect_without_record(view: &View) -> Result<(Vec<Inspected>, Complaints), Error> {
+    let places = view.places(&view.state)?;
+    let mut complaints = Complaints::new(places.unusable);
+    let mut digests = digests::load(&view.root, view.listed.len());
+    let _shown = progress::Shown;
+    digests.forget_boot();
+    let mut inspected = Vec::new();
+    for (number, place) in places.usable.iter().enumerate() {
+        match Observation::read(place, Vec::new(), &[], &mut digests) {
+            Ok(observed) => {
+                let is_anothers = |file: &EntryFile| view.is_anothers(file);
+                let findings = dangling(&observed, &Plan::default(), is_anothers);
+                inspected.push(inspect(place, &observed, is_anothers, findings));
             }
+            Err(error) => complaints.in_place(number == 0, place, error.into()),
         }
-        Ok((inspected, complaints))
     }
+    Ok((inspected, complaints))
 }
 
 /// Payload that entries of ours point at and that is not there, or is not what its name says, even when `plan` is carried

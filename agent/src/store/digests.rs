@@ -5,7 +5,7 @@ use boot_entries::{Root, durable};
 
 use crate::report::line::one_line;
 use crate::report::progress;
-use crate::view;
+use crate::system::boot_id::boot_id;
 
 /// On the machine. A line with its version and checksum, and a line of JSON.
 pub const PATH: &str = "/var/lib/lastgood/digests.jsonl";
@@ -13,7 +13,7 @@ pub const PATH: &str = "/var/lib/lastgood/digests.jsonl";
 /// What is remembered under `root`; what is read beyond that, for so many `generations`, is shown as progress. Where nobody can say which boot this is, nothing of what is on `$BOOT` counts.
 #[must_use]
 pub fn load(root: &Root, generations: usize) -> Digests {
-    let boot_id = view::boot_id(root).ok();
+    let boot_id = boot_id(root).ok();
     let nobody_knows = boot_id.is_none() && root.is_live();
     // A path that leads nowhere is a record that is not there.
     let path = root.resolve(PATH).unwrap_or_else(|_| root.join(PATH));

@@ -4,33 +4,48 @@ use std::time::Instant;
 
 use boot_entries::Root;
 
-use super::attempt;
-use super::bless::Healthy;
+use super::begin;
 use crate::assessment::requirements::Requirements;
-use crate::assessment::{Monotonic, Outcome, assess};
+use crate::assessment::{Monotonic, Outcome};
 use crate::config;
 use crate::error::Error;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::{Event, Subject, WhenUnhealthy};
+use crate::store::handover::Healthy;
 use crate::system::systemd::Systemd;
 use crate::view::View;
 
-pub(super) fn run(root: &Root) -> Result<(), Error> {
+/// How an assessment ended.
+#[derive(Debug)]
+pub enum Assessed {
+    /// This boot is no generation's.
+    NotOurs,
+    /// It is healthy; the blessing is to follow.
+    Healthy(Subject),
+    /// It is not, or nobody could tell: this is on record.
+    Unhealthy(Subject, Cause),
+}
+
+/// Assesses the running generation.
+///
+/// # Errors
+/// When the verdict cannot be recorded.
+pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let began = Instant::now();
-    let session = attempt::session(root)?;
-    let (Some(boot), Some(subject)) = (session.this_boot(), session.running()) else {
-        tracing::info!("nothing to assess: this boot is no generation's");
-        return Ok(());
+    let session = begin::session(root)?;
+    let view = &session.view;
+    let (Some(boot), Some(subject)) = (view.this_boot(), view.running()) else {
+        return Ok(Assessed::NotOurs);
     };
     let (boot, subject) = (boot.id.clone(), subject.clone());
-    let baseline = session.state.baseline().cloned();
+    let baseline = session.state().baseline().cloned();
     // Others may change things while we watch.
     drop(session);
     let health = config::read_or_default(root, &subject.toplevel).health;
     let requirements = Requirements::from(&health);
     let mut systemd = Systemd::watching(&requirements.units);
-    let outcome = assess(
+    let outcome = crate::assessment::assess(
         &requirements,
         baseline.as_ref(),
         &mut systemd,
@@ -39,8 +54,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     let cause = match outcome {
         Outcome::Healthy(baseline) => {
             Healthy { boot, baseline }.leave(root)?;
-            tracing::info!("healthy: generation {}", subject.generation);
-            return Ok(());
+            return Ok(Assessed::Healthy(subject));
         }
         Outcome::Unhealthy(cause) => cause,
         Outcome::Unknown(why) => Cause {
@@ -51,18 +65,14 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
             units: Vec::new(),
         },
     };
-    let summary = cause.summary.clone();
-    record(&mut attempt::session(root)?, &subject, cause)?;
-    Err(Error::Refused(format!(
-        "generation {} is not healthy: {summary}",
-        subject.generation
-    )))
+    record(&mut begin::session(root)?, &subject, &cause)?;
+    Ok(Assessed::Unhealthy(subject, cause))
 }
 
-fn record(session: &mut Session, subject: &Subject, cause: Cause) -> Result<(), Error> {
+fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {
     let id = &subject.generation;
-    let subject = subject.clone();
-    match session.state.when_unhealthy() {
+    let (subject, cause) = (subject.clone(), cause.clone());
+    match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { .. } => {
             tracing::error!("rejected: generation {id}: {}", cause.summary);
             session.record(&Event::Rejected { subject, cause })
@@ -72,7 +82,7 @@ fn record(session: &mut Session, subject: &Subject, cause: Cause) -> Result<(), 
                 "degraded: generation {id}: {}; it stays up: {why}",
                 cause.summary
             );
-            if let Some(excused) = session.state.excused_by(&cause) {
+            if let Some(excused) = session.state().excused_by(&cause) {
                 let other = &excused.generation;
                 tracing::warn!(
                     "excused: generation {other}, which was rejected for the same; `lastgood install` takes it again"
