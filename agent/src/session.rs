@@ -4,7 +4,7 @@ mod complaints;
 mod entries;
 mod findings;
 mod loader;
-mod outlook;
+mod proof;
 mod uninstall;
 
 pub use complaints::{Complaints, Done};
@@ -186,7 +186,7 @@ impl Session {
     }
 
     /// Everything else that the ledger asks for: garbage collector roots, missing and damaged payload, what is no longer
-    /// needed. After [`Self::restate`], so that nothing here stands in a verdict's way.
+    /// needed. After [`Self::write_verdict`], so that nothing here stands in a verdict's way.
     ///
     /// # Errors
     /// The first of what cannot be done. All that can be done is.

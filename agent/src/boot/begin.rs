@@ -18,7 +18,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     // What a crash left undone between a record and what it announced. Nothing of it is worth failing a boot for.
     let rest = [
         given_up(&mut session, &subject),
-        session.restate(),
+        session.write_verdict(),
         session.keep_roots(),
     ];
     for error in rest.into_iter().filter_map(Result::err) {

@@ -72,7 +72,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
             }
             // From here on the boot is no trial any more: an emergency mode is then the operator's.
             durable::put_text("", &place(root, PROVEN)?)?;
-            session.restate()?;
+            session.write_verdict()?;
             if let Err(error) = session.tidy() {
                 tracing::warn!("{}", one_line(&error));
             }

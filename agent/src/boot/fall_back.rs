@@ -54,13 +54,13 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     );
     // Neither a broken profile link nor a read-only $BOOT may keep the machine in a state known to be bad: the loader's
     // counter falls by itself, and the next boot tries again.
-    let restated = session.restate();
-    let asked = match &restated {
+    let written = session.write_verdict();
+    let asked = match &written {
         Err(_) => ask_firmware(&session, &to),
         Ok(()) => Ok(()),
     };
     for result in [
-        restated,
+        written,
         asked,
         session.repoint_profile(&from, &to),
         // Everything else can wait for the next boot, and no mirror may keep this one waiting.
@@ -74,7 +74,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     if root.is_live() { reboot() } else { Ok(()) }
 }
 
-/// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The wish is good for one
+/// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The request is good for one
 /// boot, and nothing persistent is left in the firmware.
 fn ask_firmware(session: &Session, to: &Subject) -> Result<(), Error> {
     if !session.root.is_live() {

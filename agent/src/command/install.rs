@@ -63,7 +63,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     if is_news || !state.armed || changes > 0 {
         flush_store(root, &subject.toplevel)?;
     }
-    // The wish is on record before the first entry changes: a crash in between leaves a later run to finish it.
+    // The request is on record before the first entry changes: a crash in between leaves a later run to finish it.
     let naming = naming.iter().filter(|_| is_news || changes > 0);
     let events: Vec<&Event> = naming.chain(is_news.then_some(&selected)).collect();
     if !events.is_empty() {
@@ -71,7 +71,8 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     }
     session.clear(&overrides, &state);
     let unchanged = prepared.unchanged();
-    let unchanged = unchanged.map(|(boot, band)| next_boot::predict_of(&session, boot, band, 0));
+    let unchanged =
+        unchanged.map(|(boot, release)| next_boot::predict_of(&session, boot, release, 0));
     let done = session.carry_out(prepared)?;
     let kept = session.keep_roots();
     let kept = kept.and_then(|()| Ok(secrets::sweep(root, &session.generations())?));
@@ -85,11 +86,11 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
     };
-    let boots = match (unchanged, done.next_band) {
+    let boots = match (unchanged, done.next_release) {
         (Some(boots), _) => Ok(boots),
-        (None, Some(band)) => {
+        (None, Some(release)) => {
             let boot = session.boot();
-            boot.map(|boot| next_boot::predict_of(&session, &boot, band, 0))
+            boot.map(|boot| next_boot::predict_of(&session, &boot, release, 0))
         }
         (None, None) => next_boot::predict(&session, 0),
     };
@@ -168,9 +169,9 @@ fn would_be(
         print(out, &line)?;
     }
     let boots = match prepared.outcome() {
-        Some((boot, band)) => {
-            let band = band.map_or_else(|| session.band(&boot.place), Ok)?;
-            next_boot::predict_of(session, &boot, band, 0)
+        Some((boot, release)) => {
+            let release = release.map_or_else(|| session.release(&boot.place), Ok)?;
+            next_boot::predict_of(session, &boot, release, 0)
         }
         None => Vec::new(),
     };

@@ -29,9 +29,9 @@ pub(super) fn good(
         baseline,
     })?;
     // What cannot be written in one place is, in the others.
-    let restated = session.restate();
+    let written = session.write_verdict();
     let tidied = session.tidy();
-    let done = restated.and(tidied);
+    let done = written.and(tidied);
     print(
         out,
         &format!("generation {} is proven\n", subject.generation),
@@ -67,13 +67,13 @@ pub(super) fn bad(
         subject: subject.clone(),
         cause,
     })?;
-    let restated = session.restate();
+    let written = session.write_verdict();
     let repointed = match session.state.last_good() {
         Some(to) => session.repoint_profile(&subject, to),
         None => Ok(()),
     };
     let tidied = session.tidy();
-    let done = restated.and(tidied).and(repointed);
+    let done = written.and(tidied).and(repointed);
     let id = &subject.generation;
     let rest = match session.state.last_good() {
         Some(to) if session.running() == Some(&subject) => {

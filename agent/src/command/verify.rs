@@ -22,7 +22,7 @@ struct Answer {
     /// Something was made good.
     repaired: bool,
     places: Vec<Inspected>,
-    /// Wishes in the firmware that override the selection.
+    /// Requests in the firmware that override the selection.
     overrides: Vec<Override>,
     /// Places that could not be looked at or mended, and why.
     troubles: Vec<String>,
@@ -69,8 +69,8 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     let overrides = boot_entries::loader::overrides(&session.variables);
     let first = session.places(&session.state)?.usable.into_iter().next();
     // One that cannot be told is among the troubles.
-    let band = first.and_then(|place| session.band(&place).ok());
-    let is_harmful = |one: &&Override| band.is_some_and(|band| one.is_harmful(band));
+    let release = first.and_then(|place| session.release(&place).ok());
+    let is_harmful = |one: &&Override| release.is_some_and(|release| one.is_harmful(release));
     let harmful = overrides.iter().find(is_harmful);
     let left: usize = places.iter().map(Inspected::left).sum();
     let mut findings = places.iter().flat_map(|place| &place.findings);

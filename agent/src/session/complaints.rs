@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use boot_entries::boot_partition::{self, Place};
-use boot_entries::loader::Band;
+use boot_entries::loader::ReleaseRange;
 
 use crate::error::Error;
 use crate::told::one_line;
@@ -22,7 +22,7 @@ pub struct Done {
     /// Whether what the loader reads next is among them.
     pub has_next: bool,
     /// How the loader there chooses, if that is known without another look.
-    pub next_band: Option<Band>,
+    pub next_release: Option<ReleaseRange>,
     /// What is not done.
     pub complaints: Complaints,
 }

@@ -1,8 +1,8 @@
 //! The entries of all places: planned, written, and what went wrong in some of them.
 //!
 //! A place that is missing, full or read-only never stops the others, and the first one is no exception: what fails there
-//! is told at the end. Where something is wished for ([`Policy::Update`]), only what is wrong with the wish itself ends the
-//! run, and that there is no place to write it to. For the way out (uninstall) the first place decides: a machine is not
+//! is told at the end. Where something is requested ([`Policy::Update`]), only what is wrong with the request itself ends the
+//! run, and that there is no place to write it to. For an uninstall the first place decides: a machine is not
 //! half given back.
 
 use std::cell::OnceCell;
@@ -13,9 +13,9 @@ use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::entry::EntryFile;
 use boot_entries::extra::Extra;
-use boot_entries::loader::Band;
-use boot_entries::observe::{self, Boot, Found, Observation};
-use boot_entries::plan::{self, Intent, Outlook, Plan};
+use boot_entries::loader::ReleaseRange;
+use boot_entries::observe::{self, BootFiles, Found, Observation};
+use boot_entries::plan::{self, Intent, Plan, Proof};
 use boot_entries::progress::Progress;
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
@@ -37,18 +37,18 @@ pub(super) struct Planned {
     pub(super) observed: Observation,
     pub(super) plan: Plan,
     pub(super) loader: loader::Planned,
-    pub(super) outlooks: OnceCell<Vec<Outlook>>,
+    pub(super) proofs: OnceCell<Vec<Proof>>,
 }
 
 /// What a run is about, and so whom trouble stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Aim {
-    /// Something is wished for: it is granted where it can be.
-    Wish,
+    /// Something is requested: it is granted where it can be.
+    Request,
     /// Every place is for itself.
     Mending,
     /// What cannot be done in the first place is done nowhere.
-    WayOut,
+    Uninstall,
 }
 
 /// What is to be done in each place.
@@ -69,9 +69,9 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// A wish that can be granted nowhere is refused.
+    /// A request that can be granted nowhere is refused.
     fn unless_in_vain(mut self) -> Result<Self, Error> {
-        if self.aim != Aim::Wish || !self.planned.is_empty() {
+        if self.aim != Aim::Request || !self.planned.is_empty() {
             return Ok(self);
         }
         let complaints = std::mem::take(&mut self.complaints);
@@ -85,19 +85,19 @@ impl Prepared {
 
     /// What the loader reads next and how it chooses, if nothing in it is to change.
     #[must_use]
-    pub fn unchanged(&self) -> Option<(&Boot, Band)> {
+    pub fn unchanged(&self) -> Option<(&BootFiles, ReleaseRange)> {
         let first = self.planned.first().filter(|planned| planned.is_first);
         let next = first.filter(|_| self.has_next);
         let unchanged = next.filter(|planned| planned.plan.steps.is_empty())?;
-        let [band, _] = unchanged.loader.bands();
-        Some((&unchanged.observed.boot, band?))
+        let [release, _] = unchanged.loader.releases();
+        Some((&unchanged.observed.boot, release?))
     }
 
     /// What the loader reads next and how it chooses, once all of it is carried out: by the model, not by looking.
     #[must_use]
-    pub fn outcome(&self) -> Option<(Boot, Option<Band>)> {
+    pub fn outcome(&self) -> Option<(BootFiles, Option<ReleaseRange>)> {
         let first = self.planned.first()?;
-        let [before, after] = first.loader.bands();
+        let [before, after] = first.loader.releases();
         let boot = plan::after(&first.observed, &first.plan);
         Some((boot, after.or(before)))
     }
@@ -119,11 +119,11 @@ impl Prepared {
 }
 
 impl Session {
-    /// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing. A wish
+    /// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing. A request
     /// ([`Policy::Update`]) gives the selected generation all its tries where it has not been given them.
     ///
     /// # Errors
-    /// When places cannot be told. With [`Policy::Update`] also when no plan can be made in any, or the wish is refused in
+    /// When places cannot be told. With [`Policy::Update`] also when no plan can be made in any, or the request is refused in
     /// the first one where it can be looked at.
     pub fn prepare(&self, state: &State, policy: Policy) -> Result<Prepared, Error> {
         let digests = digests_file::load(&self.root, self.listed.len());
@@ -161,7 +161,7 @@ impl Session {
             &mut digests,
         );
         let mut intent = Intent {
-            over_anothers: policy == Policy::Update,
+            above_other_systems: policy == Policy::Update,
             ..self.intent(state, false)
         };
         self.add_extras(state, policy, &mut intent, &mut digests)?;
@@ -177,7 +177,7 @@ impl Session {
             intent.selected = None;
         }
         let aim = match policy {
-            Policy::Update => Aim::Wish,
+            Policy::Update => Aim::Request,
             Policy::Mend | Policy::Leave => Aim::Mending,
         };
         for doubt in &places.doubts {
@@ -193,7 +193,7 @@ impl Session {
         let each = places.usable.into_iter().zip(iter::repeat_n(found, count));
         for (number, (place, found)) in each.enumerate() {
             let is_first = number == 0;
-            intent.rearm = aim == Aim::Wish && !state.is_armed_in(&place.name);
+            intent.rearm = aim == Aim::Request && !state.is_armed_in(&place.name);
             match planned_in(&place, found, &intent, &mut loader, &mut digests) {
                 Ok(mut one) => {
                     one.is_first = is_first;
@@ -206,7 +206,9 @@ impl Session {
                 }
                 // It is refused here as it would be anywhere.
                 Err(error)
-                    if aim == Aim::Wish && planned.is_empty() && is_about_the_wish(&error) =>
+                    if aim == Aim::Request
+                        && planned.is_empty()
+                        && is_about_the_request(&error) =>
                 {
                     return Err(error);
                 }
@@ -252,7 +254,7 @@ impl Session {
             let is_first = planned.is_first;
             match may_be_written(&planned.place, &planned.plan.steps) {
                 Ok(()) => prepared.planned.push(planned),
-                Err(error) if prepared.aim == Aim::WayOut && is_first => return Err(error),
+                Err(error) if prepared.aim == Aim::Uninstall && is_first => return Err(error),
                 Err(error) => {
                     let complaints = &mut prepared.complaints;
                     complaints.in_place(is_first, &planned.place, error);
@@ -262,7 +264,7 @@ impl Session {
         prepared.unless_in_vain()
     }
 
-    /// The further files that the selected closure asks for. One that cannot be had refuses a wish, but stops no mending:
+    /// The further files that the selected closure asks for. One that cannot be had refuses a request, but stops no mending:
     /// then what is there stays.
     fn add_extras(
         &self,
@@ -308,14 +310,14 @@ impl Session {
     /// Carries the plans out.
     ///
     /// # Errors
-    /// At the first step of a [way out](Aim::WayOut) that fails in the first place; a later run goes on from there.
+    /// At the first step of an [uninstall](Aim::Uninstall) that fails in the first place; a later run goes on from there.
     pub fn carry_out(&self, prepared: Prepared) -> Result<Done, Error> {
         let mut writing = progress::writing(prepared.steps().map(|(_, step)| step));
         let mut complaints = prepared.complaints;
         let mut digests = prepared.digests;
         let mut places = Vec::new();
         let mut has_next = false;
-        let mut next_band = None;
+        let mut next_release = None;
         for planned in &prepared.planned {
             let place = &planned.place;
             let steps = &planned.plan.steps;
@@ -338,11 +340,13 @@ impl Session {
                 Ok(()) => {
                     if planned.is_first && prepared.has_next {
                         has_next = true;
-                        next_band = planned.loader.next_band();
+                        next_release = planned.loader.next_release();
                     }
                     places.push(place.name.clone());
                 }
-                Err(error) if prepared.aim == Aim::WayOut && planned.is_first => return Err(error),
+                Err(error) if prepared.aim == Aim::Uninstall && planned.is_first => {
+                    return Err(error);
+                }
                 Err(error) => complaints.in_place(planned.is_first, place, error),
             }
         }
@@ -350,7 +354,7 @@ impl Session {
         Ok(Done {
             places,
             has_next,
-            next_band,
+            next_release,
             complaints,
         })
     }
@@ -359,7 +363,7 @@ impl Session {
     ///
     /// # Errors
     /// When that cannot be done where the loader reads next.
-    pub fn restate(&self) -> Result<(), Error> {
+    pub fn write_verdict(&self) -> Result<(), Error> {
         let mut places = self.places(&self.state)?;
         let generations = self.generations();
         let intent = self.intent(&self.state, false);
@@ -369,17 +373,19 @@ impl Session {
         }
         // A verdict is worth trying everywhere, whatever failed elsewhere.
         for (number, place) in places.usable.iter().enumerate() {
-            let restated = Boot::read(place).map_err(Error::from).and_then(|boot| {
-                let mut is_whole = |file: &EntryFile| self.is_whole(place, file);
-                let steps = plan::restate(&boot, &generations, &intent, &mut is_whole)?;
-                may_be_written(place, &steps)?;
-                Ok(apply::apply(place, &steps, |progress| {
-                    if let Progress::Step(step) = progress {
-                        tracing::info!("{step}");
-                    }
-                })?)
-            });
-            match restated {
+            let written = BootFiles::read(place)
+                .map_err(Error::from)
+                .and_then(|boot| {
+                    let mut is_whole = |file: &EntryFile| self.is_whole(place, file);
+                    let steps = plan::verdict(&boot, &generations, &intent, &mut is_whole)?;
+                    may_be_written(place, &steps)?;
+                    Ok(apply::apply(place, &steps, |progress| {
+                        if let Progress::Step(step) = progress {
+                            tracing::info!("{step}");
+                        }
+                    })?)
+                });
+            match written {
                 Ok(()) => {}
                 Err(error) if number == 0 && places.has_next => outcome = Err(error),
                 Err(error) => tracing::error!("{}: {}", place.name.display(), one_line(&error)),
@@ -414,12 +420,12 @@ fn planned_in(
         observed,
         plan,
         loader,
-        outlooks: OnceCell::new(),
+        proofs: OnceCell::new(),
     })
 }
 
 /// Whether a plan is refused for what is wanted, rather than for what the place is like.
-fn is_about_the_wish(error: &Error) -> bool {
+fn is_about_the_request(error: &Error) -> bool {
     match error {
         Error::Plan(refusal) => !matches!(refusal, plan::Refusal::NoSpace(_)),
         _ => false,

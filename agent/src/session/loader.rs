@@ -3,7 +3,7 @@
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::efi::LoaderVariables;
-use boot_entries::loader::{self, Band, Override};
+use boot_entries::loader::{self, Override, ReleaseRange};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
 
@@ -37,15 +37,16 @@ enum Remaining {
 
 impl Planned {
     /// How the loader that it is chooses, and how the one that it will be.
-    pub(super) fn bands(&self) -> [Option<Band>; 2] {
-        [&self.before, &self.after].map(|image| Band::of_loader_info(&image.as_ref()?.info()))
+    pub(super) fn releases(&self) -> [Option<ReleaseRange>; 2] {
+        [&self.before, &self.after]
+            .map(|image| ReleaseRange::of_loader_info(&image.as_ref()?.info()))
     }
 }
 
 impl Planned {
     /// How the loader chooses when all steps are made. None: there is none, or bootctl is to bring it.
-    pub(super) fn next_band(&self) -> Option<Band> {
-        let [before, after] = self.bands();
+    pub(super) fn next_release(&self) -> Option<ReleaseRange> {
+        let [before, after] = self.releases();
         after.or(before).filter(|_| self.remaining.is_none())
     }
 
@@ -177,8 +178,8 @@ impl Session {
         }
         let places = self.places(state)?;
         let first = places.usable.first();
-        let band = first.map(|place| self.band(place).unwrap_or(Band::V252));
-        harmful.retain(|one| band.is_some_and(|band| one.is_harmful(band)));
+        let release = first.map(|place| self.release(place).unwrap_or(ReleaseRange::V252));
+        harmful.retain(|one| release.is_some_and(|release| one.is_harmful(release)));
         if !self.root.is_live() || !self.boot_config(state).can_touch_efi_variables {
             for one in harmful {
                 tracing::warn!("{one}");

@@ -61,7 +61,7 @@ impl Session {
         }
         Ok(Prepared {
             planned,
-            aim: Aim::WayOut,
+            aim: Aim::Uninstall,
             has_next: true,
             intent,
             needed: Vec::new(),
@@ -90,6 +90,6 @@ fn planned_in(
         observed,
         plan,
         loader: loader::Planned::default(),
-        outlooks: OnceCell::new(),
+        proofs: OnceCell::new(),
     })
 }

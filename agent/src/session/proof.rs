@@ -2,41 +2,41 @@
 
 use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
-use boot_entries::loader::Band;
+use boot_entries::loader::ReleaseRange;
 use boot_entries::name::stem_of;
-use boot_entries::plan::{Intent, Outlook, Plan, Stranding};
+use boot_entries::plan::{Intent, Plan, Proof, Stranding};
 
 use super::Session;
 use super::entries::{Planned, Prepared};
 use crate::digests_file;
 use crate::error::Error;
 use crate::machine::Subject;
-use crate::view::flaw_of;
+use crate::view::damage_of;
 
 impl Planned {
     /// How the loader that is there chooses, and the one that is to come: a power cut decides which it is. Where none can
     /// be seen that is told elsewhere.
-    fn choosers(&self, session: &Session) -> impl Iterator<Item = Band> + use<> {
-        let [before, after] = self.loader.bands();
-        let before = before.or_else(|| session.band(&self.place).ok());
-        let before = before.or(after).unwrap_or(Band::V252);
+    fn choosers(&self, session: &Session) -> impl Iterator<Item = ReleaseRange> + use<> {
+        let [before, after] = self.loader.releases();
+        let before = before.or_else(|| session.release(&self.place).ok());
+        let before = before.or(after).unwrap_or(ReleaseRange::V252);
         std::iter::once(before).chain(after.filter(|after| *after != before))
     }
 
     /// What each of these makes of the plan. It is asked more than once, and takes the model a while.
-    fn outlooks(&self, session: &Session, intent: &Intent) -> &[Outlook] {
-        self.outlooks.get_or_init(|| {
-            let outlook = |band| {
+    fn proofs(&self, session: &Session, intent: &Intent) -> &[Proof] {
+        self.proofs.get_or_init(|| {
+            let proof = |release| {
                 let Self { observed, plan, .. } = self;
-                Outlook::of(observed, plan, intent, band, &session.variables)
+                Proof::of(observed, plan, intent, release, &session.variables)
             };
-            self.choosers(session).map(outlook).collect()
+            self.choosers(session).map(proof).collect()
         })
     }
 }
 
 impl Session {
-    /// Checks that what is wished for takes nobody's way back, and that the machine starts `subject` next. A mirror where it might
+    /// Checks that what is requested takes nobody's way back, and that the machine starts `subject` next. A mirror where it might
     /// not is left as it is.
     ///
     /// # Errors
@@ -44,15 +44,15 @@ impl Session {
     pub fn prove(&self, prepared: &mut Prepared, subject: &Subject) -> Result<(), Error> {
         let all = std::mem::take(&mut prepared.planned);
         for (number, planned) in all.into_iter().enumerate() {
-            let mut outlooks = planned.outlooks(self, &prepared.intent).iter();
-            let proved: Result<(), Error> = outlooks.try_for_each(|outlook| {
+            let mut proofs = planned.proofs(self, &prepared.intent).iter();
+            let proved: Result<(), Error> = proofs.try_for_each(|proof| {
                 let Planned { observed, .. } = &planned;
                 let (intent, nothing) = (&prepared.intent, Plan::default());
                 let before =
-                    || Outlook::of(observed, &nothing, intent, outlook.band, &self.variables);
-                outlook.prove(before)?;
+                    || Proof::of(observed, &nothing, intent, proof.release, &self.variables);
+                proof.prove(before)?;
                 if planned.is_first && prepared.has_next {
-                    starts(outlook, subject)?;
+                    starts(proof, subject)?;
                 }
                 Ok(())
             });
@@ -72,8 +72,8 @@ impl Session {
     /// everything is done: what is wanted makes it no worse, and may be what mends it.
     pub fn look_ahead(&self, prepared: &mut Prepared) {
         for planned in &prepared.planned {
-            let mut outlooks = planned.outlooks(self, &prepared.intent).iter();
-            let stranded = outlooks.find_map(|outlook| outlook.comes_back().err());
+            let mut proofs = planned.proofs(self, &prepared.intent).iter();
+            let stranded = proofs.find_map(|proof| proof.comes_back().err());
             let Some(stranding) = stranded else { continue };
             let error = Error::Refused(format!("{stranding}; {}", stranding.advice()));
             let complaints = &mut prepared.complaints;
@@ -83,7 +83,7 @@ impl Session {
 
     /// Whether all of our payload that `file` in `place` needs is there, to the byte.
     pub(super) fn is_whole(&self, place: &Place, file: &EntryFile) -> bool {
-        flaw_of(
+        damage_of(
             place,
             file,
             &mut digests_file::load(&self.root, self.listed.len()),
@@ -92,10 +92,10 @@ impl Session {
     }
 }
 
-/// Whether the wish that is to be granted comes true, before anything is done for it. What the firmware was asked for
+/// Whether the request that is to be granted comes true, before anything is done for it. What the firmware was asked for
 /// once does not count: that passes.
-fn starts(outlook: &Outlook, subject: &Subject) -> Result<(), Error> {
-    let next = outlook.starts.clone();
+fn starts(proof: &Proof, subject: &Subject) -> Result<(), Error> {
+    let next = proof.starts.clone();
     let stem = stem_of(subject);
     if next.as_ref().is_some_and(|next| next.name.stem == stem) {
         return Ok(());
