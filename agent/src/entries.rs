@@ -33,9 +33,9 @@ use boot_entries::boot_partition::{Place, Places};
 use boot_entries::closure;
 use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
-use boot_entries::loader::Band;
-use boot_entries::observe::{self, Boot, Found, Observation};
-use boot_entries::plan::{self, Intent, Outlook, Plan};
+use boot_entries::loader::ReleaseRange;
+use boot_entries::observe::{self, BootFiles, Found, Observation};
+use boot_entries::plan::{self, Intent, Plan, Proof};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
 
@@ -62,7 +62,7 @@ struct Planned {
     observed: Observation,
     plan: Plan,
     loader: loader::Planned,
-    outlooks: OnceCell<Vec<Outlook>>,
+    proofs: OnceCell<Vec<Proof>>,
 }
 
 /// What a run is about, and so whom trouble stops.
@@ -123,19 +123,19 @@ impl Prepared {
 
     /// What the loader reads next and how it chooses, if nothing in it is to change.
     #[must_use]
-    pub fn unchanged(&self) -> Option<(&Boot, Band)> {
+    pub fn unchanged(&self) -> Option<(&BootFiles, ReleaseRange)> {
         let first = self.planned.first().filter(|planned| planned.is_first);
         let next = first.filter(|_| self.has_next);
         let unchanged = next.filter(|planned| planned.plan.steps.is_empty())?;
-        let [band, _] = unchanged.loader.bands();
-        Some((&unchanged.observed.boot, band?))
+        let [release, _] = unchanged.loader.releases();
+        Some((&unchanged.observed.boot, release?))
     }
 
     /// What the loader reads next and how it chooses, once all of it is carried out: by the model, not by looking.
     #[must_use]
-    pub fn outcome(&self) -> Option<(Boot, Option<Band>)> {
+    pub fn outcome(&self) -> Option<(BootFiles, Option<ReleaseRange>)> {
         let first = self.planned.first()?;
-        let [before, after] = first.loader.bands();
+        let [before, after] = first.loader.releases();
         let boot = plan::after(&first.observed, &first.plan);
         Some((boot, after.or(before)))
     }
@@ -208,7 +208,7 @@ fn prepare_with(
     let places = view.places(state)?;
     let found = found(view, state, unfinished, &mut digests);
     let mut intent = Intent {
-        over_anothers: aim == Aim::Request,
+        above_other_systems: aim == Aim::Request,
         ..view.intent(state)
     };
     add_extras(view, state, policy, &mut intent, &mut digests)?;
@@ -380,7 +380,7 @@ fn planned_in(
         observed,
         plan,
         loader,
-        outlooks: OnceCell::new(),
+        proofs: OnceCell::new(),
     })
 }
 

@@ -11,11 +11,11 @@ use boot_entries::digests::Digests;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::entry::EntryFile;
 use boot_entries::generation::{Generation, Profiles};
-use boot_entries::loader::{self, Band};
+use boot_entries::loader::{self, ReleaseRange};
 use boot_entries::name::{EntryName, stem_of};
 use boot_entries::observe;
 use boot_entries::owner::Ownership;
-use boot_entries::plan::{self, Flaw, Intent};
+use boot_entries::plan::{self, Damage, Intent};
 use boot_entries::{GenerationId, Root, boot_partition, closure, payload};
 
 use crate::config;
@@ -152,10 +152,10 @@ impl View {
     ///
     /// # Errors
     /// When there is none, or none whose choices are known.
-    pub fn band(&self, place: &Place) -> Result<Band, Error> {
+    pub fn release(&self, place: &Place) -> Result<ReleaseRange, Error> {
         let info = loader::installed(&place.esp).or_else(|| self.variables.info.clone());
-        let band = info.as_deref().and_then(Band::of_loader_info);
-        band.ok_or_else(|| {
+        let release = info.as_deref().and_then(ReleaseRange::of_loader_info);
+        release.ok_or_else(|| {
             let name = place.name.display();
             let too_old = info.as_deref().and_then(loader::too_old);
             let why = too_old.unwrap_or_else(|| {
@@ -170,13 +170,13 @@ impl View {
     ///
     /// # Errors
     /// When there are none, or they cannot be read; also when only mirrors of them can be.
-    pub fn boot(&self) -> Result<observe::Boot, Error> {
+    pub fn boot(&self) -> Result<observe::BootFiles, Error> {
         let mut places = self.places(&self.state)?;
         if !places.has_next && !places.unusable.is_empty() {
             return Err(places.unusable.remove(0).into());
         }
         let place = places.usable.first().cloned().unwrap_or_default();
-        Ok(observe::Boot::read(&place)?)
+        Ok(observe::BootFiles::read(&place)?)
     }
 
     /// The names of the entries that the loader reads next; where these cannot be read, those of a mirror.
@@ -192,9 +192,9 @@ impl View {
 
     /// Whether an entry that is named as ours are is another system's.
     #[must_use]
-    pub fn is_anothers(&self, file: &EntryFile) -> bool {
+    pub fn is_other_systems(&self, file: &EntryFile) -> bool {
         let stems = self.stems();
-        ownership(&self.state).is_anothers(file, stems.iter().map(String::as_str))
+        ownership(&self.state).is_other_systems(file, stems.iter().map(String::as_str))
     }
 
     /// What entries of our generations are called, without a counter.
@@ -357,7 +357,7 @@ impl View {
             may_lose_second: !boot.keep_second_proven,
             loader: boot.settings(),
             ownership: ownership(state),
-            over_anothers: false,
+            above_other_systems: false,
             limit: boot.configuration_limit,
             loader_steps: Vec::new(),
             extras: Vec::new(),
@@ -374,13 +374,13 @@ fn ownership(state: &State) -> Ownership {
 }
 
 /// The first of our payload that `file` in `place` needs and that is not there, to the byte.
-pub fn flaw_of(place: &Place, file: &EntryFile, digests: &mut Digests) -> Option<Flaw> {
+pub fn damage_of(place: &Place, file: &EntryFile, digests: &mut Digests) -> Option<Damage> {
     let directory = place.directory(file.on);
     file.entry.needs().find_map(|path| {
         payload::name_of(path)?;
         match digests.on_boot(&directory.join(path)) {
-            Ok(content) => plan::flaw(path, Some(&content)),
-            Err(error) => Some(Flaw {
+            Ok(content) => plan::damage(path, Some(&content)),
+            Err(error) => Some(Damage {
                 path: path.to_owned(),
                 is_missing: error.kind() == io::ErrorKind::NotFound,
             }),

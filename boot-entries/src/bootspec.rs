@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{GenerationId, small};
+use crate::{GenerationId, bounded};
 
 /// The file's name inside a closure.
 pub const FILE: &str = "boot.json";
@@ -77,7 +77,7 @@ impl Specialisations {
         match closure {
             Ok(closure) => drop(self.closures.insert(name.to_owned(), closure)),
             Err(why) => {
-                let name = small::one_line(name, SHOWN);
+                let name = bounded::one_line(name, SHOWN);
                 self.troubles
                     .push(format!("specialisation {name:?}: {why}"));
             }
@@ -243,7 +243,7 @@ impl Document {
         }
         let odd = |path: &&String| !is_on_boot(path);
         match self.extra_initrds.iter().find(odd) {
-            Some(path) => Err(Mistake::ExtraInitrd(small::one_line(path, SHOWN))),
+            Some(path) => Err(Mistake::ExtraInitrd(bounded::one_line(path, SHOWN))),
             None => Ok(()),
         }
     }

@@ -11,7 +11,7 @@ use crate::bootspec::{self, Document};
 use crate::digests::Digests;
 use crate::generation::{Generation, Subject};
 use crate::payload::{self, Content, Kind};
-use crate::{Root, entry, kernel, small, synthesis};
+use crate::{Root, bounded, entry, kernel, synthesis};
 
 /// A file an entry points at, in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub fn document(root: &Root, toplevel: &Path) -> Result<Document, String> {
     let path = toplevel.join(bootspec::FILE);
     let said = |error: &dyn Display| short(&format!("{}: {error}", path.display()));
     let text = root.open(&path);
-    match text.and_then(|file| small::read_open(file, DOCUMENT_LIMIT)) {
+    match text.and_then(|file| bounded::read_open(file, DOCUMENT_LIMIT)) {
         Ok(text) => Document::parse(&text).map_err(|mistake| said(&mistake)),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(said(&error)),
         Err(_) if is_gone(root, toplevel) => {
@@ -215,7 +215,7 @@ pub fn on_boot(directory: &Path, extra_initrds: &[String]) -> Result<(), String>
 }
 
 fn short(why: &str) -> String {
-    small::one_line(why, REASON)
+    bounded::one_line(why, REASON)
 }
 
 /// What closures say about booting themselves ([`document`]), so that each is asked once.

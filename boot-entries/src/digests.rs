@@ -27,7 +27,7 @@ use crate::durable;
 use crate::kernel::{self, NotBootable};
 use crate::payload::{Content, Digest};
 use crate::progress::Watch;
-use crate::{Root, small};
+use crate::{Root, bounded};
 
 /// The version of the format. What is of another one is forgotten.
 const VERSION: u32 = 1;
@@ -119,7 +119,7 @@ impl Digests {
     /// damaged, or is none of ours: then everything is read.
     #[must_use]
     pub fn load(root: &Root, boot_id: Option<String>, path: &Path) -> Self {
-        let text = small::read(path, LIMIT).unwrap_or_default();
+        let text = bounded::read(path, LIMIT).unwrap_or_default();
         let mut record = Record::parse(&text).unwrap_or_default();
         if record.boot_id != boot_id {
             record.boot_id.clone_from(&boot_id);

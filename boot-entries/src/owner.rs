@@ -1,7 +1,7 @@
 //! Whose an entry is. Several systems may have lastgood on one `$BOOT`: a rescue system, a second root.
 //!
 //! Names tell generations apart and not systems, so each system marks what it writes, by a comment: the loader passes
-//! it over. What bears another system's mark is a stranger's.
+//! it over. What bears another system's mark is foreign.
 
 use std::fmt;
 use std::str::FromStr;
@@ -104,7 +104,7 @@ impl Ownership {
     /// Whether an entry that is named as ours are is another system's. `stems` are those of this system's generations: their
     /// entries are ours whatever they bear, because the record of our mark may be lost. And one that starts nothing is what
     /// a power cut left of some entry: nobody misses it.
-    pub fn is_anothers<'a>(
+    pub fn is_other_systems<'a>(
         &self,
         file: &EntryFile,
         stems: impl IntoIterator<Item = &'a str>,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::Root;
 use crate::bootspec::{Bootspec, Document, Specialisations};
-use crate::small;
+use crate::bounded;
 
 /// No such text is longer: the kernel's own limit for its command line is below that.
 const LIMIT: u64 = 64 * 1024;
@@ -23,7 +23,7 @@ pub(crate) fn document(root: &Root, toplevel: &Path) -> Result<Document, String>
     };
     let text = |name: &str| {
         let here = root.resolve(toplevel.join(name));
-        let text = here.and_then(|here| small::read(&here, LIMIT));
+        let text = here.and_then(|here| bounded::read(&here, LIMIT));
         text.map(|text| text.trim().to_owned())
             .map_err(|error| said(name, error))
     };

@@ -29,7 +29,7 @@ pub struct Uki {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
     /// `.osrel`.
-    Release(String),
+    OsRelease(String),
     /// `.profile`.
     Profile(String),
 }
@@ -76,7 +76,7 @@ impl Uki {
         let mut parts = Vec::new();
         for section in sections(head).unwrap_or_default() {
             let kind = match &section.name {
-                b".osrel\0\0" => Part::Release,
+                b".osrel\0\0" => Part::OsRelease,
                 b".profile" => Part::Profile,
                 _ => continue,
             };
@@ -149,9 +149,9 @@ pub(crate) mod tests {
             (".osrel", ""),
         ];
         let parts = [
-            Part::Release("ID=a\n".to_owned()),
+            Part::OsRelease("ID=a\n".to_owned()),
             Part::Profile("ID=p\n".to_owned()),
-            Part::Release(String::new()),
+            Part::OsRelease(String::new()),
         ];
         let whole = image(&sections);
         assert_eq!(read(&whole).unwrap().parts, parts);
@@ -161,7 +161,7 @@ pub(crate) mod tests {
             assert_eq!(read(nothing).unwrap(), Uki::default());
         }
         let half = read(&whole[..0x1000]).unwrap();
-        assert_eq!(half.parts[0], Part::Release(String::new()));
+        assert_eq!(half.parts[0], Part::OsRelease(String::new()));
     }
 
     #[test]

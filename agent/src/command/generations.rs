@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
-use boot_entries::observe::Boot;
-use boot_entries::{GenerationId, Root, closure, small};
+use boot_entries::observe::BootFiles;
+use boot_entries::{GenerationId, Root, bounded, closure};
 use serde::Serialize;
 
 use crate::cli::Output;
@@ -82,7 +82,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     let view = View::read(root)?;
     let boot = view.boot().unwrap_or_else(|error| {
         tracing::warn!("tries are not shown: {}", one_line(&error));
-        Boot::default()
+        BootFiles::default()
     });
     let mut generations = view.generations();
     // Newest first, and each before its specialisations.
@@ -97,7 +97,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     Ok(print(out, &table(&lines))?)
 }
 
-fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
+fn row(view: &View, boot: &BootFiles, generation: &Generation) -> Row {
     let subject = generation.subject();
     // No `$BOOT` that could be read has no directory either.
     let directory = Some(boot.place.boot.as_path()).filter(|path| !path.as_os_str().is_empty());
@@ -179,10 +179,10 @@ fn cells(id: &GenerationId, row: &Row) -> Vec<String> {
 fn nixos_version(root: &Root, toplevel: &Path) -> String {
     let text = root
         .resolve(toplevel.join("nixos-version"))
-        .and_then(|here| small::read(&here, VERSION_LIMIT));
+        .and_then(|here| bounded::read(&here, VERSION_LIMIT));
     text.map_or_else(
         |_| UNKNOWN.to_owned(),
-        |text| small::one_line(text.trim(), SHOWN),
+        |text| bounded::one_line(text.trim(), SHOWN),
     )
 }
 

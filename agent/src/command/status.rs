@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use boot_entries::loader::{self, Override};
-use boot_entries::observe::Boot;
+use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
@@ -36,7 +36,8 @@ struct Status<'a> {
     lost_record: Option<String>,
     waits_at_menu: Option<String>,
     /// So many entries are another system's.
-    anothers_entries: usize,
+    #[serde(rename = "anothersEntries")]
+    other_systems_entries: usize,
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
@@ -50,13 +51,13 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         .as_ref()
         .and_then(|boot| loader::endless_menu(boot.loader_conf.as_deref(), &view.variables));
     let next = boot.as_ref().and_then(|boot| {
-        let band = view.band(&boot.place).inspect_err(|error| {
+        let release = view.release(&boot.place).inspect_err(|error| {
             tracing::warn!("what boots next cannot be told: {}", one_line(error));
         });
-        Some(prediction::predict_of(&view, boot, band.ok()?, 0))
+        Some(prediction::predict_of(&view, boot, release.ok()?, 0))
     });
     let next = next.unwrap_or_default();
-    let files = boot.iter().flat_map(Boot::all).map(|(_, file)| file);
+    let files = boot.iter().flat_map(BootFiles::all).map(|(_, file)| file);
     let running = view.running();
     let status = Status {
         version: 1,
@@ -77,7 +78,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         waits_at_menu,
-        anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
+        other_systems_entries: files.filter(|file| view.is_other_systems(file)).count(),
     };
     if output.json {
         return Ok(print_json(out, &status)?);
@@ -127,12 +128,12 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
     }
-    if status.anothers_entries > 0 {
+    if status.other_systems_entries > 0 {
         lines.push((
             "others",
             format!(
                 "{} entries of another system's lastgood are on $BOOT, or of ours before its record was lost: they stay",
-                status.anothers_entries
+                status.other_systems_entries
             ),
         ));
     }

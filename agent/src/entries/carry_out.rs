@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use boot_entries::apply;
 use boot_entries::digests::Digests;
-use boot_entries::loader::Band;
+use boot_entries::loader::ReleaseRange;
 use boot_entries::step::Step;
 
 use super::ready::may_be_written;
@@ -23,7 +23,7 @@ pub struct Done {
     /// Whether what the loader reads next is among them.
     pub has_next: bool,
     /// How the loader there chooses, if that is known without another look.
-    pub next_band: Option<Band>,
+    pub next_release: Option<ReleaseRange>,
     /// What is not done.
     pub complaints: Complaints,
 }
@@ -39,7 +39,7 @@ pub fn carry_out(view: &View, ready: Ready) -> Result<Done, Error> {
     let mut done = Done {
         places: Vec::new(),
         has_next: false,
-        next_band: None,
+        next_release: None,
         complaints: prepared.complaints,
     };
     for planned in &prepared.planned {
@@ -51,7 +51,7 @@ pub fn carry_out(view: &View, ready: Ready) -> Result<Done, Error> {
             Ok(()) => {
                 if planned.is_first && prepared.has_next {
                     done.has_next = true;
-                    done.next_band = planned.loader.next_band();
+                    done.next_release = planned.loader.next_release();
                 }
                 done.places.push(place.name.clone());
             }

@@ -7,7 +7,7 @@ use boot_entries::Subject;
 use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
 use boot_entries::observe::Observation;
-use boot_entries::plan::{self, Flaw, Plan};
+use boot_entries::plan::{self, Damage, Plan};
 use boot_entries::step::Step;
 use serde::Serialize;
 
@@ -109,12 +109,13 @@ impl Prepared {
     pub fn inspected(&self) -> Vec<Inspected> {
         let inspect = |one: &Planned| {
             let ownership = &self.intent.ownership;
-            let is_anothers = |file: &EntryFile| one.observed.is_anothers(ownership, file);
+            let is_other_systems =
+                |file: &EntryFile| one.observed.is_other_systems(ownership, file);
             inspect(
                 &one.place,
                 &one.observed,
-                is_anothers,
-                planned_findings(one, is_anothers),
+                is_other_systems,
+                planned_findings(one, is_other_systems),
             )
         };
         self.planned.iter().map(inspect).collect()
@@ -135,9 +136,9 @@ pub fn inspect_without_record(view: &View) -> Result<(Vec<Inspected>, Complaints
     for (number, place) in places.usable.iter().enumerate() {
         match Observation::read(place, Vec::new(), &[], &mut digests) {
             Ok(observed) => {
-                let is_anothers = |file: &EntryFile| view.is_anothers(file);
-                let findings = dangling(&observed, &Plan::default(), is_anothers);
-                inspected.push(inspect(place, &observed, is_anothers, findings));
+                let is_other_systems = |file: &EntryFile| view.is_other_systems(file);
+                let findings = dangling(&observed, &Plan::default(), is_other_systems);
+                inspected.push(inspect(place, &observed, is_other_systems, findings));
             }
             Err(error) => complaints.in_place(number == 0, place, error.into()),
         }
@@ -150,9 +151,9 @@ pub fn inspect_without_record(view: &View) -> Result<(Vec<Inspected>, Complaints
 fn dangling(
     observed: &Observation,
     plan: &Plan,
-    is_anothers: impl Fn(&EntryFile) -> bool,
+    is_other_systems: impl Fn(&EntryFile) -> bool,
 ) -> Vec<Finding> {
-    let finding = |Flaw { path, is_missing }| Finding {
+    let finding = |Damage { path, is_missing }| Finding {
         path,
         wrong: if is_missing {
             Wrong::Missing
@@ -161,13 +162,13 @@ fn dangling(
         },
         mended: false,
     };
-    let left = plan::left(observed, plan, is_anothers).into_iter();
+    let left = plan::left(observed, plan, is_other_systems).into_iter();
     left.map(finding).collect()
 }
 
 fn planned_findings(
     Planned { observed, plan, .. }: &Planned,
-    is_anothers: impl Fn(&EntryFile) -> bool,
+    is_other_systems: impl Fn(&EntryFile) -> bool,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for step in &plan.steps {
@@ -182,7 +183,7 @@ fn planned_findings(
             }),
         }
     }
-    for left in dangling(observed, plan, is_anothers) {
+    for left in dangling(observed, plan, is_other_systems) {
         if !findings.iter().any(|known| known.path == left.path) {
             findings.push(left);
         }
@@ -193,11 +194,11 @@ fn planned_findings(
 fn inspect(
     place: &Place,
     observed: &Observation,
-    is_anothers: impl Fn(&EntryFile) -> bool,
+    is_other_systems: impl Fn(&EntryFile) -> bool,
     findings: Vec<Finding>,
 ) -> Inspected {
     let all = observed.boot.all();
-    let ours = all.filter(|(_, file)| file.name.is_ours() && !is_anothers(file));
+    let ours = all.filter(|(_, file)| file.name.is_ours() && !is_other_systems(file));
     Inspected {
         name: place.name.display().to_string(),
         files: ours.count() + observed.payload.len(),

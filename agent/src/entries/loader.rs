@@ -4,7 +4,7 @@ use std::path::Path;
 
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
-use boot_entries::loader::{self, Band};
+use boot_entries::loader::{self, ReleaseRange};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
 
@@ -37,13 +37,14 @@ enum Remaining {
 
 impl Planned {
     /// How the loader that it is chooses, and how the one that it will be.
-    pub(super) fn bands(&self) -> [Option<Band>; 2] {
-        [&self.before, &self.after].map(|image| Band::of_loader_info(&image.as_ref()?.info()))
+    pub(super) fn releases(&self) -> [Option<ReleaseRange>; 2] {
+        [&self.before, &self.after]
+            .map(|image| ReleaseRange::of_loader_info(&image.as_ref()?.info()))
     }
 
     /// How the loader chooses when all steps are made. None: there is none, or bootctl is to bring it.
-    pub(super) fn next_band(&self) -> Option<Band> {
-        let [before, after] = self.bands();
+    pub(super) fn next_release(&self) -> Option<ReleaseRange> {
+        let [before, after] = self.releases();
         after.or(before).filter(|_| self.remaining.is_none())
     }
 

@@ -1,7 +1,7 @@
 //! Variables of the firmware that would choose over the order of the entries.
 
 use boot_entries::efi::LoaderVariables;
-use boot_entries::loader::{self, Band, Override};
+use boot_entries::loader::{self, Override, ReleaseRange};
 
 use super::loader::of_interest;
 use crate::error::Error;
@@ -22,8 +22,8 @@ pub fn leave_out(view: &mut View, state: &State) -> Result<Vec<Override>, Error>
     }
     let places = view.places(state)?;
     let first = places.usable.first();
-    let band = first.map(|place| view.band(place).unwrap_or(Band::V252));
-    harmful.retain(|one| band.is_some_and(|band| one.is_harmful(band)));
+    let release = first.map(|place| view.release(place).unwrap_or(ReleaseRange::V252));
+    harmful.retain(|one| release.is_some_and(|release| one.is_harmful(release)));
     if !view.root.is_live() || !view.boot_config(state).can_touch_efi_variables {
         for one in harmful {
             tracing::warn!("{one}");

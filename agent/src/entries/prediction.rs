@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use boot_entries::boot_partition::Place;
-use boot_entries::loader::{self, Band};
+use boot_entries::loader::{self, ReleaseRange};
 use boot_entries::name::{EntryName, Tries, stem_of};
-use boot_entries::observe::Boot;
+use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, nixpkgs};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
 use crate::store::digests;
-use crate::view::{View, flaw_of};
+use crate::view::{View, damage_of};
 
 /// One boot to come.
 #[derive(Debug, Serialize)]
@@ -56,15 +56,15 @@ pub fn look(
     place: &Place,
     failures: usize,
 ) -> Result<(Vec<Prediction>, Option<String>), Error> {
-    let files = Boot::read(place)?;
-    let mut boots = predict_of(view, &files, view.band(place)?, failures);
+    let files = BootFiles::read(place)?;
+    let mut boots = predict_of(view, &files, view.release(place)?, failures);
     let mut digests = digests::load(&view.root, view.listed.len());
     let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
     for boot in &mut boots {
         let broken = known.entry(boot.name.stem.clone()).or_insert_with(|| {
             let mut files = files.files_of(&boot.name.stem).map(|(_, file)| file);
-            let flaw = files.find_map(|file| flaw_of(place, file, &mut digests));
-            flaw.map(|flaw| flaw.to_string())
+            let damage = files.find_map(|file| damage_of(place, file, &mut digests));
+            damage.map(|damage| damage.to_string())
         });
         if let Some(broken) = broken {
             boot.why = format!("{}; it cannot be started: {broken}", boot.why);
@@ -88,16 +88,23 @@ pub fn look(
 /// When that cannot be read, or nobody knows how its loader chooses.
 pub fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, Error> {
     let boot = view.boot()?;
-    let band = view.band(&boot.place)?;
-    Ok(predict_of(view, &boot, band, failures))
+    let release = view.release(&boot.place)?;
+    Ok(predict_of(view, &boot, release, failures))
 }
 
-/// [`predict`], for entries that were read before, by a loader of `band`.
+/// [`predict`], for entries that were read before, by a loader of `release`.
 #[must_use]
-pub fn predict_of(view: &View, files: &Boot, band: Band, failures: usize) -> Vec<Prediction> {
+pub fn predict_of(
+    view: &View,
+    files: &BootFiles,
+    release: ReleaseRange,
+    failures: usize,
+) -> Vec<Prediction> {
     let generations = view.generations();
-    let boots = files.loader(band, view.variables.clone()).predict(failures);
-    let prediction = |failures: usize, boot: &loader::Boot| {
+    let boots = files
+        .loader(release, view.variables.clone())
+        .predict(failures);
+    let prediction = |failures: usize, boot: &loader::Choice| {
         // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
             let number = name.generation_number()?;
@@ -107,8 +114,8 @@ pub fn predict_of(view: &View, files: &Boot, band: Band, failures: usize) -> Vec
         // By its stem: the file may be called otherwise by then.
         let started = files.files_of(&boot.name.stem).next();
         let own = of(&boot.name).filter(|_| !boot.is_image);
-        let is_anothers = || started.is_some_and(|(_, file)| view.is_anothers(file));
-        let another_system = own.is_none() && !boot.is_image && is_anothers();
+        let is_other_systems = || started.is_some_and(|(_, file)| view.is_other_systems(file));
+        let another_system = own.is_none() && !boot.is_image && is_other_systems();
         // No image is ours, whatever it is called.
         let stand_in = !another_system && boot.name.is_stand_in() && !boot.is_image;
         let generation = if stand_in {
@@ -156,9 +163,9 @@ fn is_used_up(tries: Option<Tries>) -> bool {
 /// is, or what chooses the other one says why.
 fn passed_over(
     view: &View,
-    files: &Boot,
-    former: &[loader::Boot],
-    boot: &loader::Boot,
+    files: &BootFiles,
+    former: &[loader::Choice],
+    boot: &loader::Choice,
 ) -> Option<String> {
     let selected = view.state.selected.as_ref()?;
     let stem = stem_of(selected);

@@ -1,9 +1,9 @@
 //! What is checked before anything is written: that the machine comes back, and that the places can be written.
 
 use boot_entries::boot_partition::Place;
-use boot_entries::loader::Band;
+use boot_entries::loader::ReleaseRange;
 use boot_entries::name::stem_of;
-use boot_entries::plan::{Intent, Outlook, Plan, Stranding};
+use boot_entries::plan::{Intent, Plan, Proof, Stranding};
 use boot_entries::step::Step;
 
 use super::{Aim, Complaints, Planned, Prepared};
@@ -75,22 +75,22 @@ impl Prepared {
     }
 
     fn is_proven_in(&self, view: &View, planned: &Planned, subject: &Subject) -> Result<(), Error> {
-        let mut outlooks = planned.outlooks(view, &self.intent).iter();
-        outlooks.try_for_each(|outlook| {
+        let mut proofs = planned.proofs(view, &self.intent).iter();
+        proofs.try_for_each(|proof| {
             let Planned { observed, .. } = planned;
             let nothing = Plan::default();
             let before = || {
-                Outlook::of(
+                Proof::of(
                     observed,
                     &nothing,
                     &self.intent,
-                    outlook.band,
+                    proof.release,
                     &view.variables,
                 )
             };
-            outlook.prove(before)?;
+            proof.prove(before)?;
             if planned.is_first && self.has_next {
-                starts(outlook, subject)?;
+                starts(proof, subject)?;
             }
             Ok(())
         })
@@ -100,8 +100,8 @@ impl Prepared {
     /// what is wanted makes it no worse, and may be what mends it.
     pub fn look_ahead(&mut self, view: &View) {
         for planned in &self.planned {
-            let mut outlooks = planned.outlooks(view, &self.intent).iter();
-            let stranded = outlooks.find_map(|outlook| outlook.comes_back().err());
+            let mut proofs = planned.proofs(view, &self.intent).iter();
+            let stranded = proofs.find_map(|proof| proof.comes_back().err());
             let Some(stranding) = stranded else { continue };
             let error = Error::Refused(format!("{stranding}; {}", stranding.advice()));
             self.complaints
@@ -113,21 +113,21 @@ impl Prepared {
 impl Planned {
     /// How the loader that is there chooses, and the one that is to come: a power cut decides which it is. Where none can
     /// be seen that is told elsewhere.
-    fn choosers(&self, view: &View) -> impl Iterator<Item = Band> + use<> {
-        let [before, after] = self.loader.bands();
-        let before = before.or_else(|| view.band(&self.place).ok());
-        let before = before.or(after).unwrap_or(Band::V252);
+    fn choosers(&self, view: &View) -> impl Iterator<Item = ReleaseRange> + use<> {
+        let [before, after] = self.loader.releases();
+        let before = before.or_else(|| view.release(&self.place).ok());
+        let before = before.or(after).unwrap_or(ReleaseRange::V252);
         std::iter::once(before).chain(after.filter(|after| *after != before))
     }
 
     /// What each of these makes of the plan. It is asked more than once, and takes the model a while.
-    fn outlooks(&self, view: &View, intent: &Intent) -> &[Outlook] {
-        self.outlooks.get_or_init(|| {
-            let outlook = |band| {
+    fn proofs(&self, view: &View, intent: &Intent) -> &[Proof] {
+        self.proofs.get_or_init(|| {
+            let proof = |release| {
                 let Self { observed, plan, .. } = self;
-                Outlook::of(observed, plan, intent, band, &view.variables)
+                Proof::of(observed, plan, intent, release, &view.variables)
             };
-            self.choosers(view).map(outlook).collect()
+            self.choosers(view).map(proof).collect()
         })
     }
 }
@@ -147,8 +147,8 @@ pub(super) fn may_be_written(place: &Place, steps: &[Step]) -> Result<(), Error>
 
 /// Whether what is requested comes true, before anything is done for it. What the firmware was asked for
 /// once does not count: that passes.
-fn starts(outlook: &Outlook, subject: &Subject) -> Result<(), Error> {
-    let next = outlook.starts.clone();
+fn starts(proof: &Proof, subject: &Subject) -> Result<(), Error> {
+    let next = proof.starts.clone();
     let stem = stem_of(subject);
     if next.as_ref().is_some_and(|next| next.name.stem == stem) {
         return Ok(());

@@ -66,6 +66,6 @@ fn planned_in(
         observed,
         plan,
         loader: loader::Planned::default(),
-        outlooks: OnceCell::new(),
+        proofs: OnceCell::new(),
     })
 }

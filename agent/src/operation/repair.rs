@@ -85,8 +85,8 @@ pub fn inspect(session: &Session, and_repair: bool) -> Result<Inspection, Error>
     };
     let first = view.places(&view.state)?.usable.into_iter().next();
     // One that cannot be told is among the complaints.
-    let band = first.and_then(|place| view.band(&place).ok());
-    let is_harmful = |one: &&Override| band.is_some_and(|band| one.is_harmful(band));
+    let release = first.and_then(|place| view.release(&place).ok());
+    let is_harmful = |one: &&Override| release.is_some_and(|release| one.is_harmful(release));
     let harmful = overrides.iter().find(is_harmful).cloned();
     Ok(Inspection {
         places,

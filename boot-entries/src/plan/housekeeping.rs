@@ -50,7 +50,7 @@ fn stays(observed: &Observation, intent: &Intent, file: &EntryFile) -> bool {
         Some(found) => found.bootable.is_err(),
         None => {
             file.name.tries.is_none() && intent.last_good.is_none()
-                || observed.is_anothers(&intent.ownership, file)
+                || observed.is_other_systems(&intent.ownership, file)
         }
     }
 }
@@ -59,10 +59,10 @@ fn stays(observed: &Observation, intent: &Intent, file: &EntryFile) -> bool {
 /// are to be above those.
 pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
     let counts = |file: &&EntryFile| {
-        let is_anothers = || observed.is_anothers(&intent.ownership, file);
+        let is_other_systems = || observed.is_other_systems(&intent.ownership, file);
         file.name.is_ours()
             && stays(observed, intent, file)
-            && (intent.over_anothers || !is_anothers())
+            && (intent.above_other_systems || !is_other_systems())
     };
     let files = observed.boot.all().map(|(_, file)| file);
     highest(files.filter(counts)).unwrap_or(Rank::UNRANKED)
@@ -72,9 +72,10 @@ pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
 /// are to be below ours.
 pub(super) fn stand_in_rank(observed: &Observation, intent: &Intent) -> Result<Rank, Refusal> {
     let files = observed.boot.all().map(|(_, file)| file);
-    let anothers =
-        files.filter(|file| intent.over_anothers && observed.is_anothers(&intent.ownership, file));
-    let Some(highest) = highest(anothers) else {
+    let other_systems = files.filter(|file| {
+        intent.above_other_systems && observed.is_other_systems(&intent.ownership, file)
+    });
+    let Some(highest) = highest(other_systems) else {
         return Ok(Rank::PROVEN);
     };
     let above = highest.above().ok_or(Refusal::NoRankLeft)?;

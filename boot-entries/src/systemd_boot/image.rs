@@ -12,9 +12,9 @@ use crate::loader::compare_versions;
 use goblin::pe::header::{COFF_MACHINE_X86_64, Header, PE_MAGIC};
 use nix::errno::Errno;
 
+use crate::bounded;
 use crate::kernel;
 use crate::payload::Content;
-use crate::small;
 
 /// systemd-boot has 140 kB, with everything that is ever linked into such a program a few MB.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -126,7 +126,7 @@ impl Marked {
 /// # Errors
 /// When it is not there.
 pub(super) fn look(path: &Path) -> io::Result<Found> {
-    match small::read_bytes(path, LIMIT) {
+    match bounded::read_bytes(path, LIMIT) {
         Ok(bytes) => Ok(recognise(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
         // The medium has lost it. Everything else that is no readable file is nothing that an installer put there.

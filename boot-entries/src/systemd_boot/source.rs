@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::image::{self, Found, Image};
 use crate::digests::Digests;
-use crate::{Root, small};
+use crate::{Root, bounded};
 
 /// In a systemd of NixOS's layout, and under `/usr` elsewhere.
 const LIBRARY: &str = "lib/systemd/boot/efi";
@@ -40,7 +40,7 @@ impl Source {
             for name in NAMES {
                 let shown = directory.join(name);
                 let said =
-                    |why: String| small::one_line(&format!("{} {why}", shown.display()), REASON);
+                    |why: String| bounded::one_line(&format!("{} {why}", shown.display()), REASON);
                 let here = root.resolve(&shown);
                 let here = here.map_err(|error| said(format!("cannot be found: {error}")))?;
                 return match image::look(&here) {

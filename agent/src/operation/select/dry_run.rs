@@ -65,9 +65,9 @@ pub fn would_select(root: &Root, request: &Request<'_>) -> Result<WouldSelect, E
         .collect();
     changes.extend(changes_of(view, &asked, &ready)?);
     let next = match ready.prepared().outcome() {
-        Some((boot, band)) => {
-            let band = band.map_or_else(|| view.band(&boot.place), Ok)?;
-            prediction::predict_of(view, &boot, band, 0)
+        Some((boot, release)) => {
+            let release = release.map_or_else(|| view.release(&boot.place), Ok)?;
+            prediction::predict_of(view, &boot, release, 0)
         }
         None => Vec::new(),
     };

@@ -56,7 +56,8 @@ impl Recorded {
     pub(super) fn write(self, session: &Session) -> Result<Written, Error> {
         let view = &session.view;
         let unchanged = self.ready.prepared().unchanged();
-        let unchanged = unchanged.map(|(boot, band)| prediction::predict_of(view, boot, band, 0));
+        let unchanged =
+            unchanged.map(|(boot, release)| prediction::predict_of(view, boot, release, 0));
         Ok(Written {
             asked: self.asked,
             changes: self.changes,
@@ -102,11 +103,11 @@ impl Kept {
                 places: Some(places),
             })?;
         }
-        let next = match (unchanged, done.next_band) {
+        let next = match (unchanged, done.next_release) {
             (Some(boots), _) => Ok(boots),
-            (None, Some(band)) => {
+            (None, Some(release)) => {
                 let boot = session.view.boot();
-                boot.map(|boot| prediction::predict_of(&session.view, &boot, band, 0))
+                boot.map(|boot| prediction::predict_of(&session.view, &boot, release, 0))
             }
             (None, None) => prediction::predict(&session.view, 0),
         };

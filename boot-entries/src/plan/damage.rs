@@ -12,14 +12,14 @@ use crate::payload::{self, Content};
 /// A file that an entry needs and that is not as it must be. The loader gives up on such an entry, and the firmware starts
 /// it again: an entry without a counter is then started for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Flaw {
+pub struct Damage {
     /// Relative to the top of its partition.
     pub path: String,
     /// It is not there; else it has other bytes than its name says.
     pub is_missing: bool,
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.is_missing {
             "missing"
@@ -32,21 +32,21 @@ impl fmt::Display for Flaw {
 
 /// What is wrong with our payload at `path`, if `content` is what is there. None: nothing, or it is none of ours.
 #[must_use]
-pub fn flaw(path: &str, content: Option<&Content>) -> Option<Flaw> {
+pub fn damage(path: &str, content: Option<&Content>) -> Option<Damage> {
     let name = payload::name_of(path)?;
     let kind = payload::kind_of(name)?;
     let is_right = |content: &Content| payload::file_name(content, kind) == name;
-    (!content.is_some_and(is_right)).then(|| Flaw {
+    (!content.is_some_and(is_right)).then(|| Damage {
         path: path.to_owned(),
         is_missing: content.is_none(),
     })
 }
 
 /// What is wrong with the payload that `file` needs, in the order in which the loader reads it.
-pub(super) fn flaws<'a>(
+pub(super) fn all_damage<'a>(
     observed: &'a Observation,
     file: &'a EntryFile,
-) -> impl Iterator<Item = Flaw> + 'a {
+) -> impl Iterator<Item = Damage> + 'a {
     let boot = &observed.boot;
     let is_beside = file.on == Partition::Esp && boot.place.has_xbootldr();
     file.entry.needs().filter_map(move |path| {
@@ -54,15 +54,15 @@ pub(super) fn flaws<'a>(
         if is_beside {
             // Of what was left there when $BOOT became another partition only names are known.
             let is_there = boot.esp_payload.iter().any(|there| there == name);
-            return flaw(path, None).filter(|_| !is_there);
+            return damage(path, None).filter(|_| !is_there);
         }
-        flaw(path, observed.payload.get(name))
+        damage(path, observed.payload.get(name))
     })
 }
 
 /// Whether all of our payload that an entry points at is there, to the byte.
 pub(super) fn is_whole(observed: &Observation, file: &EntryFile) -> bool {
-    file.entry.linux.is_some() && flaws(observed, file).next().is_none()
+    file.entry.linux.is_some() && all_damage(observed, file).next().is_none()
 }
 
 /// What is still wrong with entries of ours, and not of another system's, when `plan` is carried out: no step of it mends that.
@@ -70,12 +70,12 @@ pub(super) fn is_whole(observed: &Observation, file: &EntryFile) -> bool {
 pub fn left(
     observed: &Observation,
     plan: &Plan,
-    is_anothers: impl Fn(&EntryFile) -> bool,
-) -> BTreeSet<Flaw> {
+    is_other_systems: impl Fn(&EntryFile) -> bool,
+) -> BTreeSet<Damage> {
     let after = outcome::of(observed, plan);
     let files = after.boot.all().map(|(_, file)| file);
-    let ours = files.filter(|file| file.name.is_ours() && !is_anothers(file));
-    ours.flat_map(|file| flaws(&after, file)).collect()
+    let ours = files.filter(|file| file.name.is_ours() && !is_other_systems(file));
+    ours.flat_map(|file| all_damage(&after, file)).collect()
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
         );
         let all = left(&disk.0, &Plan::default(), |_| false);
         assert_eq!(all.len(), 3, "{all:?}");
-        assert!(all.iter().all(|flaw| flaw.is_missing));
+        assert!(all.iter().all(|damage| damage.is_missing));
     }
 
     #[test]

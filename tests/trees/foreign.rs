@@ -40,7 +40,7 @@ fn after_three(tree: &Tree) -> Result<String> {
 }
 
 #[test]
-fn a_trial_that_fails_leads_back_to_what_booted_a_strangers_machine() -> Result<()> {
+fn a_trial_that_fails_leads_back_to_what_booted_a_foreign_machine() -> Result<()> {
     for (entry, start) in [
         (
             "debian.conf",

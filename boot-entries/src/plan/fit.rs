@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::flaw::is_whole;
+use super::damage::is_whole;
 use super::housekeeping::copies;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Plan, Refusal, Standing, Step, steps};

@@ -1,7 +1,7 @@
 //! Small disks.
 
 use crate::payload::Digest;
-use crate::plan::tests::{BANDS, Disk, id, loader, proven, select};
+use crate::plan::tests::{Disk, RELEASES, id, loader, proven, select};
 use crate::plan::*;
 
 /// `count` generations whose kernels take `clusters` each; they share an initrd of one.
@@ -141,8 +141,8 @@ fn an_old_one_goes_before_the_new_one_is_written() {
     assert!(at("remove loader/entries/lastgood-1-") < at("remove EFI/lastgood/"));
     assert!(at("remove EFI/lastgood/") < at("copy "));
     run(&mut disk, size, &known).unwrap();
-    for band in BANDS {
-        assert_eq!(disk.boots(band, 4), [4, 4, 4, 3, 3]);
+    for release in RELEASES {
+        assert_eq!(disk.boots(release, 4), [4, 4, 4, 3, 3]);
     }
     assert_eq!(
         run(&mut disk, size, &known).unwrap().steps,
@@ -170,7 +170,7 @@ fn twenty_upgrades_and_rollbacks_on_a_small_disk() {
         let installed = run(&mut disk, size, &known);
         let installed = installed.unwrap_or_else(|why| panic!("upgrade to {number}: {why}"));
         assert!(disk.of_size(size).0.space.unwrap().free > 3, "{number}");
-        let boots = disk.boots(crate::loader::Band::V252, 3);
+        let boots = disk.boots(crate::loader::ReleaseRange::V252, 3);
         assert_eq!(boots[0], number);
         if let Some(last) = &known.last_good {
             assert_eq!(boots[3], last.generation.number(), "{installed:?}");
@@ -201,7 +201,7 @@ fn twenty_upgrades_and_rollbacks_on_a_small_disk() {
                 !back.steps.iter().any(|s| matches!(s, Step::Copy { .. })),
                 "{back:?}"
             );
-            let boots = disk.boots(crate::loader::Band::V252, 3);
+            let boots = disk.boots(crate::loader::ReleaseRange::V252, 3);
             assert_eq!(boots[0], second.generation.number());
             known.selected = Some(last);
             run(&mut disk, size, &known).unwrap();
@@ -241,7 +241,7 @@ fn nothing_proven_goes_early_while_the_last_good_one_is_damaged() {
                     .iter()
                     .any(|f| f.starts_with(&format!("lastgood-{number}-")))
         };
-        let boots = seen.boots(crate::loader::Band::V252, 6);
+        let boots = seen.boots(crate::loader::ReleaseRange::V252, 6);
         assert!((1..=3).any(whole) && boots[6] <= 3, "{step}: {boots:?}");
     }
 }

@@ -3,11 +3,11 @@
 use crate::boot_partition::{IMAGES, Partition};
 use crate::entry::{self, Entry, EntryFile};
 use crate::name::EntryName;
-use crate::observe::Boot;
+use crate::observe::BootFiles;
 
 /// What starts it, as an entry file could say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stranger {
+pub(super) struct Foreign {
     /// The partition that its paths are on.
     pub(super) on: Partition,
     /// What `default` in loader.conf calls it.
@@ -16,7 +16,7 @@ pub(super) struct Stranger {
     pub(super) entry: Entry,
 }
 
-impl Stranger {
+impl Foreign {
     fn of_file(file: &EntryFile) -> Self {
         let mut entry = file.entry.clone();
         entry.title.get_or_insert_with(|| file.name.stem.clone());
@@ -48,20 +48,20 @@ impl Stranger {
 
     /// The one that this boot was started from, if `booted` (`LoaderEntrySelected`) is not ours. One that is still counted
     /// has not shown anything, and one that lacks what it starts shows nothing any more.
-    pub(super) fn booted(boot: &Boot, booted: &str) -> Option<Self> {
+    pub(super) fn booted(boot: &BootFiles, booted: &str) -> Option<Self> {
         let name = EntryName::parse(booted);
-        all(boot).find(|stranger| match &name {
+        all(boot).find(|foreign| match &name {
             Some(name) => {
-                let own = EntryName::parse(&stranger.id);
+                let own = EntryName::parse(&foreign.id);
                 own.is_some_and(|own| own.stem.eq_ignore_ascii_case(&name.stem))
             }
-            None => stranger.id.eq_ignore_ascii_case(booted),
+            None => foreign.id.eq_ignore_ascii_case(booted),
         })
     }
 
     /// The one that `stand_in`, of ours, was copied from, if it is still there.
-    pub(super) fn behind(boot: &Boot, stand_in: &EntryFile) -> Option<Self> {
-        all(boot).find(|stranger| stranger.starts_what(stand_in))
+    pub(super) fn behind(boot: &BootFiles, stand_in: &EntryFile) -> Option<Self> {
+        all(boot).find(|foreign| foreign.starts_what(stand_in))
     }
 
     fn starts_what(&self, file: &EntryFile) -> bool {
@@ -77,7 +77,7 @@ impl Stranger {
 }
 
 /// All that could be started: entry files, then images.
-fn all(boot: &Boot) -> impl Iterator<Item = Stranger> {
+fn all(boot: &BootFiles) -> impl Iterator<Item = Foreign> {
     let files = boot.all().map(|(_, file)| file).filter(|file| {
         let is_ours = file.name.is_ours() || file.name.is_stand_in();
         !is_ours && file.name.tries.is_none() && boot.has_payload(file)
@@ -87,8 +87,8 @@ fn all(boot: &Boot) -> impl Iterator<Item = Stranger> {
         name.is_some_and(|name| name.tries.is_none())
     });
     files
-        .map(Stranger::of_file)
-        .chain(images.map(|(on, image)| Stranger::of_image(*on, image)))
+        .map(Foreign::of_file)
+        .chain(images.map(|(on, image)| Foreign::of_image(*on, image)))
 }
 
 #[cfg(test)]

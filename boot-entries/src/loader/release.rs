@@ -1,6 +1,6 @@
 //! Which systemd-boot it is, as far as that changes a choice.
 //!
-//! Most of what follows came with a new version and was given to older ones in their point releases, so a band is told by
+//! Most of what follows came with a new version and was given to older ones in their point releases, so a release is told by
 //! both numbers. The numbers are from the source of every release from 252 to 262.1, compared.
 
 use std::path::Path;
@@ -15,7 +15,7 @@ pub const OLDEST: u32 = 252;
 
 /// A release of systemd-boot, for what it does differently from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Band {
+pub struct ReleaseRange {
     version: u32,
     point: u32,
 }
@@ -36,7 +36,7 @@ const ORDERS_PROFILES: Since = &[(258, 8), (259, 6), (260, 2)];
 const KNOWS_PROFILE: Since = &[(259, 0)];
 const PREFERS: Since = &[(260, 0)];
 
-impl Band {
+impl ReleaseRange {
     /// 252 to 256, all that Debian 12 has. What is not known to be another is taken for this.
     pub const V252: Self = Self::of(252, 0);
     /// From 257 on an image may hold several profiles. An id still is the whole file name, counter included.
@@ -76,7 +76,7 @@ impl Band {
         Self { version, point }
     }
 
-    /// The band of a `LoaderInfo` such as `systemd-boot 252.39-1~deb12u2`. None: not systemd-boot, or one whose choices are
+    /// The release of a `LoaderInfo` such as `systemd-boot 252.39-1~deb12u2`. None: not systemd-boot, or one whose choices are
     /// not known ([`OLDEST`]).
     #[must_use]
     pub fn of_loader_info(info: &str) -> Option<Self> {
@@ -84,8 +84,8 @@ impl Band {
         let (version, rest) = text.split_at(digits(text));
         let point = rest.strip_prefix('.').unwrap_or_default();
         let (point, _) = point.split_at(digits(point));
-        let band = Self::of(version.parse().ok()?, point.parse().unwrap_or(0));
-        (band.version >= OLDEST).then_some(band)
+        let release = Self::of(version.parse().ok()?, point.parse().unwrap_or(0));
+        (release.version >= OLDEST).then_some(release)
     }
 
     fn has(self, since: Since) -> bool {

@@ -1,10 +1,10 @@
-//! From a stranger's machine to ours, and back.
+//! From a foreign machine to ours, and back.
 
 use super::*;
-use crate::loader::{Band, Listed};
+use crate::loader::{Listed, ReleaseRange};
 use crate::loader_conf::LoaderConf;
 use crate::nixpkgs::Payload;
-use crate::plan::tests::{BANDS, Disk, proven, select};
+use crate::plan::tests::{Disk, RELEASES, proven, select};
 use crate::plan::{Intent, plan, uninstall};
 use crate::step::Step;
 use crate::uki::Uki;
@@ -31,8 +31,8 @@ fn machine(booted: &str) -> (Disk, Intent) {
 
 /// What the entries do that boot now and after each of `failures` failed boots, by every loader.
 fn programs(disk: &Disk, failures: usize) -> Vec<String> {
-    let all = BANDS.map(|band| {
-        let loader = disk.loader(band);
+    let all = RELEASES.map(|release| {
+        let loader = disk.loader(release);
         let boots = loader.clone().predict(failures).into_iter();
         let program = |stem: &str| {
             let mut listed = loader.entries.iter();
@@ -98,8 +98,8 @@ fn a_failed_trial_leads_back_to_what_booted_the_machine() {
 }
 
 /// What a loader starts by an entry with this text: the image, and which of its profiles.
-fn image_of(band: Band, text: &str) -> (Option<String>, u32) {
-    let listed = Listed::read(band, Partition::Boot, "a.conf", text, |_| true).unwrap();
+fn image_of(release: ReleaseRange, text: &str) -> (Option<String>, u32) {
+    let listed = Listed::read(release, Partition::Boot, "a.conf", text, |_| true).unwrap();
     (listed.entry.uki, listed.profile)
 }
 
@@ -114,7 +114,9 @@ fn a_failed_trial_leads_back_to_the_very_profile_of_an_image() {
         ("uki-2.conf", text(IMAGE, 1)),
         ("uki-3.conf", text(IMAGE, 2)),
     ];
-    let images = files.each_ref().map(|(_, text)| image_of(Band::V260, text));
+    let images = files
+        .each_ref()
+        .map(|(_, text)| image_of(ReleaseRange::V260, text));
     assert!(images[0].0 != images[1].0 && images[1].1 != images[2].1);
     for (booted, theirs) in &files {
         let (mut disk, intent) = machine(booted);
@@ -125,12 +127,12 @@ fn a_failed_trial_leads_back_to_the_very_profile_of_an_image() {
         }
         disk.run(&intent);
         // Older loaders know no such entry, and have not started it.
-        for band in [Band::V258_1, Band::V260] {
-            let last = disk.loader(band).predict(3).pop().unwrap();
+        for release in [ReleaseRange::V258_1, ReleaseRange::V260] {
+            let last = disk.loader(release).predict(3).pop().unwrap();
             let ours = &disk.0.boot.entries[&last.file];
-            assert!(ours.name.is_stand_in(), "{band:?}: {booted}: {ours:?}");
-            let [ours, theirs] = [&ours.text, theirs].map(|text| image_of(band, text));
-            assert_eq!(ours, theirs, "{band:?}: {booted}");
+            assert!(ours.name.is_stand_in(), "{release:?}: {booted}: {ours:?}");
+            let [ours, theirs] = [&ours.text, theirs].map(|text| image_of(release, text));
+            assert_eq!(ours, theirs, "{release:?}: {booted}");
         }
         assert_eq!(plan(&disk.0, &intent).unwrap().steps, [], "{booted}");
     }
@@ -147,12 +149,12 @@ fn of_two_programs_the_one_that_has_booted_is_copied() {
         disk.wrote("two.conf", text);
         disk.0.boot.entries.get_mut("two.conf").unwrap().has_program = true;
         disk.run(&intent);
-        let band = Band::V252;
-        let last = disk.loader(band).predict(3).pop().unwrap();
+        let release = ReleaseRange::V252;
+        let last = disk.loader(release).predict(3).pop().unwrap();
         let ours = &disk.0.boot.entries[&last.file];
         assert!(ours.name.is_stand_in(), "{ours:?}");
         let started = |text: &str| {
-            let listed = Listed::read(band, Partition::Boot, "a.conf", text, |_| true).unwrap();
+            let listed = Listed::read(release, Partition::Boot, "a.conf", text, |_| true).unwrap();
             (listed.program, listed.entry.linux, listed.entry.efi)
         };
         assert_eq!(started(&ours.text), started(text));

@@ -7,12 +7,12 @@
 
 use std::cmp::Reverse;
 
-use super::flaw::{flaws, is_whole};
+use super::damage::{all_damage, is_whole};
 use super::{Intent, Standing};
 use crate::entry::{EntryFile, Rank};
 use crate::generation::Subject;
 use crate::name::stem_of;
-use crate::observe::{Boot, Observation};
+use crate::observe::{BootFiles, Observation};
 
 /// `intent` with another proven generation in the place of the last good one, and what there is to say about it. None:
 /// the last good one is whole, or will be, or nobody can take its place.
@@ -23,29 +23,29 @@ pub(super) fn appoint(observed: &Observation, intent: &Intent) -> Option<(Intent
     }
     let others = proven(intent).filter(|subject| *subject != last_good);
     let fit = others.filter(|subject| can_boot(observed, subject));
-    let deputy = fit.max_by_key(|subject| {
+    let substitute = fit.max_by_key(|subject| {
         let is_selected = intent.selected.as_ref() == Some(subject);
         let is_second = intent.second.as_ref() == Some(subject);
         let rank = rank_of(&observed.boot, subject);
         (Reverse(is_selected), is_second, rank, *subject)
     })?;
-    let (id, place) = (&last_good.generation, &deputy.generation);
+    let (id, place) = (&last_good.generation, &substitute.generation);
     let stem = stem_of(last_good);
     let mut files = observed.boot.files_of(&stem).map(|(_, file)| file);
-    let why = files.find_map(|file| flaws(observed, file).next());
-    let why = why.map_or_else(|| "it has no entry".to_owned(), |flaw| flaw.to_string());
+    let why = files.find_map(|file| all_damage(observed, file).next());
+    let why = why.map_or_else(|| "it has no entry".to_owned(), |damage| damage.to_string());
     let told = format!(
         "generation {id} is the last good one and cannot be started ({why}), nor mended from the store: what fails leads to \
          generation {place} instead; once another one works, `lastgood good NUMBER` accepts it"
     );
-    Some((standing_in(intent, deputy.clone()), told))
+    Some((with_substitute(intent, substitute.clone()), told))
 }
 
 /// The same for a verdict, which reads no payload if it can be helped. Only where another proven one stands above the last
 /// good one was it put there, or the last good one has become that just now: what is on the disk has to tell, and
 /// `is_whole` is asked about its entry.
 pub(super) fn confirm(
-    boot: &Boot,
+    boot: &BootFiles,
     intent: &Intent,
     is_whole: &mut dyn FnMut(&EntryFile) -> bool,
 ) -> Option<Intent> {
@@ -55,16 +55,16 @@ pub(super) fn confirm(
     let others = proven(intent).filter(|subject| *subject != last_good);
     let others = others.filter(|subject| plain(boot, subject).is_some());
     let above = others.filter(|subject| rank_of(boot, subject) > mine);
-    let deputy = above.max_by_key(|subject| rank_of(boot, subject))?;
-    (!is_whole(file)).then(|| standing_in(intent, deputy.clone()))
+    let substitute = above.max_by_key(|subject| rank_of(boot, subject))?;
+    (!is_whole(file)).then(|| with_substitute(intent, substitute.clone()))
 }
 
-fn standing_in(intent: &Intent, deputy: Subject) -> Intent {
+fn with_substitute(intent: &Intent, substitute: Subject) -> Intent {
     let mut intent = intent.clone();
     if intent.selected == intent.last_good {
-        intent.selected = Some(deputy.clone());
+        intent.selected = Some(substitute.clone());
     }
-    intent.last_good = Some(deputy);
+    intent.last_good = Some(substitute);
     intent
 }
 
@@ -82,13 +82,13 @@ fn can_boot(observed: &Observation, subject: &Subject) -> bool {
 }
 
 /// Its entry without a counter.
-fn plain<'a>(boot: &'a Boot, subject: &Subject) -> Option<&'a EntryFile> {
+fn plain<'a>(boot: &'a BootFiles, subject: &Subject) -> Option<&'a EntryFile> {
     let stem = stem_of(subject);
     let mut files = boot.all().map(|(_, file)| file);
     files.find(|file| file.name.stem == stem && file.name.tries.is_none())
 }
 
-fn rank_of(boot: &Boot, subject: &Subject) -> Option<Rank> {
+fn rank_of(boot: &BootFiles, subject: &Subject) -> Option<Rank> {
     let key = plain(boot, subject)?.entry.sort_key.as_deref()?;
     Rank::of_sort_key(key)
 }
@@ -98,8 +98,8 @@ mod tests {
     use super::*;
     use crate::efi::LoaderVariables;
     use crate::generation::Generation;
-    use crate::plan::tests::{BANDS, Disk, comes_back, id, proven, select};
-    use crate::plan::{plan, restate};
+    use crate::plan::tests::{Disk, RELEASES, comes_back, id, proven, select};
+    use crate::plan::{plan, verdict};
 
     /// 1 and 2 were proven one after the other. 2 has lost its kernel here, or the bytes of it, and in the store.
     fn rotten(is_missing: bool) -> (Disk, Intent) {
@@ -131,13 +131,13 @@ mod tests {
             for word in ["generation 2 is", word, "to generation 1 instead"] {
                 assert!(told.contains(word), "{told}");
             }
-            for band in BANDS {
+            for release in RELEASES {
                 let none = LoaderVariables::default();
-                assert_eq!(comes_back(&disk.0, &plan, &intent, band, &none), Ok(()));
+                assert_eq!(comes_back(&disk.0, &plan, &intent, release, &none), Ok(()));
             }
             disk.run(&intent);
-            for band in BANDS {
-                assert_eq!(disk.boots(band, 4), [3, 3, 3, 1, 1], "{band:?}");
+            for release in RELEASES {
+                assert_eq!(disk.boots(release, 4), [3, 3, 3, 1, 1], "{release:?}");
             }
             assert_eq!(disk.run(&intent).steps, []);
         }
@@ -153,14 +153,14 @@ mod tests {
         let mut rejected = proven(proven(select(2), 1), 2);
         rejected.standings.insert(id(3), Standing::Rejected);
         let healthy = proven(proven(proven(select(3), 1), 2), 3);
-        for (verdict, boots) in [(rejected, 1), (healthy, 3)] {
+        for (judged, boots) in [(rejected, 1), (healthy, 3)] {
             let mut disk = disk.clone();
-            let steps = restate(&disk.0.boot, &all, &verdict, &mut |_| false).unwrap();
+            let steps = verdict(&disk.0.boot, &all, &judged, &mut |_| false).unwrap();
             for step in &steps {
                 disk.step(step);
             }
-            for band in BANDS {
-                assert_eq!(disk.boots(band, 2), [boots; 3], "{band:?}");
+            for release in RELEASES {
+                assert_eq!(disk.boots(release, 2), [boots; 3], "{release:?}");
             }
         }
     }
@@ -175,7 +175,7 @@ mod tests {
         disk.run(&intent);
         let found = disk.0.generations.iter();
         let all: Vec<Generation> = found.map(|found| found.generation.clone()).collect();
-        let asked = restate(&disk.0.boot, &all, &intent, &mut |file| panic!("{file:?}"));
+        let asked = verdict(&disk.0.boot, &all, &intent, &mut |file| panic!("{file:?}"));
         assert_eq!(asked, Ok(Vec::new()));
     }
 
@@ -185,8 +185,8 @@ mod tests {
         disk.run(&intent);
         disk.0.generations[1].bootable = Disk::with(3).0.generations[1].bootable.clone();
         assert_eq!(disk.run(&intent).notes, [""; 0]);
-        for band in BANDS {
-            assert_eq!(disk.boots(band, 4), [3, 3, 3, 2, 2], "{band:?}");
+        for release in RELEASES {
+            assert_eq!(disk.boots(release, 4), [3, 3, 3, 2, 2], "{release:?}");
         }
     }
 
@@ -204,8 +204,8 @@ mod tests {
                 disk.0.payload.insert(name, whole.kernel.content);
             }
             assert_eq!(disk.run(&intent).notes, [""; 0]);
-            for band in BANDS {
-                assert_eq!(disk.boots(band, 4), [3, 3, 3, 2, 2], "{band:?}");
+            for release in RELEASES {
+                assert_eq!(disk.boots(release, 4), [3, 3, 3, 2, 2], "{release:?}");
             }
         }
     }
