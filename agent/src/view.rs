@@ -19,6 +19,7 @@ use boot_entries::{GenerationId, Root, boot_partition, closure, payload};
 
 use crate::config;
 use crate::error::Error;
+use crate::host;
 use crate::state::{BootRecord, Standing, State, Subject};
 use crate::store::ledger::{self, Ledger};
 use crate::store::secrets;
@@ -367,7 +368,7 @@ pub fn flaw_of(place: &Place, file: &EntryFile, digests: &mut Digests) -> Option
 /// # Errors
 /// When it cannot be read; in a tree there is none.
 pub fn boot_id(root: &Root) -> Result<String, Error> {
-    let path = "/proc/sys/kernel/random/boot_id";
+    let path = host::BOOT_ID;
     let text = std::fs::read_to_string(root.join(path)).map_err(|source| Error::Read {
         what: path.to_owned(),
         source,

@@ -7,15 +7,12 @@ use boot_entries::{Root, durable};
 use serde::{Deserialize, Serialize};
 
 use super::attempt;
-use crate::activation::generator::PROVEN;
 use crate::error::Error;
+use crate::host::{HEALTHY, PROVEN};
 use crate::report::line::one_line;
 use crate::state::baseline::Baseline;
 use crate::state::cause::Stage;
 use crate::state::{Event, WhenHealthy};
-
-/// What an assessment leaves for the blessing. In `/run`: it speaks of this boot only.
-const PATH: &str = "/run/lastgood/healthy.json";
 
 /// A healthy verdict.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,15 +27,15 @@ impl Healthy {
     /// Leaves the verdict for [`run`].
     pub(super) fn leave(&self, root: &Root) -> Result<(), Error> {
         let text = serde_json::to_string(self)?;
-        Ok(durable::put_text(&text, &place(root, PATH)?)?)
+        Ok(durable::put_text(&text, &place(root, HEALTHY)?)?)
     }
 
     fn read(root: &Root) -> Result<Option<Self>, Error> {
-        match std::fs::read_to_string(root.join(PATH)) {
+        match std::fs::read_to_string(root.join(HEALTHY)) {
             Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::Read {
-                what: PATH.to_owned(),
+                what: HEALTHY.to_owned(),
                 source,
             }),
         }

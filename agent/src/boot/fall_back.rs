@@ -2,13 +2,12 @@
 //!
 //! Started when the assessment fails: with a verdict, or without one because the assessor crashed or ran out of time.
 
-use std::process::Command;
-
 use boot_entries::Root;
 use boot_entries::name::stem_of;
 
 use super::attempt;
 use crate::error::Error;
+use crate::host::Program;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
@@ -96,8 +95,9 @@ fn ask_firmware(session: &Session, to: &Subject) -> Result<(), Error> {
 /// Reboots in order; by force where systemd refuses that, which it does in emergency mode (the jobs that lead there are
 /// irreversible). File systems are synced and unmounted either way.
 fn reboot() -> Result<(), Error> {
-    let systemctl =
-        |arguments: &[&str]| program::stdout_of(Command::new("systemctl").args(arguments));
+    let systemctl = |arguments: &[&str]| {
+        program::stdout_of(program::command(Program::Systemctl)?.args(arguments))
+    };
     if let Err(error) = systemctl(&["--no-block", "reboot"]) {
         tracing::warn!("{}; rebooting by force", one_line(&error));
         systemctl(&["--no-block", "--force", "reboot"])?;

@@ -7,13 +7,11 @@ use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::config::{self, Config};
 use crate::error::Error;
+use crate::host::FIREWALLED;
 use crate::report::line::one_line;
 use crate::state::Event;
 use crate::state::cause::Stage;
 use crate::system::command_line;
-
-/// `lastgood-firewall.service` looks for it.
-const FIREWALLED: &str = "/run/lastgood/firewalled";
 
 pub(super) fn activate(root: &Root) -> Result<(), Error> {
     let Some(closure) = command_line::closure(root)? else {

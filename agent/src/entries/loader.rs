@@ -1,5 +1,7 @@
 //! systemd-boot itself, in each place: mended at every boot, installed and updated when somebody asks for `install`.
 
+use std::path::Path;
+
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::efi::LoaderVariables;
@@ -8,6 +10,7 @@ use boot_entries::step::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
 
 use crate::error::Error;
+use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::State;
@@ -153,7 +156,11 @@ impl Session {
     ) -> Planner {
         let subject = state.selected.as_ref().or(state.last_good());
         let toplevel = subject.map(|subject| subject.toplevel.as_path());
-        let source = Source::find(&self.root, toplevel, digests).unwrap_or_else(|why| {
+        let host = host::kind(&self.root).map_err(|error| one_line(&error));
+        let source = host.and_then(|kind| {
+            Source::find(&self.root, toplevel, Path::new(kind.systemd()), digests)
+        });
+        let source = source.unwrap_or_else(|why| {
             tracing::warn!("systemd-boot is not updated: {why}");
             None
         });
