@@ -3,7 +3,8 @@
 //! The reading order, from the ground up:
 //!
 //! 1. [`state`]: what happens to a machine, one total function over events. Pure.
-//! 2. [`store`]: what is kept on disks. [`system`]: the running system, asked and told. [`config`]: what a closure asks for.
+//! 2. [`store`]: what is kept on disks. [`host`]: every path and program. [`system`]: the running
+//!    system, asked and told. [`config`]: what a closure asks for.
 //! 3. [`view`]: the machine as read once; [`session`]: the right to change it; [`entries`]: the entries of all boot
 //!    partitions, planned, proven and written.
 //! 4. [`activation`]: the closure put in place. [`assessment`]: is the machine well?
@@ -21,6 +22,7 @@ pub mod config;
 pub mod entries;
 pub mod error;
 pub mod exit;
+pub mod host;
 pub mod operation;
 pub mod report;
 pub mod session;

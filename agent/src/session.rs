@@ -9,6 +9,7 @@ use boot_entries::Root;
 use jiff::Timestamp;
 
 use crate::error::Error;
+use crate::host::RANDOM_UUID;
 use crate::state::{Event, State};
 use crate::store::{ledger, lock};
 use crate::system::journal;
@@ -18,9 +19,6 @@ use crate::view::View;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a step of a boot does: nearly as long as its unit may take, because a verdict must not get lost.
 const LONG_PATIENCE: Duration = Duration::from_mins(4);
-
-/// A new random UUID at every look.
-const RANDOM: &str = "/proc/sys/kernel/random/uuid";
 
 /// The right to change things, or to look while nobody else does, and the machine as it was when that right was taken.
 #[derive(Debug)]
@@ -128,9 +126,9 @@ impl Session {
             return None;
         }
         // The kernel's that runs, whatever tree this is about.
-        let uuid = std::fs::read_to_string(RANDOM).inspect_err(|error| {
+        let uuid = std::fs::read_to_string(RANDOM_UUID).inspect_err(|error| {
             tracing::warn!(
-                "entries are not marked as this system's: cannot read {RANDOM}: {error}"
+                "entries are not marked as this system's: cannot read {RANDOM_UUID}: {error}"
             );
         });
         let owner = uuid.ok()?.split('-').next()?.parse().ok()?;

@@ -9,6 +9,8 @@ use boot_entries::step::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
 
 use crate::error::Error;
+use crate::host;
+use crate::report::line::one_line;
 use crate::state::State;
 use crate::system::bootctl::{self, Bootctl};
 use crate::view::View;
@@ -97,7 +99,12 @@ impl Planner {
     /// Begins with the systemd-boot that comes with the selected closure, or with the machine. One that is not to be
     /// installed is told, and is none: it stops nobody from writing entries.
     pub(super) fn new(view: &View, state: &State, policy: Policy, digests: &mut Digests) -> Self {
-        let source = Source::find(&view.root, of_interest(state), digests).unwrap_or_else(|why| {
+        let host = host::kind(&view.root).map_err(|error| one_line(&error));
+        let source = host.and_then(|kind| {
+            let systemd = Path::new(kind.systemd());
+            Source::find(&view.root, of_interest(state), systemd, digests)
+        });
+        let source = source.unwrap_or_else(|why| {
             tracing::warn!("systemd-boot is not updated: {why}");
             None
         });

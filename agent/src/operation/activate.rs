@@ -9,10 +9,11 @@ use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::config::{self, Config};
 use crate::error::Error;
+use crate::host::FIREWALLED;
 use crate::report::line::one_line;
 use crate::state::Event;
 use crate::state::cause::Stage;
-use crate::store::handover::{FIREWALLED, mark};
+use crate::store::handover::mark;
 use crate::system::command_line;
 
 /// What became of a closure's firewall.

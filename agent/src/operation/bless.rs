@@ -6,11 +6,12 @@ use super::begin;
 use super::on_record::OnRecord;
 use super::repair;
 use crate::error::Error;
+use crate::host::PROVEN;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::Stage;
 use crate::state::{Subject, WhenHealthy};
-use crate::store::handover::{Healthy, PROVEN, mark};
+use crate::store::handover::{Healthy, mark};
 
 /// What a blessing came to.
 #[derive(Debug)]

@@ -6,14 +6,8 @@ use std::path::PathBuf;
 use boot_entries::{Root, durable};
 use serde::{Deserialize, Serialize};
 
+use crate::host::HEALTHY;
 use crate::state::baseline::Baseline;
-
-/// What an assessment leaves for the blessing.
-const HEALTHY: &str = "/run/lastgood/healthy.json";
-/// The trial of this boot is over, and it was good. The generator looks for it.
-pub const PROVEN: &str = "/run/lastgood/proven";
-/// The ruleset is in the kernel. `lastgood-firewall.service` looks for it.
-pub const FIREWALLED: &str = "/run/lastgood/firewalled";
 
 /// Something in `/run` that cannot be read or left.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +60,7 @@ impl Healthy {
     }
 }
 
-/// Leaves a sign whose name says all: [`PROVEN`] or [`FIREWALLED`].
+/// Leaves a sign whose name says all: [`crate::host::PROVEN`] or [`crate::host::FIREWALLED`].
 ///
 /// # Errors
 /// When it cannot be written.

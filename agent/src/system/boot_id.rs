@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use boot_entries::Root;
 
-/// Where the kernel tells it.
-const PATH: &str = "/proc/sys/kernel/random/boot_id";
+use crate::host::BOOT_ID;
 
 /// It cannot be read; in a tree there is none.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +20,10 @@ pub struct Error {
 /// # Errors
 /// When it cannot be read.
 pub fn boot_id(root: &Root) -> Result<String, Error> {
-    match std::fs::read_to_string(root.join(PATH)) {
+    match std::fs::read_to_string(root.join(BOOT_ID)) {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(source) => Err(Error {
-            path: PATH.into(),
+            path: BOOT_ID.into(),
             source,
         }),
     }
