@@ -59,9 +59,10 @@ struct Record {
 struct Known {
     stamp: Stamp,
     digest: Digest,
-    /// [`kernel::check`] had nothing against it.
+    /// [`kernel::check`] had nothing against it. It gets another name whenever that looks at more: what is remembered as
+    /// `is_kernel` was looked at with fewer doubts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_kernel: bool,
+    is_started: bool,
     /// This run has asked for it. What no run asks for any more is not kept.
     #[serde(skip)]
     is_asked: bool,
@@ -190,12 +191,19 @@ impl Digests {
     /// Why the firmware would not start it. That is found out anew every time.
     pub fn check_kernel(&mut self, path: &Path) -> Result<(), NotBootable> {
         let known = self.known(Kind::Store, path)?;
-        if known.is_kernel {
+        if known.is_started {
             return Ok(());
         }
         kernel::check(path)?;
-        let is_kernel = true;
-        self.learn(Kind::Store, path, Known { is_kernel, ..known });
+        let is_started = true;
+        self.learn(
+            Kind::Store,
+            path,
+            Known {
+                is_started,
+                ..known
+            },
+        );
         Ok(())
     }
 
@@ -315,7 +323,7 @@ impl Known {
         Self {
             stamp,
             digest,
-            is_kernel: false,
+            is_started: false,
             is_asked: true,
         }
     }

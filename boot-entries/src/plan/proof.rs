@@ -293,6 +293,7 @@ mod tests {
         let image = format!("{}.efi", disk.0.generations[1].stem);
         let says = Uki {
             parts: vec![Part::OsRelease("ID=a\n".to_owned())],
+            has_kernel: true,
         };
         let images = &mut disk.0.boot.images;
         images.insert((Partition::Boot, image.clone()), says);

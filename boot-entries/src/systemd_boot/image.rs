@@ -167,10 +167,8 @@ fn recognise(bytes: &[u8]) -> Found {
     if said.is_some_and(|said| !said.starts_with(PRODUCT)) {
         return foreign("is another program than systemd-boot");
     }
-    let signature = header.optional_header.and_then(|optional| {
-        let table = *optional.data_directories.get_certificate_table()?;
-        (table.size > 0).then_some(table)
-    });
+    let optional = header.optional_header.as_ref();
+    let signature = optional.and_then(kernel::certificates);
     // Unlike every other table's, the address of this one is a position in the file.
     let is_cut =
         signature.is_some_and(|table| part(bytes, table.virtual_address, table.size).is_none());

@@ -180,6 +180,7 @@ fn a_profile_may_boot_something_else() {
     many.extend([(".profile", ""); 300].iter());
     let many = Uki {
         parts: uki_parts(&many),
+        has_kernel: true,
     };
     assert_eq!(
         Listed::of_image(ReleaseRange::V260, Partition::Esp, "x.efi", &many).len(),
