@@ -163,6 +163,7 @@ pub(super) fn predict_of(
 ) -> Vec<Prediction> {
     let generations = view.generations();
     let boots = files.loader(band, view.variables.clone()).predict(failures);
+    let is_other_systems = view.is_other_systems();
     let prediction = |failures: usize, boot: &loader::Boot| {
         // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
@@ -173,7 +174,7 @@ pub(super) fn predict_of(
         // By its stem: the file may be called otherwise by then.
         let started = files.files_of(&boot.name.stem).next();
         let own = of(&boot.name).filter(|_| !boot.is_image);
-        let is_anothers = || started.is_some_and(|(_, file)| view.is_anothers(file));
+        let is_anothers = || started.is_some_and(|(_, file)| is_other_systems(file));
         let another_system = own.is_none() && !boot.is_image && is_anothers();
         // No image is ours, whatever it is called.
         let stand_in = !another_system && boot.name.is_stand_in() && !boot.is_image;

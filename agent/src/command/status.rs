@@ -55,6 +55,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     });
     let next = next.unwrap_or_default();
     let files = boot.iter().flat_map(Boot::all).map(|(_, file)| file);
+    let is_other_systems = view.is_other_systems();
     let running = view.running();
     let status = Status {
         version: 1,
@@ -75,7 +76,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record(),
         waits_at_menu,
-        anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
+        anothers_entries: files.filter(|file| is_other_systems(file)).count(),
     };
     if output.json {
         return print_json(out, &status);

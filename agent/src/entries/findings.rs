@@ -109,12 +109,12 @@ impl Prepared {
     pub fn inspected(&self) -> Vec<Inspected> {
         let inspect = |one: &Planned| {
             let ownership = &self.intent.ownership;
-            let is_anothers = |file: &EntryFile| one.observed.is_anothers(ownership, file);
+            let is_anothers = one.observed.is_other_systems(ownership);
             inspect(
                 &one.place,
                 &one.observed,
-                is_anothers,
-                planned_findings(one, is_anothers),
+                &is_anothers,
+                planned_findings(one, &is_anothers),
             )
         };
         self.planned.iter().map(inspect).collect()
@@ -136,8 +136,8 @@ impl Session {
         for (number, place) in places.usable.iter().enumerate() {
             match Observation::read(place, Vec::new(), &[], &mut digests) {
                 Ok(observed) => {
-                    let is_anothers = |file: &EntryFile| self.is_anothers(file);
-                    let findings = dangling(&observed, &Plan::default(), is_anothers);
+                    let is_anothers = self.is_other_systems();
+                    let findings = dangling(&observed, &Plan::default(), &is_anothers);
                     inspected.push(inspect(place, &observed, is_anothers, findings));
                 }
                 Err(error) => complaints.in_place(number == 0, place, error.into()),
