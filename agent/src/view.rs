@@ -190,11 +190,10 @@ impl View {
         Ok(first.or_else(|error| read.find_map(Result::ok).ok_or(error))?)
     }
 
-    /// Whether an entry that is named as ours are is another system's.
-    #[must_use]
-    pub fn is_other_systems(&self, file: &EntryFile) -> bool {
-        let stems = self.stems();
-        ownership(&self.state).is_other_systems(file, stems.iter().map(String::as_str))
+    /// Whether an entry that is named as ours are is another system's. What it takes to tell is worked out once, however
+    /// many entries are asked about.
+    pub fn other_systems(&self) -> impl Fn(&EntryFile) -> bool {
+        ownership(&self.state).other_systems(|| self.stems())
     }
 
     /// What entries of our generations are called, without a counter.

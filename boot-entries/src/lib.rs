@@ -50,6 +50,7 @@ pub mod step;
 mod synthesis;
 pub mod systemd_boot;
 pub mod uki;
+mod work;
 
 pub use generation::{GenerationId, Subject};
 pub use root::Root;

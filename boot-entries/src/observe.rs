@@ -8,6 +8,7 @@ mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use crate::Root;
@@ -26,6 +27,7 @@ use crate::owner::{Ownership, UNREADABLE};
 use crate::payload::{self, Content};
 use crate::space::Volume;
 use crate::uki::Uki;
+use crate::work;
 use folder::Folder;
 
 /// What is longer is no settings file, in bytes.
@@ -155,8 +157,24 @@ impl Observation {
     /// Whether an entry that is named as ours are is another system's.
     #[must_use]
     pub fn is_other_systems(&self, ownership: &Ownership, file: &EntryFile) -> bool {
-        let stems = self.generations.iter().map(|found| found.stem.as_str());
-        ownership.is_other_systems(file, stems)
+        ownership.is_other_systems(file, |stem| {
+            let mut found = self.generations.iter().inspect(|_| work::look());
+            found.any(|found| found.stem == stem)
+        })
+    }
+
+    /// [`Self::is_other_systems`] for many files.
+    pub fn other_systems(&self, ownership: &Ownership) -> impl Fn(&EntryFile) -> bool {
+        ownership.clone().other_systems(|| {
+            let found = self.generations.iter().inspect(|_| work::look());
+            found.map(|found| found.stem.as_str()).collect()
+        })
+    }
+
+    /// The generations by what their entries are called, for whoever asks about many entries.
+    pub(crate) fn by_stem(&self) -> BTreeMap<&str, &Found> {
+        let found = self.generations.iter().inspect(|_| work::look());
+        found.map(|found| (found.stem.as_str(), found)).collect()
     }
 }
 
@@ -268,8 +286,21 @@ impl BootFiles {
 
     /// The entry files with this stem: normally one.
     pub fn files_of(&self, stem: &str) -> impl Iterator<Item = (&String, &EntryFile)> {
-        self.all().filter(move |(_, file)| file.name.stem == stem)
+        let all = [&self.entries, &self.on_esp].into_iter();
+        all.flat_map(move |files| beginning_with(files, stem))
+            .filter(move |(_, file)| file.name.stem == stem)
     }
+}
+
+/// The entry files whose names begin so, as every name does that has this stem. The others are not looked at: whoever asks
+/// for each of a thousand generations must not look at a million files.
+fn beginning_with<'a>(
+    files: &'a BTreeMap<String, EntryFile>,
+    stem: &str,
+) -> impl Iterator<Item = (&'a String, &'a EntryFile)> {
+    let from = files.range::<str, _>((Bound::Included(stem), Bound::Unbounded));
+    from.inspect(|_| work::look())
+        .take_while(move |(name, _)| name.starts_with(stem))
 }
 
 /// `generations`, and what it takes to boot each; `finished` are the initrds that get secrets, `documents` and `digests`

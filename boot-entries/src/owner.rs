@@ -3,6 +3,9 @@
 //! Names tell generations apart and not systems, so each system marks what it writes, by a comment: the loader passes
 //! it over. What bears another system's mark is foreign.
 
+use std::borrow::Borrow;
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -101,29 +104,62 @@ impl Ownership {
         }
     }
 
-    /// Whether an entry that is named as ours are is another system's. `stems` are those of this system's generations: their
-    /// entries are ours whatever they bear, because the record of our mark may be lost. And one that starts nothing is what
-    /// a power cut left of some entry: nobody misses it.
-    pub fn is_other_systems<'a>(
-        &self,
-        file: &EntryFile,
-        stems: impl IntoIterator<Item = &'a str>,
-    ) -> bool {
+    /// Whether an entry that is named as ours are is another system's. `is_ours` says whether a stem is that of one of this
+    /// system's generations: their entries are ours whatever they bear, because the record of our mark may be lost. An entry
+    /// that names no program was left by a power cut and may be removed.
+    pub fn is_other_systems(&self, file: &EntryFile, is_ours: impl FnOnce(&str) -> bool) -> bool {
         let is_named_so = file.name.is_ours() || file.name.is_stand_in();
         let starts_something = file.entry.linux.is_some() || file.entry.efi.is_some();
         let may_start_something = starts_something || file.text == UNREADABLE;
-        let mut stems = stems.into_iter();
         is_named_so
             && may_start_something
             && !self.has(Owner::of_text(&file.text).as_ref())
-            && !stems.any(|stem| stem == file.name.stem)
+            && !is_ours(&file.name.stem)
+    }
+
+    /// [`Self::is_other_systems`] for many files. `stems` is called once at most: it is only asked about an entry whose mark is
+    /// not ours.
+    pub fn other_systems<S: Ord + Borrow<str>>(
+        self,
+        stems: impl FnOnce() -> BTreeSet<S>,
+    ) -> impl Fn(&EntryFile) -> bool {
+        let stems = LazyCell::new(stems);
+        move |file| self.is_other_systems(file, |stem| stems.contains(stem))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_partition::Partition;
     use crate::entry::Entry;
+    use crate::name::EntryName;
+
+    #[test]
+    fn what_is_ours_by_name_is_asked_for_once_and_only_in_doubt() {
+        let file = |mark: &str| EntryFile {
+            on: Partition::Boot,
+            name: EntryName::parse("lastgood-1-0123abcd.conf").unwrap(),
+            entry: Entry::parse("linux /l\n"),
+            text: format!("linux /l\n{mark}"),
+            has_program: true,
+        };
+        let asked = std::cell::Cell::new(0);
+        let ownership = Ownership {
+            owner: Some("0123abcd".parse().unwrap()),
+            marks_all: true,
+        };
+        let is_other_systems = ownership.other_systems(|| {
+            asked.set(asked.get() + 1);
+            BTreeSet::from(["lastgood-2-0123abcd"])
+        });
+        assert!(!is_other_systems(&file("# lastgood 0123abcd\n")));
+        assert_eq!(asked.get(), 0);
+        for _ in 0..3 {
+            assert!(is_other_systems(&file("# lastgood 89abcdef\n")));
+        }
+        assert_eq!(asked.get(), 1);
+    }
 
     #[test]
     fn a_mark_is_found_where_it_was_put_and_no_part_of_what_is_started() {

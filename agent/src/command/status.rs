@@ -58,6 +58,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     });
     let next = next.unwrap_or_default();
     let files = boot.iter().flat_map(BootFiles::all).map(|(_, file)| file);
+    let is_other_systems = view.other_systems();
     let running = view.running();
     let status = Status {
         version: 1,
@@ -78,7 +79,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         waits_at_menu,
-        other_systems_entries: files.filter(|file| view.is_other_systems(file)).count(),
+        other_systems_entries: files.filter(|file| is_other_systems(file)).count(),
     };
     if output.json {
         return Ok(print_json(out, &status)?);

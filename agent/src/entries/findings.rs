@@ -109,13 +109,12 @@ impl Prepared {
     pub fn inspected(&self) -> Vec<Inspected> {
         let inspect = |one: &Planned| {
             let ownership = &self.intent.ownership;
-            let is_other_systems =
-                |file: &EntryFile| one.observed.is_other_systems(ownership, file);
+            let is_other_systems = one.observed.other_systems(ownership);
             inspect(
                 &one.place,
                 &one.observed,
-                is_other_systems,
-                planned_findings(one, is_other_systems),
+                &is_other_systems,
+                planned_findings(one, &is_other_systems),
             )
         };
         self.planned.iter().map(inspect).collect()
@@ -136,9 +135,9 @@ pub fn inspect_without_record(view: &View) -> Result<(Vec<Inspected>, Complaints
     for (number, place) in places.usable.iter().enumerate() {
         match Observation::read(place, Vec::new(), &[], &mut digests) {
             Ok(observed) => {
-                let is_other_systems = |file: &EntryFile| view.is_other_systems(file);
-                let findings = dangling(&observed, &Plan::default(), is_other_systems);
-                inspected.push(inspect(place, &observed, is_other_systems, findings));
+                let is_other_systems = view.other_systems();
+                let findings = dangling(&observed, &Plan::default(), &is_other_systems);
+                inspected.push(inspect(place, &observed, &is_other_systems, findings));
             }
             Err(error) => complaints.in_place(number == 0, place, error.into()),
         }

@@ -104,6 +104,7 @@ pub fn predict_of(
     let boots = files
         .loader(release, view.variables.clone())
         .predict(failures);
+    let other_systems = view.other_systems();
     let prediction = |failures: usize, boot: &loader::Choice| {
         // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
@@ -114,7 +115,7 @@ pub fn predict_of(
         // By its stem: the file may be called otherwise by then.
         let started = files.files_of(&boot.name.stem).next();
         let own = of(&boot.name).filter(|_| !boot.is_image);
-        let is_other_systems = || started.is_some_and(|(_, file)| view.is_other_systems(file));
+        let is_other_systems = || started.is_some_and(|(_, file)| other_systems(file));
         let another_system = own.is_none() && !boot.is_image && is_other_systems();
         // No image is ours, whatever it is called.
         let stand_in = !another_system && boot.name.is_stand_in() && !boot.is_image;

@@ -1,5 +1,6 @@
 //! Payload that is to come, and what has to go.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::needed::Needed;
@@ -44,25 +45,27 @@ fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
 ///
 /// It is another system's. Or the generation may only be unreadable now. And without a last good generation on record the
 /// record itself may be lost: then an entry without a counter is all that is left of what was proven.
-fn stays(observed: &Observation, intent: &Intent, file: &EntryFile) -> bool {
-    let of = |found: &&Found| found.stem == file.name.stem;
-    match observed.generations.iter().find(of) {
+fn stays(
+    generations: &BTreeMap<&str, &Found>,
+    intent: &Intent,
+    is_other_systems: impl Fn(&EntryFile) -> bool,
+    file: &EntryFile,
+) -> bool {
+    match generations.get(&*file.name.stem) {
         Some(found) => found.bootable.is_err(),
-        None => {
-            file.name.tries.is_none() && intent.last_good.is_none()
-                || observed.is_other_systems(&intent.ownership, file)
-        }
+        None => file.name.tries.is_none() && intent.last_good.is_none() || is_other_systems(file),
     }
 }
 
 /// The highest rank among the good entries that stay although no generation wants them: ours, and another system's if ours
 /// are to be above those.
 pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
+    let generations = observed.by_stem();
+    let is_other_systems = observed.other_systems(&intent.ownership);
     let counts = |file: &&EntryFile| {
-        let is_other_systems = || observed.is_other_systems(&intent.ownership, file);
         file.name.is_ours()
-            && stays(observed, intent, file)
-            && (intent.above_other_systems || !is_other_systems())
+            && stays(&generations, intent, &is_other_systems, file)
+            && (intent.above_other_systems || !is_other_systems(file))
     };
     let files = observed.boot.all().map(|(_, file)| file);
     highest(files.filter(counts)).unwrap_or(Rank::UNRANKED)
@@ -72,9 +75,8 @@ pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
 /// are to be below ours.
 pub(super) fn stand_in_rank(observed: &Observation, intent: &Intent) -> Result<Rank, Refusal> {
     let files = observed.boot.all().map(|(_, file)| file);
-    let other_systems = files.filter(|file| {
-        intent.above_other_systems && observed.is_other_systems(&intent.ownership, file)
-    });
+    let is_other_systems = observed.other_systems(&intent.ownership);
+    let other_systems = files.filter(|file| intent.above_other_systems && is_other_systems(file));
     let Some(highest) = highest(other_systems) else {
         return Ok(Rank::PROVEN);
     };
@@ -159,11 +161,19 @@ pub(super) fn removals(
     intent: &Intent,
     entries: &BTreeMap<String, String>,
 ) -> Vec<Step> {
+    let generations = LazyCell::new(|| observed.by_stem());
+    let is_other_systems = observed.other_systems(&intent.ownership);
+    let is_found = |stem: &str| {
+        let found = generations.get(stem);
+        found.is_some_and(|found| found.bootable.is_ok())
+    };
     let gone = |file: &EntryFile, name: &str| {
         let is_wanted = file.on == Partition::Boot && entries.contains_key(name);
         // On the ESP beside an XBOOTLDR partition nothing is written any more: what is wanted is on the other one.
-        let has_moved = file.on == Partition::Esp && is_found(observed, file);
-        file.name.is_ours() && !is_wanted && (has_moved || !stays(observed, intent, file))
+        let has_moved = file.on == Partition::Esp && is_found(&file.name.stem);
+        file.name.is_ours()
+            && !is_wanted
+            && (has_moved || !stays(&generations, intent, &is_other_systems, file))
     };
     let (gone, kept): (Vec<_>, Vec<_>) = observed
         .boot
@@ -195,10 +205,4 @@ pub(super) fn removals(
     entries
         .chain(payload.map(|(on, path)| Step::Remove { on, path }))
         .collect()
-}
-
-/// Whether a generation that can be booted has this entry.
-fn is_found(observed: &Observation, file: &EntryFile) -> bool {
-    let mut found = observed.generations.iter();
-    found.any(|found| found.stem == file.name.stem && found.bootable.is_ok())
 }

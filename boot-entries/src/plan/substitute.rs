@@ -84,8 +84,8 @@ fn can_boot(observed: &Observation, subject: &Subject) -> bool {
 /// Its entry without a counter.
 fn plain<'a>(boot: &'a BootFiles, subject: &Subject) -> Option<&'a EntryFile> {
     let stem = stem_of(subject);
-    let mut files = boot.all().map(|(_, file)| file);
-    files.find(|file| file.name.stem == stem && file.name.tries.is_none())
+    let mut files = boot.files_of(&stem).map(|(_, file)| file);
+    files.find(|file| file.name.tries.is_none())
 }
 
 fn rank_of(boot: &BootFiles, subject: &Subject) -> Option<Rank> {

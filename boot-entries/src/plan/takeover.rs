@@ -65,8 +65,9 @@ impl<'a> Takeover<'a> {
         let is_over = intent.last_good.as_ref().is_some_and(|good| {
             let stem = stem_of(good);
             let wanted = entries.keys().filter_map(|name| EntryName::parse(name));
-            let there = observed.boot.all().map(|(_, file)| file.name.clone());
-            let mut names = wanted.chain(there);
+            let there = observed.boot.files_of(&stem);
+            let there = there.map(|(_, file)| file.name.clone());
+            let mut names = there.chain(wanted);
             names.any(|name| name.stem == stem && name.tries.is_none())
         });
         let stand_in = (!is_over)
@@ -80,10 +81,10 @@ impl<'a> Takeover<'a> {
             is_over,
             other_systems: {
                 let files = observed.boot.all().map(|(_, file)| file);
-                let is_other_systems = |file: &&EntryFile| {
-                    file.name.is_stand_in() && observed.is_other_systems(&intent.ownership, file)
-                };
-                files.filter(is_other_systems).collect()
+                let is_other_systems = observed.other_systems(&intent.ownership);
+                files
+                    .filter(|file| file.name.is_stand_in() && is_other_systems(file))
+                    .collect()
             },
         }
     }

@@ -1,6 +1,7 @@
 //! Every case of a small domain.
 
 mod disk;
+mod linear;
 
 use super::*;
 use crate::generation::Generation;
