@@ -12,6 +12,7 @@ use crate::config;
 use crate::error::Error;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 use crate::state::{Event, Subject, WhenUnhealthy};
 use crate::system::systemd::Systemd;
 use crate::view::View;
@@ -43,13 +44,12 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
             return Ok(());
         }
         Outcome::Unhealthy(cause) => cause,
-        Outcome::Unknown(why) => Cause {
-            stage: View::read(root)?
-                .this_boot()
-                .map_or(Stage::Begun, |boot| boot.stage),
-            summary: format!("it could not be assessed: {why}"),
-            units: Vec::new(),
-        },
+        Outcome::Unknown(why) => {
+            let stage = View::read(root)?.this_boot().map(|boot| boot.stage);
+            let fault = Fault::NoAnswer;
+            let summary = format!("{fault}: {why}");
+            Cause::new(stage.unwrap_or(Stage::Begun), summary, fault)
+        }
     };
     let summary = cause.summary.clone();
     record(&mut attempt::session(root)?, &subject, cause)?;

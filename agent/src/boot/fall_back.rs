@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 use crate::state::{Event, Standing, Subject, WhenUnhealthy};
 use crate::system::bootctl::Bootctl;
 use crate::system::program;
@@ -32,11 +33,8 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         }
     };
     if session.state.standing(&from) != Standing::Rejected {
-        let cause = Cause {
-            stage: session.this_boot().map_or(Stage::Begun, |boot| boot.stage),
-            summary: "the assessment ended without a verdict".to_owned(),
-            units: Vec::new(),
-        };
+        let stage = session.this_boot().map_or(Stage::Begun, |boot| boot.stage);
+        let cause = Cause::of(stage, Fault::NoVerdict);
         tracing::error!(
             "rejected: generation {}: {}",
             from.generation,

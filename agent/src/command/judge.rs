@@ -8,6 +8,7 @@ use super::print;
 use crate::error::Error;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 use crate::state::{Event, Subject};
 
 pub(super) fn good(
@@ -58,11 +59,7 @@ pub(super) fn bad(
         )));
     }
     let stage = session.state.furthest.get(&subject.toplevel).copied();
-    let cause = Cause {
-        stage: stage.unwrap_or(Stage::Proven),
-        summary: "the operator rejected it".to_owned(),
-        units: Vec::new(),
-    };
+    let cause = Cause::of(stage.unwrap_or(Stage::Proven), Fault::Operator);
     session.record(&Event::Rejected {
         subject: subject.clone(),
         cause,
