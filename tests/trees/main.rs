@@ -423,7 +423,8 @@ fn the_keys_of_the_json() -> Result<()> {
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(keys(&why), "cause generation state time toplevel version");
-    assert_eq!(keys(&why["cause"]), "stage summary units");
+    assert_eq!(keys(&why["cause"]), "faults stage summary units");
+    assert_eq!(keys(&why["cause"]["faults"][0]), "key kind");
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(
         keys(&next[0]),

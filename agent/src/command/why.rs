@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::report::label::StateLabel;
 use crate::report::print::{local, print, print_json};
 use crate::state::cause::{Cause, UnitFailure};
+use crate::state::fault::Fault;
 use crate::state::{Event, Subject};
 use crate::view::View;
 
@@ -95,13 +96,29 @@ fn told(why: &Why<'_>) -> String {
     let mut lines = vec![
         format!("generation {id} {verb} at {when}: {}", cause.summary),
         format!("  closure  {closure}"),
-        format!("  stage    {}", stage_name(cause)),
+        format!("  stage    {}", cause.stage.name()),
     ];
-    for unit in &cause.units {
-        lines.push(format!("  unit     {}: {}", unit.unit, ended(unit)));
-        lines.extend(unit.log.iter().map(|line| format!("    | {line}")));
+    for fault in &cause.faults {
+        lines.extend(fault_lines(fault, cause.detail_of(fault)));
     }
     lines.join("\n") + "\n"
+}
+
+/// A fault in plain words, with what is known about its unit. Its key is what the journal can be searched for.
+fn fault_lines(fault: &Fault, detail: Option<&UnitFailure>) -> Vec<String> {
+    let mut lines = match fault {
+        Fault::Unit(_) => Vec::new(),
+        _ => vec![format!("  fault    {fault} ({})", fault.key())],
+    };
+    match (fault.unit(), detail) {
+        (_, Some(unit)) => {
+            lines.push(format!("  unit     {}: {}", unit.unit, ended(unit)));
+            lines.extend(unit.log.iter().map(|line| format!("    | {line}")));
+        }
+        (Some(name), None) => lines.push(format!("  unit     {name}")),
+        (None, None) => {}
+    }
+    lines
 }
 
 fn ended(unit: &UnitFailure) -> String {
@@ -109,12 +126,5 @@ fn ended(unit: &UnitFailure) -> String {
         (Some(number), "signal" | "core-dump") => format!("{}, signal {number}", unit.result),
         (Some(status), result) => format!("{result}, exit status {status}"),
         (None, result) => result.to_owned(),
-    }
-}
-
-fn stage_name(cause: &Cause) -> String {
-    match serde_json::to_value(cause.stage) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => String::new(),
     }
 }

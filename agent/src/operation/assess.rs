@@ -11,6 +11,7 @@ use crate::config;
 use crate::error::Error;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 use crate::state::{Event, Subject, WhenUnhealthy};
 use crate::store::handover::Healthy;
 use crate::system::systemd::Systemd;
@@ -57,13 +58,12 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
             return Ok(Assessed::Healthy(subject));
         }
         Outcome::Unhealthy(cause) => cause,
-        Outcome::Unknown(why) => Cause {
-            stage: View::read(root)?
-                .this_boot()
-                .map_or(Stage::Begun, |boot| boot.stage),
-            summary: format!("it could not be assessed: {why}"),
-            units: Vec::new(),
-        },
+        Outcome::Unknown(why) => {
+            let stage = View::read(root)?.this_boot().map(|boot| boot.stage);
+            let fault = Fault::NoAnswer;
+            let summary = format!("{fault}: {why}");
+            Cause::new(stage.unwrap_or(Stage::Begun), summary, fault)
+        }
     };
     record(&mut begin::session(root)?, &subject, &cause)?;
     Ok(Assessed::Unhealthy(subject, cause))

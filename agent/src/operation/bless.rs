@@ -9,8 +9,9 @@ use crate::error::Error;
 use crate::host::PROVEN;
 use crate::report::line::one_line;
 use crate::session::Session;
+use crate::state::Subject;
 use crate::state::cause::Stage;
-use crate::state::{Subject, WhenHealthy};
+use crate::state::reaction::{NotBlessed, WhenHealthy};
 use crate::store::handover::{Healthy, mark};
 
 /// What a blessing came to.
@@ -21,7 +22,7 @@ pub enum Blessed {
     /// It is the last good one now.
     Proven(Subject),
     /// It is left as it is, and why.
-    Left(&'static str),
+    Left(NotBlessed),
 }
 
 /// Blesses the running generation. Only an assessment of this very boot blesses (invariant A1): not a unit started by hand,

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 use crate::state::{Event, Standing, Subject, WhenUnhealthy};
 use crate::system::bootctl::Bootctl;
 use crate::system::systemd;
@@ -73,11 +74,7 @@ fn reject(session: &mut Session, from: &Subject) -> Result<OnRecord, Error> {
         return Ok(OnRecord::already());
     }
     let stage = session.view.this_boot().map(|boot| boot.stage);
-    let cause = Cause {
-        stage: stage.unwrap_or(Stage::Begun),
-        summary: "the assessment ended without a verdict".to_owned(),
-        units: Vec::new(),
-    };
+    let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
     OnRecord::rejected_by_boot(session, from.clone(), cause)
 }
 

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::state::Subject;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 
 /// A verdict that is on record, and what could not be done for it.
 #[derive(Debug)]
@@ -60,11 +61,7 @@ pub fn reject(root: &Root, id: Option<&GenerationId>) -> Result<Judged, Error> {
         )));
     }
     let stage = session.state().furthest.get(&subject.toplevel).copied();
-    let cause = Cause {
-        stage: stage.unwrap_or(Stage::Proven),
-        summary: "the operator rejected it".to_owned(),
-        units: Vec::new(),
-    };
+    let cause = Cause::of(stage.unwrap_or(Stage::Proven), Fault::Operator);
     let on_record = OnRecord::rejected(&mut session, subject.clone(), cause)?;
     let errors = carry_through(on_record, &session);
     let runs = session.view.running() == Some(&subject);
