@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
-use crate::{activation, bootctl, gc_roots, ledger, lock, program, running, secrets};
+use crate::{
+    activation, bootctl, gc_roots, ledger, lock, program, report_advise, running, secrets,
+};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +52,9 @@ pub enum Error {
     /// See the source.
     #[error(transparent)]
     Observe(#[from] observe::Error),
-    /// See the source.
-    #[error(transparent)]
-    Plan(#[from] plan::Refusal),
+    /// A plan that would leave the machine worse off.
+    #[error("{}", report_advise::refusal(.0))]
+    Plan(plan::Refusal),
     /// See the source.
     #[error(transparent)]
     Apply(#[from] apply::Error),
@@ -80,4 +82,10 @@ pub enum Error {
     /// See the source.
     #[error(transparent)]
     Bootctl(#[from] bootctl::Error),
+}
+
+impl From<plan::Refusal> for Error {
+    fn from(refusal: plan::Refusal) -> Self {
+        Self::Plan(refusal)
+    }
 }

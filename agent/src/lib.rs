@@ -33,6 +33,7 @@ pub mod lock;
 pub mod machine;
 pub mod program;
 pub mod progress;
+mod report_advise;
 pub mod running;
 pub mod secrets;
 pub mod session;

@@ -3,6 +3,7 @@
 //! Names tell generations apart and not systems, so each system marks what it writes, by a comment: the loader passes
 //! it over. What bears another system's mark is foreign.
 
+use crate::name::OurName as _;
 use std::fmt;
 use std::str::FromStr;
 
@@ -123,7 +124,7 @@ impl Ownership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Entry;
+    use systemd_boot_model::Entry;
 
     #[test]
     fn a_mark_is_found_where_it_was_put_and_no_part_of_what_is_started() {

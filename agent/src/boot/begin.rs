@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use boot_entries::{Root, loader};
+use boot_entries::Root;
 
 use super::{attempt, fall_back};
 use crate::error::Error;
@@ -24,7 +24,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     for error in rest.into_iter().filter_map(Result::err) {
         tracing::error!("{}", one_line(&error));
     }
-    for one in loader::overrides(&session.variables) {
+    for one in systemd_boot_model::overrides(&session.variables) {
         tracing::warn!("{one}");
     }
     let Some(cause) = session.state.is_not_counted() else {

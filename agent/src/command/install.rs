@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use boot_entries::generation::Generation;
-use boot_entries::loader::Override;
 use boot_entries::name::stem_of;
 use boot_entries::systemd_boot::Policy;
 use boot_entries::{GenerationId, Root};
+use systemd_boot_model::Override;
 
 use super::next_boot::{self, Prediction};
 use super::{lines, print, print_would};

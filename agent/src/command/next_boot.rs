@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use boot_entries::boot_partition::Place;
-use boot_entries::loader::{self, ReleaseRange};
-use boot_entries::name::{EntryName, Tries, stem_of};
+use boot_entries::name::{OurName as _, stem_of};
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root, nixpkgs};
 use serde::Serialize;
+use systemd_boot_model::{EntryName, ReleaseRange, Tries};
 
 use super::{Number, Word, print, print_json, table};
 use crate::cli::Output;
 use crate::digests_file;
 use crate::error::Error;
+use crate::report_advise;
 use crate::told::one_line;
 use crate::view::{View, damage_of};
 
@@ -115,7 +116,8 @@ fn look(
                 .to_owned(),
         )
     } else {
-        loader::endless_menu(files.loader_conf.as_deref(), &view.variables)
+        let menu = systemd_boot_model::endless_menu(files.loader_conf.as_deref(), &view.variables);
+        menu.as_ref().map(report_advise::endless_menu)
     };
     Ok((boots, trouble))
 }
@@ -165,7 +167,7 @@ pub(super) fn predict_of(
     let boots = files
         .loader(release, view.variables.clone())
         .predict(failures);
-    let prediction = |failures: usize, boot: &loader::Choice| {
+    let prediction = |failures: usize, boot: &systemd_boot_model::Choice| {
         // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
             let number = name.generation_number()?;
@@ -197,7 +199,7 @@ pub(super) fn predict_of(
             another_system,
             is_image: boot.is_image,
             broken: None,
-            why: boot.why.to_owned(),
+            why: boot.why.to_string(),
         }
     };
     let mut predictions: Vec<Prediction> = Vec::new();
@@ -225,8 +227,8 @@ fn is_used_up(tries: Option<Tries>) -> bool {
 fn passed_over(
     view: &View,
     files: &BootFiles,
-    former: &[loader::Choice],
-    boot: &loader::Choice,
+    former: &[systemd_boot_model::Choice],
+    boot: &systemd_boot_model::Choice,
 ) -> Option<String> {
     let selected = view.state.selected.as_ref()?;
     let stem = stem_of(selected);

@@ -2,16 +2,17 @@
 
 use std::io::Write;
 
-use boot_entries::loader::{self, Override};
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use systemd_boot_model::{EndlessMenu, Override};
 
 use super::{Word, next_boot, print, print_json, table};
 use crate::cause::{Cause, Stage};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::machine::Subject;
+use crate::report_advise;
 use crate::told::one_line;
 use crate::view::View;
 
@@ -32,7 +33,8 @@ struct Status<'a> {
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
     lost_record: Option<String>,
-    waits_at_menu: Option<String>,
+    #[serde(serialize_with = "as_line")]
+    waits_at_menu: Option<EndlessMenu>,
     /// So many entries are another system's.
     #[serde(rename = "anothersEntries")]
     other_systems_entries: usize,
@@ -45,9 +47,9 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         tracing::warn!("what boots next cannot be told: {}", one_line(error));
     });
     let boot = boot.ok();
-    let waits_at_menu = boot
-        .as_ref()
-        .and_then(|boot| loader::endless_menu(boot.loader_conf.as_deref(), &view.variables));
+    let waits_at_menu = boot.as_ref().and_then(|boot| {
+        systemd_boot_model::endless_menu(boot.loader_conf.as_deref(), &view.variables)
+    });
     let next = boot.as_ref().and_then(|boot| {
         let release = view.release(&boot.place).inspect_err(|error| {
             tracing::warn!("what boots next cannot be told: {}", one_line(error));
@@ -72,7 +74,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .values()
             .map(|rejection| &rejection.subject)
             .collect(),
-        overrides: loader::overrides(&view.variables),
+        overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record(),
         waits_at_menu,
@@ -117,11 +119,8 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
         lines.push(("overridden by", one.to_string()));
     }
     // What a variable does is among the overrides.
-    let line = |one: &Override| Some(one.to_string()) == status.waits_at_menu;
-    if let Some(waits) = &status.waits_at_menu
-        && !status.overrides.iter().any(line)
-    {
-        lines.push(("waits", waits.clone()));
+    if let Some(menu @ EndlessMenu::Conf(_)) = &status.waits_at_menu {
+        lines.push(("waits", report_advise::endless_menu(menu)));
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
@@ -145,4 +144,9 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
         .into_iter()
         .map(|(key, value)| vec![key.to_owned(), value])
         .collect()
+}
+
+fn as_line<S: Serializer>(menu: &Option<EndlessMenu>, serializer: S) -> Result<S::Ok, S::Error> {
+    let line = menu.as_ref().map(report_advise::endless_menu);
+    line.serialize(serializer)
 }

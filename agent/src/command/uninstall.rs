@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use boot_entries::boot_partition::Partition;
 use boot_entries::{Root, durable, payload};
+use systemd_boot_model::Partition;
 
 use super::{lines, next_boot, print, print_would};
 use crate::error::Error;

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use boot_entries::Root;
-use boot_entries::loader::Override;
 use boot_entries::systemd_boot::Policy;
 use serde::Serialize;
+use systemd_boot_model::Override;
 
 use super::{print, print_json};
 use crate::cli::Verify;
@@ -66,7 +66,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
         prepared.complaints
     };
     troubles.extend(complaints.iter().map(|error| one_line(error)));
-    let overrides = boot_entries::loader::overrides(&session.variables);
+    let overrides = systemd_boot_model::overrides(&session.variables);
     let first = session.places(&session.state)?.usable.into_iter().next();
     // One that cannot be told is among the troubles.
     let release = first.and_then(|place| session.release(&place).ok());
@@ -125,7 +125,7 @@ fn without_record(
         whole: false,
         repaired: false,
         places,
-        overrides: boot_entries::loader::overrides(&session.variables),
+        overrides: systemd_boot_model::overrides(&session.variables),
         troubles,
     };
     answer.print(arguments, &why, out)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use boot_entries::boot_partition::{self, Place};
-use boot_entries::loader::ReleaseRange;
+use systemd_boot_model::ReleaseRange;
 
 use crate::error::Error;
 use crate::told::one_line;

@@ -13,20 +13,20 @@ use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::entry::EntryFile;
 use boot_entries::extra::Extra;
-use boot_entries::loader::ReleaseRange;
 use boot_entries::observe::{self, BootFiles, Found, Observation};
 use boot_entries::plan::{self, Intent, Plan, Proof};
 use boot_entries::progress::Progress;
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
 use boot_entries::{apply, closure};
+use systemd_boot_model::ReleaseRange;
 
 use super::complaints::{Complaints, Done};
 use super::{Session, loader};
 use crate::error::Error;
 use crate::machine::{State, Subject};
 use crate::told::one_line;
-use crate::{digests_file, progress, secrets};
+use crate::{digests_file, progress, report_advise, secrets};
 
 /// What is to be done in one place.
 #[derive(Debug)]
@@ -217,7 +217,8 @@ impl Session {
             loader.leave_first();
         }
         for Planned { plan, .. } in planned.iter().take(1) {
-            for note in &plan.notes {
+            let substituted = plan.substituted.as_ref().map(report_advise::substituted);
+            for note in plan.notes.iter().chain(&substituted) {
                 tracing::warn!("{note}");
             }
             for (Subject { generation, .. }, why) in &plan.skipped {

@@ -2,15 +2,16 @@
 
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
-use boot_entries::efi::LoaderVariables;
-use boot_entries::loader::{self, Override, ReleaseRange};
+use boot_entries::efi;
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
+use systemd_boot_model::{Override, ReleaseRange};
 
 use super::Session;
 use crate::bootctl::{self, Bootctl};
 use crate::error::Error;
 use crate::machine::State;
+use crate::report_advise;
 use crate::told::one_line;
 
 /// What is planned for the loader in one place, besides steps.
@@ -107,7 +108,8 @@ impl Planner {
             self.go_on_to_mirrors(&installed);
         }
         let info = decision.after.as_ref().map(Image::info);
-        let too_old = info.as_deref().and_then(loader::too_old);
+        let too_old = info.as_deref().and_then(systemd_boot_model::too_old);
+        let too_old = too_old.map(|loader| report_advise::too_old(&loader));
         if let Some(why) = &too_old
             && self.policy == Policy::Update
         {
@@ -172,7 +174,7 @@ impl Session {
     /// # Errors
     /// When there is no place.
     pub fn overrides_to_clear(&mut self, state: &State) -> Result<Vec<Override>, Error> {
-        let mut harmful = loader::overrides(&self.variables);
+        let mut harmful = systemd_boot_model::overrides(&self.variables);
         if harmful.is_empty() {
             return Ok(harmful);
         }
@@ -204,7 +206,7 @@ impl Session {
             }
         }
         if !overrides.is_empty() {
-            self.view.variables = LoaderVariables::read(&self.root);
+            self.view.variables = efi::read(&self.root);
         }
     }
 

@@ -2,15 +2,16 @@
 
 use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
-use boot_entries::loader::ReleaseRange;
 use boot_entries::name::stem_of;
 use boot_entries::plan::{Intent, Plan, Proof, Stranding};
+use systemd_boot_model::ReleaseRange;
 
 use super::Session;
 use super::entries::{Planned, Prepared};
 use crate::digests_file;
 use crate::error::Error;
 use crate::machine::Subject;
+use crate::report_advise;
 use crate::view::damage_of;
 
 impl Planned {
@@ -75,7 +76,10 @@ impl Session {
             let mut proofs = planned.proofs(self, &prepared.intent).iter();
             let stranded = proofs.find_map(|proof| proof.comes_back().err());
             let Some(stranding) = stranded else { continue };
-            let error = Error::Refused(format!("{stranding}; {}", stranding.advice()));
+            let error = Error::Refused(format!(
+                "{stranding}; {}",
+                report_advise::come_back(stranding)
+            ));
             let complaints = &mut prepared.complaints;
             complaints.in_place(planned.is_first, &planned.place, error);
         }
@@ -102,8 +106,8 @@ fn starts(proof: &Proof, subject: &Subject) -> Result<(), Error> {
     }
     let id = &subject.generation;
     let (entry, why) = match &next {
-        Some(next) => (next.file.as_str(), next.why),
-        None => ("nothing", "no entry can be started"),
+        Some(next) => (next.file.as_str(), next.why.to_string()),
+        None => ("nothing", "no entry can be started".to_owned()),
     };
     let what = format!(
         "with generation {id} installed and selected, {entry} would boot next all the same ({why})"
@@ -114,6 +118,6 @@ fn starts(proof: &Proof, subject: &Subject) -> Result<(), Error> {
     };
     Err(Error::Refused(format!(
         "refused: {what}; nothing was changed; {}, and run again",
-        instead.advice()
+        report_advise::come_back(&instead)
     )))
 }
