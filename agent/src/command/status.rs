@@ -146,6 +146,10 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
         .collect()
 }
 
+#[allow(
+    clippy::ref_option,
+    reason = "the signature is that of `serialize_with`"
+)]
 fn as_line<S: Serializer>(menu: &Option<EndlessMenu>, serializer: S) -> Result<S::Ok, S::Error> {
     let line = menu.as_ref().map(report_advise::endless_menu);
     line.serialize(serializer)
