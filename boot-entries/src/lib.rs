@@ -5,7 +5,7 @@
 //! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] and `synthesis` (what
 //!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an
 //!    entry points at), [`uki`] (what somebody's unified kernel image says of itself), [`boot_partition`] and [`efi`] (where
-//!    `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once; [`digests`] remembers what large files
+//!    `$BOOT` is, what the firmware remembers), [`mountinfo`]. [`observe`] reads all of it once; [`digests`] remembers what large files
 //!    held.
 //! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`owner`] (whose it is),
 //!    [`loader_conf`], both files written in `lines`; [`nixpkgs`] (the entries of a predecessor); [`loader`] (a model of
@@ -36,6 +36,7 @@ pub mod kernel;
 mod lines;
 pub mod loader;
 pub mod loader_conf;
+pub mod mountinfo;
 pub mod name;
 pub mod nixpkgs;
 pub mod observe;
