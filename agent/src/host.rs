@@ -65,9 +65,7 @@ pub const COMMAND_LINE: &str = "/proc/cmdline";
 pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A new random UUID at every look.
 pub const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
-/// What is mounted where (`proc_pid_mountinfo(5)`).
-pub const MOUNTS: &str = "/proc/self/mountinfo";
-/// How long the machine is up.
-pub const UPTIME: &str = "/proc/uptime";
+/// What is mounted where, as this thread sees it (`proc_pid_mountinfo(5)`).
+pub const MOUNTS: &str = "/proc/thread-self/mountinfo";
 /// The kernel's log.
 pub const KERNEL_LOG: &str = "/dev/kmsg";

@@ -1,7 +1,7 @@
 //! What the agent keeps on disks: its own files, roots for Nix's garbage collector, what one step of a boot leaves for
 //! another.
 //!
-//! [`ledger`] (what happened), [`lock`] (one run at a time), [`digests`] (what large files held), [`secrets`] (initrds with
+//! [`ledger`] (what happened), [`lock`] (one run at a time), [`state_directory`] (does all that outlive a boot?), [`digests`] (what large files held), [`secrets`] (initrds with
 //! secrets), [`gc_roots`] (what Nix must keep).
 
 pub mod digests;
@@ -9,3 +9,4 @@ pub mod gc_roots;
 pub mod ledger;
 pub mod lock;
 pub mod secrets;
+pub mod state_directory;

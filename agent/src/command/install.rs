@@ -30,6 +30,10 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     };
     let subject = wanted(&session, arguments.toplevel.as_deref())?;
     check_config(root, &subject.toplevel)?;
+    // It is installed all the same: what is booted next is what was asked for. But nobody is to rely on a way back.
+    if let Some(volatile) = session.volatile_state() {
+        tracing::warn!("{volatile}");
+    }
     let id = subject.generation.clone();
     if !arguments.again {
         may_be_tried(&session, &subject)?;

@@ -32,6 +32,7 @@ struct Status<'a> {
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
     lost_record: Option<String>,
+    volatile_state: Option<String>,
     waits_at_menu: Option<String>,
     /// So many entries are another system's.
     anothers_entries: usize,
@@ -74,6 +75,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         overrides: loader::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record(),
+        volatile_state: view.volatile_state().map(|volatile| volatile.to_string()),
         waits_at_menu,
         anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
     };
@@ -124,6 +126,9 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
+    }
+    if let Some(volatile) = &status.volatile_state {
+        lines.push(("forgets", volatile.clone()));
     }
     if status.anothers_entries > 0 {
         lines.push((
