@@ -32,6 +32,10 @@ pub const PROVEN: &str = "/run/lastgood/proven";
 /// The ruleset is in the kernel: `lastgood-firewall.service` looks for it.
 pub const FIREWALLED: &str = "/run/lastgood/firewalled";
 
+/// What is gone at the next boot.
+pub const RUN: &str = "/run";
+/// Nix's own directory: closures are below it.
+pub const NIX: &str = "/nix";
 /// Leads to the closure that is active. NixOS has it before systemd is started; elsewhere activation makes it.
 pub const CURRENT_SYSTEM: &str = "/run/current-system";
 /// Leads to the closure that was booted, likewise.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::name::EntryName;
 use boot_entries::{Root, mountinfo};
+use nix::errno::Errno;
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
@@ -104,17 +105,14 @@ fn remembers(ledger: &Ledger, boot: &str) -> bool {
 
 /// What [`STATE`] lies on. Where it does not exist yet: what it would be made on.
 fn medium(root: &Root) -> Medium {
-    let here = root.resolve(STATE).ok();
-    let there = here.as_deref().and_then(|path| {
-        let mut above = path.ancestors();
-        above.find(|path| path.exists())
+    let here = root.resolve(STATE).unwrap_or_default();
+    let found = here.ancestors().find_map(|path| match statfs(path) {
+        Err(Errno::ENOENT) => None,
+        found => Some((path, found.map(|found| found.filesystem_type()))),
     });
-    let Some(path) = there else {
-        return Medium::Disk;
-    };
-    match statfs(path).map(|found| found.filesystem_type()) {
-        Ok(TMPFS_MAGIC | RAMFS_MAGIC) => Medium::Memory,
-        Ok(OVERLAYFS_SUPER_MAGIC) if upper_is_in_memory(path) => Medium::OverMemory,
+    match found {
+        Some((_, Ok(TMPFS_MAGIC | RAMFS_MAGIC))) => Medium::Memory,
+        Some((path, Ok(OVERLAYFS_SUPER_MAGIC))) if upper_is_in_memory(path) => Medium::OverMemory,
         _ => Medium::Disk,
     }
 }
