@@ -9,6 +9,7 @@ use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::observe::{Boot, Observation};
 use crate::payload;
+use crate::work;
 
 /// What the entries of `observed` are once all of `plan` is made.
 #[must_use]
@@ -20,13 +21,24 @@ pub fn after(observed: &Observation, plan: &Plan) -> Boot {
 pub(super) fn of<'a>(observed: &'a Observation, plan: &Plan) -> Cow<'a, Observation> {
     let mut after = Cow::Borrowed(observed);
     for step in &plan.steps {
-        make(after.to_mut(), step);
+        change(after.to_mut(), step);
+    }
+    // Once for all of them: it goes through all entries.
+    if !plan.steps.is_empty() {
+        look(after.to_mut());
     }
     after
 }
 
 /// What `observed` becomes by `step`, when it succeeds.
+#[cfg(test)]
 pub(crate) fn make(observed: &mut Observation, step: &Step) {
+    change(observed, step);
+    look(observed);
+}
+
+/// [`of`] for one step, but for whether what entries start is there.
+fn change(observed: &mut Observation, step: &Step) {
     match step {
         Step::Copy {
             content, on, path, ..
@@ -78,7 +90,6 @@ pub(crate) fn make(observed: &mut Observation, step: &Step) {
             observed.boot.leftovers.retain(|left| !is_it(left));
         }
     }
-    look(observed);
 }
 
 /// Finds out whether what entries start is there, as far as it is known what is.
@@ -86,6 +97,7 @@ pub(crate) fn look(observed: &mut Observation) {
     let boot = &mut observed.boot;
     let has_xbootldr = boot.place.has_xbootldr();
     for file in boot.entries.values_mut().chain(boot.on_esp.values_mut()) {
+        work::look();
         let Some(linux) = &file.entry.linux else {
             continue;
         };
@@ -108,6 +120,11 @@ fn is_known(boot: &Boot, on: Partition, entry: &Entry) -> bool {
         entry.linux.clone().or(other)
     };
     let wanted = program(entry);
+    // Of these [`look`] knows whether they are there.
+    let linux = entry.linux.as_deref();
+    if linux.is_some_and(|path| payload_name(path).or(nixpkgs::payload_of(path)).is_some()) {
+        return false;
+    }
     let is_image = |(there, image): &(Partition, String)| {
         *there == on && wanted.as_ref() == Some(&format!("/{IMAGES}/{image}"))
     };
@@ -116,7 +133,8 @@ fn is_known(boot: &Boot, on: Partition, entry: &Entry) -> bool {
         (Some(_), Some(_)) => entry::last_program(&file.text).map(|(_, path)| path.to_owned()),
         _ => program(&file.entry),
     };
-    let mut files = boot.all().map(|(_, file)| file);
+    let files = boot.all().map(|(_, file)| file);
+    let mut files = files.inspect(|_| work::look());
     boot.images.keys().any(is_image)
         || files.any(|file| file.on == on && file.has_program && starts(file) == wanted)
 }
