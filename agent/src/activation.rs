@@ -5,11 +5,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use boot_entries::Root;
 
 use crate::config;
+use crate::host::{self, BOOTED_SYSTEM, CURRENT_SYSTEM, GC_ROOTS, Kind, Program};
 use crate::system::{command_line, program};
 
 pub mod etc;
@@ -17,24 +17,11 @@ pub mod firewall;
 pub mod generator;
 mod ruleset;
 
-const CURRENT: &str = "/run/current-system";
-const BOOTED: &str = "/run/booted-system";
-const GC_ROOTS: &str = "/nix/var/nix/gcroots";
-
 /// Programs that have run by now and must run again for what the closure adds; `lastgood-activate.service` says why
 /// they cannot wait for it. Each with the directory that tells whether there is anything to do.
-const AGAIN: [(&str, &[&str]); 2] = [
-    (
-        "etc/sysusers.d",
-        &["/usr/bin/systemd-sysusers", "/bin/systemd-sysusers"],
-    ),
-    (
-        "etc/modules-load.d",
-        &[
-            "/usr/lib/systemd/systemd-modules-load",
-            "/lib/systemd/systemd-modules-load",
-        ],
-    ),
+const AGAIN: [(&str, Program); 2] = [
+    ("etc/sysusers.d", Program::Sysusers),
+    ("etc/modules-load.d", Program::ModulesLoad),
 ];
 
 /// What activation came to.
@@ -52,8 +39,11 @@ pub enum Error {
     /// Parts of it are not. All else is.
     #[error("{}", one_line(.0))]
     Incomplete(Vec<Problem>),
+    /// Nobody knows whether it is NixOS's to make it so.
+    #[error(transparent)]
+    Host(#[from] host::Error),
     /// A NixOS host runs another closure than it booted.
-    #[error("{CURRENT} is {}, but the boot is that of {}: the activation did not end", current.display(), booted.display())]
+    #[error("{CURRENT_SYSTEM} is {}, but the boot is that of {}: the activation did not end", current.display(), booted.display())]
     NotCurrent {
         /// What `/run/current-system` leads to.
         current: PathBuf,
@@ -91,9 +81,13 @@ fn one_line(problems: &[Problem]) -> String {
 /// # Errors
 /// Everything that is not as it should be. What could be done was done.
 pub fn activate(root: &Root, closure: &Path) -> Result<Done, Error> {
-    if is_nixos(root)? {
-        return check(root, closure);
+    match host::kind(root)? {
+        Kind::NixOs => check(root, closure),
+        Kind::Plain => put_in_place(root, closure),
     }
+}
+
+fn put_in_place(root: &Root, closure: &Path) -> Result<Done, Error> {
     let mut problems: Vec<Problem> = Vec::new();
     let mut changes = 0;
     match etc::switch(root, closure) {
@@ -127,15 +121,6 @@ pub fn firewall(
     firewall::load(root, closure, firewall)
 }
 
-fn is_nixos(root: &Root) -> Result<bool, Error> {
-    let path = root.join("/etc/NIXOS");
-    match path.symlink_metadata() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::Read { path, source }),
-    }
-}
-
 fn check(root: &Root, closure: &Path) -> Result<Done, Error> {
     let canonical = |path: &Path| {
         root.canonical(path).map_err(|source| Error::Read {
@@ -143,7 +128,7 @@ fn check(root: &Root, closure: &Path) -> Result<Done, Error> {
             source,
         })
     };
-    let current = canonical(Path::new(CURRENT))?;
+    let current = canonical(Path::new(CURRENT_SYSTEM))?;
     let booted = canonical(closure)?;
     if current == booted {
         Ok(Done::Checked)
@@ -162,33 +147,28 @@ fn links(root: &Root, closure: &Path) -> Result<usize, etc::Problem> {
     std::fs::create_dir_all(&run).map_err(etc::at("make", &run))?;
     // A live switch comes here as well, and must not change what was booted: the kernel says what that is.
     if let Ok(Some(booted)) = command_line::closure(root) {
-        link(BOOTED, &booted)?;
+        link(BOOTED_SYSTEM, &booted)?;
     }
     if root.join(GC_ROOTS).is_dir() {
-        for system in [BOOTED, CURRENT] {
+        for system in [BOOTED_SYSTEM, CURRENT_SYSTEM] {
             link(&system.replace("/run", GC_ROOTS), Path::new(system))?;
         }
     }
     // Last, as in NixOS: whoever sees it sees the rest.
-    link(CURRENT, closure)?;
+    link(CURRENT_SYSTEM, closure)?;
     Ok(changes)
 }
 
 fn run_again(root: &Root, closure: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (directory, places) in AGAIN {
+    for (directory, program) in AGAIN {
         let asked = root.resolve(closure.join(directory));
         if !asked.is_ok_and(|path| path.is_dir()) {
             continue;
         }
-        // Where /usr is not merged only one of the places has it; where none has, the first is in the error.
-        let there = places.iter().find(|place| Path::new(place).is_file());
-        let Some(program) = there.or(places.first()) else {
-            continue;
-        };
-        if let Err(error) = program::stdout_of(&mut Command::new(program)) {
-            problems.push(error.into());
-        }
+        let ran =
+            program::command(program).and_then(|mut command| program::stdout_of(&mut command));
+        problems.extend(ran.err().map(Problem::from));
     }
     problems
 }
@@ -224,10 +204,16 @@ mod tests {
             Ok(Done::Linked(0))
         ));
         activate(&root, Path::new("/nix/store/b")).unwrap();
-        assert_eq!(leads(BOOTED), Path::new("/nix/store/a"));
-        assert_eq!(leads(CURRENT), Path::new("/nix/store/b"));
-        assert_eq!(leads("/nix/var/nix/gcroots/current-system"), leads(CURRENT));
-        assert_eq!(leads("/nix/var/nix/gcroots/booted-system"), leads(BOOTED));
+        assert_eq!(leads(BOOTED_SYSTEM), Path::new("/nix/store/a"));
+        assert_eq!(leads(CURRENT_SYSTEM), Path::new("/nix/store/b"));
+        assert_eq!(
+            leads("/nix/var/nix/gcroots/current-system"),
+            leads(CURRENT_SYSTEM)
+        );
+        assert_eq!(
+            leads("/nix/var/nix/gcroots/booted-system"),
+            leads(BOOTED_SYSTEM)
+        );
     }
 
     #[test]
@@ -241,6 +227,47 @@ mod tests {
         assert!(!root.join("/etc/static").is_symlink());
     }
 
+    /// Nothing makes `/etc/NIXOS` there, and its links lead into the store by themselves.
+    #[test]
+    fn on_nixos_with_an_overlay_etc_it_only_looks_as_well() {
+        let (tree, root) = machine("init=/nix/store/a/init");
+        let store = tree.path().join("nix/store/r-os-release");
+        let mut release = std::fs::File::create(store).unwrap();
+        release.write_all(b"ID=nixos\n").unwrap();
+        let etc = tree.path().join("etc");
+        symlink("/nix/store/r-os-release", etc.join("os-release")).unwrap();
+        symlink("/nix/store/a", tree.path().join("run/current-system")).unwrap();
+        let done = activate(&root, Path::new("/nix/store/a"));
+        assert!(matches!(done, Ok(Done::Checked)), "{done:?}");
+        let made = std::fs::read_dir(etc).unwrap();
+        assert_eq!(made.count(), 1);
+    }
+
+    #[test]
+    fn a_closure_s_os_release_does_not_make_the_next_boot_one_of_nixos() {
+        for vendor in [None, Some("ID=debian\n")] {
+            let (tree, root) = machine("init=/nix/store/a/init");
+            if let Some(vendor) = vendor {
+                let lib = tree.path().join("usr/lib");
+                std::fs::create_dir_all(&lib).unwrap();
+                let mut release = std::fs::File::create(lib.join("os-release")).unwrap();
+                release.write_all(vendor.as_bytes()).unwrap();
+            }
+            for closure in ["a", "b"] {
+                let etc = tree.path().join("nix/store").join(closure).join("etc");
+                let mut release = std::fs::File::create(etc.join("os-release")).unwrap();
+                release.write_all(b"ID=nixos\n").unwrap();
+                std::fs::File::create(etc.join("NIXOS")).unwrap();
+            }
+            let done = activate(&root, Path::new("/nix/store/a"));
+            assert!(matches!(done, Ok(Done::Linked(_))), "{done:?}");
+            let leads = root.canonical("/etc/os-release").unwrap();
+            assert_eq!(leads, Path::new("/nix/store/a/etc/os-release"));
+            let done = activate(&root, Path::new("/nix/store/b"));
+            assert!(matches!(done, Ok(Done::Linked(2))), "{done:?}");
+        }
+    }
+
     #[test]
     fn a_file_in_the_way_is_told_and_the_system_is_current_all_the_same() {
         let (tree, root) = machine("init=/nix/store/a/init");
@@ -249,6 +276,9 @@ mod tests {
         }
         let error = activate(&root, Path::new("/nix/store/a")).unwrap_err();
         assert!(error.to_string().contains("/etc/motd"), "{error}");
-        assert_eq!(root.canonical(CURRENT).unwrap(), Path::new("/nix/store/a"));
+        assert_eq!(
+            root.canonical(CURRENT_SYSTEM).unwrap(),
+            Path::new("/nix/store/a")
+        );
     }
 }

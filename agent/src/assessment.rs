@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::state::baseline::Baseline;
 use crate::state::cause::{Cause, UnitFailure};
+use crate::state::fault::Fault;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use requirements::Requirements;
 use verdict::{Judgement, Watch};
@@ -21,8 +22,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Looking takes at most one part in this many of a machine that is busy booting.
 const SHARE: u32 = 5;
-/// Details are gathered for this many units; a machine where more failed is not understood by reading all.
-const DETAILED: usize = 10;
+/// So many faults are explained; a machine with more is not understood by reading all.
+const EXPLAINED: usize = 10;
 
 /// Who looks at the machine.
 pub trait Observer {
@@ -32,8 +33,9 @@ pub trait Observer {
     /// When systemd does not answer.
     fn snapshot(&mut self) -> Result<Snapshot, systemd::Error>;
 
-    /// What is known about a unit that is not well. What cannot be found out is left out or said in its log.
-    fn failure(&mut self, unit: &str) -> UnitFailure;
+    /// What is known about a fault beyond its name. None: nothing. What cannot be found out about a unit is left out or said in
+    /// its log.
+    fn explain(&mut self, fault: &Fault) -> Option<UnitFailure>;
 }
 
 impl Observer for Systemd {
@@ -41,8 +43,8 @@ impl Observer for Systemd {
         Systemd::snapshot(self)
     }
 
-    fn failure(&mut self, unit: &str) -> UnitFailure {
-        Systemd::failure(self, unit)
+    fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
+        fault.unit().map(|unit| self.failure(unit))
     }
 }
 
@@ -106,21 +108,18 @@ pub fn assess(
             Judgement::Healthy { baseline } => return healthy(baseline),
             Judgement::Unhealthy {
                 summary,
-                units,
+                faults,
                 stage,
             } => {
-                tracing::error!("unhealthy: {summary}");
-                let units = units.iter().take(DETAILED);
+                let explained = faults.iter().take(EXPLAINED);
                 return Outcome::Unhealthy(Cause {
                     stage,
                     summary,
-                    units: units.map(|unit| observer.failure(unit)).collect(),
+                    units: explained.filter_map(|one| observer.explain(one)).collect(),
+                    faults,
                 });
             }
-            Judgement::Unknown { why } => {
-                tracing::error!("cannot tell whether the machine is healthy: {why}");
-                return Outcome::Unknown(why);
-            }
+            Judgement::Unknown { why } => return Outcome::Unknown(why),
         }
         let pause = at.saturating_sub(began).saturating_mul(SHARE - 1);
         clock.pause(pause.clamp(PAUSE, LONGEST_PAUSE));
@@ -129,9 +128,9 @@ pub fn assess(
 
 fn healthy(baseline: Baseline) -> Outcome {
     tracing::info!("healthy");
-    for unit in &baseline.failing {
+    for fault in &baseline.failing {
         tracing::warn!(
-            "{unit} is not well, but neither required nor known to have ever been better"
+            "{fault} is not well, but neither required nor known to have ever been better"
         );
     }
     Outcome::Healthy(baseline)

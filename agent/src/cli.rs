@@ -17,7 +17,7 @@ GENERATION is NUMBER, PROFILE:NUMBER, or either with /SPECIALISATION.
 `lastgood COMMAND --help` has an example of each; the operator's guide (docs/operator.md) has the rest."
 )]
 pub struct Cli {
-    /// Work on the tree under DIR instead of the running machine. Links inside it stay inside it; checks that need a
+    /// Work on the tree under DIR instead of the running machine. Links inside it are followed inside it. Checks that need a
     /// live machine (mounts, EFI variables, units) are left out.
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
@@ -38,38 +38,38 @@ pub enum Command {
     /// Write boot entries for all generations, and select TOPLEVEL for the next boot.
     ///
     /// Copies kernels and initrds to $BOOT, writes an entry for each generation, and lets the loader try TOPLEVEL at the
-    /// next boot, with three tries. If they fail, the machine goes back to the last good generation by itself. With
-    /// nothing to do it writes nothing. A generation that was rejected is refused, unless with --again.
+    /// next boot, with three tries. If all of them fail, the machine goes back to the last good generation by itself. With
+    /// nothing to do it writes nothing. A generation that was rejected is refused without --again.
     #[command(after_long_help = "\
 Example:
   nix-env --profile /nix/var/nix/profiles/system --set /nix/store/...-nixos-system-web-25.05
   lastgood install --dry-run && lastgood install && systemctl reboot
 
-Exit status: 0 TOPLEVEL boots next; 1 refused, and nothing was changed; or failed half-way:
-running it again finishes the work, and what was proven boots meanwhile; 2 usage.")]
+Exit status: 0 TOPLEVEL boots next; 1 refused, and nothing was changed; or 1 failed half-way:
+what was proven still boots, and running it again finishes the work; 2 usage.")]
     Install(Install),
     /// List generations and how each stands.
     ///
-    /// As `nixos-rebuild list-generations` does, with the state of each: proven, trial (being tried), untested, rejected,
-    /// unbootable; the tries it has left; and which one is booted, selected and last good.
+    /// Prints what `nixos-rebuild list-generations` prints, and the state of each: proven, trial (being tried), untested,
+    /// rejected, unbootable. Also the tries it has left, and which one is booted, selected and last good.
     #[command(after_long_help = "\
 Example:
   lastgood list-generations --json | jq '.[] | select(.state == \"proven\") | .generation'
 
 Exit status: 0 done; 1 failed; 2 usage.")]
     ListGenerations(Output),
-    /// Tell what runs, what is selected, what is proven.
+    /// Show what runs, what is selected, what is proven.
     ///
-    /// Also what boots next, what was rejected, and what in the firmware overrides the selection.
+    /// Also shows what boots next, what was rejected, and which firmware variables override the selection.
     #[command(after_long_help = "\
 Example:
   lastgood status
 
-Exit status: 0 done, whatever it tells; 1 failed; 2 usage.")]
+Exit status: 0 done, whatever it shows; 1 failed; 2 usage.")]
     Status(Output),
-    /// Tell why a generation was rejected, or why the machine runs what it runs.
+    /// Show why a generation was rejected, or why the machine runs what it runs.
     ///
-    /// The stage that the boot reached, the unit that failed, how it ended, and its own last words.
+    /// Prints the stage that the boot reached, the unit that failed, how it ended, and its last log lines.
     #[command(after_long_help = "\
 Example:
   lastgood why
@@ -85,9 +85,9 @@ Exit status: 0 done; 1 there is no verdict yet, or failed; 2 usage.")]
         #[command(flatten)]
         output: Output,
     },
-    /// Tell what boots now, and after 1 to N failed boots, and why.
+    /// Show what boots now, and after 1 to N failed boots, and why.
     ///
-    /// By a model of systemd-boot, on the entries and firmware variables that are there. Changes nothing.
+    /// A model of systemd-boot is run on the entries and firmware variables of this machine. Changes nothing.
     #[command(after_long_help = "\
 Example:
   lastgood next-boot --failures 6
@@ -103,17 +103,16 @@ Exit status: 0 done; 1 no entry can be started, or failed; 2 usage.")]
     },
     /// Check that everything a boot needs is where the loader reads it, byte for byte.
     ///
-    /// Reads all of it, on every mirror: minutes for gigabytes. Changes nothing, unless with --repair.
+    /// Reads all of it, on every mirror. For gigabytes that takes minutes. Changes nothing without --repair.
     #[command(after_long_help = "\
 Example:
   lastgood verify || lastgood verify --repair
 
-Exit status: 0 all is whole, or whole again; 1 something is not, the line says what to do; 2 usage.")]
+Exit status: 0 all is whole, or whole again; 1 something is not, and the line says what to do; 2 usage.")]
     Verify(Verify),
     /// Accept a generation as proven, without an assessment.
     ///
-    /// It is then what the machine falls back to: its entry loses its counter, and its closure is kept from the garbage
-    /// collector.
+    /// The machine then falls back to it. Its entry loses its counter, and its closure is kept from the garbage collector.
     #[command(after_long_help = "\
 Example:
   lastgood good
@@ -128,8 +127,8 @@ Exit status: 0 it is proven; 1 refused or failed; 2 usage.")]
     },
     /// Reject a generation. It is not booted again until it is installed with --again.
     ///
-    /// The profile points at the last good generation again. What runs goes on running until the next boot. Refused when
-    /// no other generation is proven.
+    /// The profile points at the last good generation again. What runs goes on running until the next boot. The command is
+    /// refused when no other generation is proven.
     #[command(after_long_help = "\
 Example:
   lastgood bad 47 && systemctl reboot
@@ -141,15 +140,16 @@ Exit status: 0 it is rejected; 1 refused or failed; 2 usage.")]
         /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
         generation: Option<GenerationId>,
     },
-    /// Remove everything of ours from the boot partition, and leave what is proven to nixpkgs' builder or whoever is next.
+    /// Remove everything of lastgood's from the boot partition, and leave it bootable.
     ///
-    /// The last good generation stays bootable, by an entry as nixpkgs' builder writes it. The ledger is kept.
+    /// The last good generation stays bootable, by an entry as nixpkgs' builder writes it: the next `nixos-rebuild` takes it
+    /// over. The ledger is kept.
     #[command(after_long_help = "\
 Example:
   lastgood uninstall --dry-run && lastgood uninstall && nixos-rebuild boot
 
-Exit status: 0 nothing of ours is left; 1 refused, because nothing could be left to boot, or
-failed; 2 usage.")]
+Exit status: 0 nothing of lastgood's is left; 1 refused, because nothing bootable would be
+left, or failed; 2 usage.")]
     Uninstall {
         /// Print what would be written and removed, and change nothing.
         #[arg(long)]
@@ -168,10 +168,10 @@ pub struct Install {
     /// The store path of a generation or of a specialisation, a link to it, or a generation: NUMBER (of the system profile,
     /// as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
     pub toplevel: Option<PathBuf>,
-    /// Print what would be done, and change nothing. What install would refuse is refused.
+    /// Print what would be done, and change nothing. Refuses what install would refuse.
     #[arg(long)]
     pub dry_run: bool,
-    /// Try a generation that was rejected, or whose tries are used up, once more.
+    /// Select a generation although it was rejected or its tries are used up. It gets all its tries again.
     #[arg(long)]
     pub again: bool,
 }
@@ -204,7 +204,7 @@ pub enum BootStep {
     Activate,
     /// Load the closure's firewall, or close the machine.
     Firewall,
-    /// Watch until the machine is healthy or not.
+    /// Watch the machine until it is found healthy or not.
     Assess,
     /// Record the running generation as proven.
     Bless,
@@ -212,7 +212,7 @@ pub enum BootStep {
     FallBack,
 }
 
-/// What to do instead of a command that is to come, in one line. None: there is no such command.
+/// What to do instead of a command that is not here yet, in one line. None: no such command is planned.
 #[must_use]
 pub fn not_here_yet(command: &str) -> Option<String> {
     let instead = match command {
@@ -222,11 +222,11 @@ pub fn not_here_yet(command: &str) -> Option<String> {
         "rollback" => {
             "`lastgood install NUMBER` and `systemctl reboot` go back; `lastgood bad` rejects what runs, too"
         }
-        "dry-activate" => "`lastgood install --dry-run GENERATION` tells what would be written",
+        "dry-activate" => "`lastgood install --dry-run GENERATION` shows what would be written",
         "confirm" => "a trial is confirmed by its assessment; `lastgood good` does it without one",
         "log" => "see `lastgood why`, and `journalctl -t lastgood`",
         "pin" | "unpin" => {
-            "what runs, what is selected and the last two that are proven are kept anyway; others stay for as long as their \
+            "what runs, what is selected and the two generations proven last are kept anyway; others stay for as long as their \
              profile lists them"
         }
         _ => return None,
@@ -234,7 +234,7 @@ pub fn not_here_yet(command: &str) -> Option<String> {
     Some(format!("{command}: not here yet; {instead}"))
 }
 
-/// What `said` is to be answered with, if what was typed is a command that is to come.
+/// The answer to the error `said`, if what was typed is a command that is not here yet.
 #[must_use]
 pub fn instead_of(said: &clap::Error) -> Option<String> {
     use clap::error::{ContextKind, ContextValue};

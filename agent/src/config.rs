@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use boot_entries::{Root, small};
+use boot_entries::{Root, bounded};
 use serde::Deserialize;
 
 mod boot;
@@ -181,7 +181,7 @@ pub fn check(root: &Root, toplevel: &Path) -> Result<(), Error> {
 /// The text of the file. None: there is none.
 fn text(root: &Root, toplevel: &Path) -> Result<Option<String>, Error> {
     let path = toplevel.join(PATH);
-    match small::read(&root.resolve(&path)?, LIMIT) {
+    match bounded::read(&root.resolve(&path)?, LIMIT) {
         // What a power cut makes of a file that was not flushed. It would open the firewall.
         Ok(text) if text.trim().is_empty() => Err(Error::Empty),
         Ok(text) => Ok(Some(text)),

@@ -1,41 +1,57 @@
-//! The entries of all places: planned, written, and what went wrong in some of them.
+//! The entries of all places: planned, proven, written, and what went wrong in some of them.
+//!
+//! ```text
+//! prepare ──▶ Prepared ──▶ prove, may be written ──▶ Ready ──▶ carry out ──▶ Done
+//! ```
+//!
+//! Only what is [`Ready`] can be carried out, so that nobody writes what was not checked.
 //!
 //! A place that is missing, full or read-only never stops the others, and the first one is no exception: what fails there
-//! is told at the end. Where something is wished for ([`Policy::Update`]), only what is wrong with the wish itself ends the
-//! run, and that there is no place to write it to. For the way out (uninstall) the first place decides: a machine is not
-//! half given back.
+//! is told at the end. Where something is requested ([`Aim::Request`]), only what is wrong with the request itself ends the
+//! run, and that there is no place to write it to. For an uninstall the first place decides: a machine is not half given
+//! back.
+//!
+//! Read in this order: this file, `ready` (what is checked before anything is written), `carry_out`, [`prediction`] (what
+//! boots next), `findings` (what a plan says about the present), `loader` (systemd-boot itself), `initrds`, `uninstall`.
 
+mod carry_out;
 mod complaints;
 mod findings;
+pub mod initrds;
 mod loader;
-mod proof;
+pub mod overrides;
+pub mod prediction;
+mod ready;
 mod uninstall;
+mod verdict;
 
 use std::cell::OnceCell;
 use std::iter;
 use std::path::Path;
 
-use boot_entries::boot_partition::Place;
+use boot_entries::boot_partition::{Place, Places};
+use boot_entries::closure;
 use boot_entries::digests::Digests;
-use boot_entries::entry::EntryFile;
 use boot_entries::extra::Extra;
-use boot_entries::loader::Band;
-use boot_entries::observe::{self, Boot, Found, Observation};
-use boot_entries::plan::{self, Intent, Outlook, Plan};
-use boot_entries::progress::Progress;
+use boot_entries::loader::ReleaseRange;
+use boot_entries::observe::{self, BootFiles, Found, Observation};
+use boot_entries::plan::{self, Intent, Plan, Proof};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
-use boot_entries::{apply, closure};
 
 use crate::error::Error;
-use crate::report::line::one_line;
 use crate::report::progress;
-use crate::session::Session;
 use crate::state::{State, Subject};
 use crate::store::{digests, secrets};
+use crate::view::View;
+use initrds::Unfinished;
 
-pub use complaints::{Complaints, Done};
-pub use findings::{Finding, Inspected, Wrong};
+pub use carry_out::{Done, carry_out};
+pub use complaints::Complaints;
+pub use findings::{Finding, Inspected, Wrong, inspect_without_record};
+pub use ready::Ready;
+pub use uninstall::prepare_uninstall;
+pub use verdict::write_verdict;
 
 /// What is to be done in one place.
 #[derive(Debug)]
@@ -46,18 +62,31 @@ struct Planned {
     observed: Observation,
     plan: Plan,
     loader: loader::Planned,
-    outlooks: OnceCell<Vec<Outlook>>,
+    proofs: OnceCell<Vec<Proof>>,
 }
 
 /// What a run is about, and so whom trouble stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aim {
-    /// Something is wished for: it is granted where it can be.
-    Wish,
+    /// Something is requested: it is done where it can be.
+    Request,
     /// Every place is for itself.
-    Mending,
+    Repair,
     /// What cannot be done in the first place is done nowhere.
-    WayOut,
+    Uninstall,
+}
+
+impl Aim {
+    /// Whether `error` in one place ends the run. `is_first`: it is the first place; `is_earliest`: no place before it
+    /// could be planned.
+    fn is_ended_by(self, error: &Error, is_first: bool, is_earliest: bool) -> bool {
+        match self {
+            // It is refused here as it would be anywhere.
+            Self::Request => is_earliest && is_about_the_request(error),
+            Self::Repair => false,
+            Self::Uninstall => is_first,
+        }
+    }
 }
 
 /// What is to be done in each place.
@@ -78,9 +107,9 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// A wish that can be granted nowhere is refused.
+    /// A request that nothing can be done about is refused.
     fn unless_in_vain(mut self) -> Result<Self, Error> {
-        if self.aim != Aim::Wish || !self.planned.is_empty() {
+        if self.aim != Aim::Request || !self.planned.is_empty() {
             return Ok(self);
         }
         let complaints = std::mem::take(&mut self.complaints);
@@ -94,19 +123,19 @@ impl Prepared {
 
     /// What the loader reads next and how it chooses, if nothing in it is to change.
     #[must_use]
-    pub fn unchanged(&self) -> Option<(&Boot, Band)> {
+    pub fn unchanged(&self) -> Option<(&BootFiles, ReleaseRange)> {
         let first = self.planned.first().filter(|planned| planned.is_first);
         let next = first.filter(|_| self.has_next);
         let unchanged = next.filter(|planned| planned.plan.steps.is_empty())?;
-        let [band, _] = unchanged.loader.bands();
-        Some((&unchanged.observed.boot, band?))
+        let [release, _] = unchanged.loader.releases();
+        Some((&unchanged.observed.boot, release?))
     }
 
     /// What the loader reads next and how it chooses, once all of it is carried out: by the model, not by looking.
     #[must_use]
-    pub fn outcome(&self) -> Option<(Boot, Option<Band>)> {
+    pub fn outcome(&self) -> Option<(BootFiles, Option<ReleaseRange>)> {
         let first = self.planned.first()?;
-        let [before, after] = first.loader.bands();
+        let [before, after] = first.loader.releases();
         let boot = plan::after(&first.observed, &first.plan);
         Some((boot, after.or(before)))
     }
@@ -115,6 +144,16 @@ impl Prepared {
     pub fn programs(&self) -> impl Iterator<Item = (&Place, &'static str)> {
         let planned = self.planned.iter();
         planned.filter_map(|planned| Some((&planned.place, planned.loader.programs()?)))
+    }
+
+    /// Every step, a line each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let line = |(place, step): (Option<&Place>, &Step)| match place {
+            Some(place) => format!("{step} in {}", place.name.display()),
+            None => step.to_string(),
+        };
+        self.steps().map(line).collect()
     }
 
     /// Every step, with the place if there is more than one.
@@ -127,287 +166,205 @@ impl Prepared {
     }
 }
 
-impl Session {
-    /// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing. A wish
-    /// ([`Policy::Update`]) gives the selected generation all its tries where it has not been given them.
-    ///
-    /// # Errors
-    /// When places cannot be told. With [`Policy::Update`] also when no plan can be made in any, or the wish is refused in
-    /// the first one where it can be looked at.
-    pub fn prepare(&self, state: &State, policy: Policy) -> Result<Prepared, Error> {
-        let digests = digests::load(&self.root, self.listed.len());
-        self.prepare_with(state, policy, digests)
-    }
+/// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing. A request
+/// ([`Policy::Update`]) gives the selected generation all its tries where it has not been given them.
+///
+/// # Errors
+/// When places cannot be told. With [`Policy::Update`] also when no plan can be made in any, or the request is refused in
+/// the first one where it can be looked at.
+pub fn prepare(
+    view: &View,
+    state: &State,
+    policy: Policy,
+    unfinished: &Unfinished,
+) -> Result<Prepared, Error> {
+    let digests = digests::load(&view.root, view.listed.len());
+    prepare_with(view, state, policy, unfinished, digests)
+}
 
-    /// [`Self::prepare`] for what is on the disks now: what was read before in this boot is read again.
-    ///
-    /// # Errors
-    /// As [`Self::prepare`].
-    pub fn prepare_anew(&self, policy: Policy) -> Result<Prepared, Error> {
-        let mut digests = digests::load(&self.root, self.listed.len());
-        digests.forget_boot();
-        self.prepare_with(&self.state, policy, digests)
-    }
+/// [`prepare`] for a repair of what is on the disks now: what was read before in this boot is read again.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_anew(view: &View) -> Result<Prepared, Error> {
+    let mut digests = digests::load(&view.root, view.listed.len());
+    digests.forget_boot();
+    let unfinished = Unfinished::default();
+    prepare_with(view, &view.state, Policy::Mend, &unfinished, digests)
+}
 
-    fn prepare_with(
-        &self,
-        state: &State,
-        policy: Policy,
-        mut digests: Digests,
-    ) -> Result<Prepared, Error> {
-        let _shown = progress::Shown;
-        let places = self.places(state)?;
-        let generations = self.generations_in(state);
-        let mut initrds = secrets::finished(&self.root, &generations, &self.documents);
-        for (toplevel, why) in &self.unfinished {
-            initrds.insert(toplevel.clone(), Err(why.clone()));
+fn prepare_with(
+    view: &View,
+    state: &State,
+    policy: Policy,
+    unfinished: &Unfinished,
+    mut digests: Digests,
+) -> Result<Prepared, Error> {
+    let _shown = progress::Shown;
+    let aim = match policy {
+        Policy::Update => Aim::Request,
+        Policy::Mend | Policy::Leave => Aim::Repair,
+    };
+    let places = view.places(state)?;
+    let found = found(view, state, unfinished, &mut digests);
+    let mut intent = Intent {
+        above_other_systems: aim == Aim::Request,
+        ..view.intent(state)
+    };
+    add_extras(view, state, policy, &mut intent, &mut digests)?;
+    // Whoever repairs, repairs what can be: that the selected generation cannot be booted is told below.
+    if aim == Aim::Repair && is_unbootable(&found, intent.selected.as_ref()) {
+        intent.selected = None;
+    }
+    let mut loader = loader::Planner::new(view, state, policy, &mut digests);
+    let has_next = places.has_next;
+    if !has_next {
+        loader.leave_first();
+    }
+    let (planned, complaints) = in_each(places, found, aim, |place, found| {
+        let armed_anew = aim == Aim::Request && !state.is_armed_in(&place.name);
+        let planned = planned_in(place, found, &intent, armed_anew, &mut loader, &mut digests);
+        loader.leave_first();
+        planned
+    })?;
+    tell_what_is_left_out(view, &planned);
+    Prepared {
+        planned,
+        aim,
+        intent,
+        needed: state.protected().into_iter().cloned().collect(),
+        digests,
+        has_next,
+        complaints,
+    }
+    .unless_in_vain()
+}
+
+/// What the closures of all generations say about booting, read once for all places.
+fn found(view: &View, state: &State, unfinished: &Unfinished, digests: &mut Digests) -> Vec<Found> {
+    let generations = view.generations_in(state);
+    let mut initrds = secrets::finished(&view.root, &generations, &view.documents);
+    for (toplevel, why) in unfinished {
+        initrds.insert(toplevel.clone(), Err(why.clone()));
+    }
+    observe::generations(&view.root, &generations, &initrds, &view.documents, digests)
+}
+
+fn is_unbootable(found: &[Found], subject: Option<&Subject>) -> bool {
+    subject.is_some_and(|subject| {
+        let found = found.iter().find(|found| found.generation.is(subject));
+        found.is_some_and(|found| found.bootable.is_err())
+    })
+}
+
+/// Plans place by place. What fails in one stops no other, unless it ends the run ([`Aim::is_ended_by`]).
+fn in_each(
+    places: Places,
+    found: Vec<Found>,
+    aim: Aim,
+    mut plan: impl FnMut(&Place, Vec<Found>) -> Result<Planned, Error>,
+) -> Result<(Vec<Planned>, Complaints), Error> {
+    for doubt in &places.doubts {
+        tracing::warn!("{doubt}");
+    }
+    let mut complaints = Complaints::new(places.unusable);
+    let mut planned: Vec<Planned> = Vec::new();
+    let count = places.usable.len();
+    let each = places.usable.into_iter().zip(iter::repeat_n(found, count));
+    for (number, (place, found)) in each.enumerate() {
+        let is_first = number == 0;
+        match plan(&place, found) {
+            Ok(one) => {
+                if let Some(trouble) = &one.loader.trouble {
+                    let name = one.place.name.display();
+                    complaints.add(Error::Refused(format!("{name}: {trouble}")));
+                }
+                planned.push(Planned { is_first, ..one });
+            }
+            Err(error) if aim.is_ended_by(&error, is_first, planned.is_empty()) => {
+                return Err(error);
+            }
+            Err(error) => complaints.in_place(is_first, &place, error),
         }
-        let found = observe::generations(
-            &self.root,
-            &generations,
-            &initrds,
-            &self.documents,
-            &mut digests,
+    }
+    Ok((planned, complaints))
+}
+
+fn tell_what_is_left_out(view: &View, planned: &[Planned]) {
+    for Planned { plan, .. } in planned.iter().take(1) {
+        for note in &plan.notes {
+            tracing::warn!("{note}");
+        }
+        for (Subject { generation, .. }, why) in &plan.skipped {
+            tracing::warn!("generation {generation} cannot be booted and is left out: {why}");
+        }
+    }
+    for (Subject { generation, .. }, why) in &view.troubles {
+        tracing::warn!("generation {generation}: left out: {why}");
+    }
+    for link in &view.profiles.odd {
+        tracing::warn!(
+            "{}: left out: its number is too large, or not as Nix writes one",
+            link.display()
         );
-        let mut intent = Intent {
-            over_anothers: policy == Policy::Update,
-            ..self.intent(state, false)
-        };
-        self.add_extras(state, policy, &mut intent, &mut digests)?;
-        // Whoever mends, mends what can be mended: that the selected generation cannot be booted is told below.
-        let is_unbootable = |subject: &Subject| {
-            let of = |found: &&Found| found.generation.is(subject);
-            found
-                .iter()
-                .find(of)
-                .is_some_and(|found| found.bootable.is_err())
-        };
-        if policy == Policy::Mend && intent.selected.as_ref().is_some_and(is_unbootable) {
-            intent.selected = None;
-        }
-        let aim = match policy {
-            Policy::Update => Aim::Wish,
-            Policy::Mend | Policy::Leave => Aim::Mending,
-        };
-        for doubt in &places.doubts {
-            tracing::warn!("{doubt}");
-        }
-        let mut complaints = Complaints::new(places.unusable);
-        let mut planned = Vec::new();
-        let mut loader = self.loader_planner(state, policy, &mut digests);
-        if !places.has_next {
-            loader.leave_first();
-        }
-        let count = places.usable.len();
-        let each = places.usable.into_iter().zip(iter::repeat_n(found, count));
-        for (number, (place, found)) in each.enumerate() {
-            let is_first = number == 0;
-            intent.rearm = aim == Aim::Wish && !state.is_armed_in(&place.name);
-            match planned_in(&place, found, &intent, &mut loader, &mut digests) {
-                Ok(mut one) => {
-                    one.is_first = is_first;
-                    if let Some(trouble) = &one.loader.trouble {
-                        let name = one.place.name.display();
-                        let trouble = Error::Refused(format!("{name}: {trouble}"));
-                        complaints.add(trouble);
-                    }
-                    planned.push(one);
-                }
-                // It is refused here as it would be anywhere.
-                Err(error)
-                    if aim == Aim::Wish && planned.is_empty() && is_about_the_wish(&error) =>
-                {
-                    return Err(error);
-                }
-                Err(error) => complaints.in_place(is_first, &place, error),
-            }
-            loader.leave_first();
-        }
-        for Planned { plan, .. } in planned.iter().take(1) {
-            for note in &plan.notes {
-                tracing::warn!("{note}");
-            }
-            for (Subject { generation, .. }, why) in &plan.skipped {
-                tracing::warn!("generation {generation} cannot be booted and is left out: {why}");
-            }
-        }
-        for (Subject { generation, .. }, why) in &self.troubles {
-            tracing::warn!("generation {generation}: left out: {why}");
-        }
-        for link in &self.profiles.odd {
-            tracing::warn!(
-                "{}: left out: its number is too large, or not as Nix writes one",
-                link.display()
-            );
-        }
-        Prepared {
-            planned,
-            aim,
-            intent,
-            needed: state.protected().into_iter().cloned().collect(),
-            digests,
-            has_next: places.has_next,
-            complaints,
-        }
-        .unless_in_vain()
     }
+}
 
-    /// Leaves out places that cannot be written, before anything is changed anywhere.
-    ///
-    /// # Errors
-    /// When none is left.
-    pub fn may_be_written(&self, mut prepared: Prepared) -> Result<Prepared, Error> {
-        for planned in std::mem::take(&mut prepared.planned) {
-            let is_first = planned.is_first;
-            match may_be_written(&planned.place, &planned.plan.steps) {
-                Ok(()) => prepared.planned.push(planned),
-                Err(error) if prepared.aim == Aim::WayOut && is_first => return Err(error),
-                Err(error) => {
-                    let complaints = &mut prepared.complaints;
-                    complaints.in_place(is_first, &planned.place, error);
-                }
+/// The further files that the selected closure asks for. One that cannot be had refuses a request, but stops no repair:
+/// then what is there stays.
+fn add_extras(
+    view: &View,
+    state: &State,
+    policy: Policy,
+    intent: &mut Intent,
+    digests: &mut Digests,
+) -> Result<(), Error> {
+    let Some(subject) = state.selected.as_ref().or(state.last_good()) else {
+        return Ok(());
+    };
+    for (path, source) in view.boot_config(state).extra_files {
+        // A path that is absolute stays what it is.
+        let source = subject.toplevel.join(source);
+        match extra(view, path.as_str(), &source, digests) {
+            Ok(extra) => intent.extras.push(extra),
+            Err(why) if policy == Policy::Mend => {
+                tracing::warn!("{why}");
+                intent.extras_left.insert(path.as_str().to_owned());
             }
+            Err(why) => return Err(Error::Refused(why)),
         }
-        prepared.unless_in_vain()
     }
+    Ok(())
+}
 
-    /// The further files that the selected closure asks for. One that cannot be had refuses a wish, but stops no mending:
-    /// then what is there stays.
-    fn add_extras(
-        &self,
-        state: &State,
-        policy: Policy,
-        intent: &mut Intent,
-        digests: &mut Digests,
-    ) -> Result<(), Error> {
-        let Some(subject) = state.selected.as_ref().or(state.last_good()) else {
-            return Ok(());
-        };
-        for (path, source) in self.boot_config(state).extra_files {
-            // A path that is absolute stays what it is.
-            let source = subject.toplevel.join(source);
-            match self.extra(path.as_str(), &source, digests) {
-                Ok(extra) => intent.extras.push(extra),
-                Err(why) if policy == Policy::Mend => {
-                    tracing::warn!("{why}");
-                    intent.extras_left.insert(path.as_str().to_owned());
-                }
-                Err(why) => return Err(Error::Refused(why)),
-            }
-        }
-        Ok(())
-    }
-
-    fn extra(&self, path: &str, source: &Path, digests: &mut Digests) -> Result<Extra, String> {
-        let found = self.root.resolve(source).map_err(|error| error.to_string());
-        let found = found.and_then(|here| {
-            closure::is_payload(&here)?;
-            let content = digests.in_store(&here).map_err(|error| error.to_string())?;
-            Ok((here, content))
-        });
-        let (source, content) =
-            found.map_err(|why| format!("extra file {path}: {} {why}", source.display()))?;
-        Ok(Extra {
-            path: path.to_owned(),
-            source,
-            content,
-        })
-    }
-
-    /// Carries the plans out.
-    ///
-    /// # Errors
-    /// At the first step of a [way out](Aim::WayOut) that fails in the first place; a later run goes on from there.
-    pub fn carry_out(&self, prepared: Prepared) -> Result<Done, Error> {
-        let mut writing = progress::writing(prepared.steps().map(|(_, step)| step));
-        let mut complaints = prepared.complaints;
-        let mut digests = prepared.digests;
-        let mut places = Vec::new();
-        let mut has_next = false;
-        let mut next_band = None;
-        for planned in &prepared.planned {
-            let place = &planned.place;
-            let steps = &planned.plan.steps;
-            let done = may_be_written(place, steps).and_then(|()| {
-                apply::apply(place, steps, |progress| writing.heard(&progress))?;
-                for step in steps {
-                    if let Step::Copy {
-                        on, path, content, ..
-                    } = step
-                    {
-                        digests.wrote(&place.directory(*on).join(path), content);
-                    }
-                }
-                Ok(())
-            });
-            // What comes next may speak for itself.
-            progress::erase();
-            let done = done.and_then(|()| self.finish_loader(place, &planned.loader, &mut digests));
-            match done {
-                Ok(()) => {
-                    if planned.is_first && prepared.has_next {
-                        has_next = true;
-                        next_band = planned.loader.next_band();
-                    }
-                    places.push(place.name.clone());
-                }
-                Err(error) if prepared.aim == Aim::WayOut && planned.is_first => return Err(error),
-                Err(error) => complaints.in_place(planned.is_first, place, error),
-            }
-        }
-        digests::save(&self.root, &digests);
-        Ok(Done {
-            places,
-            has_next,
-            next_band,
-            complaints,
-        })
-    }
-
-    /// Brings the entries to what the ledger says of verdicts, counters and ranks, and no further.
-    ///
-    /// # Errors
-    /// When that cannot be done where the loader reads next.
-    pub fn restate(&self) -> Result<(), Error> {
-        let mut places = self.places(&self.state)?;
-        let generations = self.generations();
-        let intent = self.intent(&self.state, false);
-        let mut outcome = Ok(());
-        if !places.has_next && !places.unusable.is_empty() {
-            outcome = Err(places.unusable.remove(0).into());
-        }
-        // A verdict is worth trying everywhere, whatever failed elsewhere.
-        for (number, place) in places.usable.iter().enumerate() {
-            let restated = Boot::read(place).map_err(Error::from).and_then(|boot| {
-                let mut is_whole = |file: &EntryFile| self.is_whole(place, file);
-                let steps = plan::restate(&boot, &generations, &intent, &mut is_whole)?;
-                may_be_written(place, &steps)?;
-                Ok(apply::apply(place, &steps, |progress| {
-                    if let Progress::Step(step) = progress {
-                        tracing::info!("{step}");
-                    }
-                })?)
-            });
-            match restated {
-                Ok(()) => {}
-                Err(error) if number == 0 && places.has_next => outcome = Err(error),
-                Err(error) => tracing::error!("{}: {}", place.name.display(), one_line(&error)),
-            }
-        }
-        outcome
-    }
+fn extra(view: &View, path: &str, source: &Path, digests: &mut Digests) -> Result<Extra, String> {
+    let found = view.root.resolve(source).map_err(|error| error.to_string());
+    let found = found.and_then(|here| {
+        closure::is_payload(&here)?;
+        let content = digests.in_store(&here).map_err(|error| error.to_string())?;
+        Ok((here, content))
+    });
+    let (source, content) =
+        found.map_err(|why| format!("extra file {path}: {} {why}", source.display()))?;
+    Ok(Extra {
+        path: path.to_owned(),
+        source,
+        content,
+    })
 }
 
 fn planned_in(
     place: &Place,
     found: Vec<Found>,
     intent: &Intent,
+    rearm: bool,
     loader: &mut loader::Planner,
     digests: &mut Digests,
 ) -> Result<Planned, Error> {
     let mut observed = Observation::read(place, found, &intent.extras, digests)?;
     let (loader, loader_steps) = loader.plan(place, digests)?;
     let intent = Intent {
+        rearm,
         loader_steps,
         ..intent.clone()
     };
@@ -423,27 +380,14 @@ fn planned_in(
         observed,
         plan,
         loader,
-        outlooks: OnceCell::new(),
+        proofs: OnceCell::new(),
     })
 }
 
 /// Whether a plan is refused for what is wanted, rather than for what the place is like.
-fn is_about_the_wish(error: &Error) -> bool {
+fn is_about_the_request(error: &Error) -> bool {
     match error {
         Error::Plan(refusal) => !matches!(refusal, plan::Refusal::NoSpace(_)),
         _ => false,
     }
-}
-
-/// Writing where nothing can be written fails anyway, but with fewer words.
-fn may_be_written(place: &Place, steps: &[Step]) -> Result<(), Error> {
-    if place.is_read_only && !steps.is_empty() {
-        let name = place.name.display();
-        return Err(Error::Refused(format!(
-            "{name} is mounted read-only, and {} changes are to be made: run `mount -o remount,rw {name}`; the kernel does \
-             this by itself when the file system is damaged, then `fsck.vfat` comes first",
-            steps.len()
-        )));
-    }
-    Ok(())
 }

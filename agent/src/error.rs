@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
 use crate::activation;
-use crate::store::{gc_roots, ledger, lock, secrets};
-use crate::system::{bootctl, command_line, program};
+use crate::report::print;
+use crate::store::{gc_roots, handover, ledger, lock, profile, secrets};
+use crate::system::{boot_id, bootctl, command_line, program};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -15,9 +16,9 @@ pub enum Error {
     /// It would not be right. The text says what, why, and what to do.
     #[error("{0}")]
     Refused(String),
-    /// Standard output is gone.
-    #[error("cannot write to standard output")]
-    Output(#[source] io::Error),
+    /// See the source.
+    #[error(transparent)]
+    Print(#[from] print::Error),
     /// Something of the machine's own that cannot be read.
     #[error("cannot read {what}")]
     Read {
@@ -26,9 +27,6 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// JSON that cannot be made or understood.
-    #[error("cannot make or read JSON")]
-    Json(#[from] serde_json::Error),
     /// In one of several places.
     #[error("{}", name.display())]
     InPlace {
@@ -45,7 +43,16 @@ pub enum Error {
     Ledger(#[from] ledger::Error),
     /// See the source.
     #[error(transparent)]
-    Profile(#[from] generation::Error),
+    Handover(#[from] handover::Error),
+    /// See the source.
+    #[error(transparent)]
+    Profiles(#[from] generation::Error),
+    /// See the source.
+    #[error(transparent)]
+    Profile(#[from] profile::Error),
+    /// See the source.
+    #[error(transparent)]
+    BootId(#[from] boot_id::Error),
     /// See the source.
     #[error(transparent)]
     NoBoot(#[from] boot_partition::Error),

@@ -14,6 +14,7 @@ use lastgood::command;
 use lastgood::error::Error;
 use lastgood::exit::Exit;
 use lastgood::report::line::one_line;
+use lastgood::report::print;
 
 /// systemd runs generators by their file name, with three directories and no options.
 const GENERATOR: &str = "lastgood-generator";
@@ -49,10 +50,14 @@ fn run(cli: Cli) -> Exit {
     command::start_journal(cli.verbose, cli.quiet);
     let mut out = stdout().lock();
     let done = command::run(&Root::new(cli.root), cli.command, &mut out)
-        .and_then(|()| out.flush().map_err(Error::Output));
+        .and_then(|()| Ok(out.flush().map_err(print::Error::Output)?));
     match done {
         // Whoever read our output has seen enough of it.
-        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(Error::Print(print::Error::Output(error)))
+            if error.kind() == std::io::ErrorKind::BrokenPipe =>
+        {
+            Exit::Done
+        }
         Err(error) => {
             drop(writeln!(stderr(), "lastgood: {}", one_line(&error)));
             Exit::Failed

@@ -1,8 +1,11 @@
 //! What people read: one place for words.
 //!
-//! [`line`] (an error in one line, with [`advice`]), [`speech`] (what is said while running), [`progress`] (long work).
+//! [`line`] (an error in one line, with [`advice`]), [`label`] (states and numbers), [`print`] (answers), [`speech`] (what is
+//! said while running), [`progress`] (long work).
 
 pub mod advice;
+pub mod label;
 pub mod line;
+pub mod print;
 pub mod progress;
 pub mod speech;

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is stored. The ledger holds [`Event`]s, and the state is what they add up to:
 //! [`State::after`] is total, so there is no sequence of records, however odd, that has no state.
-//! What to do about a verdict is [`State::when_healthy`] and [`State::when_unhealthy`], total as well.
+//! What to do about a verdict is in [`reaction`], total as well.
 //!
 //! ```text
 //!              selected                began              judged
@@ -18,6 +18,8 @@
 pub mod baseline;
 pub mod cause;
 mod event;
+pub mod fault;
+pub mod reaction;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,13 +28,10 @@ pub use boot_entries::Subject;
 use boot_entries::name::TRIES;
 use boot_entries::owner::Owner;
 pub use event::Event;
+pub use reaction::{REBOOTS_IN_A_ROW, WhenHealthy, WhenUnhealthy};
 
 use baseline::Baseline;
-use cause::{Cause, Stage, UnitFailure};
-
-/// How many automatic reboots in a row there may be before the machine stays up as it is, and says so
-/// (invariant A3). A verdict of "healthy" or the operator starts the count anew.
-pub const REBOOTS_IN_A_ROW: u32 = 3;
+use cause::{Cause, Stage};
 
 /// A boot, as far as it got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,29 +107,6 @@ pub struct State {
     pub owner: Option<Owner>,
     /// Something was selected or judged before there was an owner: entries of ours may have no mark.
     pub wrote_unmarked: bool,
-}
-
-/// What to do about a healthy machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WhenHealthy {
-    /// Record it as proven and drop its counter.
-    Bless(Subject),
-    /// Change nothing and say why.
-    Leave(&'static str),
-}
-
-/// What to do about an unhealthy one, or one whose assessor could not tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WhenUnhealthy {
-    /// Record it as rejected, put the last good one first, reboot.
-    FallBack {
-        /// What is rejected.
-        from: Subject,
-        /// The last good one.
-        to: Subject,
-    },
-    /// Change nothing and say why.
-    StayUp(&'static str),
 }
 
 impl State {
@@ -322,110 +298,11 @@ impl State {
         all
     }
 
-    /// What to do now that the running generation is found healthy.
-    #[must_use]
-    pub fn when_healthy(&self) -> WhenHealthy {
-        match self.running() {
-            None => WhenHealthy::Leave("what runs is no generation"),
-            Some(running) if self.standing(running) == Standing::Rejected => {
-                WhenHealthy::Leave("it was rejected before: `lastgood good` accepts it")
-            }
-            Some(running) => WhenHealthy::Bless(running.clone()),
-        }
-    }
-
-    /// What to do now that the running generation is found unhealthy, or its assessor has died.
-    #[must_use]
-    pub fn when_unhealthy(&self) -> WhenUnhealthy {
-        let Some(running) = self.running() else {
-            return WhenUnhealthy::StayUp("what runs is no generation");
-        };
-        match self.last_good() {
-            _ if self.uninstalled => WhenUnhealthy::StayUp("lastgood is uninstalled"),
-            None => WhenUnhealthy::StayUp("no generation is proven yet that it could fall back to"),
-            Some(good) if good.toplevel == running.toplevel => {
-                WhenUnhealthy::StayUp("it is proven: a reboot would not make it better")
-            }
-            Some(_) if self.reboots >= REBOOTS_IN_A_ROW => {
-                WhenUnhealthy::StayUp("too many automatic reboots in a row")
-            }
-            Some(to) => WhenUnhealthy::FallBack {
-                from: running.clone(),
-                to: to.clone(),
-            },
-        }
-    }
-
-    /// The rejected generation that a fault of the running one excuses: the machine has just fallen back from it, and
-    /// what it was rejected for is here as well (invariant A4).
-    #[must_use]
-    pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
-        let from = self.fallen_from.as_ref()?;
-        if same_closure(self.running(), from) {
-            return None;
-        }
-        let units = &self.rejected.get(&from.toplevel)?.cause.units;
-        let shared = |unit: &UnitFailure| cause.units.iter().any(|other| other.unit == unit.unit);
-        (!units.is_empty() && units.iter().all(shared)).then(|| from.clone())
-    }
-
     /// Whether the selected generation's entry was written in `place` since it was selected.
     #[must_use]
     pub fn is_armed_in(&self, place: &Path) -> bool {
         let everywhere_or = self.armed_in.as_ref();
         self.armed && everywhere_or.is_none_or(|places| places.contains(place))
-    }
-
-    /// The verdict that the loader has passed by itself when `running` begins although something else was selected.
-    ///
-    /// `exhausted`: the place that the loader reads, if the selected generation's entry there has no tries left. That
-    /// means something only if the entry was written there for this selection.
-    #[must_use]
-    pub fn loader_gave_up(
-        &self,
-        running: &Subject,
-        exhausted: Option<&Path>,
-    ) -> Option<(Subject, Cause)> {
-        let selected = self.selected.as_ref()?;
-        let tried = self.is_armed_in(exhausted?) && self.standing(selected) != Standing::Rejected;
-        if !tried || selected.toplevel == running.toplevel {
-            return None;
-        }
-        let furthest = self.furthest.get(&selected.toplevel).copied();
-        let stage = furthest.unwrap_or(Stage::Loader);
-        let how = match stage {
-            Stage::Loader => {
-                "and none of these boots reached the agent: its kernel or its initrd failed, or the power"
-            }
-            _ => {
-                "and none of these boots came to a verdict: it crashed, hung, or lost power on the way"
-            }
-        };
-        let cause = Cause {
-            stage,
-            summary: format!("the loader started it as often as it may, {how}"),
-            units: Vec::new(),
-        };
-        Some((selected.clone(), cause))
-    }
-
-    /// The verdict on a trial that begins once more than it has tries: the loader cannot count its boots, because its file
-    /// system cannot be written, and would start it for ever.
-    #[must_use]
-    pub fn is_not_counted(&self) -> Option<Cause> {
-        let WhenUnhealthy::FallBack { from, .. } = self.when_unhealthy() else {
-            return None;
-        };
-        let is_trial = same_closure(self.selected.as_ref(), &from);
-        (is_trial && self.attempts > TRIES).then(|| Cause {
-            stage: self.furthest.get(&from.toplevel).copied().unwrap_or(Stage::Begun),
-            summary: format!(
-                "it began {} times without a verdict and was not passed over: the loader does not count its boots; is the \
-                 EFI system partition write-protected or full?",
-                self.attempts
-            ),
-            units: Vec::new(),
-        })
     }
 }
 

@@ -2,10 +2,13 @@
 //! another.
 //!
 //! [`ledger`] (what happened), [`lock`] (one run at a time), [`digests`] (what large files held), [`secrets`] (initrds with
-//! secrets), [`gc_roots`] (what Nix must keep).
+//! secrets), [`gc_roots`] (what Nix must keep), [`profile`] (which generation is current), [`handover`] (from one step of a boot to
+//! another).
 
 pub mod digests;
 pub mod gc_roots;
+pub mod handover;
 pub mod ledger;
 pub mod lock;
+pub mod profile;
 pub mod secrets;

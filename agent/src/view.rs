@@ -1,6 +1,7 @@
 //! The machine as commands see it: ledger, profiles, loader variables, `$BOOT`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -10,11 +11,11 @@ use boot_entries::digests::Digests;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::entry::EntryFile;
 use boot_entries::generation::{Generation, Profiles};
-use boot_entries::loader::{self, Band};
+use boot_entries::loader::{self, ReleaseRange};
 use boot_entries::name::{EntryName, stem_of};
 use boot_entries::observe;
 use boot_entries::owner::Ownership;
-use boot_entries::plan::{self, Flaw, Intent};
+use boot_entries::plan::{self, Damage, Intent};
 use boot_entries::{GenerationId, Root, boot_partition, closure, payload};
 
 use crate::config;
@@ -22,7 +23,27 @@ use crate::error::Error;
 use crate::state::{BootRecord, Standing, State, Subject};
 use crate::store::ledger::{self, Ledger};
 use crate::store::secrets;
+use crate::system::boot_id::boot_id;
 use crate::system::command_line;
+
+/// Nothing is on record, and so many entries on `$BOOT` are ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostRecord {
+    /// How many.
+    pub entries: usize,
+}
+
+impl fmt::Display for LostRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { entries } = self;
+        write!(
+            f,
+            "{} is gone or says nothing, and $BOOT has {entries} of our entries: what was selected and proven is not known any \
+             more; `lastgood good NUMBER` says again what works, then `lastgood install` selects",
+            ledger::PATH
+        )
+    }
+}
 
 /// Everything read once, without a lock: what is only told may be a moment old.
 #[derive(Debug)]
@@ -131,10 +152,10 @@ impl View {
     ///
     /// # Errors
     /// When there is none, or none whose choices are known.
-    pub fn band(&self, place: &Place) -> Result<Band, Error> {
+    pub fn release(&self, place: &Place) -> Result<ReleaseRange, Error> {
         let info = loader::installed(&place.esp).or_else(|| self.variables.info.clone());
-        let band = info.as_deref().and_then(Band::of_loader_info);
-        band.ok_or_else(|| {
+        let release = info.as_deref().and_then(ReleaseRange::of_loader_info);
+        release.ok_or_else(|| {
             let name = place.name.display();
             let too_old = info.as_deref().and_then(loader::too_old);
             let why = too_old.unwrap_or_else(|| {
@@ -149,13 +170,13 @@ impl View {
     ///
     /// # Errors
     /// When there are none, or they cannot be read; also when only mirrors of them can be.
-    pub fn boot(&self) -> Result<observe::Boot, Error> {
+    pub fn boot(&self) -> Result<observe::BootFiles, Error> {
         let mut places = self.places(&self.state)?;
         if !places.has_next && !places.unusable.is_empty() {
             return Err(places.unusable.remove(0).into());
         }
         let place = places.usable.first().cloned().unwrap_or_default();
-        Ok(observe::Boot::read(&place)?)
+        Ok(observe::BootFiles::read(&place)?)
     }
 
     /// The names of the entries that the loader reads next; where these cannot be read, those of a mirror.
@@ -171,8 +192,8 @@ impl View {
 
     /// Whether an entry that is named as ours are is another system's. What it takes to tell is worked out once, however
     /// many entries are asked about.
-    pub fn is_other_systems(&self) -> impl Fn(&EntryFile) -> bool {
-        ownership(&self.state).is_other_systems(|| self.stems())
+    pub fn other_systems(&self) -> impl Fn(&EntryFile) -> bool {
+        ownership(&self.state).other_systems(|| self.stems())
     }
 
     /// What entries of our generations are called, without a counter.
@@ -181,27 +202,19 @@ impl View {
         generations.iter().map(|g| stem_of(&g.subject())).collect()
     }
 
-    /// That entries of ours are there and nothing is on record of them, in one line. What is known by nothing but its name
-    /// may be another system's.
+    /// That entries of ours are there and nothing is on record of them. What is known by nothing but its name may be another
+    /// system's.
     #[must_use]
-    pub fn lost_record(&self) -> Option<String> {
+    pub fn lost_record(&self) -> Option<LostRecord> {
         let state = &self.state;
         if state.uninstalled || state.selected.is_some() || !state.proven.is_empty() {
             return None;
         }
         let names = self.entry_names().unwrap_or_default();
         let stems = self.stems();
-        let count = names
-            .iter()
-            .filter(|name| stems.contains(&name.stem))
-            .count();
-        (count > 0).then(|| {
-            format!(
-                "{} is gone or says nothing, and $BOOT has {count} of our entries: what was selected and proven is not \
-                 known any more; `lastgood good NUMBER` says again what works, then `lastgood install` selects",
-                ledger::PATH
-            )
-        })
+        let entries = names.iter().filter(|name| stems.contains(&name.stem));
+        let entries = entries.count();
+        (entries > 0).then_some(LostRecord { entries })
     }
 
     /// Every generation there is: those the profiles list with their specialisations, and those that are kept beyond
@@ -238,6 +251,19 @@ impl View {
     #[must_use]
     pub fn is_current(&self, subject: &Subject) -> bool {
         self.profiles.current.contains(&subject.generation) && self.lists(subject)
+    }
+
+    /// Whether the profile is to point at `to` again because it still points at `rejected`: else the next
+    /// `nixos-rebuild boot` or garbage collection would take the bad one for the current one.
+    #[must_use]
+    pub fn is_to_be_repointed(&self, rejected: &Subject, to: &Subject) -> bool {
+        let (from, to_id) = (&rejected.generation, &to.generation);
+        // A profile knows nothing of specialisations: that one of them is bad says nothing about what it points at. And a
+        // link whose number came back with another closure leads to that one.
+        from.profile() == to_id.profile()
+            && from.number() != to_id.number()
+            && self.is_current(rejected)
+            && self.lists(to)
     }
 
     /// The generation `id`, with the closure it is now.
@@ -301,7 +327,7 @@ impl View {
 
     /// What the entries are to say, as the state `state` has it.
     #[must_use]
-    pub fn intent(&self, state: &State, rearm: bool) -> Intent {
+    pub fn intent(&self, state: &State) -> Intent {
         let generations = self.generations_in(state);
         let boot = self.boot_config(state);
         let known = |subject: &&Subject| generations.iter().any(|g| g.is(subject));
@@ -318,7 +344,7 @@ impl View {
                 .map(Generation::subject)
                 .map(|subject| (subject.clone(), standing(&subject)))
                 .collect(),
-            rearm,
+            rearm: false,
             running: self.running().cloned().or_else(|| self.started()),
             booted: self.variables.selected.clone(),
             second: state
@@ -330,7 +356,7 @@ impl View {
             may_lose_second: !boot.keep_second_proven,
             loader: boot.settings(),
             ownership: ownership(state),
-            over_anothers: false,
+            above_other_systems: false,
             limit: boot.configuration_limit,
             loader_steps: Vec::new(),
             extras: Vec::new(),
@@ -347,31 +373,18 @@ fn ownership(state: &State) -> Ownership {
 }
 
 /// The first of our payload that `file` in `place` needs and that is not there, to the byte.
-pub fn flaw_of(place: &Place, file: &EntryFile, digests: &mut Digests) -> Option<Flaw> {
+pub fn damage_of(place: &Place, file: &EntryFile, digests: &mut Digests) -> Option<Damage> {
     let directory = place.directory(file.on);
     file.entry.needs().find_map(|path| {
         payload::name_of(path)?;
         match digests.on_boot(&directory.join(path)) {
-            Ok(content) => plan::flaw(path, Some(&content)),
-            Err(error) => Some(Flaw {
+            Ok(content) => plan::damage(path, Some(&content)),
+            Err(error) => Some(Damage {
                 path: path.to_owned(),
                 is_missing: error.kind() == io::ErrorKind::NotFound,
             }),
         }
     })
-}
-
-/// The kernel's id of the boot that is under way.
-///
-/// # Errors
-/// When it cannot be read; in a tree there is none.
-pub fn boot_id(root: &Root) -> Result<String, Error> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(root.join(path)).map_err(|source| Error::Read {
-        what: path.to_owned(),
-        source,
-    })?;
-    Ok(text.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::{GenerationId, small};
+use crate::{GenerationId, bounded};
 
 /// The file's name inside a closure.
 pub const FILE: &str = "boot.json";
@@ -43,7 +43,8 @@ pub struct Document {
     /// `org.nixos.systemd-boot`: a devicetree for the loader to install. The same extension's `sortKey` has no say: the
     /// sort key of our entries is what selects (`crate::entry::Rank`).
     pub devicetree: Option<PathBuf>,
-    /// `org.nixos.extra-initrd.v1`: further initrds, by their paths on `$BOOT`, where somebody else put them.
+    /// `org.nixos.extra-initrd.v1`: further initrds, by their paths on `$BOOT`, where somebody else put them. Each begins with
+    /// a slash, as an entry has it.
     pub extra_initrds: Vec<String>,
 }
 
@@ -77,7 +78,7 @@ impl Specialisations {
         match closure {
             Ok(closure) => drop(self.closures.insert(name.to_owned(), closure)),
             Err(why) => {
-                let name = small::one_line(name, SHOWN);
+                let name = bounded::one_line(name, SHOWN);
                 self.troubles
                     .push(format!("specialisation {name:?}: {why}"));
             }
@@ -123,10 +124,27 @@ struct Raw {
     /// May be left out. Whatever it is, it is no reason not to boot the system itself.
     #[serde(rename = "org.nixos.specialisation.v1", default)]
     specialisations: Value,
-    #[serde(rename = "org.nixos.systemd-boot", default)]
+    #[serde(
+        rename = "org.nixos.systemd-boot",
+        default,
+        deserialize_with = "or_null"
+    )]
     systemd_boot: SystemdBoot,
-    #[serde(rename = "org.nixos.extra-initrd.v1", default)]
+    #[serde(
+        rename = "org.nixos.extra-initrd.v1",
+        default,
+        deserialize_with = "or_null"
+    )]
     extra_initrd: ExtraInitrd,
+}
+
+/// What Nix writes for a value that is not there says as much as the key's absence.
+fn or_null<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 #[derive(Default, Deserialize)]
@@ -136,7 +154,7 @@ struct SystemdBoot {
 
 #[derive(Default, Deserialize)]
 struct ExtraInitrd {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     paths: Vec<String>,
 }
 
@@ -170,7 +188,7 @@ pub enum Mistake {
     #[error("there is initrdSecrets without an initrd")]
     NoInitrd,
     /// The loader would look for it elsewhere, or not at all.
-    #[error("extra initrd {0:?} is no plain absolute path on $BOOT")]
+    #[error("extra initrd {0:?} is no plain path of a file on $BOOT")]
     ExtraInitrd(String),
 }
 
@@ -185,7 +203,7 @@ impl Document {
             bootspec: raw.bootspec,
             specialisations: Specialisations::of(&raw.specialisations),
             devicetree: raw.systemd_boot.devicetree,
-            extra_initrds: raw.extra_initrd.paths,
+            extra_initrds: raw.extra_initrd.paths.iter().map(from_top).collect(),
         })
     }
 
@@ -243,10 +261,30 @@ impl Document {
         }
         let odd = |path: &&String| !is_on_boot(path);
         match self.extra_initrds.iter().find(odd) {
-            Some(path) => Err(Mistake::ExtraInitrd(small::one_line(path, SHOWN))),
+            Some(path) => Err(Mistake::ExtraInitrd(bounded::one_line(path, SHOWN))),
             None => Ok(()),
         }
     }
+}
+
+/// `path` from the top of `$BOOT`. The option is documented as relative to the ESP and nixpkgs' builder puts a slash before
+/// whatever it says, so `a`, `/a` and `./a` are the same file. What is none stays as it is, for [`Document::check`] to refuse.
+fn from_top(path: &String) -> String {
+    let mut whole = String::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => {
+                whole.push('/');
+                whole.push_str(&name.to_string_lossy());
+            }
+            Component::ParentDir | Component::Prefix(_) => return path.clone(),
+        }
+    }
+    if whole.is_empty() {
+        return path.clone();
+    }
+    whole
 }
 
 /// Whether `path` names a file on `$BOOT` and can stand in a line of an entry.

@@ -11,7 +11,7 @@ use crate::bootspec::{self, Document};
 use crate::digests::Digests;
 use crate::generation::{Generation, Subject};
 use crate::payload::{self, Content, Kind};
-use crate::{Root, entry, kernel, small, synthesis};
+use crate::{Root, bounded, entry, kernel, synthesis};
 
 /// A file an entry points at, in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub fn document(root: &Root, toplevel: &Path) -> Result<Document, String> {
     let path = toplevel.join(bootspec::FILE);
     let said = |error: &dyn Display| short(&format!("{}: {error}", path.display()));
     let text = root.open(&path);
-    match text.and_then(|file| small::read_open(file, DOCUMENT_LIMIT)) {
+    match text.and_then(|file| bounded::read_open(file, DOCUMENT_LIMIT)) {
         Ok(text) => Document::parse(&text).map_err(|mistake| said(&mistake)),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(said(&error)),
         Err(_) if is_gone(root, toplevel) => {
@@ -215,7 +215,7 @@ pub fn on_boot(directory: &Path, extra_initrds: &[String]) -> Result<(), String>
 }
 
 fn short(why: &str) -> String {
-    small::one_line(why, REASON)
+    bounded::one_line(why, REASON)
 }
 
 /// What closures say about booting themselves ([`document`]), so that each is asked once.
@@ -290,6 +290,44 @@ pub fn with_specialisations(root: &Root, generations: &[Generation]) -> Listed {
 /// Added to a command line that says nothing of panics: ten seconds to read it, then the next try. It comes first, because
 /// the kernel cuts a long line at its end.
 pub(crate) const PANIC: &str = " panic=10";
+
+/// Whether a kernel with the command line `options` stands still for ever when it panics.
+#[must_use]
+pub fn stands_still(options: &str) -> bool {
+    panic_timeout(options) == Some(0)
+}
+
+/// After how many seconds a kernel with these `options` reboots when it panics: at once if that is negative, never if it is
+/// 0. None: they do not say. Of several values the last one counts that is a number, as Linux takes it; what follows `--` is
+/// for init.
+fn panic_timeout(options: &str) -> Option<i32> {
+    let words = options.split_whitespace().take_while(|word| *word != "--");
+    let values = words.filter_map(|word| {
+        let word = word.trim_matches('"');
+        word.strip_prefix("panic=")
+            .map(|value| value.trim_matches('"'))
+    });
+    values.filter_map(number).last()
+}
+
+/// A number as Linux reads one: `0x` before hexadecimal digits, `0` before octal ones.
+fn number(text: &str) -> Option<i32> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let hexadecimal = digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"));
+    let (digits, radix) = match (hexadecimal, digits.strip_prefix('0')) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        (None, _) => (digits, 10),
+    };
+    let is_number = digits.starts_with(|first: char| first.is_digit(radix));
+    let value = i32::from_str_radix(&format!("{sign}{digits}"), radix).ok();
+    value.filter(|_| is_number)
+}
 
 /// Reads closures. What `digests` knows is not read again: neither what several of them share, nor what an earlier run has
 /// read.
@@ -369,9 +407,9 @@ impl<'a> Closures<'a> {
         let kernel = self.payload(examined.kernel, Kind::Kernel)?;
         let mut options = format!("init={}", bootspec.init.display());
         let parameters = &bootspec.kernel_params;
-        let mut words = parameters.iter().flat_map(|text| text.split_whitespace());
-        // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins.
-        if !words.any(|word| word.starts_with("panic=")) {
+        // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins: that it
+        // is `panic=0` is told with the plan.
+        if panic_timeout(&parameters.join(" ")).is_none() {
             options.push_str(PANIC);
         }
         for parameter in parameters {

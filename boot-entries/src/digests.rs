@@ -29,7 +29,7 @@ use crate::kernel::{self, NotBootable};
 use crate::parallel;
 use crate::payload::{Content, Digest};
 use crate::progress::Watch;
-use crate::{Root, small};
+use crate::{Root, bounded};
 
 /// The version of the format. What is of another one is forgotten.
 const VERSION: u32 = 2;
@@ -62,8 +62,9 @@ struct Record {
 struct Known {
     stamp: Stamp,
     digest: Digest,
-    /// [`kernel::check`] had nothing against it.
-    is_kernel: bool,
+    /// [`kernel::check`] had nothing against it. Whenever that looks at more, [`VERSION`] has to be another one: what is
+    /// remembered was looked at with fewer doubts.
+    is_started: bool,
     /// This run has asked for it. What no run asks for any more is not kept.
     is_asked: bool,
 }
@@ -81,7 +82,7 @@ type Row = (
 );
 
 impl From<Row> for Known {
-    fn from((size, inode, device, changed, modified, digest, is_kernel): Row) -> Self {
+    fn from((size, inode, device, changed, modified, digest, is_started): Row) -> Self {
         Self {
             stamp: Stamp {
                 size,
@@ -91,7 +92,7 @@ impl From<Row> for Known {
                 modified,
             },
             digest,
-            is_kernel,
+            is_started,
             is_asked: false,
         }
     }
@@ -107,9 +108,9 @@ impl From<Known> for Row {
             modified,
         } = known.stamp;
         let Known {
-            digest, is_kernel, ..
+            digest, is_started, ..
         } = known;
-        (size, inode, device, changed, modified, digest, is_kernel)
+        (size, inode, device, changed, modified, digest, is_started)
     }
 }
 
@@ -171,7 +172,7 @@ impl Digests {
     /// damaged, or is none of ours: then everything is read.
     #[must_use]
     pub fn load(root: &Root, boot_id: Option<String>, path: &Path) -> Self {
-        let text = small::read(path, LIMIT).unwrap_or_default();
+        let text = bounded::read(path, LIMIT).unwrap_or_default();
         let mut record = Record::parse(&text).unwrap_or_default();
         if record.boot_id != boot_id {
             record.boot_id.clone_from(&boot_id);
@@ -242,12 +243,19 @@ impl Digests {
     /// Why the firmware would not start it. That is found out anew every time.
     pub fn check_kernel(&mut self, path: &Path) -> Result<(), NotBootable> {
         let known = self.known(Kind::Store, path)?;
-        if known.is_kernel {
+        if known.is_started {
             return Ok(());
         }
         kernel::check(path)?;
-        let is_kernel = true;
-        self.learn(Kind::Store, path, Known { is_kernel, ..known });
+        let is_started = true;
+        self.learn(
+            Kind::Store,
+            path,
+            Known {
+                is_started,
+                ..known
+            },
+        );
         Ok(())
     }
 
@@ -423,7 +431,7 @@ impl Known {
         Self {
             stamp,
             digest,
-            is_kernel: false,
+            is_started: false,
             is_asked: true,
         }
     }

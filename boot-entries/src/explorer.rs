@@ -10,12 +10,12 @@ mod claim;
 mod domain;
 mod end;
 mod extra;
+mod fit;
 mod look;
 mod migration;
 mod neighbours;
 mod partitions;
 mod place;
-mod room;
 mod systemd_boot;
 mod verdict;
 pub(crate) mod volume;
@@ -31,7 +31,7 @@ use crate::entry::EntryFile;
 use crate::observe::{Found, Observation};
 use crate::payload;
 use crate::plan::tests::{proven, select};
-use crate::plan::{Intent, Refusal, flaw, plan, restate, uninstall};
+use crate::plan::{Intent, Refusal, damage, plan, uninstall, verdict};
 use crate::step::Step;
 use calls::{calls, make, make_all};
 use claim::Claim;
@@ -144,10 +144,10 @@ impl Case {
         let mut is_whole = |file: &EntryFile| {
             file.entry.needs().all(|path| {
                 let there = held.on(file.on).get(Path::new(path));
-                flaw(path, there.map(look::content).as_ref()).is_none()
+                damage(path, there.map(look::content).as_ref()).is_none()
             })
         };
-        restate(&observed.boot, &generations, &self.intent, &mut is_whole)
+        verdict(&observed.boot, &generations, &self.intent, &mut is_whole)
     }
 
     fn try_plan(&self, held: &Held) -> Result<Vec<Step>, Refusal> {
@@ -238,7 +238,7 @@ impl Case {
 #[expect(clippy::print_stdout, reason = "the figures are the proof")]
 fn no_power_cut_strands_a_machine() {
     let mut cases = domain::cases();
-    let squeezed = room::squeezed(&cases);
+    let squeezed = fit::squeezed(&cases);
     let evicting = squeezed.iter().filter(|case| case.evicts()).count();
     println!(
         "{} plans must make room, {evicting} of them before they write",
@@ -274,7 +274,7 @@ fn no_power_cut_strands_a_machine_on_its_way_from_nixpkgs_or_back() {
         [100, 2_000],
     );
     let mut uninstalls = migration::uninstalls();
-    let squeezed = room::squeezed(&uninstalls);
+    let squeezed = fit::squeezed(&uninstalls);
     let evicting = squeezed.iter().filter(|case| case.evicts()).count();
     println!(
         "{} uninstalls must make room, {evicting} of them before they write",

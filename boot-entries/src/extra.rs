@@ -12,7 +12,7 @@ use crate::digests::Digests;
 use crate::name::EntryName;
 use crate::owner::Owner;
 use crate::payload::{self, Content};
-use crate::{durable, nixpkgs, small};
+use crate::{bounded, durable, nixpkgs};
 
 /// Where the record is, on `$BOOT`: a digest, a path, and the owner if there is one, on each line.
 pub const RECORD: &str = "EFI/lastgood/extra-files";
@@ -78,7 +78,7 @@ impl Extras {
     /// When the record is there and cannot be read.
     pub fn read(directory: &Path, wanted: &[Extra], digests: &mut Digests) -> io::Result<Self> {
         let mut extras = Self::default();
-        match small::read(&directory.join(RECORD), LIMIT) {
+        match bounded::read(&directory.join(RECORD), LIMIT) {
             Ok(text) => (extras.record, extras.is_damaged) = read(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => extras.is_damaged = true,

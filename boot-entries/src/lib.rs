@@ -14,7 +14,7 @@
 //!    pure. [`extra`] are further files that a closure asks for. [`systemd_boot`] decides about the loader itself.
 //! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes. [`progress`] is what is heard of it.
 //!
-//! [`root`] and [`small`] lie under all of it: the same code runs on a live machine and on any directory, and nothing a
+//! [`root`] and [`bounded`] lie under all of it: the same code runs on a live machine and on any directory, and nothing a
 //! closure holds can make it hang.
 //!
 //! This crate knows nothing of units, health, or policy over time: the caller brings its verdicts as
@@ -23,6 +23,7 @@
 pub mod apply;
 pub mod boot_partition;
 pub mod bootspec;
+pub mod bounded;
 pub mod closure;
 pub mod digests;
 pub mod durable;
@@ -45,7 +46,6 @@ pub mod payload;
 pub mod plan;
 pub mod progress;
 pub mod root;
-pub mod small;
 pub mod space;
 pub mod step;
 mod synthesis;

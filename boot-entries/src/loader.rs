@@ -15,12 +15,12 @@
 //! damaged and others do not: section names that only begin with `.osrel`, sections larger in memory than in the file or
 //! outside of the image.
 
-mod band;
 mod listed;
 mod listing;
 mod order;
 mod overrides;
 mod pattern;
+mod release;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -31,9 +31,9 @@ use crate::loader_conf::{LoaderConf, SAVED};
 use crate::name::EntryName;
 use pattern::Pattern;
 
-pub use band::{Band, OLDEST, installed, too_old};
 pub use listed::{Listed, Program};
 pub use overrides::{Override, endless_menu, overrides};
+pub use release::{OLDEST, ReleaseRange, installed, too_old};
 pub use version::compare as compare_versions;
 
 /// What can keep the loader from renaming an entry file.
@@ -50,7 +50,7 @@ pub struct Medium {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loader {
     /// Which loader it is.
-    pub band: Band,
+    pub release: ReleaseRange,
     /// The entries it lists, as they follow each other in the directory: the ESP's, then `$BOOT`'s if that is another
     /// partition; on each of them images before entry files. (It matters only between entries that the loader cannot
     /// tell apart.)
@@ -65,7 +65,7 @@ pub struct Loader {
 
 /// One boot to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Boot {
+pub struct Choice {
     /// The file of the entry that is started, as it is called before the loader counts the boot.
     pub file: String,
     /// The same, taken apart.
@@ -83,7 +83,7 @@ pub struct Boot {
 impl Loader {
     /// What boots now (first), and after 1 to `failures` boots that nobody blessed. Shorter when nothing is listed.
     #[must_use]
-    pub fn predict(mut self, failures: usize) -> Vec<Boot> {
+    pub fn predict(mut self, failures: usize) -> Vec<Choice> {
         let mut boots = Vec::new();
         while boots.len() <= failures {
             let Some((boot, leaves_traces)) = self.trace() else {
@@ -102,7 +102,7 @@ impl Loader {
     /// The boot that all later ones are like, or, where there is none among the first `most`, the last of these. None:
     /// nothing is listed.
     #[must_use]
-    pub fn end(mut self, most: usize) -> Option<Boot> {
+    pub fn end(mut self, most: usize) -> Option<Choice> {
         let mut last = None;
         for _ in 0..most {
             let (boot, leaves_traces) = self.trace()?;
@@ -115,20 +115,20 @@ impl Loader {
     }
 
     /// One boot: what is started, and the loader's traces of it in names and variables. None: nothing is listed.
-    pub fn boot(&mut self) -> Option<Boot> {
+    pub fn boot(&mut self) -> Option<Choice> {
         self.trace().map(|(boot, _)| boot)
     }
 
     /// [`Self::boot`], and whether it leaves any traces.
-    fn trace(&mut self) -> Option<(Boot, bool)> {
+    fn trace(&mut self) -> Option<(Choice, bool)> {
         let (at, why) = self.choose()?;
         let listed = self.entries.get(at)?;
-        let boot = Boot {
+        let boot = Choice {
             file: listed.file.clone(),
             name: listed.name.clone(),
             is_image: listed.program == Program::Image,
             profile: listed.profile_mark(),
-            id: listed.id(self.band),
+            id: listed.id(self.release),
             why,
         };
         let is_remembered = self.remember(boot.id.clone());
@@ -139,21 +139,21 @@ impl Loader {
     /// The entries in the order of the menu.
     #[must_use]
     pub fn menu(&self) -> Vec<&Listed> {
-        let menu = order::menu(&self.entries, self.band);
+        let menu = order::menu(&self.entries, self.release);
         menu.iter().filter_map(|at| self.entries.get(*at)).collect()
     }
 
     /// The entry started without anybody at the console.
     fn choose(&self) -> Option<(usize, &'static str)> {
-        let menu = order::menu(&self.entries, self.band);
-        for wish in self.wishes() {
-            if let Some(at) = self.find(&menu, &wish) {
-                return Some((at, self.praise(at, wish.why)));
+        let menu = order::menu(&self.entries, self.release);
+        for request in self.requests() {
+            if let Some(at) = self.find(&menu, &request) {
+                return Some((at, self.praise(at, request.why)));
             }
         }
         let may_be_chosen = |at: &&usize| {
             let listed = self.entries.get(**at);
-            listed.is_some_and(|listed| listed.profile == 0 || !self.band.orders_profiles())
+            listed.is_some_and(|listed| listed.profile == 0 || !self.release.orders_profiles())
         };
         match menu.iter().find(may_be_chosen) {
             Some(at) => Some((*at, self.praise(*at, FIRST_GOOD))),
@@ -162,26 +162,31 @@ impl Loader {
     }
 
     /// The patterns that are tried, one after the other.
-    fn wishes(&self) -> Vec<Wish> {
+    fn requests(&self) -> Vec<Request> {
         let (variables, conf) = (&self.variables, &self.conf);
         let asked = |pattern: Option<&String>| pattern.map(|p| p.to_ascii_lowercase());
-        let mut wishes = vec![Wish::new(
+        let mut requests = vec![Request::new(
             asked(variables.one_shot.as_ref()),
             "LoaderEntryOneShot asks for it, once (`bootctl set-oneshot ''` clears that)",
         )];
-        if self.band.prefers() {
+        if self.release.prefers() {
             let preferred_variable = self.resolved(variables.preferred.as_ref());
             let preferred = self.resolved(conf.preferred.as_ref());
-            wishes
-                .push(Wish::new(preferred_variable, "LoaderEntryPreferred asks for it").if_good());
-            wishes.push(Wish::new(preferred, "`preferred` in loader.conf asks for it").if_good());
+            requests.push(
+                Request::new(preferred_variable, "LoaderEntryPreferred asks for it").if_good(),
+            );
+            requests
+                .push(Request::new(preferred, "`preferred` in loader.conf asks for it").if_good());
         }
-        wishes.push(Wish::new(
+        requests.push(Request::new(
             self.resolved(variables.default.as_ref()),
             "LoaderEntryDefault asks for it, over loader.conf",
         ));
-        wishes.push(Wish::new(self.resolved(conf.default.as_ref()), BY_DEFAULT));
-        wishes
+        requests.push(Request::new(
+            self.resolved(conf.default.as_ref()),
+            BY_DEFAULT,
+        ));
+        requests
     }
 
     /// A pattern in small letters, with `@saved` replaced by what was saved, to the letter.
@@ -193,11 +198,11 @@ impl Loader {
         }
     }
 
-    fn find(&self, menu: &[usize], wish: &Wish) -> Option<usize> {
-        let pattern = Pattern::new(wish.pattern.as_ref()?);
+    fn find(&self, menu: &[usize], request: &Request) -> Option<usize> {
+        let pattern = Pattern::new(request.pattern.as_ref()?);
         menu.iter().copied().find(|at| {
             self.entries.get(*at).is_some_and(|listed| {
-                !(wish.only_good && listed.is_bad()) && pattern.matches(&listed.id(self.band))
+                !(request.only_good && listed.is_bad()) && pattern.matches(&listed.id(self.release))
             })
         })
     }
@@ -240,7 +245,7 @@ impl Loader {
         let Some(before) = self.entries.get(at).cloned() else {
             return false;
         };
-        let Some(tries) = before.after_a_boot(self.band) else {
+        let Some(tries) = before.after_a_boot(self.release) else {
             return false;
         };
         let mut counted = before.clone();
@@ -269,13 +274,13 @@ const NO_FIRST_PROFILE: &str =
 const BY_DEFAULT: &str = "first good entry that `default` in loader.conf matches";
 
 /// A pattern that somebody wants to be started.
-struct Wish {
+struct Request {
     pattern: Option<String>,
     only_good: bool,
     why: &'static str,
 }
 
-impl Wish {
+impl Request {
     fn new(pattern: Option<String>, why: &'static str) -> Self {
         Self {
             pattern,

@@ -253,19 +253,19 @@ mod tests {
             let text = format!("# mine\ntimeout {timeout}\neditor yes\n");
             let told = endless_timeout(&text);
             assert_eq!(told, is_endless.then_some(timeout), "{timeout}");
-            let wished = wanted(Some(&text), &Settings::default());
-            assert_eq!(endless_timeout(&wished), None);
-            assert_eq!(wished.contains("timeout 3\n"), is_endless, "{wished}");
+            let written = wanted(Some(&text), &Settings::default());
+            assert_eq!(endless_timeout(&written), None);
+            assert_eq!(written.contains("timeout 3\n"), is_endless, "{written}");
         }
         let later = |text: &str| endless_timeout(text).is_some();
         assert!(!later("timeout menu-force\ntimeout 5\n"));
         assert!(later("timeout 5\ntimeout menu-force\ntimeout x\n"));
         assert!(later("timeout menu-force\ntimeout menu-disabled\n"));
-        let wished = wanted(
+        let written = wanted(
             Some("timeout 5\ntimeout menu-force\n"),
             &Settings::default(),
         );
-        assert!(wished.starts_with("timeout 5\neditor"), "{wished}");
+        assert!(written.starts_with("timeout 5\neditor"), "{written}");
     }
 
     proptest! {
@@ -273,14 +273,14 @@ mod tests {
         fn whatever_there_was_the_loader_takes_what_is_written(
             text in "(?s)((default|preferred|timeout|timeout (menu-force|99999)|#|\\PC{0,3})[ \t\r\n\0\"@a-z*]{0,4}){0,9}.{0,9}"
         ) {
-            let wished = wanted(Some(&text), &Settings::default());
+            let written = wanted(Some(&text), &Settings::default());
             let ours = |default: &str| LoaderConf {
                 default: Some(default.to_owned()),
                 preferred: None,
             };
-            prop_assert_eq!(LoaderConf::parse(&wished), ours(DEFAULT_PATTERN));
-            prop_assert_eq!(endless_timeout(&wished), None);
-            prop_assert_eq!(wanted(Some(&wished), &Settings::default()), wished);
+            prop_assert_eq!(LoaderConf::parse(&written), ours(DEFAULT_PATTERN));
+            prop_assert_eq!(endless_timeout(&written), None);
+            prop_assert_eq!(wanted(Some(&written), &Settings::default()), written);
             prop_assert_eq!(LoaderConf::parse(&with_default(Some(&text), "x.conf")), ours("x.conf"));
         }
     }

@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 
 use crate::Root;
 use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition, Place};
+use crate::bounded;
 use crate::closure::{self, Bootable, Closures, Documents, Finished};
 use crate::digests::Digests;
 use crate::efi::LoaderVariables;
 use crate::entry::EntryFile;
 use crate::extra::{Extra, Extras, RECORD};
 use crate::generation::{Generation, Subject};
-use crate::loader::{Band, Listed, Loader, Medium};
+use crate::loader::{Listed, Loader, Medium, ReleaseRange};
 use crate::name::{EntryName, stem_of};
 use crate::nixpkgs;
 use crate::owner::{Ownership, UNREADABLE};
 use crate::payload::{self, Content};
-use crate::small;
 use crate::space::Volume;
 use crate::uki::Uki;
 use crate::work;
@@ -59,7 +59,7 @@ pub struct Found {
 
 /// A place, without the payload's bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Boot {
+pub struct BootFiles {
     /// Where it is.
     pub place: Place,
     /// The entry files on `$BOOT` that the loader looks at, by file name.
@@ -86,7 +86,7 @@ pub struct Observation {
     /// Every generation, in order of its id.
     pub generations: Vec<Found>,
     /// `$BOOT`.
-    pub boot: Boot,
+    pub boot: BootFiles,
     /// Our payload files on `$BOOT`, by name, and what is really in them.
     pub payload: BTreeMap<String, Content>,
     /// Further files of ours on `$BOOT`.
@@ -117,7 +117,7 @@ impl Observation {
                 found.bootable = Err(why);
             }
         }
-        let (boot, payload) = Boot::with_payload(place)?;
+        let (boot, payload) = BootFiles::with_payload(place)?;
         let payload = read_payload(place, payload, digests);
         Ok(Self {
             generations,
@@ -156,16 +156,16 @@ impl Observation {
 
     /// Whether an entry that is named as ours are is another system's.
     #[must_use]
-    pub fn is_anothers(&self, ownership: &Ownership, file: &EntryFile) -> bool {
-        ownership.is_anothers(file, |stem| {
+    pub fn is_other_systems(&self, ownership: &Ownership, file: &EntryFile) -> bool {
+        ownership.is_other_systems(file, |stem| {
             let mut found = self.generations.iter().inspect(|_| work::look());
             found.any(|found| found.stem == stem)
         })
     }
 
-    /// [`Self::is_anothers`] for many files.
-    pub fn is_other_systems(&self, ownership: &Ownership) -> impl Fn(&EntryFile) -> bool {
-        ownership.clone().is_other_systems(|| {
+    /// [`Self::is_other_systems`] for many files.
+    pub fn other_systems(&self, ownership: &Ownership) -> impl Fn(&EntryFile) -> bool {
+        ownership.clone().other_systems(|| {
             let found = self.generations.iter().inspect(|_| work::look());
             found.map(|found| found.stem.as_str()).collect()
         })
@@ -193,7 +193,7 @@ pub fn entry_names(place: &Place) -> Result<Vec<EntryName>, Error> {
         .collect())
 }
 
-impl Boot {
+impl BootFiles {
     /// Reads entries and settings of `place`.
     ///
     /// # Errors
@@ -241,7 +241,7 @@ impl Boot {
         }
     }
 
-    /// Whether all that an entry needs is there, as far as it is known: of a stranger's that is the program.
+    /// Whether all that an entry needs is there, as far as it is known: of a foreign one that is the program.
     #[must_use]
     pub fn has_payload(&self, file: &EntryFile) -> bool {
         let there = |name: &&str| self.nixpkgs.contains(&(file.on, (*name).to_owned()));
@@ -253,7 +253,7 @@ impl Boot {
 
     /// The loader as it will find this place.
     #[must_use]
-    pub fn loader(&self, band: Band, variables: LoaderVariables) -> Loader {
+    pub fn loader(&self, release: ReleaseRange, variables: LoaderVariables) -> Loader {
         let mut entries = Vec::new();
         let mut medium = Medium::default();
         // The loader reads the ESP first, and images before entries.
@@ -262,23 +262,23 @@ impl Boot {
             (Partition::Boot, &self.entries),
         ] {
             for ((_, name), image) in self.images.iter().filter(|((there, _), _)| *there == on) {
-                let listed = Listed::of_image(band, on, name, image);
+                let listed = Listed::of_image(release, on, name, image);
                 if listed.is_empty() {
                     medium.other_files.push((on, name.clone()));
                 }
                 entries.extend(listed);
             }
             for (name, file) in files {
-                match Listed::read(band, file.on, name, &file.text, |_| file.has_program) {
+                match Listed::read(release, file.on, name, &file.text, |_| file.has_program) {
                     Some(listed) => entries.push(listed),
                     None => medium.other_files.push((file.on, name.clone())),
                 }
             }
         }
         Loader {
-            band,
+            release,
             entries,
-            conf: band.read_conf(self.loader_conf.as_deref().unwrap_or_default()),
+            conf: release.read_conf(self.loader_conf.as_deref().unwrap_or_default()),
             variables,
             medium,
         }
@@ -375,7 +375,7 @@ pub(crate) fn names(directory: &Path) -> Result<Vec<String>, Error> {
 /// The text of the loader's settings file; None when it is not there or is none (a directory, a megabyte). Bytes that are no UTF-8 are
 /// replaced: such a file is not ours, and the loader has its own opinion of it.
 fn text(path: &Path) -> Result<Option<String>, Error> {
-    match small::read_bytes(path, LONGEST_CONF) {
+    match bounded::read_bytes(path, LONGEST_CONF) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error)
             if matches!(

@@ -1,7 +1,7 @@
 //! Whose an entry is. Several systems may have lastgood on one `$BOOT`: a rescue system, a second root.
 //!
 //! Names tell generations apart and not systems, so each system marks what it writes, by a comment: the loader passes
-//! it over. What bears another system's mark is a stranger's.
+//! it over. What bears another system's mark is foreign.
 
 use std::borrow::Borrow;
 use std::cell::LazyCell;
@@ -104,10 +104,10 @@ impl Ownership {
         }
     }
 
-    /// Whether an entry that is named as ours are is another system's. `is_ours` says whether a stem is that of one of this system's generations: their
-    /// entries are ours whatever they bear, because the record of our mark may be lost. And one that starts nothing is what
-    /// a power cut left of some entry: nobody misses it.
-    pub fn is_anothers(&self, file: &EntryFile, is_ours: impl FnOnce(&str) -> bool) -> bool {
+    /// Whether an entry that is named as ours are is another system's. `is_ours` says whether a stem is that of one of this
+    /// system's generations: their entries are ours whatever they bear, because the record of our mark may be lost. An entry
+    /// that names no program was left by a power cut and may be removed.
+    pub fn is_other_systems(&self, file: &EntryFile, is_ours: impl FnOnce(&str) -> bool) -> bool {
         let is_named_so = file.name.is_ours() || file.name.is_stand_in();
         let starts_something = file.entry.linux.is_some() || file.entry.efi.is_some();
         let may_start_something = starts_something || file.text == UNREADABLE;
@@ -117,14 +117,14 @@ impl Ownership {
             && !is_ours(&file.name.stem)
     }
 
-    /// [`Self::is_anothers`] for many files. `stems` is called once at most: it is only asked about an entry whose mark is
+    /// [`Self::is_other_systems`] for many files. `stems` is called once at most: it is only asked about an entry whose mark is
     /// not ours.
-    pub fn is_other_systems<S: Ord + Borrow<str>>(
+    pub fn other_systems<S: Ord + Borrow<str>>(
         self,
         stems: impl FnOnce() -> BTreeSet<S>,
     ) -> impl Fn(&EntryFile) -> bool {
         let stems = LazyCell::new(stems);
-        move |file| self.is_anothers(file, |stem| stems.contains(stem))
+        move |file| self.is_other_systems(file, |stem| stems.contains(stem))
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
             owner: Some("0123abcd".parse().unwrap()),
             marks_all: true,
         };
-        let is_other_systems = ownership.is_other_systems(|| {
+        let is_other_systems = ownership.other_systems(|| {
             asked.set(asked.get() + 1);
             BTreeSet::from(["lastgood-2-0123abcd"])
         });

@@ -12,21 +12,21 @@
 //! 5. the loader's settings;
 //! 6. removals, entries before the payload they pointed at; at last those of a predecessor (`takeover`).
 //!
-//! A verdict changes counters and ranks only: [`restate`] plans that much, and depends on nothing else.
+//! A verdict changes counters and ranks only: [`verdict`] plans that much, and depends on nothing else.
 //!
 //! A changed counter is a new file followed by the removal of the old one, never a rename: firmware and Linux both
 //! have ways to lose a file while renaming it on FAT. Only a counter that goes up (`--again`) has its old file removed
 //! first, so that the loader cannot count down onto it; the last good entry boots in between.
 
-mod deputy;
+mod damage;
 mod extras;
-mod flaw;
+mod fit;
+mod foreign;
 mod housekeeping;
 mod needed;
 mod outcome;
 mod proof;
-mod room;
-mod stranger;
+mod substitute;
 mod takeover;
 mod uninstall;
 mod wanted;
@@ -36,23 +36,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition};
+use crate::bounded;
 use crate::closure::{Bootable, Payload};
 use crate::entry::{Entry, EntryFile, Rank};
 use crate::extra::Extra;
 use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;
 use crate::name::stem_of;
-use crate::observe::{Boot, Found, Observation};
+use crate::observe::{BootFiles, Found, Observation};
 use crate::owner::Ownership;
-use crate::small;
 use crate::step::Step;
 
-pub use flaw::{Flaw, flaw, left};
+pub use damage::{Damage, damage, left};
 pub use outcome::after;
-pub use proof::{Outlook, Stranding};
+pub use proof::{Proof, Stranding};
 pub use uninstall::uninstall;
 
-pub use room::Shortage;
+pub use fit::Shortage;
 
 use housekeeping::{copies, evictions, garbage, kept_rank, removals, stand_in_rank, within_limit};
 use takeover::Takeover;
@@ -102,11 +102,11 @@ pub struct Intent {
     pub loader: loader_conf::Settings,
     /// What is to be done about the loader itself, in this order ([`crate::systemd_boot::decide`]).
     pub loader_steps: Vec<Step>,
-    /// What this system's entries bear, so that another's on the same `$BOOT` are known and stay.
+    /// What this system's entries bear, so that another system's on the same `$BOOT` are known and stay.
     pub ownership: Ownership,
     /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
     /// order stays as it is, because whoever merely mends has not been asked.
-    pub over_anothers: bool,
+    pub above_other_systems: bool,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
 }
@@ -122,7 +122,7 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
-/// A wish that would leave the machine worse off.
+/// A request that would leave the machine worse off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Nothing to write entries for: most likely the wrong directory or a store that is not mounted.
@@ -156,7 +156,7 @@ pub enum Refusal {
 /// Plans the way from `observed` to what `intent` wants.
 ///
 /// # Errors
-/// When the wish cannot be granted safely; nothing is to be changed then.
+/// When the request cannot be granted safely; nothing is to be changed then.
 pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     for found in &observed.generations {
@@ -178,13 +178,13 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
         }
     }
     let mut intent = Cow::Borrowed(intent);
-    if let Some((appointed, told)) = deputy::appoint(observed, &intent) {
+    if let Some((appointed, told)) = substitute::appoint(observed, &intent) {
         intent = Cow::Owned(appointed);
         plan.notes.push(told);
         all = candidates(observed, &intent);
     }
     within_limit(&intent, &mut all);
-    let fitting = room::fit(observed, &intent, all)?;
+    let fitting = fit::fit(observed, &intent, all)?;
     plan.steps = fitting.steps;
     plan.notes.extend(fitting.notes);
     plan.notes.extend(long);
@@ -284,17 +284,17 @@ fn steps(
 
 /// The part of a plan that verdicts are made of: counters and ranks of the entries that are there. It reads no payload
 /// and writes none, so neither a broken closure nor a full `$BOOT` nor a slow disk stands in its way. Only where another
-/// proven entry stands above that of the last good one it asks whether that one `is_whole` (`deputy`).
+/// proven entry stands above that of the last good one it asks whether that one `is_whole` (`substitute`).
 ///
 /// # Errors
 /// When there is no rank left.
-pub fn restate(
-    boot: &Boot,
+pub fn verdict(
+    boot: &BootFiles,
     generations: &[Generation],
     intent: &Intent,
     is_whole: &mut dyn FnMut(&EntryFile) -> bool,
 ) -> Result<Vec<Step>, Refusal> {
-    let confirmed = deputy::confirm(boot, intent, is_whole);
+    let confirmed = substitute::confirm(boot, intent, is_whole);
     let intent = confirmed.as_ref().unwrap_or(intent);
     let stems: Vec<String> = generations.iter().map(|g| stem_of(&g.subject())).collect();
     let mut all = Vec::new();
@@ -341,7 +341,7 @@ fn remove(on: Partition, name: &str) -> Step {
     Step::Remove { on, path }
 }
 
-fn files_of<'a>(boot: &'a Boot, stem: &str) -> Vec<&'a EntryFile> {
+fn files_of<'a>(boot: &'a BootFiles, stem: &str) -> Vec<&'a EntryFile> {
     boot.files_of(stem).map(|(_, file)| file).collect()
 }
 
@@ -352,7 +352,7 @@ fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
     let mut initrds: Vec<String> = bootable.initrd.iter().map(on_boot).collect();
     initrds.extend_from_slice(&bootable.extra_initrds);
     Entry {
-        title: Some(small::one_line(&title, TITLE)),
+        title: Some(bounded::one_line(&title, TITLE)),
         version: Some(id.number().to_string()),
         linux: Some(on_boot(&bootable.kernel)),
         initrds,
@@ -371,7 +371,7 @@ fn in_order(all: &mut [Wanted<'_>]) -> Vec<(String, String)> {
 
 /// Entries that are not there, or not to the letter. `files` are those of `all`, which is [`in_order`].
 fn writes(
-    boot: &Boot,
+    boot: &BootFiles,
     intent: &Intent,
     all: &[Wanted<'_>],
     files: Vec<(String, String)>,

@@ -23,13 +23,15 @@ const LONGEST: u32 = 64 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uki {
     pub(crate) parts: Vec<Part>,
+    /// Whether it has a kernel in it (`.linux`). The loader lists it without one, too, and systemd's stub then starts nothing.
+    pub has_kernel: bool,
 }
 
 /// A section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
     /// `.osrel`.
-    Release(String),
+    OsRelease(String),
     /// `.profile`.
     Profile(String),
 }
@@ -74,9 +76,11 @@ impl Uki {
     /// The image that begins with `head`; `part` gives what is at a place of it.
     fn of(head: &[u8], part: impl Fn(u32, u32) -> io::Result<Option<Vec<u8>>>) -> io::Result<Self> {
         let mut parts = Vec::new();
+        let mut has_kernel = false;
         for section in sections(head).unwrap_or_default() {
+            has_kernel |= section.name == *kernel::LINUX;
             let kind = match &section.name {
-                b".osrel\0\0" => Part::Release,
+                b".osrel\0\0" => Part::OsRelease,
                 b".profile" => Part::Profile,
                 _ => continue,
             };
@@ -90,7 +94,7 @@ impl Uki {
             let bytes = bytes.unwrap_or_default();
             parts.push(kind(String::from_utf8_lossy(&bytes).into_owned()));
         }
-        Ok(Self { parts })
+        Ok(Self { parts, has_kernel })
     }
 }
 
@@ -149,19 +153,21 @@ pub(crate) mod tests {
             (".osrel", ""),
         ];
         let parts = [
-            Part::Release("ID=a\n".to_owned()),
+            Part::OsRelease("ID=a\n".to_owned()),
             Part::Profile("ID=p\n".to_owned()),
-            Part::Release(String::new()),
+            Part::OsRelease(String::new()),
         ];
         let whole = image(&sections);
         assert_eq!(read(&whole).unwrap().parts, parts);
+        assert!(read(&whole).unwrap().has_kernel);
+        assert!(!read(&image(&sections[1..])).unwrap().has_kernel);
         let mut arm = whole.clone();
         arm[0x44..0x46].copy_from_slice(&0xaa64_u16.to_le_bytes());
         for nothing in [&b""[..], b"MZ", &arm, &whole[..0x200]] {
             assert_eq!(read(nothing).unwrap(), Uki::default());
         }
         let half = read(&whole[..0x1000]).unwrap();
-        assert_eq!(half.parts[0], Part::Release(String::new()));
+        assert_eq!(half.parts[0], Part::OsRelease(String::new()));
     }
 
     #[test]

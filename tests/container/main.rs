@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lastgood::state::baseline::Baseline;
 use lastgood::state::cause::{Cause, Stage};
+use lastgood::state::fault::Fault;
 use lastgood::state::{Event, Standing, Subject};
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::machine::Fact;
@@ -298,11 +299,7 @@ fn a_rejected_generation_is_left_three_times_and_no_more() -> Result<()> {
         let subject = selected(server, 2, &[BROKEN_NGINX])?;
         server.past(&Event::Rejected {
             subject: subject.clone(),
-            cause: Cause {
-                stage: Stage::Services,
-                summary: "the first of three".to_owned(),
-                units: Vec::new(),
-            },
+            cause: Cause::of(Stage::Services, Fault::of_unit("nginx.service")),
         })?;
         server.past(&Event::Rebooting {
             from: subject.clone(),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use boot_entries::loader::{self, Band};
+use boot_entries::loader::{self, ReleaseRange};
 use lastgood_tests::files;
 use lastgood_tests::loader_rig::Layout;
 use lastgood_tests::nixpkgs::{self, Scheme};
@@ -30,7 +30,7 @@ pub(crate) fn machines() -> Result<Vec<Machine>> {
         mirror()?,
         migrated("migrated, numbered", Scheme::Numbered)?,
         migrated("migrated, hashed", Scheme::Hashed)?,
-        stranger()?,
+        foreign()?,
         uninstalled()?,
     ])
 }
@@ -52,8 +52,8 @@ pub(crate) fn layout(machine: &Machine, loader: &Path, boots: usize) -> Result<L
     let xbootldr = xbootldr.map(|name| tree.path(name));
     let layout = Layout::read(label, &esp, xbootldr.as_deref())?;
     let info = loader::installed(&esp).context("no systemd-boot")?;
-    let band = Band::of_loader_info(&info).context("another loader")?;
-    let model = layout.loader(band).predict(boots - 1);
+    let release = ReleaseRange::of_loader_info(&info).context("another loader")?;
+    let model = layout.loader(release).predict(boots - 1);
     let model: Vec<String> = model.into_iter().map(|boot| boot.file).collect();
     assert_eq!(foretold(tree, &place, boots)?, model, "{layout}");
     println!("{label}, {info}: {model:?}");
@@ -154,7 +154,7 @@ fn migrated(label: &'static str, scheme: Scheme) -> Result<Machine> {
 }
 
 /// Debian's entry is what booted the machine.
-fn stranger() -> Result<Machine> {
+fn foreign() -> Result<Machine> {
     let tree = Tree::new()?;
     tree.generations(1)?;
     let kernel = fs::read(KERNEL)?;
@@ -163,7 +163,7 @@ fn stranger() -> Result<Machine> {
     files::write(&tree.path("boot/loader/entries/debian.conf"), entry)?;
     tree.booted("debian.conf")?;
     run(&tree, &["install"])?;
-    Ok(on_esp("a stranger's", tree))
+    Ok(on_esp("a foreign system's", tree))
 }
 
 /// Given back to nixpkgs' builder.

@@ -21,6 +21,7 @@
 //! evidence  what a failed scenario leaves
 //! faults    one run with every file-changing call of it failing in turn
 //! loader_rig the real loader in the real firmware, without a kernel
+//! layers    imports run down, as the map says
 //! tree      a directory that plays a machine, for `--root`
 //! nixpkgs   the same, as nixpkgs' systemd-boot builder leaves it
 //! ```
@@ -39,6 +40,7 @@ pub mod guest;
 pub mod host;
 pub mod image;
 pub mod initrd;
+pub mod layers;
 pub mod loader_rig;
 pub mod machine;
 pub mod mounts;

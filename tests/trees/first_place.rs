@@ -170,7 +170,7 @@ fn a_first_place_that_is_missing_stops_no_mirror() -> Result<()> {
     Ok(())
 }
 
-/// A wish that can be granted nowhere, or should be granted nowhere, changes nothing anywhere; nor is a machine half given
+/// A request that can be granted nowhere, or should be granted nowhere, changes nothing anywhere; nor is a machine half given
 /// back.
 #[test]
 fn a_refusal_changes_no_place_and_no_ledger() -> Result<()> {

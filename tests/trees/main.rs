@@ -12,15 +12,15 @@ mod closures;
 mod digests;
 mod faults;
 mod first_place;
+mod foreign;
 mod migration;
 mod numbers;
-mod outlook;
 mod owners;
 mod peers;
 mod places;
+mod proof;
 mod space;
 mod steps;
-mod strangers;
 mod systemd_boot;
 mod verify;
 mod words;
@@ -284,9 +284,9 @@ fn bad_input_is_one_line_and_changes_nothing() -> Result<()> {
         &["the system profile points at no generation"],
     );
     let toplevels = tree.generations(1)?;
-    let stranger = tree.build("stranger", "")?;
+    let foreign = tree.build("foreign", "")?;
     refused(
-        &tree.lastgood(&["install", stranger.to_str().unwrap()])?,
+        &tree.lastgood(&["install", foreign.to_str().unwrap()])?,
         &["no generation of any profile", "nix-env --profile"],
     );
     refused(
@@ -423,7 +423,8 @@ fn the_keys_of_the_json() -> Result<()> {
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(keys(&why), "cause generation state time toplevel version");
-    assert_eq!(keys(&why["cause"]), "stage summary units");
+    assert_eq!(keys(&why["cause"]), "faults stage summary units");
+    assert_eq!(keys(&why["cause"]["faults"][0]), "key kind");
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(
         keys(&next[0]),

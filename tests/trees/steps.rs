@@ -39,6 +39,17 @@ fn status(tree: &Tree) -> Result<Value> {
     ))?)
 }
 
+/// What generation 2 was rejected for.
+fn fault(tree: &Tree) -> Result<String> {
+    let why = tree.lastgood(&["why", "2", "--json"])?;
+    let why: Value = serde_json::from_str(ok(&why))?;
+    assert_eq!(why["cause"]["faults"][1], Value::Null, "{why}");
+    Ok(why["cause"]["faults"][0]["key"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
+}
+
 fn profile(tree: &Tree) -> Result<String> {
     Ok(fs::read_link(tree.path("nix/var/nix/profiles/system"))?
         .display()
@@ -66,7 +77,11 @@ fn a_trial_without_a_verdict_is_rejected_demoted_and_left() -> Result<()> {
         (&after["state"], &after["automaticReboots"]),
         (&"rejected".into(), &1.into())
     );
-    assert!(ok(&tree.lastgood(&["why", "2"])?).contains("ended without a verdict"));
+    assert_eq!(fault(&tree)?, "agent:no-verdict");
+    assert!(
+        ok(&tree.lastgood(&["why", "2"])?)
+            .contains("\n  fault    the assessment ended without a verdict (agent:no-verdict)\n")
+    );
 
     // The next boot is the last good one's, and it is not blamed for anything.
     boot(&tree, &toplevels[0], 2)?;
@@ -137,6 +152,7 @@ fn when_the_loader_gives_up_the_next_boot_says_so() -> Result<()> {
     boot(&tree, &toplevels[0], 1)?;
     let why = tree.lastgood(&["why", "2"])?;
     assert!(ok(&why).contains("as often as it may"), "{why:?}");
+    assert_eq!(fault(&tree)?, "loader:tries-used-up");
     assert_eq!(profile(&tree)?, "system-1-link");
     assert_eq!(status(&tree)?["selected"]["generation"], "1");
     Ok(())
@@ -199,5 +215,52 @@ fn a_trial_that_the_loader_cannot_count_is_rejected_by_the_agent() -> Result<()>
     assert_eq!(super::boots(&tree, 0)?, ["1"]);
     let why = tree.lastgood(&["why", "2"])?;
     assert!(ok(&why).contains("does not count its boots"), "{why:?}");
+    assert_eq!(fault(&tree)?, "loader:not-counted");
+    Ok(())
+}
+
+/// As the first agents wrote it: a rejection that names units only, and one that names nothing.
+#[test]
+fn why_reads_records_from_before_there_were_faults() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    let subject = format!(
+        r#""subject":{{"generation":"2","toplevel":"{}"}}"#,
+        toplevels[1].display()
+    );
+    let unit =
+        r#"{"unit":"nginx.service","result":"exit-code","exitStatus":1,"log":["[emerg] no"]}"#;
+    for (units, faults) in [
+        (unit, r#"[{"key":"unit:nginx.service","kind":"unit"}]"#),
+        ("", "[]"),
+    ] {
+        let cause = format!(
+            r#"{{"stage":"services","summary":"required nginx.service failed","units":[{units}]}}"#
+        );
+        let record = format!(
+            r#"{{"v":1,"time":"2026-01-01T00:00:00Z","event":"rejected",{subject},"cause":{cause}}}"#
+        );
+        let path = tree.path("var/lib/lastgood/ledger.jsonl");
+        let ledger = fs::read_to_string(&path)?;
+        files::write(&path, format!("{ledger}{record}\n"))?;
+        let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
+        // What was there stays as it was, to the letter; what is new comes beside it.
+        let mut expected: Value = serde_json::from_str(&cause)?;
+        expected["faults"] = serde_json::from_str(faults)?;
+        assert_eq!(why["cause"], expected);
+        let told = tree.lastgood(&["why", "2"])?;
+        let lines: Vec<&str> = ok(&told).lines().skip(2).collect();
+        let unit_lines = [
+            "  unit     nginx.service: exit-code, exit status 1",
+            "    | [emerg] no",
+        ];
+        let unit_lines = unit_lines.iter().filter(|_| !units.is_empty());
+        let expected: Vec<&str> = ["  stage    services"]
+            .iter()
+            .chain(unit_lines)
+            .copied()
+            .collect();
+        assert_eq!(lines, expected);
+    }
     Ok(())
 }

@@ -175,7 +175,7 @@ fn a_read_only_boot_partition_keeps_no_mirror_from_being_mended() -> Result<()> 
     Ok(())
 }
 
-/// Entries that nothing is known of: each command says so, none guesses, and the operator's word is the way out.
+/// Entries that nothing is known of: each command says so, none guesses, and the operator's word is what helps.
 #[test]
 fn a_machine_whose_record_is_lost_says_so() -> Result<()> {
     let tree = Tree::new()?;

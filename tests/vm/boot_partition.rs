@@ -27,7 +27,7 @@ fn each_trouble_has_a_line_of_its_own() -> Result<()> {
         vm.wait_until_settled()?;
         vm.run_ok("lastgood verify")?;
 
-        // A wish that somebody left in the firmware: told by all who are asked, and cleared by the next install.
+        // A request that somebody left in the firmware: told by all who are asked, and cleared by the next install.
         vm.run_ok("bootctl set-default debian.conf && bootctl set-timeout menu-force")?;
         let overrides = json(vm, "status")?["overrides"].clone();
         ensure!(

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
 
-const ETC: &str = "/etc";
-const STATIC: &str = "/etc/static";
+use crate::host::{ETC, STATIC};
+
 /// What a half-made link is called, with its name behind.
 const HALF_MADE: &str = ".lastgood-new-";
 

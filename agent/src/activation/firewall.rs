@@ -5,13 +5,13 @@
 //! CNI plugins keep theirs (A2), which is why a ruleset that flushes everybody's is refused.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use boot_entries::Root;
 
 use super::ruleset;
 pub use super::ruleset::Refusal;
 use crate::config;
+use crate::host::Program;
 use crate::system::program;
 
 /// The table that closes the machine.
@@ -62,7 +62,7 @@ pub fn close(ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
 
 /// Runs `nft` on one script, which is one transaction.
 fn nft(script: &str) -> Result<(), program::Error> {
-    program::stdout_of(Command::new("nft").arg(script)).map(drop)
+    program::stdout_of(program::command(Program::Nft)?.arg(script)).map(drop)
 }
 
 type Nft<'a> = &'a dyn Fn(&str) -> Result<(), program::Error>;

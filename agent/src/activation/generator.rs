@@ -14,17 +14,15 @@ use boot_entries::Root;
 use boot_entries::efi::LoaderVariables;
 use boot_entries::name::{EntryName, TRIES};
 
+use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN};
 use crate::report::line::{one_line, plain};
 use crate::store::ledger::Ledger;
 use crate::system::command_line;
 
-/// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good.
-pub(crate) const PROVEN: &str = "/run/lastgood/proven";
 /// Where a closure keeps its units.
 const UNITS: &str = "etc/systemd/system";
 /// Directories whose entries add up over all places systemd looks in, so they are linked entry by entry.
 const ADDING_UP: [&str; 4] = ["wants", "requires", "upholds", "d"];
-const NOWHERE: &str = "/dev/null";
 
 /// One entry of a closure's `etc/systemd/system`, or of a `.wants`, `.requires`, `.upholds` or `.d` directory there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +51,9 @@ pub struct Found {
     pub closure: Option<PathBuf>,
     /// Its units.
     pub units: Vec<Listed>,
-    /// A NixOS host has linked the units itself, in its own way.
-    pub nixos: bool,
+    /// What kind of host it is. NixOS has linked the units itself, in its own way. None: nobody can tell, and nothing is
+    /// linked; activation then says so.
+    pub host: Option<Kind>,
     /// The boot is an unproven generation's.
     pub trial: bool,
 }
@@ -118,14 +117,15 @@ pub fn plan(found: &Found) -> Vec<Make> {
                 text,
             });
         }
+        let units = found.host.unwrap_or(Kind::Plain).units();
         for prompt in ["emergency.target", "rescue.target"] {
             makes.push(Make::Link {
                 at: Path::new(&format!("{prompt}.wants")).join("lastgood-no-prompt.service"),
-                to: "/usr/lib/systemd/system/lastgood-no-prompt.service".into(),
+                to: Path::new(units).join("lastgood-no-prompt.service"),
             });
         }
     }
-    if !found.nixos {
+    if found.host == Some(Kind::Plain) {
         let units = closure.join(UNITS);
         makes.extend(
             found
@@ -228,7 +228,7 @@ fn observe(root: &Root, log: &mut Log) -> Found {
         }
     };
     // In the initrd `/` is the initrd's own, and its units are none of ours.
-    if there("/etc/initrd-release", log) {
+    if there(INITRD_RELEASE, log) {
         return Found::default();
     }
     let closure = match command_line::closure(root) {
@@ -242,16 +242,18 @@ fn observe(root: &Root, log: &mut Log) -> Found {
         return Found::default();
     };
     // A live switch moves this link and has systemd reload: generators run again, for the closure that is now active.
-    let closure = std::fs::read_link(root.join("/run/current-system")).unwrap_or(booted);
-    let nixos = there("/etc/NIXOS", log);
-    let units = if nixos {
-        Vec::new()
-    } else {
+    let closure = std::fs::read_link(root.join(CURRENT_SYSTEM)).unwrap_or(booted);
+    let host = host::kind(root)
+        .inspect_err(|error| log.say(ERROR, &one_line(error)))
+        .ok();
+    let units = if host == Some(Kind::Plain) {
         list(root, &closure).unwrap_or_else(|error| {
             let place = closure.join(UNITS);
             log.say(ERROR, &format!("cannot list {}: {error}", place.display()));
             Vec::new()
         })
+    } else {
+        Vec::new()
     };
     let counted = LoaderVariables::read(root).boot_count_path;
     let counted = counted.as_deref().is_some_and(has_tries);
@@ -259,7 +261,7 @@ fn observe(root: &Root, log: &mut Log) -> Found {
         trial: counted && !there(PROVEN, log) && !is_judged(root, &closure, log),
         closure: Some(closure),
         units,
-        nixos,
+        host,
     }
 }
 
@@ -351,7 +353,7 @@ struct Log(Option<std::fs::File>);
 
 impl Log {
     fn open(root: &Root) -> Self {
-        let kmsg = root.join("/dev/kmsg");
+        let kmsg = root.join(host::KERNEL_LOG);
         Self(std::fs::OpenOptions::new().write(true).open(kmsg).ok())
     }
 

@@ -1,15 +1,20 @@
 //! What is wrong with one snapshot. No time in here: that is `verdict`'s.
 
+mod wrong;
+
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::requirements::Requirements;
 use crate::state::baseline::Baseline;
 use crate::state::cause::Stage;
+use crate::state::fault::{ACTIVATION_UNIT, FIREWALL_UNIT, Fault};
 use crate::system::systemd::snapshot::{Active, Ended, Job, Load, Snapshot, Unit};
+use wrong::Wrong;
 
 /// The closure's own activation and the firewall: no baseline excuses these, and they are never taken for lastgood's
 /// own trouble, because a generation without them is not in place (invariant A2).
-pub const NEVER_EXCUSED: [&str; 2] = ["lastgood-activate.service", "lastgood-firewall.service"];
+pub const NEVER_EXCUSED: [&str; 2] = [ACTIVATION_UNIT, FIREWALL_UNIT];
 
 /// Where systemd ends up when it gives up on the boot. Nobody is there to answer its prompt.
 const LAST_RESORTS: [&str; 2] = ["emergency.target", "rescue.target"];
@@ -31,9 +36,21 @@ pub(super) struct Complaint {
     pub(super) weight: Weight,
     /// Sorts what was asked for before what was compared.
     pub(super) kind: Kind,
-    pub(super) unit: String,
-    /// A clause that begins with the unit's name.
-    pub(super) text: String,
+    pub(super) fault: Fault,
+    pub(super) wrong: Wrong,
+}
+
+/// In half a sentence, for people.
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == Kind::Required {
+            f.write_str("required ")?;
+        }
+        match self.fault.unit() {
+            Some(unit) => write!(f, "{unit} {}", self.wrong),
+            None => write!(f, "{} {}", self.fault, self.wrong),
+        }
+    }
 }
 
 /// Why the unit matters.
@@ -72,7 +89,7 @@ impl Standard<'_> {
         complaints.extend(jobs.filter_map(|job| self.job(job)));
         complaints.sort();
         let mut told = BTreeSet::new();
-        complaints.retain(|complaint| told.insert(complaint.unit.clone()));
+        complaints.retain(|complaint| told.insert(complaint.fault.clone()));
         complaints
     }
 
@@ -92,92 +109,87 @@ impl Standard<'_> {
     }
 
     fn required_unit(&self, snapshot: &Snapshot, name: &str, demand: Demand) -> Option<Complaint> {
-        let of = |weight, text: String| Complaint {
+        let of = |weight, wrong| Complaint {
             weight,
             kind: Kind::Required,
-            unit: name.to_owned(),
-            text: format!("required {name} {text}"),
+            fault: Fault::of_unit(name),
+            wrong,
         };
         let Some(unit) = snapshot.units.get(name) else {
-            return Some(of(Weight::Open, "is not known to systemd".to_owned()));
+            return Some(of(Weight::Open, Wrong::NotKnown));
         };
+        let restarts = unit.restarts;
         if demand.is_met_by(unit) {
             let again = self.restarted.contains(name);
-            let text = format!("was started again ({} restarts)", unit.restarts);
-            return again.then(|| of(Weight::Open, text));
+            return again.then(|| of(Weight::Open, Wrong::StartedAgain { restarts }));
         }
         let queued = snapshot.has_job(name);
-        let (weight, text) = match (&unit.active, &unit.load) {
+        let (weight, wrong) = match (&unit.active, &unit.load) {
             // Somebody is about to start it again: systemd has not given up.
-            (Active::Failed, _) if queued => {
-                (Weight::Open, "failed and is queued again".to_owned())
-            }
-            (Active::Failed, _) => (Weight::Final, "failed".to_owned()),
-            (Active::Inactive, Load::NotFound) => (Weight::Final, "is not found".to_owned()),
-            (Active::Inactive, Load::Masked) => (Weight::Final, "is masked".to_owned()),
+            (Active::Failed, _) if queued => (Weight::Open, Wrong::FailedAndQueued),
+            (Active::Failed, _) => (Weight::Final, Wrong::Failed),
+            (Active::Inactive, Load::NotFound) => (Weight::Final, Wrong::NotFound),
+            (Active::Inactive, Load::Masked) => (Weight::Final, Wrong::Masked),
             (Active::Inactive, Load::Unusable(word)) => {
-                (Weight::Final, format!("cannot be loaded ({word})"))
+                (Weight::Final, Wrong::Unusable(word.clone()))
             }
-            (Active::Inactive, _) if queued => (Weight::Open, "waits to be started".to_owned()),
-            (Active::Inactive, _) if unit.ended == Ended::Skipped => (
-                Weight::Open,
-                "was skipped: its conditions are not met".to_owned(),
-            ),
-            (Active::Inactive | Active::Active, _) => (
-                Weight::Open,
-                "is not active, and nothing is about to start it".to_owned(),
-            ),
-            (Active::Changing(state), _) => (Weight::Open, format!("is {state} ({})", unit.sub)),
+            (Active::Inactive, _) if queued => (Weight::Open, Wrong::Queued),
+            (Active::Inactive, _) if unit.ended == Ended::Skipped => (Weight::Open, Wrong::Skipped),
+            (Active::Inactive | Active::Active, _) => (Weight::Open, Wrong::Inactive),
+            (Active::Changing(state), _) => {
+                let (state, sub) = (state.clone(), unit.sub.clone());
+                (Weight::Open, Wrong::Changing { state, sub })
+            }
         };
-        Some(of(weight, text))
+        Some(of(weight, wrong))
     }
 
     fn other_unit(&self, snapshot: &Snapshot, name: &str, unit: &Unit) -> Option<Complaint> {
-        if self.excuses(name) {
+        let fault = Fault::of_unit(name);
+        if self.excuses(&fault) {
             return None;
         }
-        let (weight, text) = match &unit.active {
+        let (weight, wrong) = match &unit.active {
             // Without a baseline there is nothing to say that it ever worked: recorded, not judged.
             Active::Failed if self.baseline.is_none() => return None,
-            Active::Failed if snapshot.has_job(name) => {
-                (Weight::Open, format!("{name} failed and is queued again"))
+            Active::Failed if snapshot.has_job(name) => (Weight::Open, Wrong::FailedAndQueued),
+            Active::Failed => (Weight::Final, Wrong::Failed),
+            _ if is_crashing(unit) || self.restarted.contains(name) => {
+                let restarts = unit.restarts;
+                (self.compared(), Wrong::KeepsEnding { restarts })
             }
-            Active::Failed => (Weight::Final, format!("{name} failed")),
-            _ if is_crashing(unit) || self.restarted.contains(name) => (
-                self.compared(),
-                format!("{name} keeps ending ({} restarts)", unit.restarts),
-            ),
             _ => return None,
         };
         Some(Complaint {
             weight,
             kind: Kind::Compared,
-            unit: name.to_owned(),
-            text,
+            fault,
+            wrong,
         })
     }
 
     fn job(&self, job: &Job) -> Option<Complaint> {
-        let essential = NEVER_EXCUSED.contains(&job.unit.as_str());
-        (essential || !self.excuses(&job.unit)).then(|| Complaint {
-            weight: if essential {
-                Weight::Open
-            } else {
-                self.compared()
+        let fault = Fault::of_unit(&job.unit);
+        let (weight, kind) = if NEVER_EXCUSED.contains(&job.unit.as_str()) {
+            (Weight::Open, Kind::Essential)
+        } else if self.excuses(&fault) {
+            return None;
+        } else {
+            (self.compared(), Kind::Compared)
+        };
+        Some(Complaint {
+            weight,
+            kind,
+            fault,
+            wrong: Wrong::NotFinished {
+                job: job.kind.clone(),
             },
-            kind: if essential {
-                Kind::Essential
-            } else {
-                Kind::Compared
-            },
-            unit: job.unit.clone(),
-            text: format!("{} has not finished its {}", job.unit, job.kind),
         })
     }
 
-    fn excuses(&self, name: &str) -> bool {
+    fn excuses(&self, fault: &Fault) -> bool {
         self.baseline
-            .is_some_and(|baseline| baseline.failing.contains(name))
+            .is_some_and(|baseline| baseline.failing.contains(fault))
     }
 
     /// What it weighs to be worse than the baseline.
@@ -208,22 +220,17 @@ impl Demand {
 fn essential(snapshot: &Snapshot) -> impl Iterator<Item = Complaint> {
     let failed = NEVER_EXCUSED.into_iter().filter_map(|name| {
         let failed = snapshot.units.get(name)?.active == Active::Failed;
-        failed.then(|| (name, format!("{name} failed")))
+        failed.then_some((name, Wrong::Failed))
     });
     let given_up = LAST_RESORTS.into_iter().filter_map(|name| {
         let reached = snapshot.units.get(name)?.active == Active::Active;
-        reached.then(|| {
-            (
-                name,
-                format!("{name} was reached instead of a running system"),
-            )
-        })
+        reached.then_some((name, Wrong::LastResort))
     });
-    failed.chain(given_up).map(|(name, text)| Complaint {
+    failed.chain(given_up).map(|(name, wrong)| Complaint {
         weight: Weight::Final,
         kind: Kind::Essential,
-        unit: name.to_owned(),
-        text,
+        fault: Fault::of_unit(name),
+        wrong,
     })
 }
 

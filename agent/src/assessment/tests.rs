@@ -48,13 +48,13 @@ impl Observer for Still {
         Ok(snapshot)
     }
 
-    fn failure(&mut self, unit: &str) -> UnitFailure {
-        UnitFailure {
-            unit: unit.to_owned(),
+    fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
+        Some(UnitFailure {
+            unit: fault.unit()?.to_owned(),
             result: "exit-code".to_owned(),
             exit_status: Some(1),
             log: Vec::new(),
-        }
+        })
     }
 }
 
@@ -96,6 +96,7 @@ fn an_unhealthy_one_gives_the_cause_with_the_units_own_words() {
     assert_eq!(cause.stage, Stage::Firewalled);
     assert_eq!(cause.summary, "required nginx.service failed");
     assert_eq!(cause.units.first().unwrap().exit_status, Some(1));
+    assert_eq!(cause.faults, [Fault::of_unit("nginx.service")]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ use super::complaint::{self, Complaint, Standard, Weight};
 use super::requirements::Requirements;
 use crate::state::baseline::Baseline;
 use crate::state::cause::Stage;
+use crate::state::fault::Fault;
 use crate::system::systemd::snapshot::{Active, Ended, Snapshot};
 
 /// Failures come in groups, some a moment after others: how long to go on looking after the first, so that the report
@@ -43,8 +44,8 @@ pub enum Judgement {
     Unhealthy {
         /// One line for a person.
         summary: String,
-        /// The units at fault, the one that decided first.
-        units: Vec<String>,
+        /// What is at fault, what decided first.
+        faults: Vec<Fault>,
         /// The furthest stage that was reached.
         stage: Stage,
     },
@@ -209,8 +210,9 @@ impl<'a> Watch<'a> {
             .filter(|job| complaint::is_unsettled(job));
         Baseline {
             failing: units
-                .map(|(name, _)| name.clone())
-                .chain(jobs.map(|job| job.unit.clone()))
+                .map(|(name, _)| name)
+                .chain(jobs.map(|job| &job.unit))
+                .map(|name| Fault::of_unit(name))
                 .collect(),
         }
     }
@@ -234,7 +236,7 @@ fn unhealthy(
             Some(deadline) => format!("not well within {} s: {texts}", deadline.as_secs()),
             None => texts,
         },
-        units: guilty.iter().map(|c| c.unit.clone()).collect(),
+        faults: guilty.iter().map(|c| c.fault.clone()).collect(),
         stage: complaint::stage(snapshot),
     }
 }
@@ -249,7 +251,7 @@ fn waiting_for(complaints: &[Complaint], settle: Duration) -> String {
 /// The first complaints: enough for a line.
 fn in_a_line(complaints: &[&Complaint]) -> String {
     const SHOWN: usize = 3;
-    let first = complaints.iter().take(SHOWN).map(|c| c.text.as_str());
+    let first = complaints.iter().take(SHOWN).map(ToString::to_string);
     let texts = first.collect::<Vec<_>>().join("; ");
     match complaints.len().saturating_sub(SHOWN) {
         0 => texts,

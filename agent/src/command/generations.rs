@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
-use boot_entries::observe::Boot;
-use boot_entries::{GenerationId, Root, closure, small};
+use boot_entries::observe::BootFiles;
+use boot_entries::{GenerationId, Root, bounded, closure};
 use serde::Serialize;
 
-use super::{Number, StateLabel, local_of, print, print_json, table};
 use crate::cli::Output;
 use crate::error::Error;
+use crate::report::label::{Number, StateLabel};
 use crate::report::line::one_line;
+use crate::report::print::{local_of, print, print_json, table};
 use crate::view::View;
 
 /// What nixos-rebuild writes for what it cannot find out.
@@ -81,22 +82,22 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     let view = View::read(root)?;
     let boot = view.boot().unwrap_or_else(|error| {
         tracing::warn!("tries are not shown: {}", one_line(&error));
-        Boot::default()
+        BootFiles::default()
     });
     let mut generations = view.generations();
     // Newest first, and each before its specialisations.
     generations.sort_by(|a, b| (b.id.base(), &a.id).cmp(&(a.id.base(), &b.id)));
     let rows: Vec<Row> = generations.iter().map(|g| row(&view, &boot, g)).collect();
     if output.json {
-        return print_json(out, &nested(rows));
+        return Ok(print_json(out, &nested(rows))?);
     }
     let mut lines = vec![headings()];
     let with_ids = generations.iter().zip(&rows);
     lines.extend(with_ids.map(|(g, row)| cells(&g.id, row)));
-    print(out, &table(&lines))
+    Ok(print(out, &table(&lines))?)
 }
 
-fn row(view: &View, boot: &Boot, generation: &Generation) -> Row {
+fn row(view: &View, boot: &BootFiles, generation: &Generation) -> Row {
     let subject = generation.subject();
     // No `$BOOT` that could be read has no directory either.
     let directory = Some(boot.place.boot.as_path()).filter(|path| !path.as_os_str().is_empty());
@@ -178,10 +179,10 @@ fn cells(id: &GenerationId, row: &Row) -> Vec<String> {
 fn nixos_version(root: &Root, toplevel: &Path) -> String {
     let text = root
         .resolve(toplevel.join("nixos-version"))
-        .and_then(|here| small::read(&here, VERSION_LIMIT));
+        .and_then(|here| bounded::read(&here, VERSION_LIMIT));
     text.map_or_else(
         |_| UNKNOWN.to_owned(),
-        |text| small::one_line(text.trim(), SHOWN),
+        |text| bounded::one_line(text.trim(), SHOWN),
     )
 }
 

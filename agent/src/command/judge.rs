@@ -2,41 +2,22 @@
 
 use std::io::Write;
 
-use boot_entries::{GenerationId, Root, closure};
+use boot_entries::{GenerationId, Root};
 
-use super::print;
 use crate::error::Error;
-use crate::session::Session;
-use crate::state::cause::{Cause, Stage};
-use crate::state::{Event, Subject};
+use crate::operation::judge::{self, Judged};
+use crate::report::line::one_line;
+use crate::report::print::print;
 
 pub(super) fn good(
     root: &Root,
     id: Option<&GenerationId>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let (mut session, subject) = open(root, id)?;
-    if let Err(why) = closure::examine(root, &subject.toplevel) {
-        return Err(Error::Refused(format!(
-            "generation {} cannot be booted: {why}; accept another one",
-            subject.generation
-        )));
-    }
-    // Nobody measured anything: what was fine under the last good generation counts as fine under this one.
-    let baseline = session.state.baseline().cloned().unwrap_or_default();
-    session.record(&Event::Proven {
-        subject: subject.clone(),
-        baseline,
-    })?;
-    // What cannot be written in one place is, in the others.
-    let restated = session.restate();
-    let tidied = session.tidy();
-    let done = restated.and(tidied);
-    print(
-        out,
-        &format!("generation {} is proven\n", subject.generation),
-    )?;
-    done
+    let judged = judge::accept(root, id)?;
+    let line = format!("generation {} is proven\n", judged.subject.generation);
+    print(out, &line)?;
+    ended(judged)
 }
 
 pub(super) fn bad(
@@ -44,61 +25,24 @@ pub(super) fn bad(
     id: Option<&GenerationId>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let (mut session, subject) = open(root, id)?;
-    let others = session
-        .state
-        .proven
-        .iter()
-        .filter(|good| good.subject.toplevel != subject.toplevel);
-    if others.count() == 0 {
-        return Err(Error::Refused(format!(
-            "generation {} is not rejected: no other generation is proven that the machine could fall back to; accept one \
-             first with `lastgood good NUMBER`",
-            subject.generation
-        )));
-    }
-    let stage = session.state.furthest.get(&subject.toplevel).copied();
-    let cause = Cause {
-        stage: stage.unwrap_or(Stage::Proven),
-        summary: "the operator rejected it".to_owned(),
-        units: Vec::new(),
-    };
-    session.record(&Event::Rejected {
-        subject: subject.clone(),
-        cause,
-    })?;
-    let restated = session.restate();
-    let repointed = match session.state.last_good() {
-        Some(to) => session.repoint_profile(&subject, to),
-        None => Ok(()),
-    };
-    let tidied = session.tidy();
-    let done = restated.and(tidied).and(repointed);
-    let id = &subject.generation;
-    let rest = match session.state.last_good() {
-        Some(to) if session.running() == Some(&subject) => {
-            format!(
-                "; it still runs: `systemctl reboot` goes back to generation {}",
-                to.generation
-            )
-        }
-        _ => String::new(),
-    };
+    let judged = judge::reject(root, id)?;
+    let rest = judged.back_to.as_ref().map_or_else(String::new, |to| {
+        format!(
+            "; it still runs: `systemctl reboot` goes back to generation {}",
+            to.generation
+        )
+    });
+    let id = &judged.subject.generation;
     print(out, &format!("generation {id} is rejected{rest}\n"))?;
-    done
+    ended(judged)
 }
 
-/// The right to judge, and what is judged: what is named, or what runs.
-fn open(root: &Root, id: Option<&GenerationId>) -> Result<(Session, Subject), Error> {
-    let session = Session::open(root)?;
-    let subject = match (id, session.running()) {
-        (Some(id), _) => session.subject(id)?,
-        (None, Some(running)) => running.clone(),
-        (None, None) => {
-            return Err(Error::Refused(
-                "what runs is no generation; name one, as in `lastgood good 3`".to_owned(),
-            ));
-        }
-    };
-    Ok((session, subject))
+/// All that was not done is told, the most important as how the command ended.
+fn ended(judged: Judged) -> Result<(), Error> {
+    let mut errors = judged.errors.into_iter();
+    let first = errors.next();
+    for error in errors {
+        tracing::error!("{}", one_line(&error));
+    }
+    first.map_or(Ok(()), Err)
 }

@@ -1,47 +1,17 @@
 //! `lastgood next-boot`: what the loader will do, by the model of it.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
+use boot_entries::Root;
 use boot_entries::boot_partition::Place;
-use boot_entries::loader::{self, Band};
-use boot_entries::name::{EntryName, Tries, stem_of};
-use boot_entries::observe::Boot;
-use boot_entries::{GenerationId, Root, nixpkgs};
-use serde::Serialize;
 
-use super::{Number, StateLabel, print, print_json, table};
 use crate::cli::Output;
+use crate::entries::prediction::{Prediction, look};
 use crate::error::Error;
+use crate::report::label::StateLabel;
 use crate::report::line::one_line;
-use crate::store::digests;
-use crate::view::{View, flaw_of};
-
-/// One boot to come.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Prediction {
-    /// Where there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
-    failures: usize,
-    pub(super) entry: String,
-    #[serde(skip)]
-    name: EntryName,
-    #[serde(skip)]
-    pub(super) id: Option<GenerationId>,
-    generation: Option<Number>,
-    state: Option<StateLabel>,
-    /// It starts what booted before lastgood came, which may be a generation.
-    stand_in: bool,
-    /// Another system with lastgood on the same `$BOOT` has written it.
-    another_system: bool,
-    #[serde(skip)]
-    is_image: bool,
-    /// What is missing or damaged of what it needs.
-    broken: Option<String>,
-    pub(super) why: String,
-}
+use crate::report::print::{print, print_json, table};
+use crate::view::View;
 
 pub(super) fn run(
     root: &Root,
@@ -67,10 +37,10 @@ pub(super) fn run(
     for (number, place) in usable.iter().enumerate() {
         let name = place.name.display().to_string();
         let looked = look(&view, place, failures).and_then(|(found, trouble)| {
-            boots.extend(found.into_iter().map(|boot| Prediction {
-                place: are_several.then(|| name.clone()),
-                ..boot
-            }));
+            for mut boot in found {
+                boot.place = are_several.then(|| name.clone());
+                boots.push(boot);
+            }
             trouble.map_or(Ok(()), |trouble| Err(Error::Refused(trouble)))
         });
         match looked {
@@ -86,38 +56,6 @@ pub(super) fn run(
         tell(&boots, out)?;
     }
     outcome
-}
-
-/// What boots from `place`, and why the machine does not come back from there by itself.
-fn look(
-    view: &View,
-    place: &Place,
-    failures: usize,
-) -> Result<(Vec<Prediction>, Option<String>), Error> {
-    let files = Boot::read(place)?;
-    let mut boots = predict_of(view, &files, view.band(place)?, failures);
-    let mut digests = digests::load(&view.root, view.listed.len());
-    let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for boot in &mut boots {
-        let broken = known.entry(boot.name.stem.clone()).or_insert_with(|| {
-            let mut files = files.files_of(&boot.name.stem).map(|(_, file)| file);
-            let flaw = files.find_map(|file| flaw_of(place, file, &mut digests));
-            flaw.map(|flaw| flaw.to_string())
-        });
-        if let Some(broken) = broken {
-            boot.why = format!("{}; it cannot be started: {broken}", boot.why);
-            boot.broken = Some(broken.clone());
-        }
-    }
-    let trouble = if boots.is_empty() {
-        Some(
-            "no entry can be started: the machine would not boot; run `lastgood install`"
-                .to_owned(),
-        )
-    } else {
-        loader::endless_menu(files.loader_conf.as_deref(), &view.variables)
-    };
-    Ok((boots, trouble))
 }
 
 fn tell(boots: &[Prediction], out: &mut impl Write) -> Result<(), Error> {
@@ -144,107 +82,5 @@ fn tell(boots: &[Prediction], out: &mut impl Write) -> Result<(), Error> {
         row
     };
     let rows: Vec<Vec<String>> = boots.iter().map(row).collect();
-    print(out, &table(&rows))
-}
-
-/// What boots now and after each of `failures` failed boots, from the place that the loader reads next.
-pub(super) fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, Error> {
-    let boot = view.boot()?;
-    let band = view.band(&boot.place)?;
-    Ok(predict_of(view, &boot, band, failures))
-}
-
-/// [`predict`], for entries that were read before, by a loader of `band`.
-pub(super) fn predict_of(
-    view: &View,
-    files: &Boot,
-    band: Band,
-    failures: usize,
-) -> Vec<Prediction> {
-    let generations = view.generations();
-    let boots = files.loader(band, view.variables.clone()).predict(failures);
-    let is_other_systems = view.is_other_systems();
-    let prediction = |failures: usize, boot: &loader::Boot| {
-        // Whose number it is, first: telling names apart takes a hash each.
-        let of = |name: &EntryName| {
-            let number = name.generation_number()?;
-            let mut same = generations.iter().filter(|g| g.id.number() == number);
-            same.find(|g| stem_of(&g.subject()) == name.stem)
-        };
-        // By its stem: the file may be called otherwise by then.
-        let started = files.files_of(&boot.name.stem).next();
-        let own = of(&boot.name).filter(|_| !boot.is_image);
-        let is_anothers = || started.is_some_and(|(_, file)| is_other_systems(file));
-        let another_system = own.is_none() && !boot.is_image && is_anothers();
-        // No image is ours, whatever it is called.
-        let stand_in = !another_system && boot.name.is_stand_in() && !boot.is_image;
-        let generation = if stand_in {
-            let closure = started.and_then(|(_, file)| nixpkgs::init_of(&file.entry));
-            closure.and_then(|closure| generations.iter().find(|g| g.toplevel == closure))
-        } else {
-            own
-        };
-        Prediction {
-            place: None,
-            failures,
-            entry: boot.file.clone() + &boot.profile,
-            name: boot.name.clone(),
-            id: generation.map(|g| g.id.clone()),
-            generation: generation.map(|g| Number::of(&g.id)),
-            state: generation.map(|g| StateLabel::of(view.state.standing(&g.subject()), true)),
-            stand_in,
-            another_system,
-            is_image: boot.is_image,
-            broken: None,
-            why: boot.why.to_owned(),
-        }
-    };
-    let mut predictions: Vec<Prediction> = Vec::new();
-    for (failures, boot) in boots.iter().enumerate() {
-        let mut next = prediction(failures, boot);
-        let former = boots.get(..failures).unwrap_or_default();
-        if is_used_up(boot.name.tries) {
-            next.why.push_str("; its tries are used up");
-        }
-        if let Some(why) = passed_over(view, files, former, boot) {
-            next.why.push_str("; ");
-            next.why.push_str(&why);
-        }
-        predictions.push(next);
-    }
-    predictions
-}
-
-fn is_used_up(tries: Option<Tries>) -> bool {
-    tries.is_some_and(|tries| tries.left == 0)
-}
-
-/// Why the selected generation is not what `boot` starts after those in `former`, where that is its own doing. None: it
-/// is, or what chooses the other one says why.
-fn passed_over(
-    view: &View,
-    files: &Boot,
-    former: &[loader::Boot],
-    boot: &loader::Boot,
-) -> Option<String> {
-    let selected = view.state.selected.as_ref()?;
-    let stem = stem_of(selected);
-    if boot.name.stem == stem {
-        return None;
-    }
-    let id = &selected.generation;
-    let Some((_, file)) = files.files_of(&stem).next() else {
-        return Some(format!("generation {id}, which is selected, has no entry"));
-    };
-    if !file.has_program {
-        return Some(format!(
-            "the kernel of generation {id}, which is selected, is missing"
-        ));
-    }
-    let last = former.iter().rev().find(|former| former.name.stem == stem);
-    let tries = match last {
-        Some(last) => last.name.tries.map(Tries::after_a_boot),
-        None => file.name.tries,
-    };
-    is_used_up(tries).then(|| format!("generation {id}, which is selected, has used up its tries"))
+    Ok(print(out, &table(&rows))?)
 }

@@ -3,14 +3,16 @@
 use std::io::Write;
 
 use boot_entries::loader::{self, Override};
-use boot_entries::observe::Boot;
+use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root};
 use serde::Serialize;
 
-use super::{StateLabel, next_boot, print, print_json, table};
 use crate::cli::Output;
+use crate::entries::prediction;
 use crate::error::Error;
+use crate::report::label::StateLabel;
 use crate::report::line::one_line;
+use crate::report::print::{print, print_json, table};
 use crate::state::Subject;
 use crate::state::cause::{Cause, Stage};
 use crate::view::View;
@@ -34,7 +36,8 @@ struct Status<'a> {
     lost_record: Option<String>,
     waits_at_menu: Option<String>,
     /// So many entries are another system's.
-    anothers_entries: usize,
+    #[serde(rename = "anothersEntries")]
+    other_systems_entries: usize,
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
@@ -48,14 +51,14 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         .as_ref()
         .and_then(|boot| loader::endless_menu(boot.loader_conf.as_deref(), &view.variables));
     let next = boot.as_ref().and_then(|boot| {
-        let band = view.band(&boot.place).inspect_err(|error| {
+        let release = view.release(&boot.place).inspect_err(|error| {
             tracing::warn!("what boots next cannot be told: {}", one_line(error));
         });
-        Some(next_boot::predict_of(&view, boot, band.ok()?, 0))
+        Some(prediction::predict_of(&view, boot, release.ok()?, 0))
     });
     let next = next.unwrap_or_default();
-    let files = boot.iter().flat_map(Boot::all).map(|(_, file)| file);
-    let is_other_systems = view.is_other_systems();
+    let files = boot.iter().flat_map(BootFiles::all).map(|(_, file)| file);
+    let is_other_systems = view.other_systems();
     let running = view.running();
     let status = Status {
         version: 1,
@@ -74,14 +77,14 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .collect(),
         overrides: loader::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
-        lost_record: view.lost_record(),
+        lost_record: view.lost_record().map(|lost| lost.to_string()),
         waits_at_menu,
-        anothers_entries: files.filter(|file| is_other_systems(file)).count(),
+        other_systems_entries: files.filter(|file| is_other_systems(file)).count(),
     };
     if output.json {
-        return print_json(out, &status);
+        return Ok(print_json(out, &status)?);
     }
-    print(out, &table(&lines(&status)))
+    Ok(print(out, &table(&lines(&status)))?)
 }
 
 fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
@@ -126,12 +129,12 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
     }
-    if status.anothers_entries > 0 {
+    if status.other_systems_entries > 0 {
         lines.push((
             "others",
             format!(
                 "{} entries of another system's lastgood are on $BOOT, or of ours before its record was lost: they stay",
-                status.anothers_entries
+                status.other_systems_entries
             ),
         ));
     }

@@ -1,47 +1,28 @@
-//! `lastgood uninstall`: gives `$BOOT` back, with something bootable on it.
+//! `lastgood uninstall`: what would be done, or was.
 
 use std::io::Write;
 
-use boot_entries::boot_partition::Partition;
-use boot_entries::{Root, durable, payload};
+use boot_entries::Root;
 
-use super::{lines, next_boot, print, print_would};
 use crate::error::Error;
-use crate::session::Session;
-use crate::state::Event;
+use crate::operation::uninstall::{uninstall, would_uninstall};
+use crate::report::print::{print, print_would};
 use crate::store::ledger;
 
 pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<(), Error> {
-    let mut session = if dry_run {
-        Session::look(root)?
-    } else {
-        Session::open(root)?
-    };
-    let prepared = session.may_be_written(session.prepare_uninstall()?)?;
     if dry_run {
-        let lines = lines(&prepared);
+        let ready = would_uninstall(root)?;
+        let lines = ready.prepared().lines();
         print_would(out, &lines)?;
         if lines.is_empty() {
             print(out, "nothing to do: nothing of ours is on $BOOT\n")?;
         }
-        return prepared.complaints.into_result();
+        return ready.into_complaints().into_result();
     }
-    let changes = prepared.steps().count();
-    // On record before the first change: no step of a boot may write again what is about to go.
-    if !session.state.uninstalled && (changes > 0 || session.state.selected.is_some()) {
-        session.record(&Event::Uninstalled)?;
-    }
-    let places: Vec<_> = prepared.places().cloned().collect();
-    let done = session.carry_out(prepared)?;
-    for place in &places {
-        for on in [Partition::Esp, Partition::Boot] {
-            durable::remove_empty_directory(&place.directory(on).join(payload::DIRECTORY))?;
-        }
-    }
-    // Which loader it is does not matter here.
-    let next = next_boot::predict(&session, 0).unwrap_or_default();
-    let next = next.first().map_or("nothing", |boot| boot.entry.as_str());
-    let count = match changes {
+    let done = uninstall(root)?;
+    let next = done.next.as_ref();
+    let next = next.map_or("nothing", |boot| boot.entry.as_str());
+    let count = match done.changes {
         0 => "nothing to do".to_owned(),
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),

@@ -6,10 +6,12 @@ use boot_entries::{GenerationId, Root};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{StateLabel, local, print, print_json};
 use crate::cli::Output;
 use crate::error::Error;
+use crate::report::label::StateLabel;
+use crate::report::print::{local, print, print_json};
 use crate::state::cause::{Cause, UnitFailure};
+use crate::state::fault::Fault;
 use crate::state::{Event, Subject};
 use crate::view::View;
 
@@ -37,16 +39,18 @@ pub(super) fn run(
             || "no generation has".to_owned(),
             |id| format!("generation {id} has not"),
         );
-        return Err(Error::Refused(view.lost_record().unwrap_or_else(|| {
-            format!(
+        let why = match view.lost_record() {
+            Some(lost) => lost.to_string(),
+            None => format!(
                 "{who} been judged on this machine yet; a boot of it brings a verdict, or `lastgood good` and `bad` do"
-            )
-        })));
+            ),
+        };
+        return Err(Error::Refused(why));
     };
     if output.json {
-        return print_json(out, &why);
+        return Ok(print_json(out, &why)?);
     }
-    print(out, &told(&why))
+    Ok(print(out, &told(&why))?)
 }
 
 /// The latest verdict on `id`; without one, the latest that was not good, or else the latest at all.
@@ -92,13 +96,29 @@ fn told(why: &Why<'_>) -> String {
     let mut lines = vec![
         format!("generation {id} {verb} at {when}: {}", cause.summary),
         format!("  closure  {closure}"),
-        format!("  stage    {}", stage_name(cause)),
+        format!("  stage    {}", cause.stage.name()),
     ];
-    for unit in &cause.units {
-        lines.push(format!("  unit     {}: {}", unit.unit, ended(unit)));
-        lines.extend(unit.log.iter().map(|line| format!("    | {line}")));
+    for fault in &cause.faults {
+        lines.extend(fault_lines(fault, cause.detail_of(fault)));
     }
     lines.join("\n") + "\n"
+}
+
+/// A fault in plain words, with what is known about its unit. Its key is what the journal can be searched for.
+fn fault_lines(fault: &Fault, detail: Option<&UnitFailure>) -> Vec<String> {
+    let mut lines = match fault {
+        Fault::Unit(_) => Vec::new(),
+        _ => vec![format!("  fault    {fault} ({})", fault.key())],
+    };
+    match (fault.unit(), detail) {
+        (_, Some(unit)) => {
+            lines.push(format!("  unit     {}: {}", unit.unit, ended(unit)));
+            lines.extend(unit.log.iter().map(|line| format!("    | {line}")));
+        }
+        (Some(name), None) => lines.push(format!("  unit     {name}")),
+        (None, None) => {}
+    }
+    lines
 }
 
 fn ended(unit: &UnitFailure) -> String {
@@ -106,12 +126,5 @@ fn ended(unit: &UnitFailure) -> String {
         (Some(number), "signal" | "core-dump") => format!("{}, signal {number}", unit.result),
         (Some(status), result) => format!("{result}, exit status {status}"),
         (None, result) => result.to_owned(),
-    }
-}
-
-fn stage_name(cause: &Cause) -> String {
-    match serde_json::to_value(cause.stage) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => String::new(),
     }
 }

@@ -25,7 +25,7 @@ pub struct BootConfig {
     pub console_mode: Option<ConsoleMode>,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub configuration_limit: Option<NonZeroUsize>,
-    /// Whether EFI variables may be written: the loader's boot option, and wishes that override the selection.
+    /// Whether EFI variables may be written: the loader's boot option, and requests that override the selection.
     pub can_touch_efi_variables: bool,
     /// Whether the second of two proven generations keeps its entry when there is no room for a third. Its closure is kept
     /// either way.

@@ -1,9 +1,6 @@
-//! How a run in several places ended: where all is done, and what is not.
-
-use std::path::PathBuf;
+//! What could not be done in one of several places, where that does not end the run.
 
 use boot_entries::boot_partition::{self, Place};
-use boot_entries::loader::Band;
 
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -12,20 +9,6 @@ use crate::report::line::one_line;
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Complaints(Vec<Error>);
-
-/// How carrying out the plans ended.
-#[derive(Debug)]
-#[must_use]
-pub struct Done {
-    /// Where all that was planned is done.
-    pub places: Vec<PathBuf>,
-    /// Whether what the loader reads next is among them.
-    pub has_next: bool,
-    /// How the loader there chooses, if that is known without another look.
-    pub next_band: Option<Band>,
-    /// What is not done.
-    pub complaints: Complaints,
-}
 
 impl Complaints {
     pub(super) fn new(unusable: Vec<boot_partition::Error>) -> Self {

@@ -7,7 +7,7 @@ use boot_entries::Subject;
 use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
 use boot_entries::observe::Observation;
-use boot_entries::plan::{self, Flaw, Plan};
+use boot_entries::plan::{self, Damage, Plan};
 use boot_entries::step::Step;
 use serde::Serialize;
 
@@ -15,8 +15,8 @@ use super::complaints::Complaints;
 use super::{Planned, Prepared};
 use crate::error::Error;
 use crate::report::progress;
-use crate::session::Session;
 use crate::store::digests;
+use crate::view::View;
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -109,42 +109,40 @@ impl Prepared {
     pub fn inspected(&self) -> Vec<Inspected> {
         let inspect = |one: &Planned| {
             let ownership = &self.intent.ownership;
-            let is_anothers = one.observed.is_other_systems(ownership);
+            let is_other_systems = one.observed.other_systems(ownership);
             inspect(
                 &one.place,
                 &one.observed,
-                &is_anothers,
-                planned_findings(one, &is_anothers),
+                &is_other_systems,
+                planned_findings(one, &is_other_systems),
             )
         };
         self.planned.iter().map(inspect).collect()
     }
 }
 
-impl Session {
-    /// What is wrong in each place, as far as entries and names tell it by themselves: for a machine whose ledger is lost.
-    ///
-    /// # Errors
-    /// When places cannot be told.
-    pub fn inspect_without_record(&self) -> Result<(Vec<Inspected>, Complaints), Error> {
-        let places = self.places(&self.state)?;
-        let mut complaints = Complaints::new(places.unusable);
-        let mut digests = digests::load(&self.root, self.listed.len());
-        let _shown = progress::Shown;
-        digests.forget_boot();
-        let mut inspected = Vec::new();
-        for (number, place) in places.usable.iter().enumerate() {
-            match Observation::read(place, Vec::new(), &[], &mut digests) {
-                Ok(observed) => {
-                    let is_anothers = self.is_other_systems();
-                    let findings = dangling(&observed, &Plan::default(), &is_anothers);
-                    inspected.push(inspect(place, &observed, is_anothers, findings));
-                }
-                Err(error) => complaints.in_place(number == 0, place, error.into()),
+/// What is wrong in each place, as far as entries and names tell it by themselves: for a machine whose ledger is lost.
+///
+/// # Errors
+/// When places cannot be told.
+pub fn inspect_without_record(view: &View) -> Result<(Vec<Inspected>, Complaints), Error> {
+    let places = view.places(&view.state)?;
+    let mut complaints = Complaints::new(places.unusable);
+    let mut digests = digests::load(&view.root, view.listed.len());
+    let _shown = progress::Shown;
+    digests.forget_boot();
+    let mut inspected = Vec::new();
+    for (number, place) in places.usable.iter().enumerate() {
+        match Observation::read(place, Vec::new(), &[], &mut digests) {
+            Ok(observed) => {
+                let is_other_systems = view.other_systems();
+                let findings = dangling(&observed, &Plan::default(), &is_other_systems);
+                inspected.push(inspect(place, &observed, &is_other_systems, findings));
             }
+            Err(error) => complaints.in_place(number == 0, place, error.into()),
         }
-        Ok((inspected, complaints))
     }
+    Ok((inspected, complaints))
 }
 
 /// Payload that entries of ours point at and that is not there, or is not what its name says, even when `plan` is carried
@@ -152,9 +150,9 @@ impl Session {
 fn dangling(
     observed: &Observation,
     plan: &Plan,
-    is_anothers: impl Fn(&EntryFile) -> bool,
+    is_other_systems: impl Fn(&EntryFile) -> bool,
 ) -> Vec<Finding> {
-    let finding = |Flaw { path, is_missing }| Finding {
+    let finding = |Damage { path, is_missing }| Finding {
         path,
         wrong: if is_missing {
             Wrong::Missing
@@ -163,13 +161,13 @@ fn dangling(
         },
         mended: false,
     };
-    let left = plan::left(observed, plan, is_anothers).into_iter();
+    let left = plan::left(observed, plan, is_other_systems).into_iter();
     left.map(finding).collect()
 }
 
 fn planned_findings(
     Planned { observed, plan, .. }: &Planned,
-    is_anothers: impl Fn(&EntryFile) -> bool,
+    is_other_systems: impl Fn(&EntryFile) -> bool,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for step in &plan.steps {
@@ -184,7 +182,7 @@ fn planned_findings(
             }),
         }
     }
-    for left in dangling(observed, plan, is_anothers) {
+    for left in dangling(observed, plan, is_other_systems) {
         if !findings.iter().any(|known| known.path == left.path) {
             findings.push(left);
         }
@@ -195,11 +193,11 @@ fn planned_findings(
 fn inspect(
     place: &Place,
     observed: &Observation,
-    is_anothers: impl Fn(&EntryFile) -> bool,
+    is_other_systems: impl Fn(&EntryFile) -> bool,
     findings: Vec<Finding>,
 ) -> Inspected {
     let all = observed.boot.all();
-    let ours = all.filter(|(_, file)| file.name.is_ours() && !is_anothers(file));
+    let ours = all.filter(|(_, file)| file.name.is_ours() && !is_other_systems(file));
     Inspected {
         name: place.name.display().to_string(),
         files: ours.count() + observed.payload.len(),

@@ -1,17 +1,19 @@
 //! systemd-boot itself, in each place: mended at every boot, installed and updated when somebody asks for `install`.
 
+use std::path::Path;
+
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
-use boot_entries::efi::LoaderVariables;
-use boot_entries::loader::{self, Band, Override};
+use boot_entries::loader::{self, ReleaseRange};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
 
 use crate::error::Error;
+use crate::host;
 use crate::report::line::one_line;
-use crate::session::Session;
 use crate::state::State;
 use crate::system::bootctl::{self, Bootctl};
+use crate::view::View;
 
 /// What is planned for the loader in one place, besides steps.
 #[derive(Debug, Default)]
@@ -37,15 +39,14 @@ enum Remaining {
 
 impl Planned {
     /// How the loader that it is chooses, and how the one that it will be.
-    pub(super) fn bands(&self) -> [Option<Band>; 2] {
-        [&self.before, &self.after].map(|image| Band::of_loader_info(&image.as_ref()?.info()))
+    pub(super) fn releases(&self) -> [Option<ReleaseRange>; 2] {
+        [&self.before, &self.after]
+            .map(|image| ReleaseRange::of_loader_info(&image.as_ref()?.info()))
     }
-}
 
-impl Planned {
     /// How the loader chooses when all steps are made. None: there is none, or bootctl is to bring it.
-    pub(super) fn next_band(&self) -> Option<Band> {
-        let [before, after] = self.bands();
+    pub(super) fn next_release(&self) -> Option<ReleaseRange> {
+        let [before, after] = self.releases();
         after.or(before).filter(|_| self.remaining.is_none())
     }
 
@@ -55,6 +56,33 @@ impl Planned {
             Remaining::Install => "`bootctl install`",
             Remaining::Complete => "`bootctl update` and `bootctl random-seed`",
         })
+    }
+
+    /// Does what is left when the steps are made.
+    pub(super) fn finish(
+        &self,
+        view: &View,
+        place: &Place,
+        digests: &mut Digests,
+    ) -> Result<(), Error> {
+        let Some(remaining) = self.remaining else {
+            return Ok(());
+        };
+        let bootctl = Bootctl::find(&view.root, of_interest(&view.state));
+        let touch_variables = view.boot_config(&view.state).can_touch_efi_variables;
+        tracing::info!("{}: installing systemd-boot", place.name.display());
+        match remaining {
+            Remaining::Install => bootctl.install(place, touch_variables)?,
+            Remaining::Complete => bootctl.complete(place, touch_variables)?,
+        }
+        // bootctl reads nothing back.
+        match Installed::read_anew(&place.esp, digests)?.image() {
+            Some(_) => Ok(()),
+            None => Err(Error::Refused(format!(
+                "{}: bootctl has installed no systemd-boot that is whole; run again, or look at the disk",
+                place.name.display()
+            ))),
+        }
     }
 }
 
@@ -68,6 +96,26 @@ pub(super) struct Planner {
 }
 
 impl Planner {
+    /// Begins with the systemd-boot that comes with the selected closure, or with the machine. One that is not to be
+    /// installed is told, and is none: it stops nobody from writing entries.
+    pub(super) fn new(view: &View, state: &State, policy: Policy, digests: &mut Digests) -> Self {
+        let host = host::kind(&view.root).map_err(|error| one_line(&error));
+        let source = host.and_then(|kind| {
+            let systemd = Path::new(kind.systemd());
+            Source::find(&view.root, of_interest(state), systemd, digests)
+        });
+        let source = source.unwrap_or_else(|why| {
+            tracing::warn!("systemd-boot is not updated: {why}");
+            None
+        });
+        Self {
+            source,
+            policy,
+            is_first: true,
+            is_live: view.root.is_live(),
+        }
+    }
+
     /// What is to be done in `place`, and the steps of it that are the plan's to place.
     pub(super) fn plan(
         &mut self,
@@ -142,97 +190,8 @@ impl Planner {
     }
 }
 
-impl Session {
-    /// Begins with the systemd-boot that comes with the selected closure, or with the machine. One that is not to be
-    /// installed is told, and is none: it stops nobody from writing entries.
-    pub(super) fn loader_planner(
-        &self,
-        state: &State,
-        policy: Policy,
-        digests: &mut Digests,
-    ) -> Planner {
-        let subject = state.selected.as_ref().or(state.last_good());
-        let toplevel = subject.map(|subject| subject.toplevel.as_path());
-        let source = Source::find(&self.root, toplevel, digests).unwrap_or_else(|why| {
-            tracing::warn!("systemd-boot is not updated: {why}");
-            None
-        });
-        Planner {
-            source,
-            policy,
-            is_first: true,
-            is_live: self.root.is_live(),
-        }
-    }
-
-    /// What the firmware would choose over the order of the entries and `state` allows to be cleared: from here on the
-    /// run goes on as if it were not there, and [`Self::clear`] is to follow. What may not be cleared is told.
-    ///
-    /// # Errors
-    /// When there is no place.
-    pub fn overrides_to_clear(&mut self, state: &State) -> Result<Vec<Override>, Error> {
-        let mut harmful = loader::overrides(&self.variables);
-        if harmful.is_empty() {
-            return Ok(harmful);
-        }
-        let places = self.places(state)?;
-        let first = places.usable.first();
-        let band = first.map(|place| self.band(place).unwrap_or(Band::V252));
-        harmful.retain(|one| band.is_some_and(|band| one.is_harmful(band)));
-        if !self.root.is_live() || !self.boot_config(state).can_touch_efi_variables {
-            for one in harmful {
-                tracing::warn!("{one}");
-            }
-            return Ok(Vec::new());
-        }
-        for one in &harmful {
-            self.view.variables = self.view.variables.clone().without(one.variable);
-        }
-        Ok(harmful)
-    }
-
-    /// Clears these. One that is not cleared is told by whoever looks next.
-    pub fn clear(&mut self, overrides: &[Override], state: &State) {
-        let subject = state.selected.as_ref().or(state.last_good());
-        let toplevel = subject.map(|subject| subject.toplevel.as_path());
-        let bootctl = Bootctl::find(&self.root, toplevel);
-        for one in overrides {
-            match bootctl.clear(one.variable) {
-                Ok(()) => tracing::warn!("cleared: {one}"),
-                Err(error) => tracing::error!("{one}: {}", one_line(&error)),
-            }
-        }
-        if !overrides.is_empty() {
-            self.view.variables = LoaderVariables::read(&self.root);
-        }
-    }
-
-    /// Does what is left when the steps are made.
-    pub(super) fn finish_loader(
-        &self,
-        place: &Place,
-        planned: &Planned,
-        digests: &mut Digests,
-    ) -> Result<(), Error> {
-        let Some(remaining) = planned.remaining else {
-            return Ok(());
-        };
-        let subject = self.state.selected.as_ref().or(self.state.last_good());
-        let toplevel = subject.map(|subject| subject.toplevel.as_path());
-        let bootctl = Bootctl::find(&self.root, toplevel);
-        let touch_variables = self.boot_config(&self.state).can_touch_efi_variables;
-        tracing::info!("{}: installing systemd-boot", place.name.display());
-        match remaining {
-            Remaining::Install => bootctl.install(place, touch_variables)?,
-            Remaining::Complete => bootctl.complete(place, touch_variables)?,
-        }
-        // bootctl reads nothing back.
-        match Installed::read_anew(&place.esp, digests)?.image() {
-            Some(_) => Ok(()),
-            None => Err(Error::Refused(format!(
-                "{}: bootctl has installed no systemd-boot that is whole; run again, or look at the disk",
-                place.name.display()
-            ))),
-        }
-    }
+/// The closure that says what is done about the loader: the selected one; the last good one, where nothing is selected.
+pub(super) fn of_interest(state: &State) -> Option<&Path> {
+    let subject = state.selected.as_ref().or(state.last_good());
+    subject.map(|subject| subject.toplevel.as_path())
 }

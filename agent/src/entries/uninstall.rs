@@ -1,75 +1,50 @@
-//! The way to a `$BOOT` without anything of ours.
+//! An uninstall, planned: a `$BOOT` without anything of ours.
 
 use std::cell::OnceCell;
-use std::iter;
 
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
 use boot_entries::nixpkgs;
-use boot_entries::observe::{self, Found, Observation};
+use boot_entries::observe::{Found, Observation};
 use boot_entries::plan::{self, Intent};
 
-use super::complaints::Complaints;
-use super::{Aim, Planned, Prepared, loader};
+use super::initrds::Unfinished;
+use super::{Aim, Planned, Prepared, found, in_each, loader};
 use crate::error::Error;
 use crate::report::progress;
-use crate::session::Session;
-use crate::store::{digests, secrets};
+use crate::store::digests;
+use crate::view::View;
 
-impl Session {
-    /// Plans to give everything back, and changes nothing. The loader itself stays as it is.
-    ///
-    /// # Errors
-    /// When the first place cannot be read, or its plan is refused.
-    pub fn prepare_uninstall(&self) -> Result<Prepared, Error> {
-        let mut places = self.places(&self.state)?;
-        if !places.has_next && !places.unusable.is_empty() {
-            return Err(places.unusable.remove(0).into());
-        }
-        let generations = self.generations();
-        let initrds = secrets::finished(&self.root, &generations, &self.documents);
-        let mut digests = digests::load(&self.root, self.listed.len());
-        let _shown = progress::Shown;
-        // Nobody reads it after us.
-        digests.forget_boot();
-        let found = observe::generations(
-            &self.root,
-            &generations,
-            &initrds,
-            &self.documents,
-            &mut digests,
-        );
-        let intent = self.intent(&self.state, false);
-        for doubt in &places.doubts {
-            tracing::warn!("{doubt}");
-        }
-        let mut complaints = Complaints::new(places.unusable);
-        let mut planned = Vec::new();
-        let count = places.usable.len();
-        let each = places.usable.into_iter().zip(iter::repeat_n(found, count));
-        for (number, (place, found)) in each.enumerate() {
-            match planned_in(&place, found, &intent, &mut digests) {
-                Ok(one) => planned.push(Planned {
-                    is_first: number == 0,
-                    ..one
-                }),
-                Err(error) if number == 0 => return Err(error),
-                Err(error) => complaints.in_place(false, &place, error),
-            }
-        }
-        for note in planned.iter().flat_map(|planned| &planned.plan.notes) {
-            tracing::warn!("{note}");
-        }
-        Ok(Prepared {
-            planned,
-            aim: Aim::WayOut,
-            has_next: true,
-            intent,
-            needed: Vec::new(),
-            digests,
-            complaints,
-        })
+/// Plans to give everything back, and changes nothing. The loader itself stays as it is.
+///
+/// # Errors
+/// When the first place cannot be read, or its plan is refused.
+pub fn prepare_uninstall(view: &View) -> Result<Prepared, Error> {
+    let mut places = view.places(&view.state)?;
+    if !places.has_next && !places.unusable.is_empty() {
+        return Err(places.unusable.remove(0).into());
     }
+    let _shown = progress::Shown;
+    let mut digests = digests::load(&view.root, view.listed.len());
+    // Nobody reads it after us.
+    digests.forget_boot();
+    let found = found(view, &view.state, &Unfinished::default(), &mut digests);
+    let intent = view.intent(&view.state);
+    let (planned, complaints) = in_each(places, found, Aim::Uninstall, |place, found| {
+        planned_in(place, found, &intent, &mut digests)
+    })?;
+    for note in planned.iter().flat_map(|planned| &planned.plan.notes) {
+        tracing::warn!("{note}");
+    }
+    Ok(Prepared {
+        planned,
+        aim: Aim::Uninstall,
+        has_next: true,
+        intent,
+        needed: Vec::new(),
+        digests,
+        complaints,
+    })
 }
 
 fn planned_in(
@@ -91,6 +66,6 @@ fn planned_in(
         observed,
         plan,
         loader: loader::Planned::default(),
-        outlooks: OnceCell::new(),
+        proofs: OnceCell::new(),
     })
 }

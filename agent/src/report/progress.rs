@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use boot_entries::bounded;
 use boot_entries::progress::{Progress, Watch};
-use boot_entries::small;
 use boot_entries::step::Step;
 
 /// Before that nobody wonders.
@@ -169,7 +169,7 @@ impl Writing {
 
 /// Names may be anybody's: no control characters, and not too long. The end of a path says more than its beginning.
 fn fitting(line: &str) -> String {
-    let line = small::one_line(line, usize::MAX);
+    let line = bounded::one_line(line, usize::MAX);
     let count = line.chars().count();
     if count <= WIDTH {
         return line;

@@ -5,34 +5,30 @@ use boot_entries::GenerationId;
 use std::collections::BTreeSet;
 
 fn cause(stage: Stage) -> Cause {
-    Cause {
-        stage,
-        summary: "no".to_owned(),
-        units: Vec::new(),
-    }
+    Cause::of(stage, fault::Fault::Operator)
 }
 
-fn selected(number: u64) -> Event {
+pub(super) fn selected(number: u64) -> Event {
     Event::Selected {
         subject: subject(number),
     }
 }
 
-fn began(number: u64) -> Event {
+pub(super) fn began(number: u64) -> Event {
     Event::Began {
         boot: "b".to_owned(),
         running: Some(subject(number)),
     }
 }
 
-fn proven(number: u64) -> Event {
+pub(super) fn proven(number: u64) -> Event {
     Event::Proven {
         subject: subject(number),
         baseline: Baseline::default(),
     }
 }
 
-fn rejected(number: u64) -> Event {
+pub(super) fn rejected(number: u64) -> Event {
     Event::Rejected {
         subject: subject(number),
         cause: cause(Stage::Services),
@@ -40,7 +36,7 @@ fn rejected(number: u64) -> Event {
 }
 
 /// Number 4 is the closure of number 1 under another number.
-fn subject(number: u64) -> Subject {
+pub(super) fn subject(number: u64) -> Subject {
     let closure = if number == 4 { 1 } else { number };
     Subject {
         generation: GenerationId::system(number),
@@ -48,25 +44,25 @@ fn subject(number: u64) -> Subject {
     }
 }
 
-fn rebooting(from: u64, to: u64) -> Event {
+pub(super) fn rebooting(from: u64, to: u64) -> Event {
     Event::Rebooting {
         from: subject(from),
         to: subject(to),
     }
 }
 
-fn armed(number: u64) -> Event {
+pub(super) fn armed(number: u64) -> Event {
     let (subject, places) = (subject(number), None);
     Event::Armed { subject, places }
 }
 
 /// The place that the loader reads.
-fn boot() -> &'static Path {
+pub(super) fn boot() -> &'static Path {
     Path::new("/boot")
 }
 
 /// All states reachable in up to `depth` events, and the events.
-fn reachable(depth: usize) -> (Vec<State>, Vec<Event>) {
+pub(super) fn reachable(depth: usize) -> (Vec<State>, Vec<Event>) {
     let stage = Stage::Activated;
     let mut events = vec![Event::Reached { stage }, rebooting(2, 1), rebooting(1, 2)];
     for number in [1, 2, 4] {
@@ -215,116 +211,6 @@ fn a_proven_generation_that_is_not_the_last_good_one_can_fall_back() {
 }
 
 #[test]
-fn a_fault_that_the_last_good_one_shares_is_excused() {
-    let failing = |names: &[&str]| {
-        let unit = |name: &&str| UnitFailure {
-            unit: (*name).to_owned(),
-            result: "exit-code".to_owned(),
-            exit_status: Some(1),
-            log: Vec::new(),
-        };
-        let units = names.iter().map(unit).collect();
-        Cause {
-            units,
-            ..cause(Stage::Services)
-        }
-    };
-    let rejection = Event::Rejected {
-        subject: subject(2),
-        cause: failing(&["db.service"]),
-    };
-    let state = State::of(&[
-        proven(1),
-        selected(2),
-        began(2),
-        rejection,
-        rebooting(2, 1),
-        began(1),
-    ]);
-    assert_eq!(
-        state.excused_by(&failing(&["web.service", "db.service"])),
-        Some(subject(2))
-    );
-    assert_eq!(state.excused_by(&failing(&["web.service"])), None);
-    assert_eq!(
-        state
-            .clone()
-            .after(&proven(1))
-            .excused_by(&failing(&["db.service"])),
-        None
-    );
-    let again = state.clone().after(&began(2));
-    assert_eq!(
-        again.excused_by(&failing(&["db.service"])),
-        None,
-        "it came up again, and is no witness for itself"
-    );
-    let excused = state.after(&Event::Excused {
-        subject: subject(2),
-    });
-    assert_eq!(excused.standing(&subject(2)), Standing::Untested);
-    assert_eq!(
-        excused.selected,
-        Some(subject(1)),
-        "no automatism selects it again"
-    );
-}
-
-#[test]
-fn automatic_reboots_come_to_an_end() {
-    let mut state = State::of(&[began(1), proven(1), selected(2), began(2)]);
-    for _ in 0..REBOOTS_IN_A_ROW {
-        assert!(matches!(
-            state.when_unhealthy(),
-            WhenUnhealthy::FallBack { .. }
-        ));
-        state = state.after(&rebooting(2, 1)).after(&began(2));
-    }
-    assert!(matches!(state.when_unhealthy(), WhenUnhealthy::StayUp(_)));
-}
-
-#[test]
-fn the_loader_gives_up_only_on_a_trial_that_was_armed_and_has_no_tries() {
-    let trial = State::of(&[proven(2), selected(3)]);
-    assert_eq!(
-        trial.loader_gave_up(&subject(2), Some(boot())),
-        None,
-        "an old counter says nothing"
-    );
-    let ran = trial.clone().after(&began(3));
-    assert!(
-        ran.loader_gave_up(&subject(2), Some(boot())).is_some(),
-        "it has run, so its entry is there"
-    );
-    let trial = trial.after(&armed(3));
-    assert_eq!(trial.loader_gave_up(&subject(3), Some(boot())), None);
-    assert_eq!(trial.loader_gave_up(&subject(2), None), None);
-    let (who, why) = trial.loader_gave_up(&subject(2), Some(boot())).unwrap();
-    assert_eq!((who, why.stage), (subject(3), Stage::Loader));
-    let stage = Stage::Firewalled;
-    let crashed = trial.after(&began(3)).after(&Event::Reached { stage });
-    let (_, why) = crashed.loader_gave_up(&subject(2), Some(boot())).unwrap();
-    assert_eq!(why.stage, Stage::Firewalled);
-}
-
-/// Entries that never heard of the selection say nothing about it.
-#[test]
-fn the_loader_gives_up_only_where_the_entry_was_written() {
-    let places = Some(["/boot2".into()].into());
-    let in_one = Event::Armed {
-        subject: subject(3),
-        places,
-    };
-    let trial = State::of(&[proven(2), selected(3), in_one]);
-    assert_eq!(trial.loader_gave_up(&subject(2), Some(boot())), None);
-    let mirror = Some(Path::new("/boot2"));
-    assert!(trial.loader_gave_up(&subject(2), mirror).is_some());
-    let again = trial.after(&selected(3));
-    assert!(!again.is_armed_in(Path::new("/boot2")));
-    assert!(again.after(&armed(3)).is_armed_in(boot()));
-}
-
-#[test]
 fn a_reused_number_is_another_generation() {
     let state = State::of(&[began(1), proven(1)]);
     let reused = Subject {
@@ -347,35 +233,6 @@ fn a_reused_number_is_another_generation() {
             baseline: Baseline::default(),
         });
     assert_eq!(state.protected(), [&subject(1), &reused, &specialised]);
-}
-
-/// On an ESP that cannot be written the loader starts a trial for ever. Only the agent can end that.
-#[test]
-fn a_trial_that_begins_once_too_often_is_rejected() {
-    let mut state = State::of(&[proven(1), selected(2)]);
-    for _ in 0..TRIES {
-        state = state.after(&began(2));
-        assert_eq!(state.is_not_counted(), None);
-    }
-    let fourth = state.clone().after(&began(2));
-    assert!(fourth.is_not_counted().is_some());
-    assert_eq!(fourth.clone().after(&rejected(2)).is_not_counted(), None);
-    assert_eq!(
-        fourth.clone().after(&selected(2)).attempts,
-        0,
-        "the operator insists"
-    );
-    // Nobody to go back to, or nothing to go back from.
-    let mut alone = State::of(&[selected(2)]);
-    let mut good = State::of(&[selected(1), proven(1)]);
-    for _ in 0..9 {
-        alone = alone.after(&began(2));
-        good = good.after(&began(1));
-    }
-    assert_eq!(
-        (alone.is_not_counted(), good.is_not_counted()),
-        (None, None)
-    );
 }
 
 #[test]
@@ -424,19 +281,4 @@ fn what_was_written_before_there_was_a_mark_is_known() {
     );
     assert_eq!(both(&[proven(1)]), (false, true));
     assert_eq!(State::of(&[named]).owner, Some(owner));
-}
-
-/// A generation that was the last good one for many boots, and is a trial now because another one is, has all its tries.
-#[test]
-fn boots_as_the_last_good_one_are_no_tries() {
-    let mut state = State::of(&[proven(1), selected(2), proven(2)]);
-    for _ in 0..9 {
-        state = state.after(&began(2));
-    }
-    state = state.after(&proven(1));
-    for _ in 0..TRIES {
-        state = state.after(&began(2));
-        assert_eq!(state.is_not_counted(), None);
-    }
-    assert!(state.after(&began(2)).is_not_counted().is_some());
 }

@@ -3,20 +3,18 @@
 use boot_entries::digests::Digests;
 use boot_entries::{Root, durable};
 
+use crate::host::DIGESTS;
 use crate::report::line::one_line;
 use crate::report::progress;
-use crate::view;
-
-/// On the machine. A line with its version and checksum, and a line of JSON.
-pub const PATH: &str = "/var/lib/lastgood/digests.jsonl";
+use crate::system::boot_id::boot_id;
 
 /// What is remembered under `root`; what is read beyond that, for so many `generations`, is shown as progress. Where nobody can say which boot this is, nothing of what is on `$BOOT` counts.
 #[must_use]
 pub fn load(root: &Root, generations: usize) -> Digests {
-    let boot_id = view::boot_id(root).ok();
+    let boot_id = boot_id(root).ok();
     let nobody_knows = boot_id.is_none() && root.is_live();
     // A path that leads nowhere is a record that is not there.
-    let path = root.resolve(PATH).unwrap_or_else(|_| root.join(PATH));
+    let path = root.resolve(DIGESTS).unwrap_or_else(|_| root.join(DIGESTS));
     let mut digests = Digests::load(root, boot_id, &path);
     if nobody_knows {
         digests.forget_boot();
@@ -31,10 +29,12 @@ pub fn save(root: &Root, digests: &Digests) {
     let Some(text) = digests.news() else {
         return;
     };
-    let place = match root.place(PATH) {
+    let place = match root.place(DIGESTS) {
         Ok(place) => place,
         Err(error) => {
-            tracing::warn!("{PATH} cannot be written, so the next run reads everything: {error}");
+            tracing::warn!(
+                "{DIGESTS} cannot be written, so the next run reads everything: {error}"
+            );
             return;
         }
     };

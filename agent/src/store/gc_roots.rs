@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use boot_entries::name::stem_of;
 use boot_entries::{Root, durable};
 
+use crate::host::OUR_GC_ROOTS;
 use crate::state::State;
-
-/// Our directory among Nix's indirect and direct roots.
-const DIRECTORY: &str = "/nix/var/nix/gcroots/lastgood";
 
 /// Roots that cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +51,13 @@ impl fmt::Display for Change {
                 let toplevel = toplevel.display();
                 write!(
                     f,
-                    "keep {toplevel} from the garbage collector ({DIRECTORY}/{name})"
+                    "keep {toplevel} from the garbage collector ({OUR_GC_ROOTS}/{name})"
                 )
             }
             Self::Release { name } => {
                 write!(
                     f,
-                    "leave to the garbage collector what {DIRECTORY}/{name} keeps"
+                    "leave to the garbage collector what {OUR_GC_ROOTS}/{name} keeps"
                 )
             }
         }
@@ -118,10 +116,10 @@ pub fn keep(root: &Root, state: &State) -> Result<(), Error> {
     Ok(())
 }
 
-/// [`DIRECTORY`], as a path of this process.
+/// [`OUR_GC_ROOTS`], as a path of this process.
 fn directory(root: &Root) -> Result<PathBuf, Error> {
-    root.resolve(DIRECTORY).map_err(|source| Error::Read {
-        path: PathBuf::from(DIRECTORY),
+    root.resolve(OUR_GC_ROOTS).map_err(|source| Error::Read {
+        path: PathBuf::from(OUR_GC_ROOTS),
         source,
     })
 }
@@ -174,7 +172,7 @@ mod tests {
 
     /// What the roots lead to.
     fn kept(root: &Root) -> Vec<String> {
-        let links = read(&root.join(DIRECTORY)).unwrap();
+        let links = read(&root.join(OUR_GC_ROOTS)).unwrap();
         let mut all: Vec<String> = links
             .values()
             .map(|path| path.display().to_string())
@@ -201,7 +199,7 @@ mod tests {
         keep(&root, &state).unwrap();
         assert_eq!(changes(&root, &state).unwrap(), []);
         assert_eq!(kept(&root), ["/nix/store/1", "/nix/store/2"]);
-        std::fs::File::create(root.join(DIRECTORY).join("mine")).unwrap();
+        std::fs::File::create(root.join(OUR_GC_ROOTS).join("mine")).unwrap();
         state = state.after(&proven(subject(3)));
         keep(&root, &state).unwrap();
         assert_eq!(kept(&root), ["/nix/store/2", "/nix/store/3"]);

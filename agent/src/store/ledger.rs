@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::{Event, State};
 
 /// Where it is, on the machine.
-pub const PATH: &str = "/var/lib/lastgood/ledger.jsonl";
+pub const PATH: &str = crate::host::LEDGER;
 /// The version of a line's format.
 const VERSION: u32 = 1;
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use boot_entries::{Root, durable};
 
-/// The file, on the machine. It is never removed or replaced: a lock on a replaced file locks nothing.
-const PATH: &str = "/var/lib/lastgood/lock";
+use crate::host::LOCK;
+
 /// Whoever can open the file can keep everybody else waiting.
 const MODE: u32 = 0o600;
 /// How often a held lock is tried again.
@@ -77,8 +77,8 @@ pub fn share(root: &Root, patience: Duration) -> Result<Option<Lock>, Error> {
 }
 
 fn place(root: &Root) -> Result<PathBuf, Error> {
-    root.place(PATH)
-        .map_err(|source| at(Path::new(PATH), source))
+    root.place(LOCK)
+        .map_err(|source| at(Path::new(LOCK), source))
 }
 
 fn at(path: &Path, source: io::Error) -> Error {
@@ -118,7 +118,7 @@ mod tests {
         assert!(matches!(take(&root, Duration::ZERO), Err(Error::Held(_))));
         drop(first);
         assert!(take(&root, Duration::ZERO).is_ok());
-        let mode = root.join(PATH).metadata().unwrap().permissions().mode();
+        let mode = root.join(LOCK).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, MODE, "a lock that anybody can hold");
     }
 

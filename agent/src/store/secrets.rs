@@ -22,17 +22,16 @@ use boot_entries::{Root, durable};
 use nix::sys::stat::{Mode, umask};
 use sha2::{Digest as _, Sha256};
 
+use crate::host::INITRDS;
 use crate::report::line::one_line;
 use crate::system::program;
 
-/// Where finished initrds are. They hold secrets: for root only.
-const DIRECTORY: &str = "/var/lib/lastgood/initrds";
 /// The file a program works on.
 const WORK: &str = ".lastgood-work.part";
 /// How long a program may take. It waits for nothing: it reads files and packs them.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Something in [`DIRECTORY`] that cannot be made or removed.
+/// Something in [`INITRDS`] that cannot be made or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// By other means than [`durable`].
@@ -108,7 +107,7 @@ fn place(root: &Root, toplevel: &Path) -> PathBuf {
     let mut hash = Sha256::new();
     hash.update(toplevel.as_os_str().as_encoded_bytes());
     let name = Digest::from(hash).to_string();
-    root.join(DIRECTORY).join(name)
+    root.join(INITRDS).join(name)
 }
 
 /// Finishes the initrd of `toplevel` by running its program, and keeps it. One that is there already is not touched.
@@ -125,7 +124,7 @@ pub fn finish(root: &Root, toplevel: &Path) -> Result<(), Error> {
     let (Some(program), Some(initrd)) = (spec.initrd_secrets, spec.initrd) else {
         return Ok(());
     };
-    let directory = root.join(DIRECTORY);
+    let directory = root.join(INITRDS);
     make_directory(&directory)?;
     let work = directory.join(WORK);
     let made = on_a_copy(root, &program, &initrd, &work).and_then(|()| keep(&work, &to));
@@ -200,7 +199,7 @@ pub fn sweep(root: &Root, generations: &[Generation]) -> Result<(), Error> {
 /// # Errors
 /// When something cannot be listed.
 pub fn left_over(root: &Root, generations: &[Generation]) -> Result<Vec<PathBuf>, Error> {
-    let directory = root.join(DIRECTORY);
+    let directory = root.join(INITRDS);
     let listing = match std::fs::read_dir(&directory) {
         Ok(listing) => listing,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

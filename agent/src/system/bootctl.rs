@@ -12,6 +12,7 @@ use boot_entries::Root;
 use boot_entries::boot_partition::Place;
 use boot_entries::efi::Variable;
 
+use crate::host::{self, Program};
 use crate::system::program;
 
 /// Firmware may take its time to write a variable; bootctl waits for nothing else.
@@ -44,7 +45,9 @@ pub enum Error {
 /// The bootctl(1) to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bootctl {
-    program: PathBuf,
+    root: Root,
+    /// None: the machine's.
+    closures: Option<PathBuf>,
 }
 
 impl Bootctl {
@@ -54,7 +57,8 @@ impl Bootctl {
         let closures = toplevel.map(|toplevel| root.resolve(toplevel.join("systemd/bin/bootctl")));
         let closures = closures.and_then(Result::ok).filter(|path| path.is_file());
         Self {
-            program: closures.unwrap_or_else(|| PathBuf::from("bootctl")),
+            root: root.clone(),
+            closures,
         }
     }
 
@@ -92,7 +96,7 @@ impl Bootctl {
         match &said {
             Err(program::Error::Failed { stderr, .. }) if is_unknown(stderr, verb) => {
                 Err(Error::TooOld {
-                    program: self.program.display().to_string(),
+                    program: self.program()?.display().to_string(),
                     variable: variable.name(),
                     since,
                 })
@@ -121,8 +125,15 @@ impl Bootctl {
         Ok(self.run(arguments)?)
     }
 
+    fn program(&self) -> Result<PathBuf, program::Error> {
+        match &self.closures {
+            Some(program) => Ok(program.clone()),
+            None => Ok(host::program_in(&self.root, Program::Bootctl)?),
+        }
+    }
+
     fn run(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<(), program::Error> {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program()?);
         let said = program::stdout_within(command.args(arguments), PATIENCE)?;
         for line in said.lines() {
             tracing::info!("bootctl: {line}");

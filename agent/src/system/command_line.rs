@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use boot_entries::Root;
 
-const CMDLINE: &str = "/proc/cmdline";
+use crate::host;
 
 /// The command line could not be read: whether the boot is ours is not known.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub struct Error {
 /// # Errors
 /// When the command line cannot be read.
 pub fn closure(root: &Root) -> Result<Option<PathBuf>, Error> {
-    let path = root.join(CMDLINE);
+    let path = root.join(host::COMMAND_LINE);
     match std::fs::read(&path) {
         Ok(bytes) => Ok(closure_of(&String::from_utf8_lossy(&bytes))),
         Err(source) => Err(Error { path, source }),

@@ -11,9 +11,14 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::host;
+
 /// A program that could not be run, or that said no.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The host has none.
+    #[error(transparent)]
+    Missing(#[from] host::Missing),
     /// It could not be started or waited for.
     #[error("cannot run {program}")]
     Run {
@@ -42,6 +47,14 @@ pub enum Error {
         /// The end of what it said, in one line.
         stderr: String,
     },
+}
+
+/// A command of the running machine's `program`.
+///
+/// # Errors
+/// When the host has none.
+pub fn command(program: host::Program) -> Result<Command, Error> {
+    Ok(Command::new(host::program(program)?))
 }
 
 /// Runs `command` with no input and in the C locale, and gives what it printed.

@@ -8,8 +8,7 @@ pub mod snapshot;
 mod details;
 mod parse;
 
-use std::process::Command;
-
+use crate::host::Program;
 use crate::state::cause::UnitFailure;
 use crate::system::program;
 use snapshot::Snapshot;
@@ -105,14 +104,14 @@ impl Systemd {
 }
 
 fn systemctl(arguments: &[&str], names: &[&str]) -> Result<String, program::Error> {
-    let mut command = Command::new("systemctl");
+    let mut command = program::command(Program::Systemctl)?;
     command.args(arguments).arg("--").args(names);
     program::stdout_of(command.env("SYSTEMD_BUS_TIMEOUT", TIMEOUT))
 }
 
 /// What a unit's failed run wrote, and what systemd wrote about it; without one, all that is about it in this boot.
 fn journal(unit: &str, invocation: Option<&str>) -> Result<String, program::Error> {
-    let mut command = Command::new("journalctl");
+    let mut command = program::command(Program::Journalctl)?;
     command.args(["--boot", "--quiet", "--no-pager", "--output=json", ENTRIES]);
     command.arg("--output-fields=MESSAGE,_PID,PRIORITY,_SYSTEMD_UNIT,_SYSTEMD_INVOCATION_ID");
     match invocation {
@@ -134,4 +133,20 @@ fn journal(unit: &str, invocation: Option<&str>) -> Result<String, program::Erro
         ]),
     };
     program::stdout_of(&mut command)
+}
+
+/// Reboots in order; by force where systemd refuses that, which it does in emergency mode (the jobs that lead there are
+/// irreversible). File systems are synced and unmounted either way.
+///
+/// # Errors
+/// When it refuses that, too.
+pub fn reboot() -> Result<(), program::Error> {
+    let systemctl = |arguments: &[&str]| {
+        program::stdout_of(program::command(Program::Systemctl)?.args(arguments))
+    };
+    if let Err(error) = systemctl(&["--no-block", "reboot"]) {
+        tracing::warn!("{error}; rebooting by force");
+        systemctl(&["--no-block", "--force", "reboot"])?;
+    }
+    Ok(())
 }

@@ -62,12 +62,56 @@ fn extensions_of_systemd_boot() {
         Path::new("/nix/store/d/board.dtb")
     );
     assert_eq!(read.extra_initrds, ["/a b.img"]);
-    for bad in ["", "/", "a", "/../a", "/a/../b", "/a\nlinux /b", "/a "] {
+    for bad in [
+        "",
+        "/",
+        ".",
+        "../a",
+        "/../a",
+        "/a/../b",
+        "/a\nlinux /b",
+        "/a ",
+        "a\t",
+    ] {
         let text = document(|value| {
             value["org.nixos.extra-initrd.v1"] = serde_json::json!({ "paths": [bad] });
         });
         let mistake = Document::parse(&text).unwrap().check().unwrap_err();
         assert!(mistake.to_string().contains("extra initrd"), "{mistake}");
+    }
+}
+
+/// NixOS's `system.boot.extraInitrd.paths` are relative to the ESP, and its builder writes `initrd /` and then the path.
+#[test]
+fn extra_initrds_are_relative_to_boot_or_from_its_top() {
+    let paths = ["custom.cpio", "./a/b.img", "/c", "//d//e/", "a b.img"];
+    let text = document(|value| {
+        value["org.nixos.extra-initrd.v1"] = serde_json::json!({ "paths": paths });
+    });
+    let read = Document::parse(&text).unwrap();
+    read.check().unwrap();
+    let whole = ["/custom.cpio", "/a/b.img", "/c", "/d/e", "/a b.img"];
+    assert_eq!(read.extra_initrds, whole);
+}
+
+#[test]
+fn an_extension_that_is_null_is_none() {
+    let nothing = Document::parse(&document(|_| ())).unwrap();
+    let null = |extension: &str, key: &str| {
+        let text = document(|value| match key {
+            "" => value[extension] = Value::Null,
+            key => value[extension] = serde_json::json!({ key: null }),
+        });
+        Document::parse(&text).unwrap()
+    };
+    for (extension, key) in [
+        ("org.nixos.systemd-boot", ""),
+        ("org.nixos.systemd-boot", "devicetree"),
+        ("org.nixos.extra-initrd.v1", ""),
+        ("org.nixos.extra-initrd.v1", "paths"),
+        ("org.nixos.specialisation.v1", ""),
+    ] {
+        assert_eq!(null(extension, key), nothing, "{extension} {key}");
     }
 }
 

@@ -6,19 +6,8 @@ use proptest::prelude::*;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
-/// An EFI image with no section: enough for [`kernel::check`].
 fn kernel() -> Vec<u8> {
-    let mut bytes = vec![0; 0x200];
-    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(0, b"MZ");
-    put(0x3c, &0x40_u32.to_le_bytes());
-    put(0x40, b"PE\0\0");
-    put(0x44, &0x8664_u16.to_le_bytes());
-    put(0x54, &240_u16.to_le_bytes());
-    put(0x58, &0x20b_u16.to_le_bytes());
-    put(0x58 + 68, &10_u16.to_le_bytes());
-    put(0x58 + 108, &16_u32.to_le_bytes());
-    bytes
+    kernel::tests::image(0x8664, 10, 64)
 }
 
 struct Tree {
@@ -150,6 +139,76 @@ fn a_closure_without_boot_json_boots_by_its_files() {
     assert!(tree.examine().unwrap_err().contains("t/boot.json: No such"));
     let gone = examine(&tree.root, Path::new("/nix/store/gone")).unwrap_err();
     assert_eq!(gone, "/nix/store/gone is not there");
+}
+
+/// As `kernel/panic.c` takes the parameter: `kstrtoint` with base 0, and the last one that it takes.
+#[test]
+fn what_a_command_line_says_of_panics() {
+    for (options, timeout) in [
+        ("quiet", None),
+        ("panic=0", Some(0)),
+        ("panic=00 quiet", Some(0)),
+        ("panic=0x0", Some(0)),
+        ("\"panic=0\"", Some(0)),
+        ("panic=\"0\"", Some(0)),
+        ("panic=-0", Some(0)),
+        ("panic=+0x1f", Some(31)),
+        ("panic=-1", Some(-1)),
+        ("panic=010", Some(8)),
+        ("panic=10 panic=0", Some(0)),
+        ("panic=0 panic=10", Some(10)),
+        ("panic=10 panic=x", Some(10)),
+        ("panic=", None),
+        ("panic=+-1", None),
+        ("panic=-+1", None),
+        ("panic=08", None),
+        ("panic=99999999999", None),
+        ("panic", None),
+        ("sysrq.panic=0 panic_on_oops=1", None),
+        ("quiet -- panic=0", None),
+    ] {
+        assert_eq!(panic_timeout(options), timeout, "{options}");
+    }
+    let tree = Tree::new();
+    for (parameters, options) in [
+        (["quiet", "panic=0"], "quiet panic=0"),
+        // Linux passes over what is no number, and there it would stand still.
+        (["quiet", "panic=soon"], "panic=10 quiet panic=soon"),
+        (["--", "panic=5"], "panic=10 -- panic=5"),
+    ] {
+        tree.json("t", |value| {
+            value["org.nixos.bootspec.v1"]["kernelParams"] = parameters.to_vec().into();
+        });
+        let bootable = tree.bootable(&Finished::new()).unwrap();
+        let told = bootable.options.strip_prefix("init=/nix/store/t/init ");
+        assert_eq!(told, Some(options));
+    }
+}
+
+/// NixOS's closures all have the program, and their initrd is whole without it where there are no secrets.
+#[test]
+fn a_program_that_adds_no_secrets_is_none() {
+    let tree = Tree::new();
+    tree.link("nix/store/t/append-initrd-secrets", "/nix/store/s/append");
+    let program = || {
+        tree.examine()
+            .unwrap()
+            .document
+            .into_owned()
+            .bootspec
+            .initrd_secrets
+    };
+    tree.text(
+        "nix/store/s/append",
+        "#!/bin/sh -e\nexit 0\ncp key \"$1\"\n",
+    );
+    assert_eq!(program(), None);
+    assert!(tree.bootable(&Finished::new()).is_ok());
+    tree.text(
+        "nix/store/s/append",
+        "#!/bin/sh -e\ncp key \"$1\"\nexit 0\n",
+    );
+    assert!(program().is_some());
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn a_kernel_is_looked_at_once_and_what_is_none_every_time() {
     durable::put_text(&digests.news().unwrap(), &tree.record).unwrap();
     let mut digests = tree.load("a");
     let key = key(&digests.root, &path);
-    assert!(digests.record.store[key.as_ref()].is_kernel);
+    assert!(digests.record.store[key.as_ref()].is_started);
     digests.check_kernel(&path).unwrap();
     assert_eq!(digests.news(), None);
 }

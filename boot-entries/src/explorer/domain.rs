@@ -7,14 +7,18 @@ use super::place::Held;
 use super::{Case, observe};
 use crate::boot_partition::ENTRIES;
 use crate::generation::Subject;
-use crate::loader::Band;
+use crate::loader::ReleaseRange;
 use crate::name::{EntryName, Tries};
 use crate::plan::tests::{id, proven, select};
 use crate::plan::{Intent, Standing};
 
 /// The loader starts the first entry in vain.
 pub(super) fn fail(held: &mut Held) {
-    let next = observe(held).loader(Band::V252).predict(0).remove(0).name;
+    let next = observe(held)
+        .loader(ReleaseRange::V252)
+        .predict(0)
+        .remove(0)
+        .name;
     let counted = EntryName {
         tries: next.tries.map(Tries::after_a_boot),
         ..next.clone()

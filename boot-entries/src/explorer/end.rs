@@ -5,15 +5,15 @@ use std::path::Path;
 
 use super::FAILURES;
 use super::look::{content, observe};
-use super::migration::STRANGERS;
+use super::migration::FOREIGN;
 use super::place::Held;
 use crate::boot_partition::Partition;
 use crate::entry::Entry;
 use crate::loader::Listed;
 use crate::nixpkgs;
-use crate::observe::Boot;
+use crate::observe::BootFiles;
 use crate::payload::{Kind, file_name, kind_of};
-use crate::plan::tests::BANDS;
+use crate::plan::tests::RELEASES;
 
 /// The generation that every sequence of failed boots ends in, by every loader; and whatever is started on the way
 /// must be whole. None: nothing boots.
@@ -22,8 +22,8 @@ pub(super) fn end(held: &Held) -> Result<BTreeSet<u64>, String> {
     // Half-way to another partition each entry has a twin there.
     let failures = FAILURES * if held.esp.is_some() { 2 } else { 1 };
     let mut ends = BTreeSet::new();
-    for band in BANDS {
-        let loader = disk.loader(band);
+    for release in RELEASES {
+        let loader = disk.loader(release);
         let boots = loader.clone().predict(failures);
         for boot in &boots {
             let same = |listed: &&Listed| listed.name.stem == boot.name.stem;
@@ -37,7 +37,7 @@ pub(super) fn end(held: &Held) -> Result<BTreeSet<u64>, String> {
                     || !files.all(|path| is_whole(held, listed.on, path))
                 {
                     return Err(format!(
-                        "{band:?} starts a damaged {}: {entry:?}",
+                        "{release:?} starts a damaged {}: {entry:?}",
                         boot.name
                     ));
                 }
@@ -54,14 +54,14 @@ pub(super) fn end(held: &Held) -> Result<BTreeSet<u64>, String> {
 }
 
 /// All that is in the file of `listed`.
-fn written<'a>(boot: &'a Boot, listed: &Listed) -> &'a Entry {
+fn written<'a>(boot: &'a BootFiles, listed: &Listed) -> &'a Entry {
     &boot.entry(listed.on, &listed.file).unwrap().entry
 }
 
 /// What each loader starts next.
 pub(super) fn next(held: &Held) -> BTreeSet<u64> {
     let disk = observe(held);
-    let next = BANDS.map(|band| disk.loader(band).predict(0).into_iter().next());
+    let next = RELEASES.map(|release| disk.loader(release).predict(0).into_iter().next());
     let next = next.into_iter().flatten();
     next.filter_map(|boot| boot.name.generation_number())
         .collect()
@@ -81,17 +81,17 @@ fn is_whole(held: &Held, on: Partition, path: &str) -> bool {
         return **bytes == *name.as_bytes()
             || ours.iter().any(|o| o.trim_end_matches(".efi") == name);
     }
-    if Path::new(path).starts_with(STRANGERS) {
+    if Path::new(path).starts_with(FOREIGN) {
         return **bytes == *name.as_bytes();
     }
     kind_of(name).is_some_and(|kind| file_name(&content(bytes), kind) == name)
 }
 
-/// The generation that an entry starts, or the number of a stranger's kernel.
+/// The generation that an entry starts, or the number of a foreign kernel.
 fn started(entry: &Entry) -> Option<u64> {
     let Some(closure) = nixpkgs::init_of(entry) else {
         let kernel = entry.linux.as_deref()?.trim_start_matches('/');
-        let kernel = Path::new(kernel).strip_prefix(STRANGERS).ok()?;
+        let kernel = Path::new(kernel).strip_prefix(FOREIGN).ok()?;
         let (number, _) = kernel.to_str()?.split_once('-')?;
         return number.parse().ok();
     };

@@ -13,7 +13,7 @@ use crate::entry::{Entry, EntryFile};
 use crate::extra::{self, Extra, Extras, RECORD, Record};
 use crate::name::EntryName;
 use crate::nixpkgs;
-use crate::observe::{Boot, Found, Observation};
+use crate::observe::{BootFiles, Found, Observation};
 use crate::payload::{self, Content};
 use crate::plan::tests::Disk;
 
@@ -50,7 +50,7 @@ pub(super) fn content(bytes: &Bytes) -> Content {
 
 /// `held` as [`Observation::read`] would find it.
 pub(super) fn observe(held: &Held) -> Disk {
-    let mut boot = Boot::default();
+    let mut boot = BootFiles::default();
     boot.place.esp = if held.esp.is_some() { "/efi" } else { "/boot" }.into();
     boot.place.boot = "/boot".into();
     let mut observed = Observation {

@@ -1,6 +1,6 @@
-//! From nixpkgs' entries to ours, and back; and from a stranger's.
+//! From nixpkgs' entries to ours, and back; and from foreign ones.
 //!
-//! What nixpkgs' loader.conf names has booted the machine until now and counts as proven, and so does what a stranger's
+//! What nixpkgs' loader.conf names has booted the machine until now and counts as proven, and so does what a foreign
 //! machine was started from.
 
 use std::collections::BTreeSet;
@@ -51,52 +51,56 @@ fn migrated(is_hashed: bool, sort_key: &str) -> Held {
     held
 }
 
-/// The directory of a stranger's kernels.
-pub(super) const STRANGERS: &str = "EFI/debian";
-/// What a stranger's kernel is counted as: no generation has this number.
-const STRANGER: u64 = 7;
+/// The directory of foreign kernels.
+pub(super) const FOREIGN: &str = "EFI/debian";
+/// What a foreign kernel is counted as: no generation has this number.
+const FOREIGN_KERNEL: u64 = 7;
 
-/// A stranger's entries: the one that runs, and one that would come first and never ran.
-fn strangers() -> Held {
+/// Foreign entries: the one that runs, and one that would come first and never ran.
+fn foreign() -> Held {
     let mut held = Held::default();
-    for number in [STRANGER, STRANGER + 1] {
+    for number in [FOREIGN_KERNEL, FOREIGN_KERNEL + 1] {
         let text = format!(
-            "title Debian\nversion {number}\nlinux /{STRANGERS}/{number}-vmlinuz\ninitrd /{STRANGERS}/initrd\n"
+            "title Debian\nversion {number}\nlinux /{FOREIGN}/{number}-vmlinuz\ninitrd /{FOREIGN}/initrd\n"
         );
         put(&mut held, &format!("{ENTRIES}/debian-{number}.conf"), &text);
         let kernel = format!("{number}-vmlinuz");
-        put(&mut held, &format!("{STRANGERS}/{kernel}"), &kernel);
+        put(&mut held, &format!("{FOREIGN}/{kernel}"), &kernel);
     }
-    put(&mut held, &format!("{STRANGERS}/initrd"), "initrd");
-    let conf = format!("timeout 5\ndefault debian-{STRANGER}.conf\n");
+    put(&mut held, &format!("{FOREIGN}/initrd"), "initrd");
+    let conf = format!("timeout 5\ndefault debian-{FOREIGN_KERNEL}.conf\n");
     put(&mut held, LOADER_CONF, &conf);
     held
 }
 
-/// First installs on a stranger's machine, which boots what it booted until something is proven.
-fn from_strangers() -> Vec<Case> {
+/// First installs on a foreign machine, which boots what it booted until something is proven.
+fn from_foreign() -> Vec<Case> {
     let booted = |intent| Intent {
-        booted: Some(format!("debian-{STRANGER}.conf")),
+        booted: Some(format!("debian-{FOREIGN_KERNEL}.conf")),
         ..intent
     };
     let mut cases = Vec::new();
     for first in 1..=3 {
-        let mut held = strangers();
-        let case = Case::install(&held, &booted(select(first)), &[STRANGER]);
+        let mut held = foreign();
+        let case = Case::install(&held, &booted(select(first)), &[FOREIGN_KERNEL]);
         case.run(&mut held);
         cases.push(case);
         for failed in 0..=3 {
             if failed > 0 {
                 fail(&mut held);
             }
-            let uninstalled = Case::uninstall(&held, &booted(select(first)), &[STRANGER]);
+            let uninstalled = Case::uninstall(&held, &booted(select(first)), &[FOREIGN_KERNEL]);
             cases.push(uninstalled);
             for next in 1..=3 {
                 // It knows what runs, or it does not any more.
-                cases.push(Case::install(&held, &booted(select(next)), &[STRANGER]));
-                cases.push(Case::install(&held, &select(next), &[STRANGER]));
+                cases.push(Case::install(
+                    &held,
+                    &booted(select(next)),
+                    &[FOREIGN_KERNEL],
+                ));
+                cases.push(Case::install(&held, &select(next), &[FOREIGN_KERNEL]));
                 let intent = proven(select(next), first);
-                cases.push(Case::install(&held, &intent, &[STRANGER, first]));
+                cases.push(Case::install(&held, &intent, &[FOREIGN_KERNEL, first]));
             }
         }
     }
@@ -105,7 +109,7 @@ fn from_strangers() -> Vec<Case> {
 
 /// First installs, further selections after any number of failures, and the first proof.
 pub(super) fn takeovers() -> Vec<Case> {
-    let mut cases = from_strangers();
+    let mut cases = from_foreign();
     for (is_hashed, sort_key) in [(false, "nixos"), (false, "a"), (true, "nixos")] {
         for first in 1..=3 {
             let mut held = migrated(is_hashed, sort_key);

@@ -18,7 +18,7 @@ fn as_system(owner: &str, intent: Intent) -> Intent {
             owner: owner.parse().ok(),
             marks_all: true,
         },
-        over_anothers: true,
+        above_other_systems: true,
         ..intent
     }
 }

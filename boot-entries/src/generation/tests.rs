@@ -40,7 +40,7 @@ fn ids_round_trip() {
 }
 
 #[test]
-fn holes_other_profiles_and_strangers() {
+fn holes_other_profiles_and_foreign_links() {
     let tree = tempfile::tempdir().unwrap();
     let root = Root::new(tree.path());
     let profiles = tree.path().join("nix/var/nix/profiles");

@@ -1,6 +1,6 @@
 //! An entry of the menu: what it is called, and what becomes of its name when it is started.
 
-use super::Band;
+use super::ReleaseRange;
 use crate::boot_partition::Partition;
 use crate::entry::Entry;
 use crate::name::{EntryName, Tries};
@@ -61,33 +61,33 @@ impl Listed {
 
     /// What patterns are matched with, and what `LoaderEntrySelected` will say.
     #[must_use]
-    pub fn id(&self, band: Band) -> String {
+    pub fn id(&self, release: ReleaseRange) -> String {
         let profile = self.profile_mark();
-        if self.program == Program::Image && band.names_profiles_last() {
-            return self.id_without_profile(band) + &profile;
+        if self.program == Program::Image && release.names_profiles_last() {
+            return self.id_without_profile(release) + &profile;
         }
         // The counter is taken off last there, and the profile with it.
-        self.id_without_counter(band)
+        self.id_without_counter(release)
             .unwrap_or_else(|| format!("{}{profile}", self.file).to_ascii_lowercase())
     }
 
     /// What the menu is ordered by: for an image's further profiles what they have in common with the first.
-    pub(super) fn id_without_profile(&self, band: Band) -> String {
-        let forgets = !self.is_further_profile() || band.names_profiles_last();
-        let id = self.id_without_counter(band).filter(|_| forgets);
+    pub(super) fn id_without_profile(&self, release: ReleaseRange) -> String {
+        let forgets = !self.is_further_profile() || release.names_profiles_last();
+        let id = self.id_without_counter(release).filter(|_| forgets);
         id.unwrap_or_else(|| self.file.to_ascii_lowercase())
     }
 
     /// The id of a file with a counter, where that is no part of it.
-    fn id_without_counter(&self, band: Band) -> Option<String> {
-        if self.name.tries.is_none() || band.keeps_counter_in_id() {
+    fn id_without_counter(&self, release: ReleaseRange) -> Option<String> {
+        if self.name.tries.is_none() || release.keeps_counter_in_id() {
             return None;
         }
         let mut id = self.file_called(&EntryName {
             tries: None,
             ..self.name.clone()
         });
-        if self.program != Program::Image && band.lowers_all_ids() {
+        if self.program != Program::Image && release.lowers_all_ids() {
             id.make_ascii_lowercase();
         }
         Some(id)
@@ -108,11 +108,11 @@ impl Listed {
     }
 
     /// The counter its file gets when it is started. None: the boot is not counted.
-    pub(super) fn after_a_boot(&self, band: Band) -> Option<Tries> {
+    pub(super) fn after_a_boot(&self, release: ReleaseRange) -> Option<Tries> {
         let tries = self.name.tries?.after_a_boot();
         let counts = match self.program {
             Program::Linux | Program::Uki | Program::Image => true,
-            Program::Efi => band.counts_efi(),
+            Program::Efi => release.counts_efi(),
             // The system could not tell what to bless.
             Program::Url => false,
         };

@@ -1,6 +1,6 @@
 //! Which files the loader lists as entries, and what it takes from them.
 
-use super::{Band, Listed, Program};
+use super::{Listed, Program, ReleaseRange};
 use crate::boot_partition::Partition;
 use crate::entry::Entry;
 use crate::name::EntryName;
@@ -15,17 +15,17 @@ impl Listed {
     /// The entry in the file called `file`, with this text. None: the loader does not list it, because of its name, its
     /// content, or because what it starts is not there (`is_there`, asked with a path on the file's partition).
     pub fn read(
-        band: Band,
+        release: ReleaseRange,
         on: Partition,
         file: &str,
         text: &str,
         is_there: impl FnOnce(&str) -> bool,
     ) -> Option<Self> {
-        let name = EntryName::parse(file).filter(|_| is_shown(band, file))?;
+        let name = EntryName::parse(file).filter(|_| is_shown(release, file))?;
         let mut entry = Entry::default();
         // Of several programs one is started at most, and which one is the loader's affair.
         let mut program: Option<(Program, &str)> = None;
-        for (key, value) in band.quotes().lines(text, &[' ', '\t']) {
+        for (key, value) in release.quotes().lines(text, &[' ', '\t']) {
             let field = match key {
                 "sort-key" => Some(&mut entry.sort_key),
                 "machine-id" => Some(&mut entry.machine_id),
@@ -39,13 +39,13 @@ impl Listed {
             let this = match key {
                 "linux" => Program::Linux,
                 "efi" => Program::Efi,
-                "uki" if band.knows_uki() => Program::Uki,
-                "uki-url" if band.knows_uki() => Program::Url,
+                "uki" if release.knows_uki() => Program::Uki,
+                "uki-url" if release.knows_uki() => Program::Url,
                 "architecture" if !value.eq_ignore_ascii_case(ARCHITECTURE) => return None,
                 _ => continue,
             };
             let is_another = program.is_some_and(|(other, _)| other != this);
-            if is_another && !band.takes_the_later_program() {
+            if is_another && !release.takes_the_later_program() {
                 return None;
             }
             // Beside where the loader itself came from: from a disk, there is no such place.
@@ -59,7 +59,7 @@ impl Listed {
             &mut entry.machine_id,
             &mut entry.version,
         ] {
-            *value = value.take().filter(|value| is_value(band, value));
+            *value = value.take().filter(|value| is_value(release, value));
         }
         let (program, path) = program?;
         match program {
@@ -68,7 +68,7 @@ impl Listed {
             Program::Uki => entry.uki = Some(path.to_owned()),
             Program::Url | Program::Image => {}
         }
-        let profile = entry.profile.as_deref().filter(|_| band.knows_profile());
+        let profile = entry.profile.as_deref().filter(|_| release.knows_profile());
         let listed = Self {
             file: file.to_owned(),
             on,
@@ -85,31 +85,31 @@ impl Listed {
     /// The entries that the image in the file called `file` is listed as: one for each of its profiles, none if the
     /// loader does not list it.
     #[must_use]
-    pub fn of_image(band: Band, on: Partition, file: &str, image: &Uki) -> Vec<Self> {
-        let name = EntryName::of_image(file).filter(|_| is_shown(band, file));
+    pub fn of_image(release: ReleaseRange, on: Partition, file: &str, image: &Uki) -> Vec<Self> {
+        let name = EntryName::of_image(file).filter(|_| is_shown(release, file));
         let Some(name) = name else {
             return Vec::new();
         };
         let listed = |profile: Profile| {
-            let entry = released(band, profile.release?)?;
+            let entry = named_by(release, profile.os_release?)?;
             Some(Self {
                 file: file.to_owned(),
                 on,
                 name: name.clone(),
                 program: Program::Image,
                 profile: profile.number,
-                profile_id: value(band, profile.text.unwrap_or_default(), "ID"),
+                profile_id: value(release, profile.text.unwrap_or_default(), "ID"),
                 entry,
             })
         };
-        let profiles = profiles(band, image).into_iter();
+        let profiles = profiles(release, image).into_iter();
         profiles.filter_map(listed).collect()
     }
 }
 
 /// The loader finds some entries by itself, and calls them so.
-fn is_shown(band: Band, file: &str) -> bool {
-    !(band.hides_capitals() && file.to_ascii_lowercase().starts_with("auto-"))
+fn is_shown(release: ReleaseRange, file: &str) -> bool {
+    !(release.hides_capitals() && file.to_ascii_lowercase().starts_with("auto-"))
 }
 
 /// Decimal digits and nothing else.
@@ -122,31 +122,31 @@ fn number(text: &str) -> Option<u32> {
 struct Profile<'a> {
     number: u32,
     text: Option<&'a str>,
-    release: Option<&'a str>,
+    os_release: Option<&'a str>,
 }
 
 /// The profiles of an image. What stands before the first `.profile` is common to all; of each kind the first counts,
 /// among the profile's own and then among these. Older loaders know no profiles, and take the last of a kind.
-fn profiles(band: Band, image: &Uki) -> Vec<Profile<'_>> {
+fn profiles(release: ReleaseRange, image: &Uki) -> Vec<Profile<'_>> {
     let mut common = None;
     let mut all: Vec<Profile<'_>> = Vec::new();
     let mut number = 0;
     for part in &image.parts {
         match part {
-            Part::Release(text) if !band.lists_profiles() => common = Some(text.as_str()),
-            Part::Profile(_) if !band.lists_profiles() => {}
+            Part::OsRelease(text) if !release.lists_profiles() => common = Some(text.as_str()),
+            Part::Profile(_) if !release.lists_profiles() => {}
             Part::Profile(_) if number == MOST_PROFILES => break,
             Part::Profile(text) => {
                 all.push(Profile {
                     number,
                     text: Some(text),
-                    release: None,
+                    os_release: None,
                 });
                 number += 1;
             }
-            Part::Release(text) => {
-                let release = all.last_mut().map_or(&mut common, |p| &mut p.release);
-                release.get_or_insert(text.as_str());
+            Part::OsRelease(text) => {
+                let os_release = all.last_mut().map_or(&mut common, |p| &mut p.os_release);
+                os_release.get_or_insert(text.as_str());
             }
         }
     }
@@ -154,18 +154,18 @@ fn profiles(band: Band, image: &Uki) -> Vec<Profile<'_>> {
         all.push(Profile {
             number,
             text: None,
-            release: None,
+            os_release: None,
         });
     }
     for profile in &mut all {
-        profile.release = profile.release.or(common);
+        profile.os_release = profile.os_release.or(common);
     }
     all
 }
 
 /// What an image's os-release makes of it, as an entry. None: it has no name, and so is not listed.
-fn released(band: Band, text: &str) -> Option<Entry> {
-    let first_of = |keys: &[&str]| keys.iter().find_map(|key| value(band, text, key));
+fn named_by(release: ReleaseRange, text: &str) -> Option<Entry> {
+    let first_of = |keys: &[&str]| keys.iter().find_map(|key| value(release, text, key));
     Some(Entry {
         title: Some(first_of(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"])?),
         sort_key: first_of(&["IMAGE_ID", "ID"]),
@@ -175,12 +175,12 @@ fn released(band: Band, text: &str) -> Option<Entry> {
 }
 
 /// The last value of a key, in the text of a section.
-fn value(band: Band, text: &str, key: &str) -> Option<String> {
-    let lines = band.quotes().lines(text, &['=']);
+fn value(release: ReleaseRange, text: &str, key: &str) -> Option<String> {
+    let lines = release.quotes().lines(text, &['=']);
     let (_, value) = lines.filter(|(there, _)| *there == key).last()?;
-    is_value(band, value).then(|| value.to_owned())
+    is_value(release, value).then(|| value.to_owned())
 }
 
-fn is_value(band: Band, text: &str) -> bool {
-    !text.is_empty() || band.keeps_empty_values()
+fn is_value(release: ReleaseRange, text: &str) -> bool {
+    !text.is_empty() || release.keeps_empty_values()
 }

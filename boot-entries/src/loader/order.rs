@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use super::{Band, Listed, version};
+use super::{Listed, ReleaseRange, version};
 
 /// Places of `entries` (which are in the directory's order) in the order of the menu.
 ///
 /// Where no two entries are alike there is one order, and any way leads to it.
-pub(super) fn menu(entries: &[Listed], band: Band) -> Vec<usize> {
-    let items = || entries.iter().map(|listed| Item::new(listed, band));
+pub(super) fn menu(entries: &[Listed], release: ReleaseRange) -> Vec<usize> {
+    let items = || entries.iter().map(|listed| Item::new(listed, release));
     let menu = insert(items(), |menu, new| {
         menu.partition_point(|(_, old)| old.compare(new).is_le())
     });
@@ -45,14 +45,18 @@ fn as_the_loader(menu: &[Placed<'_>], new: &Item<'_>) -> usize {
 /// An entry, and what it is compared by where all else is equal.
 pub(super) struct Item<'a> {
     listed: &'a Listed,
-    band: Band,
+    release: ReleaseRange,
     id: String,
 }
 
 impl<'a> Item<'a> {
-    pub(super) fn new(listed: &'a Listed, band: Band) -> Self {
-        let id = listed.id_without_profile(band);
-        Self { listed, band, id }
+    pub(super) fn new(listed: &'a Listed, release: ReleaseRange) -> Self {
+        let id = listed.id_without_profile(release);
+        Self {
+            listed,
+            release,
+            id,
+        }
     }
 
     /// Who is listed first.
@@ -84,7 +88,7 @@ impl<'a> Item<'a> {
                 .then_with(|| a.entry.machine_id.cmp(&b.entry.machine_id))
                 .then_with(|| newest_first(a.entry.version.as_deref(), b.entry.version.as_deref()))
                 .then_with(|| {
-                    let places = (place(a, self.band), place(b, self.band));
+                    let places = (place(a, self.release), place(b, self.release));
                     places.0.cmp(&places.1)
                 }),
             (a, b) => a.is_none().cmp(&b.is_none()),
@@ -97,10 +101,10 @@ impl<'a> Item<'a> {
 }
 
 /// Where profiles have an order. What stands for "the one that the image itself would take" counts as the first.
-fn place(listed: &Listed, band: Band) -> u32 {
+fn place(listed: &Listed, release: ReleaseRange) -> u32 {
     match listed.profile {
         u32::MAX => 0,
-        profile if band.orders_profiles() => profile,
+        profile if release.orders_profiles() => profile,
         _ => 0,
     }
 }
@@ -147,13 +151,13 @@ mod tests {
         }
         let mut differ = 0;
         for entries in &sequences {
-            for band in [Band::V252, Band::V258_1, Band::V260] {
-                let items = || entries.iter().map(|listed| Item::new(listed, band));
+            for release in [ReleaseRange::V252, ReleaseRange::V258_1, ReleaseRange::V260] {
+                let items = || entries.iter().map(|listed| Item::new(listed, release));
                 let places = |menu: Vec<Placed<'_>>| -> Vec<usize> {
                     menu.into_iter().map(|(at, _)| at).collect()
                 };
                 let slow = places(insert(items(), as_the_loader));
-                assert_eq!(menu(entries, band), slow, "{band:?} {entries:?}");
+                assert_eq!(menu(entries, release), slow, "{release:?} {entries:?}");
                 let quick = insert(items(), |menu, new| {
                     menu.partition_point(|(_, old)| old.compare(new).is_le())
                 });

@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Band;
+use super::ReleaseRange;
 use crate::boot_partition::LOADER_CONF;
+use crate::bounded;
 use crate::efi::{LoaderVariables, Variable};
 use crate::loader_conf::{endless_timeout, is_endless};
-use crate::small;
 
 /// A variable that is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,12 +20,12 @@ pub struct Override {
 }
 
 impl Override {
-    /// Whether it may keep a machine with a loader of `band`, at which nobody stands, from starting what is selected.
+    /// Whether it may keep a machine with a loader of `release`, at which nobody stands, from starting what is selected.
     #[must_use]
-    pub fn is_harmful(&self, band: Band) -> bool {
+    pub fn is_harmful(&self, release: ReleaseRange) -> bool {
         match self.variable {
             Variable::EntryDefault => true,
-            Variable::EntryPreferred => band == Band::V260,
+            Variable::EntryPreferred => release == ReleaseRange::V260,
             Variable::ConfigTimeout => waits_for_ever(&self.value),
         }
     }
@@ -52,7 +52,10 @@ impl Override {
 
 impl fmt::Display for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, value) = (self.variable.name(), small::one_line(&self.value, LONGEST));
+        let (name, value) = (
+            self.variable.name(),
+            bounded::one_line(&self.value, LONGEST),
+        );
         let verb = self.variable.verb();
         write!(
             f,

@@ -24,9 +24,9 @@ pub(super) fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Liste
     }
 }
 
-fn loader(band: Band, entries: Vec<Listed>) -> Loader {
+fn loader(release: ReleaseRange, entries: Vec<Listed>) -> Loader {
     Loader {
-        band,
+        release,
         entries,
         conf: LoaderConf::default(),
         variables: LoaderVariables::default(),
@@ -41,7 +41,8 @@ fn booted(loader: Loader, failures: usize) -> Vec<String> {
 
 #[test]
 fn versions_of_the_loader() {
-    let of = |version: &str| Band::of_loader_info(&format!("systemd-boot {version}")).unwrap();
+    let of =
+        |version: &str| ReleaseRange::of_loader_info(&format!("systemd-boot {version}")).unwrap();
     let keeps = |version: &str| of(version).keeps_counter_in_id();
     for early in [
         "252.39-1~deb12u2",
@@ -67,9 +68,12 @@ fn versions_of_the_loader() {
     for (since, has) in [
         (
             ["257.11", "258.4", "259.1", "260"],
-            (|band: Band| band.quotes() == Quotes::Both) as fn(Band) -> bool,
+            (|release: ReleaseRange| release.quotes() == Quotes::Both) as fn(ReleaseRange) -> bool,
         ),
-        (["258.8", "259.6", "260.2", "261"], Band::orders_profiles),
+        (
+            ["258.8", "259.6", "260.2", "261"],
+            ReleaseRange::orders_profiles,
+        ),
     ] {
         for version in since {
             assert!(has(of(version)), "{version}");
@@ -80,7 +84,7 @@ fn versions_of_the_loader() {
     }
     assert!(of("260").prefers() && !of("259.8").prefers());
     for unknown in ["GRUB 2.12", "systemd-boot 251.4", "systemd-boot 249-1"] {
-        assert_eq!(Band::of_loader_info(unknown), None, "{unknown}");
+        assert_eq!(ReleaseRange::of_loader_info(unknown), None, "{unknown}");
         let told = too_old(unknown).unwrap_or_default();
         assert_eq!(told.contains("252 or later"), unknown != "GRUB 2.12");
     }
@@ -88,12 +92,12 @@ fn versions_of_the_loader() {
 
 #[test]
 fn a_trial_is_tried_three_times_and_then_the_proven_one() {
-    for band in Band::ALL {
+    for release in ReleaseRange::ALL {
         let entries = vec![
             listed("a-2.conf", Some("k8"), "2"),
             listed("a-3+3-0.conf", Some("k7"), "3"),
         ];
-        let mut loader = loader(band, entries);
+        let mut loader = loader(release, entries);
         loader.conf.default = Some("a-*".to_owned());
         assert_eq!(
             booted(loader, 4),
@@ -114,7 +118,7 @@ fn when_all_are_bad_the_best_bad_one_is_started_for_ever() {
         listed("a+0-3.conf", Some("k"), "1"),
         listed("b+0-3.conf", Some("k"), "2"),
     ];
-    let boots = loader(Band::V252, entries).predict(2);
+    let boots = loader(ReleaseRange::V252, entries).predict(2);
     let names: Vec<String> = boots.iter().map(|boot| boot.file.clone()).collect();
     assert_eq!(names, ["b+0-3.conf", "b+0-4.conf", "b+0-5.conf"]);
     assert!(boots[0].why.contains("bad"));
@@ -125,15 +129,15 @@ fn when_all_are_bad_the_best_bad_one_is_started_for_ever() {
 fn a_counter_does_not_come_down_onto_another_file() {
     let entries = [("a+3-0.conf", "k"), ("a+2-1.conf", "k"), ("b.conf", "z")];
     let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
-    let boots = booted(loader(Band::V252, entries.to_vec()), 3);
+    let boots = booted(loader(ReleaseRange::V252, entries.to_vec()), 3);
     assert_eq!(boots, ["a+3-0.conf"; 4]);
 }
 
 #[test]
 fn an_exact_default_depends_on_the_version() {
-    let first = |band, file: &str| {
+    let first = |release, file: &str| {
         let mut loader = loader(
-            band,
+            release,
             vec![
                 listed(file, Some("k"), "9"),
                 listed("z.conf", Some("a"), "1"),
@@ -142,17 +146,17 @@ fn an_exact_default_depends_on_the_version() {
         loader.conf.default = Some("x.conf".to_owned());
         booted(loader, 0).remove(0)
     };
-    assert_eq!(first(Band::V252, "x+3.conf"), "z.conf");
-    assert_eq!(first(Band::V258_1, "x+3.conf"), "x+3.conf");
+    assert_eq!(first(ReleaseRange::V252, "x+3.conf"), "z.conf");
+    assert_eq!(first(ReleaseRange::V258_1, "x+3.conf"), "x+3.conf");
     // systemd#40192: pinned although bad.
-    assert_eq!(first(Band::V258_1, "x+0-3.conf"), "x+0-3.conf");
+    assert_eq!(first(ReleaseRange::V258_1, "x+0-3.conf"), "x+0-3.conf");
 }
 
 #[test]
 fn preferred_is_new_and_passes_over_bad_ones() {
-    let first = |band, file: &str| {
+    let first = |release, file: &str| {
         let mut loader = loader(
-            band,
+            release,
             vec![
                 listed(file, Some("z"), "1"),
                 listed("b.conf", Some("a"), "1"),
@@ -161,15 +165,15 @@ fn preferred_is_new_and_passes_over_bad_ones() {
         loader.conf.preferred = Some("p.conf".to_owned());
         booted(loader, 0).remove(0)
     };
-    assert_eq!(first(Band::V258_1, "p.conf"), "b.conf");
-    assert_eq!(first(Band::V260, "p.conf"), "p.conf");
-    assert_eq!(first(Band::V260, "p+0-3.conf"), "b.conf");
+    assert_eq!(first(ReleaseRange::V258_1, "p.conf"), "b.conf");
+    assert_eq!(first(ReleaseRange::V260, "p.conf"), "p.conf");
+    assert_eq!(first(ReleaseRange::V260, "p+0-3.conf"), "b.conf");
 }
 
 #[test]
 fn one_shot_wins_once() {
     let mut loader = loader(
-        Band::V252,
+        ReleaseRange::V252,
         vec![
             listed("a.conf", Some("a"), "1"),
             listed("b.conf", Some("b"), "1"),
@@ -185,7 +189,7 @@ fn entries_without_a_sort_key_come_after_those_with_one() {
         listed("old.conf", None, "9"),
         listed("new.conf", Some("z"), "1"),
     ];
-    assert_eq!(booted(loader(Band::V252, entries), 0), ["new.conf"]);
+    assert_eq!(booted(loader(ReleaseRange::V252, entries), 0), ["new.conf"]);
 }
 
 /// Every order has to be one: with a comparison that is no order, sorting says nothing.
@@ -199,15 +203,15 @@ fn the_comparison_is_a_total_order() {
             }
         }
     }
-    for band in Band::ALL {
-        let compare = |a, b, band| Item::new(a, band).compare(&Item::new(b, band));
+    for release in ReleaseRange::ALL {
+        let compare = |a, b, release| Item::new(a, release).compare(&Item::new(b, release));
         for x in &all {
             for y in &all {
-                assert_eq!(compare(x, y, band), compare(y, x, band).reverse());
-                if compare(x, y, band).is_gt() {
+                assert_eq!(compare(x, y, release), compare(y, x, release).reverse());
+                if compare(x, y, release).is_gt() {
                     continue;
                 }
-                for z in all.iter().filter(|z| compare(y, z, band).is_le()) {
+                for z in all.iter().filter(|z| compare(y, z, release).is_le()) {
                     // Twins that differ only in having a counter at all are equal to each other but not to
                     // a third: the loader's own comparison is loose there (from 258 on).
                     let twins = |a: &Listed, b: &Listed| {
@@ -215,7 +219,7 @@ fn the_comparison_is_a_total_order() {
                             && a.name.tries.is_some() != b.name.tries.is_some()
                     };
                     if !(twins(x, y) || twins(y, z) || twins(x, z)) {
-                        assert!(compare(x, z, band).is_le(), "{x:?} {y:?} {z:?}");
+                        assert!(compare(x, z, release).is_le(), "{x:?} {y:?} {z:?}");
                     }
                 }
             }
@@ -229,9 +233,9 @@ fn what_is_foretold_at_once_is_what_boot_after_boot_leads_to() {
     let files = ["a.conf", "a+2-0.conf", "b+1.conf", "c+0-3.conf"];
     let saved = [None, Some("@saved".to_owned()), Some("b*".to_owned())];
     let mut tried = 0;
-    for (band, set) in Band::ALL
+    for (release, set) in ReleaseRange::ALL
         .into_iter()
-        .flat_map(|band| (0..16).map(move |set| (band, set)))
+        .flat_map(|release| (0..16).map(move |set| (release, set)))
     {
         let there = files
             .iter()
@@ -242,10 +246,10 @@ fn what_is_foretold_at_once_is_what_boot_after_boot_leads_to() {
             .iter()
             .flat_map(|d| [None, Some("c.conf"), Some("a*")].map(|o| (d, o)))
         {
-            let mut model = loader(band, entries.clone());
+            let mut model = loader(release, entries.clone());
             model.conf.default.clone_from(default);
             model.variables.one_shot = one_shot.map(str::to_owned);
-            let one_by_one: Vec<Boot> = {
+            let one_by_one: Vec<Choice> = {
                 let mut model = model.clone();
                 (0..=9).map_while(|_| model.boot()).collect()
             };
@@ -308,16 +312,16 @@ fn a_pattern_that_goes_back_for_ever_elsewhere_is_quick_here() {
     assert!(!pattern.matches(&"a".repeat(200)));
 }
 
-fn read(band: Band, file: &str, text: &str) -> Option<Listed> {
+fn read(release: ReleaseRange, file: &str, text: &str) -> Option<Listed> {
     let there = |path: &str| path == "/k";
-    Listed::read(band, Partition::Boot, file, text, there)
+    Listed::read(release, Partition::Boot, file, text, there)
 }
 
 #[test]
 fn what_is_listed() {
-    for band in Band::ALL {
-        assert!(read(band, "a.conf", "linux /k\n").is_some());
-        assert!(read(band, "a.conf", "efi /k\narchitecture X64\n").is_some());
+    for release in ReleaseRange::ALL {
+        assert!(read(release, "a.conf", "linux /k\n").is_some());
+        assert!(read(release, "a.conf", "efi /k\narchitecture X64\n").is_some());
         for text in [
             "",
             "title a\n",
@@ -327,19 +331,19 @@ fn what_is_listed() {
             "linux\n",
             "title a\0\nlinux /k\n",
         ] {
-            assert_eq!(read(band, "a.conf", text), None, "{text}");
+            assert_eq!(read(release, "a.conf", text), None, "{text}");
         }
     }
     let both = "linux /gone\nefi /k\n";
-    let old = read(Band::V252, "a.conf", both).unwrap().entry;
+    let old = read(ReleaseRange::V252, "a.conf", both).unwrap().entry;
     assert_eq!((old.linux, old.efi.as_deref()), (None, Some("/k")));
-    assert_eq!(read(Band::V258_1, "a.conf", both), None);
+    assert_eq!(read(ReleaseRange::V258_1, "a.conf", both), None);
 }
 
 #[test]
 fn values_lose_their_quotes_and_lines_end_in_any_way() {
     let text = "sort-key \"k y\"\rversion \"1\r\n  machine-id\t m \nlinux /k";
-    let entry = read(Band::V252, "a.conf", text).unwrap().entry;
+    let entry = read(ReleaseRange::V252, "a.conf", text).unwrap().entry;
     assert_eq!(entry.sort_key.as_deref(), Some("k y"));
     assert_eq!(entry.version.as_deref(), Some("\"1"));
     assert_eq!(entry.machine_id.as_deref(), Some("m"));
@@ -348,28 +352,34 @@ fn values_lose_their_quotes_and_lines_end_in_any_way() {
 #[test]
 fn a_file_keeps_its_spelling_until_it_is_counted() {
     let boots = booted(
-        loader(Band::V252, vec![listed("A+03-00.CONF", Some("k"), "1")]),
+        loader(
+            ReleaseRange::V252,
+            vec![listed("A+03-00.CONF", Some("k"), "1")],
+        ),
         2,
     );
     assert_eq!(boots, ["A+03-00.CONF", "A+2-1.conf", "A+1-2.conf"]);
-    let id = |band| listed("A+03-00.CONF", None, "1").id(band);
-    assert_eq!(id(Band::V252), "a+03-00.conf");
-    assert_eq!(id(Band::V258_1), "A.conf");
-    assert_eq!(id(Band::V259), "a.conf");
+    let id = |release| listed("A+03-00.CONF", None, "1").id(release);
+    assert_eq!(id(ReleaseRange::V252), "a+03-00.conf");
+    assert_eq!(id(ReleaseRange::V258_1), "A.conf");
+    assert_eq!(id(ReleaseRange::V259), "a.conf");
 }
 
 #[test]
 fn a_read_only_medium_boots_the_same_for_ever() {
     let entries = [("a+3-0.conf", "k"), ("b.conf", "z")];
     let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
-    let mut loader = loader(Band::V252, entries.to_vec());
+    let mut loader = loader(ReleaseRange::V252, entries.to_vec());
     loader.medium.read_only = true;
     assert_eq!(booted(loader, 3), ["a+3-0.conf"; 4]);
 }
 
 #[test]
 fn files_that_are_not_listed_are_in_the_way_too_on_their_partition() {
-    let mut loader = loader(Band::V252, vec![listed("a+3-0.conf", Some("k"), "1")]);
+    let mut loader = loader(
+        ReleaseRange::V252,
+        vec![listed("a+3-0.conf", Some("k"), "1")],
+    );
     let other = |on| (on, "A+2-1.conf".to_owned());
     loader.medium.other_files = vec![other(Partition::Boot)];
     assert_eq!(booted(loader.clone(), 1), ["a+3-0.conf"; 2]);
@@ -379,13 +389,13 @@ fn files_that_are_not_listed_are_in_the_way_too_on_their_partition() {
 
 #[test]
 fn an_efi_entry_is_counted_by_old_loaders_only() {
-    for (band, second) in [
-        (Band::V252, "a+2-1.conf"),
-        (Band::V258_1, "a+3.conf"),
-        (Band::V260, "a+3.conf"),
+    for (release, second) in [
+        (ReleaseRange::V252, "a+2-1.conf"),
+        (ReleaseRange::V258_1, "a+3.conf"),
+        (ReleaseRange::V260, "a+3.conf"),
     ] {
-        let entry = read(band, "a+3.conf", "efi /k\n").unwrap();
-        let boots = booted(loader(band, vec![entry]), 1);
+        let entry = read(release, "a+3.conf", "efi /k\n").unwrap();
+        let boots = booted(loader(release, vec![entry]), 1);
         assert_eq!(boots, ["a+3.conf", second]);
     }
 }
@@ -394,21 +404,27 @@ fn an_efi_entry_is_counted_by_old_loaders_only() {
 fn saved_is_what_was_booted_last_as_long_as_it_is_called_so() {
     let entries = [("a.conf", "a"), ("b.conf", "b"), ("c+3-0.conf", "c")];
     let entries = entries.map(|(file, key)| listed(file, Some(key), "1"));
-    let with = |band, last: &str| {
-        let mut loader = loader(band, entries.to_vec());
+    let with = |release, last: &str| {
+        let mut loader = loader(release, entries.to_vec());
         loader.conf.default = Some("@Saved".to_owned());
         loader.variables.last_booted = Some(last.to_owned());
         booted(loader, 1)
     };
-    assert_eq!(with(Band::V252, "b.conf"), ["b.conf"; 2]);
-    assert_eq!(with(Band::V252, "c+3-0.conf"), ["c+3-0.conf", "a.conf"]);
-    assert_eq!(with(Band::V258_1, "c.conf"), ["c+3-0.conf", "c+2-1.conf"]);
+    assert_eq!(with(ReleaseRange::V252, "b.conf"), ["b.conf"; 2]);
+    assert_eq!(
+        with(ReleaseRange::V252, "c+3-0.conf"),
+        ["c+3-0.conf", "a.conf"]
+    );
+    assert_eq!(
+        with(ReleaseRange::V258_1, "c.conf"),
+        ["c+3-0.conf", "c+2-1.conf"]
+    );
 }
 
 #[test]
 fn a_one_shot_boot_is_not_saved() {
     let entries = ["a.conf", "b.conf", "c.conf"].map(|file| listed(file, Some("k"), "1"));
-    let mut loader = loader(Band::V252, entries.to_vec());
+    let mut loader = loader(ReleaseRange::V252, entries.to_vec());
     loader.variables.default = Some("@saved".to_owned());
     loader.variables.last_booted = Some("b.conf".to_owned());
     loader.variables.one_shot = Some("A.conf".to_owned());

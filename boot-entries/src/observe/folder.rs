@@ -8,13 +8,13 @@ use nix::errno::Errno;
 
 use super::{ENTRIES, Error, names};
 use crate::boot_partition::{IMAGES, Partition};
+use crate::bounded;
 use crate::durable;
 use crate::entry::{self, Entry, EntryFile};
 use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::owner::UNREADABLE;
 use crate::payload;
-use crate::small;
 use crate::uki::Uki;
 
 /// What is read of one partition.
@@ -68,7 +68,7 @@ impl Folder {
         })
     }
 
-    /// Reads one entry file. One that cannot be read stops nobody: a stranger's is passed over, and ours is damaged, that
+    /// Reads one entry file. One that cannot be read stops nobody: a foreign one is passed over, and ours is damaged, that
     /// is, a text that starts nothing.
     fn entry(
         &mut self,
@@ -78,7 +78,7 @@ impl Folder {
         name: EntryName,
     ) -> Result<(), Error> {
         let path = directory.join(ENTRIES).join(file);
-        let text = match small::read_bytes(&path, entry::LONGEST) {
+        let text = match bounded::read_bytes(&path, entry::LONGEST) {
             // Bytes that are no UTF-8 are replaced: such a file is not ours, and the loader has its own opinion of it.
             Ok(bytes) => String::from_utf8(bytes)
                 .unwrap_or_else(|no| String::from_utf8_lossy(no.as_bytes()).into_owned()),

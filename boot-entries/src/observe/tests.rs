@@ -8,7 +8,7 @@ use super::*;
 use crate::boot_partition::IMAGES;
 
 /// A `$BOOT` with a kernel, and `files` among its entries.
-fn read(files: &[(&str, &str)]) -> Result<Boot, Error> {
+fn read(files: &[(&str, &str)]) -> Result<BootFiles, Error> {
     let tree = tempfile::tempdir().unwrap();
     let entries = tree.path().join(ENTRIES);
     fs::create_dir_all(&entries).unwrap();
@@ -21,7 +21,7 @@ fn read(files: &[(&str, &str)]) -> Result<Boot, Error> {
     for (name, text) in all {
         crate::durable::put_text(text, &entries.join(name)).unwrap();
     }
-    Boot::read(&Place {
+    BootFiles::read(&Place {
         esp: tree.path().into(),
         boot: tree.path().into(),
         ..Place::default()
@@ -95,7 +95,7 @@ fn images_are_entries_too() {
     write("EFI/Linux/c.txt", &image);
     fs::create_dir(tree.path().join("EFI/Linux/d.efi")).unwrap();
     write("loader/entries/e.conf", b"uki /EFI/Linux/b.EFI\n");
-    let boot = Boot::read(&Place {
+    let boot = BootFiles::read(&Place {
         esp: tree.path().into(),
         boot: tree.path().into(),
         ..Place::default()
@@ -104,11 +104,11 @@ fn images_are_entries_too() {
     let names: Vec<&str> = boot.images.keys().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["a+3-0.efi", "b.EFI", "d.efi"]);
     assert_eq!(boot.unreadable.len(), 1, "{:?}", boot.unreadable);
-    for (band, files) in [
-        (Band::V252, &["a+3-0.efi"][..]),
-        (Band::V258, &["a+3-0.efi", "e.conf"]),
+    for (release, files) in [
+        (ReleaseRange::V252, &["a+3-0.efi"][..]),
+        (ReleaseRange::V258, &["a+3-0.efi", "e.conf"]),
     ] {
-        let loader = boot.loader(band, LoaderVariables::default());
+        let loader = boot.loader(release, LoaderVariables::default());
         let menu = loader.menu();
         let listed: Vec<&str> = menu.iter().map(|listed| listed.file.as_str()).collect();
         assert_eq!(listed, files);

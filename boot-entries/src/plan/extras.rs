@@ -54,7 +54,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
             ));
             continue;
         }
-        let is_free = known.is_ours(&extra.path) && !known.is_anothers(&extra.path);
+        let is_free = known.is_ours(&extra.path) && !known.is_other_systems(&extra.path);
         let differs = |content| content != &extra.content;
         if !is_free && there.present.get(&extra.path).is_some_and(differs) {
             let path = &extra.path;
@@ -97,7 +97,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
         .ours
         .keys()
         .filter(|path| !wanted.keys().any(|wanted| is_same(wanted, path)))
-        .filter(|path| !known.is_anothers(path))
+        .filter(|path| !known.is_other_systems(path))
         .collect();
     gone.sort_by_key(|path| !path.starts_with(crate::boot_partition::ENTRIES));
     for path in gone {
@@ -158,7 +158,7 @@ impl<'a> Known<'a> {
     }
 
     /// Whether another system has asked for what lies under `path`, too.
-    fn is_anothers(&self, path: &str) -> bool {
+    fn is_other_systems(&self, path: &str) -> bool {
         self.others.keys().any(|(other, _)| is_same(other, path))
     }
 
@@ -320,21 +320,21 @@ mod tests {
             };
             (there.record, there.is_damaged) = extra::read(text);
             there.present.insert(new.path.clone(), content(left));
-            for wish in [intent(std::slice::from_ref(&new)), intent(&[])] {
+            for request in [intent(std::slice::from_ref(&new)), intent(&[])] {
                 let mut there = there.clone();
-                assert_eq!(super::steps(&there, &wish).notes, [""; 0], "{left}");
-                run(&mut there, &wish);
-                assert_eq!(there.present.len(), wish.extras.len());
-                assert_eq!(run(&mut there, &wish), [""; 0], "{left}");
+                assert_eq!(super::steps(&there, &request).notes, [""; 0], "{left}");
+                run(&mut there, &request);
+                assert_eq!(there.present.len(), request.extras.len());
+                assert_eq!(run(&mut there, &request), [""; 0], "{left}");
             }
         }
     }
 
     #[test]
     fn two_names_of_one_file() {
-        let wish = |paths: [&str; 2]| intent(&paths.map(|path| extra(path, path)));
+        let request = |paths: [&str; 2]| intent(&paths.map(|path| extra(path, path)));
         let mut there = Extras::default();
-        let both = wish(["EFI/tool.efi", "EFI/TOOL.efi"]);
+        let both = request(["EFI/tool.efi", "EFI/TOOL.efi"]);
         assert_eq!(steps(&there, &both).notes.len(), 1);
         run(&mut there, &both);
         assert_eq!(there.present.len(), 1);
@@ -355,18 +355,18 @@ mod tests {
 
     #[test]
     fn a_record_that_makes_no_sense_is_written_anew() {
-        for wish in [intent(&[]), intent(&[extra("EFI/tool.efi", "one")])] {
+        for request in [intent(&[]), intent(&[extra("EFI/tool.efi", "one")])] {
             let mut there = Extras {
                 is_damaged: true,
                 present: BTreeMap::from([("EFI/tool.efi".to_owned(), content("one"))]),
                 ..Extras::default()
             };
-            assert_eq!(steps(&there, &wish).notes.len(), 1);
-            there.present.retain(|_, _| !wish.extras.is_empty());
-            run(&mut there, &wish);
-            assert!(!there.is_damaged && there.record.len() == wish.extras.len());
-            assert_eq!(steps(&there, &wish).notes, [""; 0]);
-            assert_eq!(run(&mut there, &wish), [""; 0]);
+            assert_eq!(steps(&there, &request).notes.len(), 1);
+            there.present.retain(|_, _| !request.extras.is_empty());
+            run(&mut there, &request);
+            assert!(!there.is_damaged && there.record.len() == request.extras.len());
+            assert_eq!(steps(&there, &request).notes, [""; 0]);
+            assert_eq!(run(&mut there, &request), [""; 0]);
         }
     }
 
@@ -381,9 +381,9 @@ mod tests {
             blocked: BTreeMap::from([("tools".to_owned(), "is a directory".to_owned())]),
             ..Extras::default()
         };
-        let wish = intent(&[extra("tools", "two")]);
-        assert_eq!(steps(&there, &wish).notes.len(), 1);
-        assert_eq!(run(&mut there, &wish), [""; 0]);
+        let request = intent(&[extra("tools", "two")]);
+        assert_eq!(steps(&there, &request).notes.len(), 1);
+        assert_eq!(run(&mut there, &request), [""; 0]);
     }
 
     /// Another system's closure asks for a file of its own, and for one that ours asks for as well.
@@ -426,9 +426,9 @@ mod tests {
             present: BTreeMap::from([theirs()]),
             ..Extras::default()
         };
-        let wish = intent(&[extra("EFI/tool.efi", "ours")]);
-        assert_eq!(steps(&there, &wish).notes.len(), 1);
-        assert_eq!(run(&mut there, &wish), [""; 0]);
+        let request = intent(&[extra("EFI/tool.efi", "ours")]);
+        assert_eq!(steps(&there, &request).notes.len(), 1);
+        assert_eq!(run(&mut there, &request), [""; 0]);
         // Ours once, changed since.
         let digests = BTreeSet::from(["0123".to_owned()]);
         there

@@ -61,11 +61,11 @@ fn stays(
 /// are to be above those.
 pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
     let generations = observed.by_stem();
-    let is_other_systems = observed.is_other_systems(&intent.ownership);
+    let is_other_systems = observed.other_systems(&intent.ownership);
     let counts = |file: &&EntryFile| {
         file.name.is_ours()
             && stays(&generations, intent, &is_other_systems, file)
-            && (intent.over_anothers || !is_other_systems(file))
+            && (intent.above_other_systems || !is_other_systems(file))
     };
     let files = observed.boot.all().map(|(_, file)| file);
     highest(files.filter(counts)).unwrap_or(Rank::UNRANKED)
@@ -75,9 +75,9 @@ pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
 /// are to be below ours.
 pub(super) fn stand_in_rank(observed: &Observation, intent: &Intent) -> Result<Rank, Refusal> {
     let files = observed.boot.all().map(|(_, file)| file);
-    let is_other_systems = observed.is_other_systems(&intent.ownership);
-    let anothers = files.filter(|file| intent.over_anothers && is_other_systems(file));
-    let Some(highest) = highest(anothers) else {
+    let is_other_systems = observed.other_systems(&intent.ownership);
+    let other_systems = files.filter(|file| intent.above_other_systems && is_other_systems(file));
+    let Some(highest) = highest(other_systems) else {
         return Ok(Rank::PROVEN);
     };
     let above = highest.above().ok_or(Refusal::NoRankLeft)?;
@@ -162,7 +162,7 @@ pub(super) fn removals(
     entries: &BTreeMap<String, String>,
 ) -> Vec<Step> {
     let generations = LazyCell::new(|| observed.by_stem());
-    let is_other_systems = observed.is_other_systems(&intent.ownership);
+    let is_other_systems = observed.other_systems(&intent.ownership);
     let is_found = |stem: &str| {
         let found = generations.get(stem);
         found.is_some_and(|found| found.bootable.is_ok())

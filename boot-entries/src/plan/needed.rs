@@ -10,7 +10,7 @@ use crate::lines::lines;
 pub(super) struct Needed<'a> {
     /// As those that are there write them, whoever wrote them.
     there: BTreeSet<&'a str>,
-    /// A stranger writes paths in other letters, with other slashes, and in lines that we know nothing of.
+    /// A foreign entry has paths in other letters, with other slashes, and in lines that we know nothing of.
     texts: Vec<&'a str>,
     /// The texts of those that are to come.
     coming: Vec<&'a str>,

@@ -7,13 +7,13 @@ use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF, Partition};
 use crate::entry::{self, Entry, EntryFile};
 use crate::name::EntryName;
 use crate::nixpkgs;
-use crate::observe::{Boot, Observation};
+use crate::observe::{BootFiles, Observation};
 use crate::payload;
 use crate::work;
 
 /// What the entries of `observed` are once all of `plan` is made.
 #[must_use]
-pub fn after(observed: &Observation, plan: &Plan) -> Boot {
+pub fn after(observed: &Observation, plan: &Plan) -> BootFiles {
     of(observed, plan).into_owned().boot
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn look(observed: &mut Observation) {
 }
 
 /// Whether somebody else's program that `entry` starts is known to be there: an image, or what another entry starts.
-fn is_known(boot: &Boot, on: Partition, entry: &Entry) -> bool {
+fn is_known(boot: &BootFiles, on: Partition, entry: &Entry) -> bool {
     let program = |entry: &Entry| {
         let other = entry.efi.clone().or_else(|| entry.uki.clone());
         entry.linux.clone().or(other)
@@ -140,12 +140,12 @@ fn is_known(boot: &Boot, on: Partition, entry: &Entry) -> bool {
 }
 
 /// Whether `on` is an ESP that is not `$BOOT`.
-fn is_beside(boot: &Boot, on: Partition) -> bool {
+fn is_beside(boot: &BootFiles, on: Partition) -> bool {
     on == Partition::Esp && boot.place.has_xbootldr()
 }
 
 fn entries_on(
-    boot: &mut Boot,
+    boot: &mut BootFiles,
     on: Partition,
 ) -> &mut std::collections::BTreeMap<String, EntryFile> {
     if is_beside(boot, on) {

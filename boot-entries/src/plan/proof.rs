@@ -2,41 +2,41 @@
 
 use std::fmt;
 
-use super::flaw::{Flaw, flaws};
+use super::damage::{Damage, all_damage};
 use super::{Intent, Plan, Refusal, Standing, outcome};
 use crate::boot_partition::{ENTRIES, IMAGES};
 use crate::efi::{LoaderVariables, Variable};
-use crate::loader::{self, Band, Loader};
+use crate::loader::{self, Loader, ReleaseRange};
 use crate::name::stem_of;
 use crate::observe::Observation;
 
-/// A counter that is larger is taken for this one. Strangers may grant any number of tries; ours have three.
+/// A counter that is larger is taken for this one. Foreign entries may have any number of tries; ours have three.
 const TRIES: u32 = 10;
 /// So many boots are looked at. On a disk that can do more, the machine counts as one that does not come back.
 const FAILURES: usize = 4096;
 
 /// What becomes of a machine when a plan is carried out: what the loader starts first, and what it ends in when every boot fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outlook {
+pub struct Proof {
     /// How the loader chooses.
-    pub band: Band,
-    /// What it starts first, a wish of the firmware for a single boot aside. None: nothing.
-    pub starts: Option<loader::Boot>,
+    pub release: ReleaseRange,
+    /// What it starts first, a request of the firmware for a single boot aside. None: nothing.
+    pub starts: Option<loader::Choice>,
     end: Result<(), Box<Stranding>>,
 }
 
-impl Outlook {
-    /// By the model of a loader of `band`; `variables` is what the machine's firmware remembers.
+impl Proof {
+    /// By the model of a loader of `release`; `variables` is what the machine's firmware remembers.
     #[must_use]
     pub fn of(
         observed: &Observation,
         plan: &Plan,
         intent: &Intent,
-        band: Band,
+        release: ReleaseRange,
         variables: &LoaderVariables,
     ) -> Self {
         let after = outcome::of(observed, plan);
-        let mut loader = after.boot.loader(band, variables.clone());
+        let mut loader = after.boot.loader(release, variables.clone());
         let starts = if variables.one_shot.is_none() {
             // The end is the same after a boot more or less.
             loader.boot()
@@ -45,17 +45,17 @@ impl Outlook {
                 one_shot: None,
                 ..variables.clone()
             };
-            after.boot.loader(band, without).boot()
+            after.boot.loader(release, without).boot()
         };
         Self {
-            band,
+            release,
             starts,
             end: end(&after, intent, loader),
         }
     }
 
     /// Checks that the plan takes nothing away: if every sequence of failed boots reaches a proven generation as it was `before`,
-    /// it has to do so once the plan is carried out. Where none is reached before, no wish makes that worse, and a refusal would
+    /// it has to do so once the plan is carried out. Where none is reached before, no request makes that worse, and a refusal would
     /// only stand in the way of what mends it.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Outlook {
     /// With the entry that the machine would end in.
     pub fn comes_back(&self) -> Result<(), &Stranding> {
         match &self.end {
-            Err(stranding) if !stranding.is_anothers => Err(stranding),
+            Err(stranding) if !stranding.is_other_systems => Err(stranding),
             _ => Ok(()),
         }
     }
@@ -98,19 +98,19 @@ fn end(after: &Observation, intent: &Intent, mut loader: Loader) -> Result<(), B
     let is_proven = !last.is_image && proven.any(|subject| stem_of(subject) == last.name.stem);
     // The loader lists what has a kernel. What is damaged, or lacks its initrd, it starts in vain, again and again.
     let files = after.boot.files_of(&last.name.stem);
-    let flaw = files.flat_map(|(_, file)| flaws(after, file)).next();
-    if is_proven && flaw.is_none() {
+    let damage = files.flat_map(|(_, file)| all_damage(after, file)).next();
+    if is_proven && damage.is_none() {
         return Ok(());
     }
     let mut files = after.boot.files_of(&last.name.stem).map(|(_, file)| file);
-    let is_anothers = !last.is_image
+    let is_other_systems = !last.is_image
         && last.name.tries.is_none()
-        && files.any(|file| after.is_anothers(&intent.ownership, file));
+        && files.any(|file| after.is_other_systems(&intent.ownership, file));
     drop(files);
     strands(Stranding {
         last: Some(last),
-        flaw: flaw.filter(|_| is_proven),
-        is_anothers,
+        damage: damage.filter(|_| is_proven),
+        is_other_systems,
     })
 }
 
@@ -118,11 +118,11 @@ fn end(after: &Observation, intent: &Intent, mut loader: Loader) -> Result<(), B
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stranding {
     /// What is started for ever. None: nothing can be.
-    pub last: Option<loader::Boot>,
+    pub last: Option<loader::Choice>,
     /// It is proven, and this is wrong with it.
-    pub flaw: Option<Flaw>,
+    pub damage: Option<Damage>,
     /// Another system on the same `$BOOT` has proven it.
-    pub is_anothers: bool,
+    pub is_other_systems: bool,
 }
 
 impl fmt::Display for Stranding {
@@ -137,8 +137,8 @@ impl fmt::Display for Stranding {
             "after enough failed boots the machine would start {}{} for ever, and ",
             last.file, last.profile
         )?;
-        match &self.flaw {
-            Some(flaw) => write!(f, "that cannot be started: {flaw}")?,
+        match &self.damage {
+            Some(damage) => write!(f, "that cannot be started: {damage}")?,
             None => f.write_str("that is not proven")?,
         }
         write!(f, " ({})", last.why)
@@ -161,7 +161,7 @@ impl Stranding {
         }
         match () {
             () if asks("`preferred`") => "remove `preferred` from loader.conf".to_owned(),
-            () if self.flaw.is_some() => {
+            () if self.damage.is_some() => {
                 "build that generation again or accept another one that works with `lastgood good NUMBER`".to_owned()
             }
             () if last.is_image => format!("remove {IMAGES}/{}, or rename it", last.file),
@@ -198,26 +198,30 @@ mod tests {
     use crate::boot_partition::Partition;
     use crate::name::EntryName;
     use crate::plan::plan;
-    use crate::plan::tests::{BANDS, Disk, comes_back, prove, proven, select};
+    use crate::plan::tests::{Disk, RELEASES, comes_back, prove, proven, select};
     use crate::uki::{Part, Uki};
 
-    fn proved(disk: &Disk, band: Band, variables: &LoaderVariables) -> Result<(), Refusal> {
+    fn proved(
+        disk: &Disk,
+        release: ReleaseRange,
+        variables: &LoaderVariables,
+    ) -> Result<(), Refusal> {
         let intent = proven(select(3), 2);
         let plan = plan(&disk.0, &intent).unwrap();
-        prove(&disk.0, &plan, &intent, band, variables)
+        prove(&disk.0, &plan, &intent, release, variables)
     }
 
     #[test]
     fn whatever_fails_ends_in_something_proven() {
         let disk = Disk::with(3);
-        for band in BANDS {
-            assert_eq!(proved(&disk, band, &LoaderVariables::default()), Ok(()));
+        for release in RELEASES {
+            assert_eq!(proved(&disk, release, &LoaderVariables::default()), Ok(()));
         }
     }
 
     /// Billions of tries are used up at some time, too; but the loader cannot count more than two.
     #[test]
-    fn a_strangers_counter_may_be_any() {
+    fn a_foreign_counter_may_be_any() {
         let mut disk = Disk::with(3);
         let first = "title x\nsort-key a\nlinux /x\n";
         for name in [
@@ -228,21 +232,21 @@ mod tests {
             disk.wrote(name, first);
             disk.0.boot.entries.get_mut(name).unwrap().has_program = true;
         }
-        for band in BANDS {
-            assert_eq!(proved(&disk, band, &LoaderVariables::default()), Ok(()));
+        for release in RELEASES {
+            assert_eq!(proved(&disk, release, &LoaderVariables::default()), Ok(()));
         }
         // The firmware prefers it as long as it is good.
         let prefers = |pattern: &str| LoaderVariables {
             preferred: Some(pattern.to_owned()),
             ..LoaderVariables::default()
         };
-        assert_eq!(proved(&disk, Band::V260, &prefers("x*")), Ok(()));
+        assert_eq!(proved(&disk, ReleaseRange::V260, &prefers("x*")), Ok(()));
         let intent = proven(select(3), 2);
         let never = comes_back(
             &disk.0,
             &plan(&disk.0, &intent).unwrap(),
             &intent,
-            Band::V260,
+            ReleaseRange::V260,
             &prefers("z*"),
         );
         assert!(never.is_err(), "{never:?}");
@@ -263,10 +267,10 @@ mod tests {
 
     /// Version 258 and 259 start what `LoaderEntryDefault` names for ever, whether its tries are used up or not.
     #[test]
-    fn a_wish_in_the_firmware_may_strand_the_machine() {
+    fn a_request_in_the_firmware_may_strand_the_machine() {
         let (disk, variables) = named_by_the_firmware();
         let stem = &disk.0.generations[2].stem;
-        let refused = proved(&disk, Band::V258_1, &variables);
+        let refused = proved(&disk, ReleaseRange::V258_1, &variables);
         let Err(Refusal::Strands(stranding)) = refused else {
             panic!("{refused:?}");
         };
@@ -277,7 +281,7 @@ mod tests {
             stranding.advice(),
             "clear LoaderEntryDefault with `bootctl set-default ''`"
         );
-        assert_eq!(proved(&disk, Band::V252, &variables), Ok(()));
+        assert_eq!(proved(&disk, ReleaseRange::V252, &variables), Ok(()));
     }
 
     /// Whoever calls an image as we call an entry does not make it one.
@@ -288,7 +292,8 @@ mod tests {
         let plan = plan(&disk.0, &intent).unwrap();
         let image = format!("{}.efi", disk.0.generations[1].stem);
         let says = Uki {
-            parts: vec![Part::Release("ID=a\n".to_owned())],
+            parts: vec![Part::OsRelease("ID=a\n".to_owned())],
+            has_kernel: true,
         };
         let images = &mut disk.0.boot.images;
         images.insert((Partition::Boot, image.clone()), says);
@@ -296,9 +301,9 @@ mod tests {
             default: Some(image.clone()),
             ..LoaderVariables::default()
         };
-        for band in Band::ALL {
-            let never = comes_back(&disk.0, &plan, &intent, band, &variables);
-            assert_eq!(never.unwrap_err().last.unwrap().file, image, "{band:?}");
+        for release in ReleaseRange::ALL {
+            let never = comes_back(&disk.0, &plan, &intent, release, &variables);
+            assert_eq!(never.unwrap_err().last.unwrap().file, image, "{release:?}");
         }
     }
 
@@ -307,8 +312,8 @@ mod tests {
     fn what_was_lost_before_is_no_reason_to_refuse() {
         let mut disk = Disk::with(3);
         disk.0.generations[1].bootable = Err("no kernel".to_owned());
-        for band in BANDS {
-            assert_eq!(proved(&disk, band, &LoaderVariables::default()), Ok(()));
+        for release in RELEASES {
+            assert_eq!(proved(&disk, release, &LoaderVariables::default()), Ok(()));
         }
     }
 
@@ -319,9 +324,9 @@ mod tests {
         let intent = proven(select(3), 2);
         disk.run(&intent);
         let plan = plan(&disk.0, &intent).unwrap();
-        let band = Band::V258_1;
-        assert_eq!(prove(&disk.0, &plan, &intent, band, &variables), Ok(()));
-        assert!(comes_back(&disk.0, &plan, &intent, band, &variables).is_err());
+        let release = ReleaseRange::V258_1;
+        assert_eq!(prove(&disk.0, &plan, &intent, release, &variables), Ok(()));
+        assert!(comes_back(&disk.0, &plan, &intent, release, &variables).is_err());
     }
 
     /// A name proves nothing: the loader gives up on what is damaged, and starts it again.
@@ -339,16 +344,16 @@ mod tests {
                 disk.0.payload.insert(name, bootable.kernel.content);
             }
             let nothing = Plan::default();
-            for band in BANDS {
+            for release in RELEASES {
                 let ask =
-                    |plan| comes_back(&disk.0, plan, &intent, band, &LoaderVariables::default());
+                    |plan| comes_back(&disk.0, plan, &intent, release, &LoaderVariables::default());
                 let stranding = ask(&nothing).unwrap_err();
-                let flaw = Flaw {
+                let damage = Damage {
                     path: path.clone(),
                     is_missing,
                 };
-                assert!(stranding.to_string().contains(&flaw.to_string()));
-                assert_eq!(stranding.flaw, Some(flaw));
+                assert!(stranding.to_string().contains(&damage.to_string()));
+                assert_eq!(stranding.damage, Some(damage));
                 assert_eq!(ask(&plan(&disk.0, &intent).unwrap()), Ok(()));
             }
         }
@@ -357,7 +362,7 @@ mod tests {
     #[test]
     fn advice_is_about_what_chooses() {
         let stranding = |entry: &str, why| Stranding {
-            last: EntryName::parse(entry).map(|name| loader::Boot {
+            last: EntryName::parse(entry).map(|name| loader::Choice {
                 file: entry.to_owned(),
                 name,
                 is_image: false,
@@ -403,15 +408,21 @@ mod tests {
         );
         let file = disk.0.boot.entries.get_mut("lastgood-rescue.conf").unwrap();
         file.has_program = true;
-        for band in BANDS {
-            assert_eq!(proved(&disk, band, &LoaderVariables::default()), Ok(()));
+        for release in RELEASES {
+            assert_eq!(proved(&disk, release, &LoaderVariables::default()), Ok(()));
         }
         disk.run(&proven(select(3), 2));
-        for band in BANDS {
-            assert_eq!(disk.boots(band, 3), [3, 3, 3, 2], "{band:?}");
+        for release in RELEASES {
+            assert_eq!(disk.boots(release, 3), [3, 3, 3, 2], "{release:?}");
         }
         let none = LoaderVariables::default();
-        let outlook = Outlook::of(&disk.0, &Plan::default(), &select(3), Band::V252, &none);
-        assert_eq!(outlook.starts.unwrap().name.generation_number(), Some(3));
+        let proof = Proof::of(
+            &disk.0,
+            &Plan::default(),
+            &select(3),
+            ReleaseRange::V252,
+            &none,
+        );
+        assert_eq!(proof.starts.unwrap().name.generation_number(), Some(3));
     }
 }

@@ -7,13 +7,13 @@
 //! the last good one would be.
 //!
 //! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine and
-//! the payload that no other entry needs. Never before, and never for space. A stranger's stay for ever.
+//! the payload that no other entry needs. Never before, and never for space. Foreign entries stay for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::foreign::Foreign;
 use super::needed::Needed;
-use super::stranger::Stranger;
 use super::{Intent, Step, remove};
 use crate::boot_partition::{ENTRIES, Partition};
 use crate::closure::Bootable;
@@ -21,7 +21,7 @@ use crate::entry::{Entry, EntryFile, Rank};
 use crate::loader_conf::LoaderConf;
 use crate::name::{EntryName, stand_in_of, stem_of};
 use crate::nixpkgs;
-use crate::observe::{Boot, Observation};
+use crate::observe::{BootFiles, Observation};
 
 /// What its title says.
 const NOTE: &str = " (before lastgood)";
@@ -48,7 +48,7 @@ pub(super) struct Takeover<'a> {
     /// A generation is proven, and its entry is there.
     is_over: bool,
     /// Stand-ins of another system's.
-    anothers: Vec<&'a EntryFile>,
+    other_systems: Vec<&'a EntryFile>,
     /// Theirs, to go once it is over, if nobody else needs it.
     payload: BTreeSet<(Partition, String)>,
 }
@@ -79,9 +79,9 @@ impl<'a> Takeover<'a> {
             theirs,
             stand_in,
             is_over,
-            anothers: {
+            other_systems: {
                 let files = observed.boot.all().map(|(_, file)| file);
-                let is_other_systems = observed.is_other_systems(&intent.ownership);
+                let is_other_systems = observed.other_systems(&intent.ownership);
                 files
                     .filter(|file| file.name.is_stand_in() && is_other_systems(file))
                     .collect()
@@ -90,7 +90,7 @@ impl<'a> Takeover<'a> {
     }
 
     /// The stand-in, if it is to be written. It is the first of all entries: what comes after it may rely on it.
-    pub(super) fn stand_in(&self, boot: &Boot) -> Option<Step> {
+    pub(super) fn stand_in(&self, boot: &BootFiles) -> Option<Step> {
         let wanted = self.stand_in.as_ref().filter(|s| !s.is_there(boot))?;
         Some(Step::Text {
             text: wanted.text.clone(),
@@ -100,13 +100,17 @@ impl<'a> Takeover<'a> {
     }
 
     /// What nobody needs any more: entries, then payload. `entries` are ours, by name, on `$BOOT`.
-    pub(super) fn removals(&self, boot: &Boot, entries: &BTreeMap<String, String>) -> Vec<Step> {
+    pub(super) fn removals(
+        &self,
+        boot: &BootFiles,
+        entries: &BTreeMap<String, String>,
+    ) -> Vec<Step> {
         let is_wanted = |name: &str, file: &EntryFile| {
             let wanted = self.stand_in.as_ref();
             wanted.is_some_and(|wanted| wanted.on == file.on && wanted.name == name)
         };
         let is_gone = |name: &str, file: &EntryFile| {
-            file.name.is_stand_in() && !is_wanted(name, file) && !self.anothers.contains(&file)
+            file.name.is_stand_in() && !is_wanted(name, file) && !self.other_systems.contains(&file)
                 || self.is_over
                     && (nixpkgs::is_husk(file)
                         || self.theirs.iter().any(|theirs| theirs.file == file))
@@ -184,7 +188,7 @@ impl StandIn {
         stand_in_of(&nixpkgs::sha256(text)).to_string()
     }
 
-    fn is_there(&self, boot: &Boot) -> bool {
+    fn is_there(&self, boot: &BootFiles) -> bool {
         let there = boot.entry(self.on, &self.name);
         there.is_some_and(|file| file.text == self.text)
     }
@@ -212,7 +216,7 @@ fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
 ///
 /// Otherwise what runs, because it does; then what their loader.conf names; then the newest, by its number. And where none of these is to
 /// be had, one that is there although its generation is in no profile any more: its closure may still be in the store.
-/// What runs may be anybody's ([`Stranger`]); of what does not run, only what nixpkgs wrote is known to be a generation.
+/// What runs may be anybody's ([`Foreign`]); of what does not run, only what nixpkgs wrote is known to be a generation.
 fn stand_in(
     observed: &Observation,
     intent: &Intent,
@@ -232,8 +236,8 @@ fn stand_in(
         return Some(StandIn::of(file, rank, intent));
     }
     let booted = intent.booted.as_deref();
-    if let Some(stranger) = booted.and_then(|booted| Stranger::booted(boot, booted)) {
-        return Some(StandIn::new(stranger.on, &stranger.entry, rank, intent));
+    if let Some(foreign) = booted.and_then(|booted| Foreign::booted(boot, booted)) {
+        return Some(StandIn::new(foreign.on, &foreign.entry, rank, intent));
     }
     let conf = LoaderConf::parse(boot.loader_conf.as_deref().unwrap_or_default());
     let named = conf.preferred.or(conf.default);
@@ -265,12 +269,12 @@ fn present<'a>(observed: &'a Observation, intent: &Intent) -> impl Iterator<Item
         file.name.is_stand_in()
             && name == StandIn::name(&file.text)
             && is_whole(boot, file)
-            && !observed.is_anothers(&intent.ownership, file)
+            && !observed.is_other_systems(&intent.ownership, file)
     })
 }
 
 /// Whether an entry has no counter, and all it needs is there.
-fn is_whole(boot: &Boot, file: &EntryFile) -> bool {
+fn is_whole(boot: &BootFiles, file: &EntryFile) -> bool {
     file.name.tries.is_none() && boot.has_payload(file)
 }
 

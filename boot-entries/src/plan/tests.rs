@@ -5,21 +5,21 @@ mod linear;
 
 use super::*;
 use crate::generation::Generation;
-use crate::loader::Band;
+use crate::loader::ReleaseRange;
 use crate::name::{EntryName, Tries, stem_of};
 use crate::observe::Found;
 use crate::payload::Content;
-pub(crate) use disk::{BANDS, Disk, comes_back, id, prove, proven, select, theirs};
+pub(crate) use disk::{Disk, RELEASES, comes_back, id, prove, proven, select, theirs};
 
 #[test]
 fn three_generations_of_which_nothing_is_known() {
     let mut disk = Disk::with(3);
     disk.run(&select(2));
-    for band in BANDS {
+    for release in RELEASES {
         assert_eq!(
-            disk.boots(band, 9),
+            disk.boots(release, 9),
             [2, 2, 2, 3, 3, 3, 1, 1, 1, 2],
-            "{band:?}"
+            "{release:?}"
         );
     }
     assert!(
@@ -96,7 +96,7 @@ pub(crate) fn loader(size: u64) -> Step {
 }
 
 #[test]
-fn payload_that_a_stranger_points_at_is_no_garbage() {
+fn payload_that_a_foreign_entry_points_at_is_no_garbage() {
     let mut disk = Disk::with(2);
     disk.run(&select(2));
 
@@ -135,7 +135,7 @@ fn payload_that_a_stranger_points_at_is_no_garbage() {
 
 /// What a verdict does must not depend on anything but the entries.
 #[test]
-fn a_verdict_is_restated_without_reading_any_payload() {
+fn a_verdict_is_written_without_reading_any_payload() {
     let mut disk = Disk::with(3);
     disk.run(&proven(select(2), 2));
     disk.run(&proven(select(3), 2));
@@ -146,28 +146,31 @@ fn a_verdict_is_restated_without_reading_any_payload() {
         .iter()
         .map(|f| f.generation.clone())
         .collect();
-    let restated = |disk: &Disk, intent: &Intent| {
+    let written = |disk: &Disk, intent: &Intent| {
         let mut after = disk.clone();
-        let steps = restate(&after.0.boot, &generations, intent, &mut |_| true).unwrap();
+        let steps = verdict(&after.0.boot, &generations, intent, &mut |_| true).unwrap();
         for step in &steps {
             after.step(step);
         }
         assert_eq!(
-            restate(&after.0.boot, &generations, intent, &mut |_| true),
+            verdict(&after.0.boot, &generations, intent, &mut |_| true),
             Ok(Vec::new())
         );
         after
     };
     let mut rejected = proven(select(2), 2);
     rejected.standings.insert(id(3), Standing::Rejected);
-    assert_eq!(restated(&disk, &rejected).boots(Band::V252, 2), [2, 2, 2]);
-    let blessed = restated(&disk, &proven(proven(select(3), 2), 3));
-    assert_eq!(blessed.boots(Band::V252, 4), [3; 5]);
+    assert_eq!(
+        written(&disk, &rejected).boots(ReleaseRange::V252, 2),
+        [2, 2, 2]
+    );
+    let blessed = written(&disk, &proven(proven(select(3), 2), 3));
+    assert_eq!(blessed.boots(ReleaseRange::V252, 4), [3; 5]);
     // And it is what the whole plan would do.
     for intent in [rejected, proven(proven(select(3), 2), 3)] {
         let mut whole = disk.clone();
         whole.run(&intent);
-        assert_eq!(restated(&disk, &intent).0.boot, whole.0.boot);
+        assert_eq!(written(&disk, &intent).0.boot, whole.0.boot);
     }
 }
 
@@ -178,10 +181,10 @@ fn going_back_to_an_older_proven_generation_has_a_way_back() {
     let both = |selected, last| proven(proven(select(selected), 3 - last), last);
     disk.run(&both(2, 2));
     disk.run(&both(1, 2));
-    assert_eq!(disk.boots(Band::V252, 4), [1, 1, 1, 2, 2]);
+    assert_eq!(disk.boots(ReleaseRange::V252, 4), [1, 1, 1, 2, 2]);
     disk.run(&both(1, 1));
     assert_eq!(
-        disk.boots(Band::V252, 4),
+        disk.boots(ReleaseRange::V252, 4),
         [1; 5],
         "proven again, it is the last good one"
     );
@@ -230,7 +233,7 @@ fn whatever_was_there_the_selected_one_is_first() {
                     disk.files()
                 );
             }
-            let boots = disk.boots(Band::V252, 3);
+            let boots = disk.boots(ReleaseRange::V252, 3);
             assert_eq!(
                 (boots[0], boots[3]),
                 (selected, last),
@@ -256,7 +259,7 @@ fn a_lost_record_removes_no_proven_entry() {
         "{:?}",
         disk.files()
     );
-    assert_eq!(disk.boots(Band::V252, 3), [1, 1, 1, 2]);
+    assert_eq!(disk.boots(ReleaseRange::V252, 3), [1, 1, 1, 2]);
     disk.run(&proven(select(1), 1));
     assert!(
         !disk
@@ -273,8 +276,8 @@ fn the_life_of_a_trial() {
     let mut disk = Disk::with(3);
     disk.run(&proven(select(2), 2));
     disk.run(&proven(select(3), 2));
-    for band in BANDS {
-        assert_eq!(disk.boots(band, 4), [3, 3, 3, 2, 2]);
+    for release in RELEASES {
+        assert_eq!(disk.boots(release, 4), [3, 3, 3, 2, 2]);
     }
     disk.count_a_boot(3);
     assert_eq!(
@@ -284,8 +287,8 @@ fn the_life_of_a_trial() {
     );
     let blessed = proven(select(3), 3);
     disk.run(&blessed);
-    for band in BANDS {
-        assert_eq!(disk.boots(band, 2), [3, 3, 3]);
+    for release in RELEASES {
+        assert_eq!(disk.boots(release, 2), [3, 3, 3]);
     }
 }
 
@@ -298,8 +301,8 @@ fn a_rejected_trial_is_passed_over_at_once() {
     let mut intent = proven(select(2), 2);
     intent.standings.insert(id(3), Standing::Rejected);
     disk.run(&intent);
-    for band in BANDS {
-        assert_eq!(disk.boots(band, 3), [2, 2, 2, 2]);
+    for release in RELEASES {
+        assert_eq!(disk.boots(release, 3), [2, 2, 2, 2]);
     }
     assert!(
         disk.files().iter().any(|name| name.ends_with("+0-1.conf")),
@@ -310,7 +313,7 @@ fn a_rejected_trial_is_passed_over_at_once() {
     intent = proven(select(3), 2);
     intent.rearm = true;
     disk.run(&intent);
-    assert_eq!(disk.boots(Band::V252, 3), [3, 3, 3, 2]);
+    assert_eq!(disk.boots(ReleaseRange::V252, 3), [3, 3, 3, 2]);
 }
 
 #[test]
@@ -332,7 +335,7 @@ fn the_last_good_entry_is_not_touched_by_any_selection() {
             );
         }
         assert_eq!(disk.0.boot.entries[&name].text, text);
-        assert_eq!(disk.boots(Band::V252, 0), [selected]);
+        assert_eq!(disk.boots(ReleaseRange::V252, 0), [selected]);
     }
     // Nor by a new way of writing titles; but another command line is damage, and is mended.
     for (change, written) in [("label", 0), ("options", 1)] {
@@ -426,7 +429,7 @@ fn one_broken_generation_is_reported_and_its_entry_stays() {
     assert_eq!(plan.skipped, [(id(2), "boot.json: no".to_owned())]);
     assert_eq!(disk.0.payload, before);
     assert_eq!(
-        disk.boots(Band::V252, 3),
+        disk.boots(ReleaseRange::V252, 3),
         [3, 3, 3, 2],
         "the unreadable last good is still reached"
     );

@@ -1,7 +1,7 @@
 //! Giving `$BOOT` back, with something bootable on it. Pure.
 //!
 //! What is left must be proven; or, with nothing proven, what runs; or, with nothing known of that, what ran before us, or
-//! what loader.conf names, were it a stranger's. If an entry of somebody else's starts it, that will do. If none does, one is written as
+//! what loader.conf names, even if that is a foreign entry. If an entry of somebody else's starts it, that will do. If none does, one is written as
 //! nixpkgs' builder would, so that the next `nixos-rebuild` takes it over. The order:
 //!
 //! 1. leftovers, and where room is short everything of ours but what is handed back;
@@ -12,16 +12,16 @@ mod acceptable;
 
 use std::collections::BTreeSet;
 
-use super::flaw::is_whole;
+use super::damage::is_whole;
+use super::foreign::Foreign;
 use super::needed::Needed;
-use super::stranger::Stranger;
-use super::{Intent, Plan, Refusal, Step, extras, remove, room};
+use super::{Intent, Plan, Refusal, Step, extras, fit, remove};
 use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition};
 use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
 use crate::entry::{Entry, EntryFile};
 use crate::generation::Subject;
-use crate::loader::Band;
+use crate::loader::ReleaseRange;
 use crate::loader_conf::{self, LoaderConf};
 use crate::name::stem_of;
 use crate::nixpkgs;
@@ -56,7 +56,7 @@ pub fn uninstall(
     plan.notes.extend(extras.notes);
     everything.extend(extras.garbage);
     everything.extend(extras.removals);
-    if everything.is_empty() && (!ground.is_default_ours() || ground.has_anothers()) {
+    if everything.is_empty() && (!ground.is_default_ours() || ground.has_other_systems()) {
         plan.steps = ground.leftovers();
         return Ok(plan);
     }
@@ -68,7 +68,7 @@ pub fn uninstall(
         // Not the best, but as proven; or what booted the machine before there was anything of ours.
         Err(why) => {
             let left = ground.somebody_elses_best(&acceptable);
-            let left = left.or_else(|| ground.strangers(intent)).ok_or(why)?;
+            let left = left.or_else(|| ground.foreign_boot(intent)).ok_or(why)?;
             ground.fit(&left, &everything, &acceptable)?
         }
     };
@@ -94,7 +94,7 @@ struct Ground<'a> {
 impl<'a> Ground<'a> {
     fn is_ours(&self, file: &EntryFile) -> bool {
         (file.name.is_ours() || file.name.is_stand_in())
-            && !self.observed.is_anothers(self.ownership, file)
+            && !self.observed.is_other_systems(self.ownership, file)
     }
 
     /// The entries that stay.
@@ -109,9 +109,9 @@ impl<'a> Ground<'a> {
     }
 
     /// Whether another system has lastgood here: `default` in loader.conf is then its as well.
-    fn has_anothers(&self) -> bool {
+    fn has_other_systems(&self) -> bool {
         let mut files = self.observed.boot.all().map(|(_, file)| file);
-        files.any(|file| self.observed.is_anothers(self.ownership, file))
+        files.any(|file| self.observed.is_other_systems(self.ownership, file))
     }
 
     fn is_default_ours(&self) -> bool {
@@ -156,8 +156,8 @@ impl<'a> Ground<'a> {
         let mut after = self.observed.boot.clone();
         after.entries.retain(|_, file| !self.is_ours(file));
         after.on_esp.retain(|_, file| !self.is_ours(file));
-        let starts_one = |band| {
-            let loader = after.loader(band, LoaderVariables::default());
+        let starts_one = |release| {
+            let loader = after.loader(release, LoaderVariables::default());
             let first = loader.predict(0).into_iter().next();
             let file = first.and_then(|boot| {
                 let mut foreign = self.foreign().filter(|_| !boot.is_image);
@@ -171,7 +171,7 @@ impl<'a> Ground<'a> {
                 same.any(|subject| self.is_whole(subject, file))
             })
         };
-        Band::ALL.into_iter().all(starts_one)
+        ReleaseRange::ALL.into_iter().all(starts_one)
     }
 
     /// The best that can be booted, and the selected one if it is as good: as somebody else's entry, or as a new one.
@@ -219,16 +219,16 @@ impl<'a> Ground<'a> {
         })
     }
 
-    fn strangers(&self, intent: &Intent) -> Option<HandedBack> {
+    fn foreign_boot(&self, intent: &Intent) -> Option<HandedBack> {
         let boot = &self.observed.boot;
         let booted = intent.booted.as_deref();
-        let booted = booted.and_then(|booted| Stranger::booted(boot, booted));
-        let stranger = booted.or_else(|| {
+        let booted = booted.and_then(|booted| Foreign::booted(boot, booted));
+        let foreign = booted.or_else(|| {
             let stand_in = acceptable::stand_in(self.observed, intent)?;
-            Stranger::behind(boot, stand_in)
+            Foreign::behind(boot, stand_in)
         })?;
         Some(HandedBack {
-            default: stranger.id,
+            default: foreign.id,
             ..HandedBack::default()
         })
     }
@@ -309,7 +309,7 @@ impl<'a> Ground<'a> {
         acceptable: &[Subject],
     ) -> Result<Vec<Step>, Refusal> {
         let late = self.steps(self.leftovers(), handed, everything, acceptable);
-        let Some(mut shortage) = room::shortage(self.observed, &late) else {
+        let Some(mut shortage) = fit::shortage(self.observed, &late) else {
             return Ok(late);
         };
         let kept = handed.subjects.iter().map(stem_of).collect();
@@ -317,7 +317,7 @@ impl<'a> Ground<'a> {
             let mut first = self.leftovers();
             first.extend(self.removals(&kept));
             let early = self.steps(first, handed, everything, acceptable);
-            match room::shortage(self.observed, &early) {
+            match fit::shortage(self.observed, &early) {
                 None => return Ok(early),
                 Some(least) => shortage = least,
             }

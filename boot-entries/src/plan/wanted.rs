@@ -6,7 +6,7 @@ use crate::closure::PANIC;
 use crate::entry::{Entry, EntryFile, Rank};
 use crate::generation::Subject;
 use crate::name::{EntryName, Tries};
-use crate::observe::Boot;
+use crate::observe::BootFiles;
 
 /// The entry a generation is to have.
 #[derive(Clone)]
@@ -81,7 +81,7 @@ impl<'a> Wanted<'a> {
 
     /// The same on the other partition, if there is an entry too: a move to an XBOOTLDR partition was cut short. Each has
     /// payload of its own, the loader lists both, and so a verdict is on both.
-    pub(super) fn twin(&self, boot: &'a Boot) -> Option<Self> {
+    pub(super) fn twin(&self, boot: &'a BootFiles) -> Option<Self> {
         let files: Vec<&EntryFile> = boot
             .files_of(self.stem)
             .map(|(_, file)| file)
@@ -102,7 +102,7 @@ impl<'a> Wanted<'a> {
     /// Removes entries of the same generation with fewer tries left: names that a new counter will come down to. The
     /// firmware does not rename over another file, so beside one of them the loader would stop counting, and start a
     /// trial for ever.
-    pub(super) fn in_the_way(&self, boot: &Boot) -> Vec<Step> {
+    pub(super) fn in_the_way(&self, boot: &BootFiles) -> Vec<Step> {
         let left = self.tries.map_or(0, |tries| tries.left);
         let files = boot.files_of(self.stem);
         let lower =
@@ -126,7 +126,7 @@ impl<'a> Wanted<'a> {
 
     /// What is there while the last good entry is replaced by one with this text: the same by another name, to be written
     /// before and removed after. A file that is replaced may get lost, and this one may be all that is proven.
-    pub(super) fn guard(&self, boot: &Boot, text: &str) -> Option<(Step, Step)> {
+    pub(super) fn guard(&self, boot: &BootFiles, text: &str) -> Option<(Step, Step)> {
         let (name, _) = self.file();
         if !self.is_moved || boot.entry(self.on, &name).is_none() {
             return None;

@@ -11,7 +11,7 @@ use crate::step::Step;
 
 /// `.` and `..`
 const DOTS: u64 = 2;
-/// So many renames of one entry are provided for. Ours have three tries; a stranger's with more will have met a
+/// So many renames of one entry are provided for. Ours have three tries; a foreign entry with more will have met a
 /// later plan before they are used up.
 const RENAMES: u32 = 10;
 /// Entry files that verdicts write before they remove any: the one judged, the one gone back to, and a third one

@@ -154,7 +154,7 @@ fn the_worst_instant_is_in_the_step_that_needs_most() {
 }
 
 #[test]
-fn a_strangers_counter_does_not_make_everything_too_small() {
+fn a_foreign_counter_does_not_make_everything_too_small() {
     let step = |name: &str| Step::Text {
         on: Partition::Boot,
         text: String::new(),

@@ -12,9 +12,9 @@ use crate::loader::compare_versions;
 use goblin::pe::header::{COFF_MACHINE_X86_64, Header, PE_MAGIC};
 use nix::errno::Errno;
 
+use crate::bounded;
 use crate::kernel;
 use crate::payload::Content;
-use crate::small;
 
 /// systemd-boot has 140 kB, with everything that is ever linked into such a program a few MB.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -126,7 +126,7 @@ impl Marked {
 /// # Errors
 /// When it is not there.
 pub(super) fn look(path: &Path) -> io::Result<Found> {
-    match small::read_bytes(path, LIMIT) {
+    match bounded::read_bytes(path, LIMIT) {
         Ok(bytes) => Ok(recognise(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
         // The medium has lost it. Everything else that is no readable file is nothing that an installer put there.
@@ -167,10 +167,8 @@ fn recognise(bytes: &[u8]) -> Found {
     if said.is_some_and(|said| !said.starts_with(PRODUCT)) {
         return foreign("is another program than systemd-boot");
     }
-    let signature = header.optional_header.and_then(|optional| {
-        let table = *optional.data_directories.get_certificate_table()?;
-        (table.size > 0).then_some(table)
-    });
+    let optional = header.optional_header.as_ref();
+    let signature = optional.and_then(kernel::certificates);
     // Unlike every other table's, the address of this one is a position in the file.
     let is_cut =
         signature.is_some_and(|table| part(bytes, table.virtual_address, table.size).is_none());

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::image::{self, Found, Image};
 use crate::digests::Digests;
-use crate::{Root, small};
+use crate::{Root, bounded};
 
-/// In a systemd of NixOS's layout, and under `/usr` elsewhere.
+/// Below the prefix that a systemd is installed in.
 const LIBRARY: &str = "lib/systemd/boot/efi";
 /// A signed one is preferred, as bootctl(1) does.
 const NAMES: [&str; 2] = ["systemd-bootx64.efi.signed", "systemd-bootx64.efi"];
@@ -24,23 +24,23 @@ pub struct Source {
 }
 
 impl Source {
-    /// The systemd-boot of the closure `toplevel`, or if it brings none, the machine's own. None: there is none. One
-    /// that `digests` knows is not hashed again.
+    /// The systemd-boot of the closure `toplevel`, or if it brings none, the host's own: `host` is the prefix that its
+    /// systemd is installed in (`/usr`). None: there is none. One that `digests` knows is not hashed again.
     ///
     /// # Errors
     /// When there is one that is not to be installed: what, where, why, in one line.
     pub fn find(
         root: &Root,
         toplevel: Option<&Path>,
+        host: &Path,
         digests: &mut Digests,
     ) -> Result<Option<Self>, String> {
         let closure = toplevel.map(|toplevel| toplevel.join("systemd").join(LIBRARY));
-        let machine = Path::new("/usr").join(LIBRARY);
-        for directory in closure.into_iter().chain([machine]) {
+        for directory in closure.into_iter().chain([host.join(LIBRARY)]) {
             for name in NAMES {
                 let shown = directory.join(name);
                 let said =
-                    |why: String| small::one_line(&format!("{} {why}", shown.display()), REASON);
+                    |why: String| bounded::one_line(&format!("{} {why}", shown.display()), REASON);
                 let here = root.resolve(&shown);
                 let here = here.map_err(|error| said(format!("cannot be found: {error}")))?;
                 return match image::look(&here) {

@@ -71,6 +71,7 @@ fn closure_of(tree: &tempfile::TempDir) -> Result<Option<Source>, String> {
     Source::find(
         &Root::new(tree.path()),
         Some(closure),
+        Path::new("/usr"),
         &mut Digests::default(),
     )
 }

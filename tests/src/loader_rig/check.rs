@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use boot_entries::boot_partition::{ENTRIES, IMAGES};
-use boot_entries::loader::{Band, Loader, Program};
+use boot_entries::loader::{Loader, Program, ReleaseRange};
 
 use super::layout::Layout;
 use super::results::Seen;
@@ -85,8 +85,8 @@ pub fn compare(loader: &Path, layouts: &[Layout], boots: usize, power: Power) ->
 fn disagreement(layout: &Layout, seen: &[&Seen]) -> Result<Option<String>> {
     let info = seen.first().and_then(|seen| seen.text("LoaderInfo"));
     let info = info.context("the loader does not say what it is")?;
-    let band = Band::of_loader_info(&info).context("not systemd-boot")?;
-    let mut model = layout.loader(band);
+    let release = ReleaseRange::of_loader_info(&info).context("not systemd-boot")?;
+    let mut model = layout.loader(release);
     for (boot, seen) in seen.iter().enumerate() {
         let said = Account::real(seen);
         let expected = Account::predicted(layout, &mut model);
@@ -125,7 +125,7 @@ impl Account {
     fn predicted(layout: &Layout, model: &mut Loader) -> Self {
         let ids = |model: &Loader| -> Vec<String> {
             let menu = model.menu();
-            menu.iter().map(|listed| listed.id(model.band)).collect()
+            menu.iter().map(|listed| listed.id(model.release)).collect()
         };
         let (menu, before) = (ids(model), model.clone());
         let boot = model.boot();

@@ -4,7 +4,7 @@
 //! firmware's setup.
 
 use boot_entries::boot_partition::Partition;
-use boot_entries::loader::Band;
+use boot_entries::loader::ReleaseRange;
 
 use super::layout::{EntryText, Layout};
 use super::random::Random;
@@ -113,8 +113,8 @@ pub fn generate(seed: u64) -> Layout {
     loop {
         let mut layout = attempt(seed, &mut random);
         uki::add(&mut layout, seed);
-        let is_listed = |band: &Band| !layout.loader(*band).entries.is_empty();
-        if Band::ALL.iter().all(is_listed) {
+        let is_listed = |release: &ReleaseRange| !layout.loader(*release).entries.is_empty();
+        if ReleaseRange::ALL.iter().all(is_listed) {
             return layout;
         }
     }

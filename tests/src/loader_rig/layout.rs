@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use boot_entries::boot_partition::Partition;
 use boot_entries::efi::LoaderVariables;
-use boot_entries::loader::{Band, Listed, Loader, Medium};
+use boot_entries::loader::{Listed, Loader, Medium, ReleaseRange};
 use boot_entries::uki::Uki;
 
 use crate::files;
@@ -160,7 +160,7 @@ impl Layout {
 
     /// The model's view of it.
     #[must_use]
-    pub fn loader(&self, band: Band) -> Loader {
+    pub fn loader(&self, release: ReleaseRange) -> Loader {
         let mut entries = Vec::new();
         let mut medium = Medium {
             read_only: self.read_only,
@@ -168,7 +168,7 @@ impl Layout {
         };
         for on in self.partitions() {
             for image in self.images.iter().filter(|image| image.on == *on) {
-                let listed = Listed::of_image(band, *on, &image.name, &image.says());
+                let listed = Listed::of_image(release, *on, &image.name, &image.says());
                 if listed.is_empty() {
                     medium.other_files.push((*on, image.name.clone()));
                 }
@@ -176,7 +176,7 @@ impl Layout {
             }
             for file in self.entries.iter().filter(|file| file.on == *on) {
                 let there = |path: &str| self.has_program(path);
-                match Listed::read(band, *on, &file.name, &file.text, there) {
+                match Listed::read(release, *on, &file.name, &file.text, there) {
                     Some(listed) => entries.push(listed),
                     None => medium.other_files.push((*on, file.name.clone())),
                 }
@@ -187,9 +187,9 @@ impl Layout {
             all.find_map(|(n, text)| (*n == name).then(|| text.clone()))
         };
         Loader {
-            band,
+            release,
             entries,
-            conf: band.read_conf(&self.conf),
+            conf: release.read_conf(&self.conf),
             variables: LoaderVariables {
                 one_shot: variable("LoaderEntryOneShot"),
                 default: variable("LoaderEntryDefault"),

@@ -16,14 +16,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use boot_entries::boot_partition::Partition;
-use boot_entries::loader::{Band, Loader};
+use boot_entries::loader::{Loader, ReleaseRange};
 use serde_json::Value;
 
 use super::layout::{EntryText, Layout};
 use crate::{command, files, paths};
 
 /// The order that userspace has.
-const BAND: Band = Band::V258_1;
+const RELEASE: ReleaseRange = ReleaseRange::V258_1;
 
 /// Both readings of one layout.
 const SCRIPT: &str = r#"mount -t tmpfs tmpfs /mnt
@@ -40,7 +40,7 @@ impl Layout {
     pub fn as_userspace_reads_it(&self) -> Self {
         let mut ids = BTreeSet::new();
         let readable = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-_.".contains(c);
-        let loader: Loader = self.loader(BAND);
+        let loader: Loader = self.loader(RELEASE);
         let mut entries = Vec::new();
         for listed in &loader.entries {
             let of = |entry: &&EntryText| entry.on == listed.on && entry.name == listed.file;
@@ -48,7 +48,7 @@ impl Layout {
                 && entry.name.chars().all(readable)
                 && !entry.text.contains(['"', '\''])
                 && !entry.text.contains("uki")
-                && ids.insert(listed.id(BAND))
+                && ids.insert(listed.id(RELEASE))
             {
                 entries.push(EntryText {
                     on: Partition::Esp,
@@ -97,7 +97,7 @@ pub fn disagreements_with_bootctl(layouts: &[Layout]) -> Result<Vec<String>> {
     for (at, layout) in layouts.iter().enumerate() {
         let read = |name: &str| fs::read_to_string(place(at).join(name)).context("no answer");
         let (listed, default) = (order(&read("json")?)?, default(&read("text")?)?);
-        let model = layout.loader(BAND);
+        let model = layout.loader(RELEASE);
         let menu: Vec<String> = model.menu().iter().map(|l| l.file.clone()).collect();
         let first = model.predict(0).into_iter().next().map(|boot| boot.file);
         if listed != menu || default != first {

@@ -4,7 +4,7 @@ use super::*;
 
 use std::fs::File;
 use std::io::Write;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// A network namespace, for as long as its process lives.
 struct Namespace(Child);

@@ -15,7 +15,7 @@ fn found(units: Vec<Listed>) -> Found {
     Found {
         closure: Some(CLOSURE.into()),
         units,
-        nixos: false,
+        host: Some(Kind::Plain),
         trial: false,
     }
 }
@@ -80,18 +80,18 @@ fn a_closure_has_no_say_in_the_agent_s_own_units() {
 #[test]
 fn what_is_made_for_whom() {
     for ours in [false, true] {
-        for nixos in [false, true] {
+        for host in [None, Some(Kind::Plain), Some(Kind::NixOs)] {
             for trial in [false, true] {
                 let found = Found {
                     closure: ours.then(|| CLOSURE.into()),
                     units: vec![listed("nginx.service", Leads::File)],
-                    nixos,
+                    host,
                     trial,
                 };
                 let makes = made(&found);
                 let has = |name: &str| makes.contains_key(name);
                 assert_eq!(has("systemd-bless-boot.service"), ours);
-                assert_eq!(has("nginx.service"), ours && !nixos);
+                assert_eq!(has("nginx.service"), ours && host == Some(Kind::Plain));
                 for name in [
                     "lastgood-fall-back.service.d/50-lastgood-trial.conf",
                     "lastgood-assess.service.d/50-lastgood-trial.conf",
@@ -218,6 +218,36 @@ fn nothing_is_made_where_the_boot_is_not_ours() {
     let initrd = Machine::new(OURS);
     initrd.file("/etc/initrd-release", "");
     assert_eq!(initrd.early(), BTreeMap::new());
+}
+
+/// The same answer as that of activation, and before it.
+#[test]
+fn nixos_has_linked_its_units_itself() {
+    let names = |machine: &Machine| machine.early().into_keys().collect::<Vec<_>>();
+    let only = ["systemd-bless-boot.service"];
+    let machine = Machine::new(OURS);
+    machine.file("/etc/NIXOS", "");
+    assert_eq!(names(&machine), only);
+    let overlay = Machine::new(OURS);
+    overlay.file("/nix/store/r-os-release", "ID=nixos\n");
+    overlay.link("/nix/store/r-os-release", "/etc/os-release");
+    assert_eq!(names(&overlay), only);
+    overlay.counted("+2-1");
+    let prompt = &overlay.early()["emergency.target.wants/lastgood-no-prompt.service"];
+    assert_eq!(
+        prompt,
+        Path::new("/etc/systemd/system/lastgood-no-prompt.service")
+    );
+    // Nobody can tell: nothing is linked that may be wrong.
+    let looped = Machine::new(OURS);
+    looped.link("/etc/os-release", "/etc/os-release");
+    assert_eq!(names(&looped), only);
+    // A plain host that has been activated: its os-release is the closure's.
+    let plain = Machine::new(OURS);
+    plain.file("/nix/store/e-etc/etc/os-release", "ID=nixos\n");
+    plain.link("/nix/store/e-etc/etc", "/etc/static");
+    plain.link("/etc/static/os-release", "/etc/os-release");
+    assert!(names(&plain).contains(&"nginx.service".to_owned()));
 }
 
 #[test]

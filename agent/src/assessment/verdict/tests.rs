@@ -25,7 +25,7 @@ fn requirements() -> Requirements {
 
 fn baseline(failing: &[&str]) -> Baseline {
     Baseline {
-        failing: failing.iter().map(|&name| name.to_owned()).collect(),
+        failing: failing.iter().map(|name| Fault::of_unit(name)).collect(),
     }
 }
 
@@ -101,13 +101,17 @@ fn usual(baseline: Option<&Baseline>, seen: impl Fn(u64) -> Snapshot) -> (u64, J
     judged(&requirements(), baseline, |at| Ok(seen(at)))
 }
 
+fn units_of(faults: &[Fault]) -> Vec<&str> {
+    faults.iter().filter_map(Fault::unit).collect()
+}
+
 fn blamed(judgement: &Judgement) -> (Vec<&str>, &str, Stage) {
     match judgement {
         Judgement::Unhealthy {
             summary,
-            units,
+            faults,
             stage,
-        } => (units.iter().map(String::as_str).collect(), summary, *stage),
+        } => (units_of(faults), summary, *stage),
         other => panic!("{other:?}"),
     }
 }

@@ -59,7 +59,7 @@ impl Tree {
     }
 
     fn files(&self) -> usize {
-        std::fs::read_dir(self.root.join(DIRECTORY)).map_or(0, Iterator::count)
+        std::fs::read_dir(self.root.join(INITRDS)).map_or(0, Iterator::count)
     }
 }
 
@@ -82,7 +82,7 @@ fn secrets_are_added_to_a_copy_kept_privately_and_never_made_again() {
     assert_eq!(pristine.unwrap(), "initrd\n");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
     assert_eq!(mode(&tree.kept()), 0o600);
-    assert_eq!(mode(&tree.root.join(DIRECTORY)), 0o700);
+    assert_eq!(mode(&tree.root.join(INITRDS)), 0o700);
     let working = std::fs::read_to_string(tree.path("nix/store/s/append.mode"));
     assert_eq!(working.unwrap().trim(), "600", "also while it is worked on");
     assert_eq!(tree.files(), 1);
@@ -151,7 +151,7 @@ fn a_program_that_hangs_is_ended_with_its_children() {
 #[test]
 fn what_an_interrupted_run_left_is_no_obstacle() {
     let tree = Tree::new("echo key >> \"$1\"");
-    durable::put_text("half", &tree.root.join(DIRECTORY).join(WORK)).unwrap();
+    durable::put_text("half", &tree.root.join(INITRDS).join(WORK)).unwrap();
     tree.finish().unwrap();
     assert_eq!(tree.files(), 1);
     assert!(

@@ -51,7 +51,17 @@ fn without_one_in_the_closure_it_is_the_machines() {
     let root = Root::new(tree.path());
     let machines = Bootctl::find(&root, None);
     assert_eq!(Bootctl::find(&root, Some(Path::new("/closure"))), machines);
-    assert_eq!(machines.program, Path::new("bootctl"));
+    let error = machines.start_once("x.conf").unwrap_err();
+    assert_eq!(
+        one_line(&error),
+        "cannot run bootctl: it is in none of /usr/bin, /bin, /usr/sbin, /sbin; install bootctl (systemd-boot, where that is \
+         a package of its own)"
+    );
+    let program = tree.path().join("usr/bin/bootctl");
+    durable::put_text("#!/bin/sh -e\n", &program).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(machines.program().unwrap(), program);
+    machines.start_once("x.conf").unwrap();
 }
 
 /// In the words of version 252 and of the newest.
@@ -80,7 +90,8 @@ fn what_goes_wrong_is_told_in_one_line_in_its_own_words() {
         "{line}"
     );
     let gone = Bootctl {
-        program: PathBuf::from("/nowhere/bootctl"),
+        root: Root::new("/"),
+        closures: Some(PathBuf::from("/nowhere/bootctl")),
     };
     let line = one_line(&gone.clear(Variable::ConfigTimeout).unwrap_err());
     assert!(

@@ -10,13 +10,13 @@ fn uki(sections: &[(&str, &str)]) -> Uki {
     Uki::of_bytes(&image(sections))
 }
 
-fn images(band: Band, file: &str, sections: &[(&str, &str)]) -> Vec<Listed> {
-    Listed::of_image(band, Partition::Esp, file, &uki(sections))
+fn images(release: ReleaseRange, file: &str, sections: &[(&str, &str)]) -> Vec<Listed> {
+    Listed::of_image(release, Partition::Esp, file, &uki(sections))
 }
 
-fn ids(band: Band, file: &str, sections: &[(&str, &str)]) -> Vec<String> {
-    let all = images(band, file, sections);
-    all.iter().map(|listed| listed.id(band)).collect()
+fn ids(release: ReleaseRange, file: &str, sections: &[(&str, &str)]) -> Vec<String> {
+    let all = images(release, file, sections);
+    all.iter().map(|listed| listed.id(release)).collect()
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn an_image_is_listed_by_what_it_says_of_itself() {
             .collect()
     };
     let first = |text: &str| {
-        let mut listed = images(Band::V260, "x.efi", &[(".osrel", text)]);
+        let mut listed = images(ReleaseRange::V260, "x.efi", &[(".osrel", text)]);
         let Entry {
             title,
             sort_key,
@@ -73,20 +73,24 @@ fn an_image_is_listed_by_what_it_says_of_itself() {
     for nameless in ["", "VERSION=1\n", "#ID=a\n", " ID =a\n"] {
         assert_eq!(first(nameless), None, "{nameless:?}");
     }
-    for band in Band::ALL {
-        assert_eq!(images(band, "x.efi", &[(".linux", "x")]), []);
+    for release in ReleaseRange::ALL {
+        assert_eq!(images(release, "x.efi", &[(".linux", "x")]), []);
         for unseen in [".x.efi", "auto-x.efi", "x.efi.part", "x.conf"] {
-            assert_eq!(images(band, unseen, &[(".osrel", PLAIN)]), [], "{unseen}");
+            assert_eq!(
+                images(release, unseen, &[(".osrel", PLAIN)]),
+                [],
+                "{unseen}"
+            );
         }
     }
-    let quoted = |band| {
-        images(band, "x.efi", &[(".osrel", "ID='a'\n")])
+    let quoted = |release| {
+        images(release, "x.efi", &[(".osrel", "ID='a'\n")])
             .remove(0)
             .entry
             .sort_key
     };
     assert_eq!(
-        (quoted(Band::V259), quoted(Band::V260)),
+        (quoted(ReleaseRange::V259), quoted(ReleaseRange::V260)),
         (some("'a'"), some("a"))
     );
 }
@@ -94,10 +98,13 @@ fn an_image_is_listed_by_what_it_says_of_itself() {
 /// Up to 257 an empty value is none.
 #[test]
 fn an_empty_value_is_one_from_258_on() {
-    for (band, key) in [(Band::V257_10, None), (Band::V258, Some(String::new()))] {
-        let listed = images(band, "x.efi", &[(".osrel", "ID=\nNAME=A\n")]).remove(0);
+    for (release, key) in [
+        (ReleaseRange::V257_10, None),
+        (ReleaseRange::V258, Some(String::new())),
+    ] {
+        let listed = images(release, "x.efi", &[(".osrel", "ID=\nNAME=A\n")]).remove(0);
         assert_eq!(listed.entry.sort_key, key);
-        let listed = read(band, "a.conf", "linux /k\nsort-key \"\"\n").unwrap();
+        let listed = read(release, "a.conf", "linux /k\nsort-key \"\"\n").unwrap();
         assert_eq!(listed.entry.sort_key, key);
     }
 }
@@ -110,42 +117,42 @@ fn an_image_is_called_what_its_release_calls_it() {
         (".profile", "ID=Rescue\n"),
         (".profile", "TITLE=x\n"),
     ];
-    for (band, plain, counted) in [
-        (Band::V252, &["x.efi"][..], &["x+3.efi"][..]),
+    for (release, plain, counted) in [
+        (ReleaseRange::V252, &["x.efi"][..], &["x+3.efi"][..]),
         (
-            Band::V257,
+            ReleaseRange::V257,
             &["x.efi", "x.efi@rescue", "x.efi@2"],
             &["x+3.efi", "x+3.efi@rescue", "x+3.efi@2"],
         ),
         // The profile is lost with the counter, and so are small letters.
         (
-            Band::V257_10,
+            ReleaseRange::V257_10,
             &["x.efi", "x.efi@rescue", "x.efi@2"],
             &["X.efi"; 3],
         ),
         (
-            Band::V258,
+            ReleaseRange::V258,
             &["x.efi", "x.efi@rescue", "x.efi@2"],
             &["x+3.efi", "x+3.efi@rescue", "x+3.efi@2"],
         ),
         (
-            Band::V258_1,
+            ReleaseRange::V258_1,
             &["x.efi", "x.efi@rescue", "x.efi@2"],
             &["X.efi"; 3],
         ),
         (
-            Band::V258_3,
+            ReleaseRange::V258_3,
             &["x.efi", "x.efi@Rescue", "x.efi@2"],
             &["X.efi", "X.efi@Rescue", "X.efi@2"],
         ),
         (
-            Band::V260,
+            ReleaseRange::V260,
             &["x.efi", "x.efi@Rescue", "x.efi@2"],
             &["X.efi", "X.efi@Rescue", "X.efi@2"],
         ),
     ] {
-        assert_eq!(ids(band, "X.EFI", &profiles), plain, "{band:?}");
-        assert_eq!(ids(band, "X+3.EFI", &profiles), counted, "{band:?}");
+        assert_eq!(ids(release, "X.EFI", &profiles), plain, "{release:?}");
+        assert_eq!(ids(release, "X+3.EFI", &profiles), counted, "{release:?}");
     }
 }
 
@@ -160,22 +167,23 @@ fn a_profile_may_boot_something_else() {
         (".profile", ""),
         (".osrel", "VERSION=1\n"),
     ];
-    let keys = |band| -> Vec<String> {
-        let all = images(band, "x.efi", &sections);
+    let keys = |release| -> Vec<String> {
+        let all = images(release, "x.efi", &sections);
         all.into_iter()
             .filter_map(|listed| listed.entry.sort_key)
             .collect()
     };
     // The last one of all has no name.
-    assert_eq!(images(Band::V252, "x.efi", &sections), []);
-    assert_eq!(keys(Band::V257), ["a", "b"]);
+    assert_eq!(images(ReleaseRange::V252, "x.efi", &sections), []);
+    assert_eq!(keys(ReleaseRange::V257), ["a", "b"]);
     let mut many = vec![(".osrel", PLAIN)];
     many.extend([(".profile", ""); 300].iter());
     let many = Uki {
         parts: uki_parts(&many),
+        has_kernel: true,
     };
     assert_eq!(
-        Listed::of_image(Band::V260, Partition::Esp, "x.efi", &many).len(),
+        Listed::of_image(ReleaseRange::V260, Partition::Esp, "x.efi", &many).len(),
         256
     );
 }
@@ -183,7 +191,7 @@ fn a_profile_may_boot_something_else() {
 fn uki_parts(sections: &[(&str, &str)]) -> Vec<crate::uki::Part> {
     use crate::uki::Part;
     let part = |(name, text): &(&str, &str)| match *name {
-        ".osrel" => Part::Release((*text).to_owned()),
+        ".osrel" => Part::OsRelease((*text).to_owned()),
         _ => Part::Profile((*text).to_owned()),
     };
     sections.iter().map(part).collect()
@@ -193,8 +201,8 @@ fn uki_parts(sections: &[(&str, &str)]) -> Vec<crate::uki::Part> {
 #[test]
 fn an_image_is_counted_by_every_release() {
     let sections = [(".osrel", PLAIN), (".profile", ""), (".profile", "ID=p\n")];
-    for band in Band::ALL {
-        let mut model = loader(band, images(band, "x+2.EFI", &sections));
+    for release in ReleaseRange::ALL {
+        let mut model = loader(release, images(release, "x+2.EFI", &sections));
         // Another directory.
         model.entries.push(listed("y+0-1.conf", Some("z"), "1"));
         model
@@ -207,7 +215,7 @@ fn an_image_is_counted_by_every_release() {
         assert_eq!(
             files,
             ["x+2.EFI", "x+1-1.efi", "x+0-2.efi", "x+0-3.efi"],
-            "{band:?}"
+            "{release:?}"
         );
         assert!(boots.iter().all(|boot| boot.is_image));
         model.boot();
@@ -221,7 +229,7 @@ fn an_image_is_counted_by_every_release() {
 
 #[test]
 fn further_profiles_are_started_unasked_by_older_releases_only() {
-    let first = |band, default: Option<&str>| {
+    let first = |release, default: Option<&str>| {
         // Of the first profile nothing is said, so that it has another place.
         let sections = [
             (".profile", ""),
@@ -229,52 +237,52 @@ fn further_profiles_are_started_unasked_by_older_releases_only() {
             (".profile", "ID=p\n"),
             (".osrel", PLAIN),
         ];
-        let mut model = loader(band, images(band, "x.efi", &sections));
+        let mut model = loader(release, images(release, "x.efi", &sections));
         model.conf.default = default.map(str::to_owned);
         let boot = model.boot().unwrap();
         boot.file + &boot.profile
     };
-    for (band, unasked) in [
-        (Band::V257, "x.efi@p"),
-        (Band::V258_3, "x.efi@p"),
-        (Band::V258_8, "x.efi"),
-        (Band::V259, "x.efi@p"),
-        (Band::V260, "x.efi@p"),
-        (Band::V260_2, "x.efi"),
+    for (release, unasked) in [
+        (ReleaseRange::V257, "x.efi@p"),
+        (ReleaseRange::V258_3, "x.efi@p"),
+        (ReleaseRange::V258_8, "x.efi"),
+        (ReleaseRange::V259, "x.efi@p"),
+        (ReleaseRange::V260, "x.efi@p"),
+        (ReleaseRange::V260_2, "x.efi"),
     ] {
-        assert_eq!(first(band, None), unasked, "{band:?}");
-        assert_eq!(first(band, Some("*@p")), "x.efi@p", "{band:?}");
+        assert_eq!(first(release, None), unasked, "{release:?}");
+        assert_eq!(first(release, Some("*@p")), "x.efi@p", "{release:?}");
     }
-    let only = read(Band::V260_2, "a.conf", "uki /k\nprofile 1\n").unwrap();
-    let boot = loader(Band::V260_2, vec![only]).boot().unwrap();
+    let only = read(ReleaseRange::V260_2, "a.conf", "uki /k\nprofile 1\n").unwrap();
+    let boot = loader(ReleaseRange::V260_2, vec![only]).boot().unwrap();
     assert!(boot.why.contains("ten seconds"), "{}", boot.why);
 }
 
 #[test]
 fn profiles_have_their_order() {
-    let twin = |band, profile: &str| {
+    let twin = |release, profile: &str| {
         let text = format!("sort-key k\nversion 1\nuki /k\nprofile {profile}\n");
-        read(band, &format!("{profile}.conf"), &text).unwrap()
+        read(release, &format!("{profile}.conf"), &text).unwrap()
     };
-    let order = |band| {
-        let all = ["4294967295", "2", "1", "x", "-1"].map(|profile| twin(band, profile));
-        let model = loader(band, all.to_vec());
+    let order = |release| {
+        let all = ["4294967295", "2", "1", "x", "-1"].map(|profile| twin(release, profile));
+        let model = loader(release, all.to_vec());
         let menu = model.menu();
         menu.iter()
             .map(|listed| listed.file.clone())
             .collect::<Vec<_>>()
     };
     let by_name = ["4294967295.conf", "2.conf", "1.conf", "x.conf", "-1.conf"];
-    assert_eq!(order(Band::V258_8), by_name);
-    assert_eq!(order(Band::V260), by_name);
+    assert_eq!(order(ReleaseRange::V258_8), by_name);
+    assert_eq!(order(ReleaseRange::V260), by_name);
     let by_profile = ["4294967295.conf", "x.conf", "-1.conf", "1.conf", "2.conf"];
-    assert_eq!(order(Band::V260_2), by_profile);
+    assert_eq!(order(ReleaseRange::V260_2), by_profile);
 }
 
 #[test]
 fn an_entry_may_start_an_image() {
-    for band in Band::ALL {
-        let is_known = band.knows_uki();
+    for release in ReleaseRange::ALL {
+        let is_known = release.knows_uki();
         for (text, is_listed) in [
             ("uki /k\n", is_known),
             ("uki /gone\n", false),
@@ -285,13 +293,13 @@ fn an_entry_may_start_an_image() {
             ("uki /k\nlinux /k\n", !is_known),
             ("uki-url http://[::1]/x\nlinux /k\n", !is_known),
         ] {
-            let listed = read(band, "a.conf", text);
-            assert_eq!(listed.is_some(), is_listed, "{band:?} {text:?}");
+            let listed = read(release, "a.conf", text);
+            assert_eq!(listed.is_some(), is_listed, "{release:?} {text:?}");
         }
     }
     let boots = |text: &str| {
-        let entry = read(Band::V258_1, "a+3.conf", text).unwrap();
-        booted(loader(Band::V258_1, vec![entry]), 1)
+        let entry = read(ReleaseRange::V258_1, "a+3.conf", text).unwrap();
+        booted(loader(ReleaseRange::V258_1, vec![entry]), 1)
     };
     assert_eq!(boots("uki /k\n"), ["a+3.conf", "a+2-1.conf"]);
     assert_eq!(boots("uki-url http://[::1]/x\n"), ["a+3.conf"; 2]);
@@ -299,10 +307,13 @@ fn an_entry_may_start_an_image() {
 
 #[test]
 fn capitals_hide_a_name_from_257_on() {
-    for band in Band::ALL {
-        let is_listed = band == Band::V252;
-        assert_eq!(read(band, "AUTO-a.conf", "linux /k\n").is_some(), is_listed);
-        let listed = images(band, "Auto-a.efi", &[(".osrel", PLAIN)]);
+    for release in ReleaseRange::ALL {
+        let is_listed = release == ReleaseRange::V252;
+        assert_eq!(
+            read(release, "AUTO-a.conf", "linux /k\n").is_some(),
+            is_listed
+        );
+        let listed = images(release, "Auto-a.efi", &[(".osrel", PLAIN)]);
         assert_eq!(!listed.is_empty(), is_listed);
     }
 }
@@ -312,8 +323,11 @@ fn capitals_hide_a_name_from_257_on() {
 fn what_was_saved_is_looked_for_to_the_letter() {
     let files = [("A+3.conf", "z"), ("b.conf", "y")];
     let files = files.map(|(file, key)| listed(file, Some(key), "1"));
-    for (band, last) in [(Band::V257_10, "A.conf"), (Band::V259, "a.conf")] {
-        let mut model = loader(band, files.to_vec());
+    for (release, last) in [
+        (ReleaseRange::V257_10, "A.conf"),
+        (ReleaseRange::V259, "a.conf"),
+    ] {
+        let mut model = loader(release, files.to_vec());
         model.conf.default = Some("@saved".to_owned());
         model.variables.last_booted = Some(last.to_owned());
         assert_eq!(model.boot().unwrap().id, last);
@@ -321,11 +335,11 @@ fn what_was_saved_is_looked_for_to_the_letter() {
         model.variables.last_booted = None;
         model.entries.retain(|listed| listed.name.stem != "b");
         model.entries.insert(0, listed("B.conf", Some("0"), "1"));
-        let first = if band == Band::V259 {
+        let first = if release == ReleaseRange::V259 {
             "a.conf"
         } else {
             "b.conf"
         };
-        assert_eq!(model.boot().unwrap().id, first, "{band:?}");
+        assert_eq!(model.boot().unwrap().id, first, "{release:?}");
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::boot_partition::LOADER_CONF;
 use crate::nixpkgs::hashed_name;
-use crate::plan::tests::{BANDS, Disk, id, proven, select, theirs};
+use crate::plan::tests::{Disk, RELEASES, id, proven, select, theirs};
 use crate::plan::{Standing, plan};
 use crate::space::Volume;
 
@@ -28,7 +28,7 @@ fn written(count: u64, names: [&str; 3], default: &str) -> Disk {
 }
 
 fn starts(disk: &Disk, failures: usize) -> Vec<u64> {
-    let all = BANDS.map(|band| disk.starts(band, failures));
+    let all = RELEASES.map(|release| disk.starts(release, failures));
     assert!(all.iter().all(|one| *one == all[0]), "{all:?}");
     all[0].clone()
 }

@@ -1,9 +1,9 @@
-//! What the tests plan for: `$BOOT` in memory, and the wishes of a short story.
+//! What the tests plan for: `$BOOT` in memory, and the requests of a short story.
 
 use crate::closure::{Bootable, Payload};
 use crate::efi::LoaderVariables;
 use crate::generation::{Generation, GenerationId, Subject};
-use crate::loader::{Band, Loader};
+use crate::loader::{Loader, ReleaseRange};
 use crate::name::{EntryName, Tries, stem_of};
 use crate::nixpkgs;
 use crate::observe::{Found, Observation};
@@ -111,13 +111,13 @@ impl Disk {
     }
 
     /// The loader as it finds this disk.
-    pub(crate) fn loader(&self, band: Band) -> Loader {
-        self.0.boot.loader(band, LoaderVariables::default())
+    pub(crate) fn loader(&self, release: ReleaseRange) -> Loader {
+        self.0.boot.loader(release, LoaderVariables::default())
     }
 
     /// The generations that boot now and after each of `failures` failed boots.
-    pub(crate) fn boots(&self, band: Band, failures: usize) -> Vec<u64> {
-        let boots = self.loader(band).predict(failures);
+    pub(crate) fn boots(&self, release: ReleaseRange, failures: usize) -> Vec<u64> {
+        let boots = self.loader(release).predict(failures);
         boots
             .iter()
             .map(|boot| boot.name.generation_number().unwrap())
@@ -125,8 +125,8 @@ impl Disk {
     }
 
     /// [`Self::boots`] by what is started, whoever's entry it is.
-    pub(crate) fn starts(&self, band: Band, failures: usize) -> Vec<u64> {
-        let boots = self.loader(band).predict(failures);
+    pub(crate) fn starts(&self, release: ReleaseRange, failures: usize) -> Vec<u64> {
+        let boots = self.loader(release).predict(failures);
         let entry = |name: &EntryName| {
             let mut files = self.0.boot.entries.values();
             &files
@@ -179,7 +179,12 @@ impl Disk {
 }
 
 /// Those that differ in anything an entry of ours has.
-pub(crate) const BANDS: [Band; 4] = [Band::V252, Band::V257_10, Band::V258_1, Band::V260];
+pub(crate) const RELEASES: [ReleaseRange; 4] = [
+    ReleaseRange::V252,
+    ReleaseRange::V257_10,
+    ReleaseRange::V258_1,
+    ReleaseRange::V260,
+];
 
 /// What nixpkgs' builder writes.
 pub(crate) fn theirs(number: u64) -> String {
@@ -221,11 +226,11 @@ pub(crate) fn prove(
     observed: &Observation,
     plan: &Plan,
     intent: &Intent,
-    band: Band,
+    release: ReleaseRange,
     variables: &LoaderVariables,
 ) -> Result<(), Refusal> {
-    let outlook = |plan: &Plan| Outlook::of(observed, plan, intent, band, variables);
-    outlook(plan).prove(|| outlook(&Plan::default()))
+    let proof = |plan: &Plan| Proof::of(observed, plan, intent, release, variables);
+    proof(plan).prove(|| proof(&Plan::default()))
 }
 
 /// Whether a machine on which `plan` was carried out comes back.
@@ -233,11 +238,11 @@ pub(crate) fn comes_back(
     observed: &Observation,
     plan: &Plan,
     intent: &Intent,
-    band: Band,
+    release: ReleaseRange,
     variables: &LoaderVariables,
 ) -> Result<(), Box<Stranding>> {
-    let outlook = Outlook::of(observed, plan, intent, band, variables);
-    outlook
+    let proof = Proof::of(observed, plan, intent, release, variables);
+    proof
         .comes_back()
         .map_err(|stranding| Box::new(stranding.clone()))
 }

@@ -20,7 +20,7 @@ fn looks(count: u64) -> u64 {
             owner: "11111111".parse().ok(),
             marks_all: true,
         },
-        over_anothers: true,
+        above_other_systems: true,
         ..proven(select(count), 1)
     };
     disk.run(&intent);

@@ -20,7 +20,7 @@ impl Shared {
         Self { disk, all }
     }
 
-    /// The disk as the system that has `number` sees it, and its wish.
+    /// The disk as the system that has `number` sees it, and its request.
     fn seen_by(&mut self, number: u64, intent: &Intent) -> Intent {
         let is_first = number <= 3;
         let its = |found: &&Found| (found.generation.id.number() <= 3) == is_first;
@@ -38,7 +38,7 @@ impl Shared {
     fn install(&mut self, intent: &Intent) -> Vec<Step> {
         let number = intent.selected.as_ref().unwrap().generation.number();
         let asked = Intent {
-            over_anothers: true,
+            above_other_systems: true,
             ..self.seen_by(number, intent)
         };
         let steps = self.disk.run(&asked).steps;
@@ -53,7 +53,7 @@ impl Shared {
     }
 
     fn boots(&self, failures: usize) -> Vec<u64> {
-        let all = BANDS.map(|band| self.disk.boots(band, failures));
+        let all = RELEASES.map(|release| self.disk.boots(release, failures));
         assert!(all[0] == all[1] && all[1] == all[2], "{all:?}");
         all[0].clone()
     }
@@ -158,7 +158,7 @@ fn going_above_another_systems_entries_risks_nothing() {
         }
         for selected in [1, 2] {
             let asked = Intent {
-                over_anothers: true,
+                above_other_systems: true,
                 ..shared.seen_by(1, &proven(select(selected), 1))
             };
             let mut now = shared.disk.clone();
@@ -168,24 +168,24 @@ fn going_above_another_systems_entries_risks_nothing() {
                     let (on, path) = (*on, path.clone());
                     let mut lost = now.clone();
                     lost.step(&Step::Remove { on, path });
-                    let end = lost.boots(Band::V260, 20).pop().unwrap();
+                    let end = lost.boots(ReleaseRange::V260, 20).pop().unwrap();
                     assert!(
                         end == 1 || tried == 5 && end == 4,
                         "{selected}: {step} {end}"
                     );
                     let mut next = lost;
                     next.run(&asked);
-                    assert_eq!(next.boots(Band::V260, 20).pop(), Some(1), "{step}");
+                    assert_eq!(next.boots(ReleaseRange::V260, 20).pop(), Some(1), "{step}");
                     assert_eq!(next.run(&asked).steps, [], "{step}");
                 }
                 now.step(&step);
-                let end = now.boots(Band::V260, 20).pop().unwrap();
+                let end = now.boots(ReleaseRange::V260, 20).pop().unwrap();
                 assert!(
                     end == 1 || tried == 5 && end == 4,
                     "{selected}: {step} {end}"
                 );
             }
-            assert_eq!(now.boots(Band::V260, 20).pop(), Some(1));
+            assert_eq!(now.boots(ReleaseRange::V260, 20).pop(), Some(1));
         }
     }
 }
@@ -252,7 +252,7 @@ fn what_stands_in_is_above_another_systems_entries() {
         booted: Some("nixos-generation-4.conf".to_owned()),
         ..intent
     };
-    let starts = |shared: &Shared| shared.disk.starts(Band::V252, 6);
+    let starts = |shared: &Shared| shared.disk.starts(ReleaseRange::V252, 6);
     shared.install(&booted(select(5)));
     assert_eq!(starts(&shared), [5, 5, 5, 4, 4, 4, 4]);
     // The first one is asked again, and leaves the other's alone; then the other is.
@@ -289,25 +289,25 @@ fn what_the_other_system_has_proven_is_an_end_for_verify_only() {
         default: Some(format!("lastgood-{number}-*")),
         ..Default::default()
     };
-    let returns = |shared: &Shared, band, variables: &_| {
+    let returns = |shared: &Shared, release, variables: &_| {
         let plan = plan(&shared.disk.0, &intent).unwrap();
-        comes_back(&shared.disk.0, &plan, &intent, band, variables).is_ok()
+        comes_back(&shared.disk.0, &plan, &intent, release, variables).is_ok()
     };
     shared.install(&proven(select(5), 4));
     shared.seen_by(1, &intent);
-    for band in BANDS {
-        assert!(returns(&shared, band, &named(9)));
-        assert!(returns(&shared, band, &named(4)));
+    for release in RELEASES {
+        assert!(returns(&shared, release, &named(9)));
+        assert!(returns(&shared, release, &named(4)));
     }
     // A trial of the other's that is started for ever is none.
-    assert!(!returns(&shared, Band::V258_1, &named(5)));
+    assert!(!returns(&shared, ReleaseRange::V258_1, &named(5)));
     // By a plan that brings the other's last good one above ours.
     shared.install(&intent);
     let mut entries = shared.disk.0.boot.entries.iter();
     let (name, file) = entries
         .find(|(name, _)| name.starts_with("lastgood-4-"))
         .unwrap();
-    let wish = Plan {
+    let request = Plan {
         steps: vec![Step::Text {
             text: file
                 .text
@@ -318,8 +318,8 @@ fn what_the_other_system_has_proven_is_an_end_for_verify_only() {
         ..Plan::default()
     };
     let none = crate::efi::LoaderVariables::default();
-    let proved = prove(&shared.disk.0, &wish, &intent, Band::V252, &none);
+    let proved = prove(&shared.disk.0, &request, &intent, ReleaseRange::V252, &none);
     assert!(matches!(proved, Err(Refusal::Strands(_))));
-    let returned = comes_back(&shared.disk.0, &wish, &intent, Band::V252, &none);
+    let returned = comes_back(&shared.disk.0, &request, &intent, ReleaseRange::V252, &none);
     assert_eq!(returned, Ok(()));
 }

@@ -20,7 +20,7 @@ fn with(count: u64, text: &str) -> (Disk, Subject) {
 /// What boots, by the kernel that only the one closure has.
 fn closures(disk: &Disk, failures: usize) -> Vec<String> {
     let mut all = Vec::new();
-    for (at, _) in disk.boots(Band::V252, failures).iter().enumerate() {
+    for (at, _) in disk.boots(ReleaseRange::V252, failures).iter().enumerate() {
         let mut later = disk.clone();
         for _ in 0..at {
             later.count_first();
@@ -33,7 +33,7 @@ fn closures(disk: &Disk, failures: usize) -> Vec<String> {
 impl Disk {
     /// The file and the closure of the entry that is started now.
     fn first(&self) -> (String, String) {
-        let file = self.loader(Band::V252).predict(0).remove(0).file;
+        let file = self.loader(ReleaseRange::V252).predict(0).remove(0).file;
         let options = &self.0.boot.entries[&file].entry.options;
         let number = options.trim_start_matches("init=/nix/store/");
         (file.clone(), number.split('-').next().unwrap().to_owned())

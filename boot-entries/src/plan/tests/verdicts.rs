@@ -2,16 +2,16 @@
 
 use super::*;
 
-/// Restates `intent`, and checks that once is enough.
-fn restated(disk: &mut Disk, intent: &Intent) -> Vec<Step> {
+/// Writes the verdicts of `intent`, and checks that once is enough.
+fn written(disk: &mut Disk, intent: &Intent) -> Vec<Step> {
     let found = disk.0.generations.iter();
     let generations: Vec<Generation> = found.map(|found| found.generation.clone()).collect();
-    let steps = restate(&disk.0.boot, &generations, intent, &mut |_| true).unwrap();
+    let steps = verdict(&disk.0.boot, &generations, intent, &mut |_| true).unwrap();
     for step in &steps {
         disk.step(step);
     }
     assert_eq!(
-        restate(&disk.0.boot, &generations, intent, &mut |_| true),
+        verdict(&disk.0.boot, &generations, intent, &mut |_| true),
         Ok(Vec::new())
     );
     steps
@@ -35,13 +35,13 @@ fn an_empty_twin_is_not_what_a_verdict_copies() {
         disk.run(&proven(select(3), 2));
         let stem = stem_of(&id(number));
         disk.wrote(&format!("{stem}+2-1.conf"), "");
-        restated(&mut disk, &intent);
+        written(&mut disk, &intent);
         let mut files = disk.0.boot.files_of(&stem);
         let (_, file) = files.next().unwrap();
         assert!(file.has_program, "{file:?}");
         assert_eq!(files.next(), None);
-        for band in BANDS {
-            assert_eq!(disk.boots(band, 3), boots, "{number} {band:?}");
+        for release in RELEASES {
+            assert_eq!(disk.boots(release, 3), boots, "{number} {release:?}");
         }
     }
 }
@@ -54,7 +54,7 @@ fn nothing_is_made_of_an_empty_entry_alone() {
     let name = disk.files().into_iter().find(|n| n.starts_with(&stem));
     let name = name.unwrap().to_owned();
     disk.wrote(&name, "");
-    assert_eq!(restated(&mut disk, &proven(proven(select(2), 1), 2)), []);
+    assert_eq!(written(&mut disk, &proven(proven(select(2), 1), 2)), []);
 }
 
 /// The payload has gone, and may come again: not as a trial.
@@ -66,10 +66,10 @@ fn an_entry_without_its_payload_gets_its_verdict() {
     outcome::look(&mut disk.0);
     let mut intent = proven(select(1), 1);
     intent.standings.insert(id(2), Standing::Rejected);
-    assert!(!restated(&mut disk, &intent).is_empty());
+    assert!(!written(&mut disk, &intent).is_empty());
     disk.0.payload = payload;
     outcome::look(&mut disk.0);
-    assert_eq!(disk.boots(Band::V260, 1), [1, 1]);
+    assert_eq!(disk.boots(ReleaseRange::V260, 1), [1, 1]);
 }
 
 /// 2 is the last good one and 3 a trial, all on an ESP, and written to a new XBOOTLDR partition as well: the move was cut
@@ -101,18 +101,18 @@ fn a_verdict_is_on_both_twins_of_a_move() {
     let mut disk = between_two_partitions();
     let mut rejected = proven(select(2), 2);
     rejected.standings.insert(id(3), Standing::Rejected);
-    let steps = restated(&mut disk, &rejected);
-    for band in BANDS {
-        assert_eq!(disk.boots(band, 3), [2; 4], "{band:?} {steps:?}");
+    let steps = written(&mut disk, &rejected);
+    for release in RELEASES {
+        assert_eq!(disk.boots(release, 3), [2; 4], "{release:?} {steps:?}");
     }
     let last_good = stem_of(&id(2));
     let touches = |step: &Step| step.path().contains(&last_good);
     assert!(!steps.iter().any(touches), "B3: {steps:?}");
 
     let mut disk = between_two_partitions();
-    restated(&mut disk, &proven(proven(select(3), 2), 3));
-    for band in BANDS {
-        assert_eq!(disk.boots(band, 3), [3; 4], "{band:?}");
+    written(&mut disk, &proven(proven(select(3), 2), 3));
+    for release in RELEASES {
+        assert_eq!(disk.boots(release, 3), [3; 4], "{release:?}");
     }
     assert!(
         disk.0
@@ -131,10 +131,10 @@ fn no_instant_of_a_verdict_on_twins_strands_the_machine() {
     for intent in [rejected, proven(proven(select(3), 2), 3)] {
         let mut disk = disk.clone();
         let mut ends = disk.clone();
-        for step in restated(&mut disk, &intent) {
+        for step in written(&mut disk, &intent) {
             ends.step(&step);
-            for band in BANDS {
-                let last = ends.boots(band, 20).pop();
+            for release in RELEASES {
+                let last = ends.boots(release, 20).pop();
                 assert!(
                     last == Some(2)
                         || last == intent.last_good.as_ref().map(|s| s.generation.number()),

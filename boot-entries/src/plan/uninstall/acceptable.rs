@@ -38,7 +38,8 @@ pub(super) fn acceptable(observed: &Observation, intent: &Intent) -> Vec<Subject
 /// What stands in for a predecessor of ours.
 pub(super) fn stand_in<'a>(observed: &'a Observation, intent: &Intent) -> Option<&'a EntryFile> {
     let mut files = observed.boot.all().map(|(_, file)| file);
-    files.find(|file| file.name.is_stand_in() && !observed.is_anothers(&intent.ownership, file))
+    files
+        .find(|file| file.name.is_stand_in() && !observed.is_other_systems(&intent.ownership, file))
 }
 
 /// The newest generation that is `closure`, and rather itself than a specialisation of it.

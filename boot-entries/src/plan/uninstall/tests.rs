@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::nixpkgs::{Payload as Theirs, hashed_name};
-use crate::plan::tests::{BANDS, Disk, id, proven, select, theirs};
+use crate::plan::tests::{Disk, RELEASES, id, proven, select, theirs};
 
 const CONF: &str = "# mine\ntimeout 7\neditor no\ndefault lastgood-*\n";
 
@@ -28,8 +28,8 @@ fn run(disk: &mut Disk, intent: &Intent, good: &[u64]) -> Vec<String> {
     let plan = uninstall(&disk.0, intent, &payload(disk)).unwrap();
     for step in &plan.steps {
         disk.step(step);
-        for band in BANDS {
-            let last = disk.starts(band, 12).pop();
+        for release in RELEASES {
+            let last = disk.starts(release, 12).pop();
             assert!(last.is_some_and(|n| good.contains(&n)), "{step}: {last:?}");
         }
     }
@@ -79,8 +79,8 @@ fn the_last_good_one_is_handed_back_as_nixpkgs_writes_it() {
     );
     // And back.
     disk.run(&intent);
-    for band in BANDS {
-        assert_eq!(disk.starts(band, 4), [3, 3, 3, 2, 2]);
+    for release in RELEASES {
+        assert_eq!(disk.starts(release, 4), [3, 3, 3, 2, 2]);
     }
     assert!(!disk.0.boot.entries.contains_key("nixos-generation-2.conf"));
 }
@@ -119,7 +119,7 @@ fn an_entry_of_somebody_elses_will_do() {
 
 type Damage = fn(&mut Disk, &mut Theirs);
 
-/// What looks like a way out and is none.
+/// What looks like something to uninstall to, and is not.
 #[test]
 fn an_entry_that_is_not_whole_or_not_good_will_not_do() {
     let damages: [(&str, Damage); 4] = [

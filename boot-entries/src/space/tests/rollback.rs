@@ -5,7 +5,7 @@ use super::Fat;
 use crate::generation::Generation;
 use crate::name::{EntryName, Tries};
 use crate::plan::tests::{Disk, id, proven, select};
-use crate::plan::{Intent, Standing, plan, restate};
+use crate::plan::{self, Intent, Standing, plan};
 use crate::step::Step;
 
 /// `$BOOT` as a plan sees it, and as it is.
@@ -52,7 +52,10 @@ impl Machine {
 
     /// The loader starts what comes next, and counts. Whether there was anything to count.
     fn fail(&mut self) -> bool {
-        let boots = self.disk.loader(crate::loader::Band::V252).predict(0);
+        let boots = self
+            .disk
+            .loader(crate::loader::ReleaseRange::V252)
+            .predict(0);
         let Some(name) = boots.first().map(|boot| boot.name.clone()) else {
             return false;
         };
@@ -88,7 +91,7 @@ impl Machine {
                     judged.selected.clone_from(&judged.last_good);
                 }
                 let steps =
-                    restate(&self.disk.0.boot, &generations, &judged, &mut |_| true).unwrap();
+                    plan::verdict(&self.disk.0.boot, &generations, &judged, &mut |_| true).unwrap();
                 let least = self.clone().make(&steps);
                 if least < 0 {
                     lacking.push((format!("{verdict:?} {number}"), least));

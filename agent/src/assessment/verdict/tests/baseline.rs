@@ -146,15 +146,3 @@ fn what_no_baseline_can_know_is_not_compared() {
         ["backup@0-home.service"]
     );
 }
-
-#[test]
-fn a_baseline_is_read_back_also_from_other_versions() {
-    let baseline = baseline(&["b.service"]);
-    let text = serde_json::to_string(&baseline).unwrap();
-    assert_eq!(text, r#"{"unwell":["b.service"]}"#);
-    assert_eq!(serde_json::from_str::<Baseline>(&text).unwrap(), baseline);
-    assert_eq!(
-        serde_json::from_str::<Baseline>(r#"{"sockets":[]}"#).unwrap(),
-        Baseline::default()
-    );
-}

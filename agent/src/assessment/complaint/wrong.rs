@@ -1,0 +1,58 @@
+//! What can be wrong with a unit, and the words for it.
+
+use std::fmt;
+
+/// What is wrong with a unit. Of two things wrong with one unit that weigh the same, the first here is reported.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::assessment) enum Wrong {
+    /// systemd has never heard of it.
+    NotKnown,
+    /// There is no such file.
+    NotFound,
+    /// The administrator forbade it.
+    Masked,
+    /// systemd cannot read it; in its word.
+    Unusable(String),
+    /// systemd has given up on it.
+    Failed,
+    /// It failed, and is about to be started again.
+    FailedAndQueued,
+    /// It is about to be started.
+    Queued,
+    /// A condition says that it need not run.
+    Skipped,
+    /// It does not run, and nobody is about to change that.
+    Inactive,
+    /// It is on its way up or down; in systemd's words.
+    Changing { state: String, sub: String },
+    /// It runs, and ran anew since the last look.
+    StartedAgain { restarts: u32 },
+    /// What systemd does with it takes long.
+    NotFinished { job: String },
+    /// It crashes and is started again, time after time.
+    KeepsEnding { restarts: u32 },
+    /// The boot ended here.
+    LastResort,
+}
+
+/// What follows the unit's name.
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotKnown => f.write_str("is not known to systemd"),
+            Self::NotFound => f.write_str("is not found"),
+            Self::Masked => f.write_str("is masked"),
+            Self::Unusable(word) => write!(f, "cannot be loaded ({word})"),
+            Self::Failed => f.write_str("failed"),
+            Self::FailedAndQueued => f.write_str("failed and is queued again"),
+            Self::Queued => f.write_str("waits to be started"),
+            Self::Skipped => f.write_str("was skipped: its conditions are not met"),
+            Self::Inactive => f.write_str("is not active, and nothing is about to start it"),
+            Self::Changing { state, sub } => write!(f, "is {state} ({sub})"),
+            Self::StartedAgain { restarts } => write!(f, "was started again ({restarts} restarts)"),
+            Self::NotFinished { job } => write!(f, "has not finished its {job}"),
+            Self::KeepsEnding { restarts } => write!(f, "keeps ending ({restarts} restarts)"),
+            Self::LastResort => f.write_str("was reached instead of a running system"),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The steps of a boot, as the units run them: each calls its operation, and says in the journal how it ended.
+
+use boot_entries::Root;
+
+use crate::activation::Done;
+use crate::cli::BootStep;
+use crate::error::Error;
+use crate::operation::activate::{self, Firewalled};
+use crate::operation::assess::{self, Assessed};
+use crate::operation::bless::{self, Blessed};
+use crate::operation::{begin, fall_back};
+
+pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
+    if !root.is_live() && matches!(step, BootStep::Firewall | BootStep::Assess) {
+        return Err(Error::Refused(
+            "this step is about the running machine's kernel and services, not about a tree; leave --root out".to_owned(),
+        ));
+    }
+    match step {
+        BootStep::Begin => begin::begin(root),
+        BootStep::Activate => activate(root),
+        BootStep::Firewall => firewall(root),
+        BootStep::Assess => assess(root),
+        BootStep::Bless => bless(root),
+        BootStep::FallBack => fall_back::fall_back(root),
+    }
+}
+
+fn activate(root: &Root) -> Result<(), Error> {
+    match activate::activate(root)? {
+        None => tracing::info!("nothing to activate: this boot is no generation's"),
+        Some((closure, Done::Linked(changes))) => {
+            tracing::info!("activated: {} ({changes} changes)", closure.display());
+        }
+        Some((closure, Done::Checked)) => {
+            tracing::info!("activated by NixOS: {}", closure.display());
+        }
+    }
+    Ok(())
+}
+
+fn firewall(root: &Root) -> Result<(), Error> {
+    match activate::firewall(root)? {
+        Firewalled::NotOurs => {
+            tracing::info!("no firewall to load: this boot is no generation's");
+        }
+        Firewalled::NotAsked => {
+            tracing::info!("no firewall of ours: the closure names no ruleset");
+        }
+        Firewalled::Loaded(path) => tracing::info!("firewalled: {}", path.display()),
+    }
+    Ok(())
+}
+
+/// The unit fails with the verdict: that is what starts the fallback.
+fn assess(root: &Root) -> Result<(), Error> {
+    match assess::assess(root)? {
+        Assessed::NotOurs => tracing::info!("nothing to assess: this boot is no generation's"),
+        Assessed::Healthy(subject) => {
+            tracing::info!("healthy: generation {}", subject.generation);
+        }
+        Assessed::Unhealthy(subject, cause) => {
+            return Err(Error::Refused(format!(
+                "generation {} is not healthy: {}",
+                subject.generation, cause.summary
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn bless(root: &Root) -> Result<(), Error> {
+    match bless::bless(root)? {
+        Blessed::NotOurs => tracing::info!("nothing to bless: this boot is no generation's"),
+        Blessed::Proven(subject) => tracing::info!("proven: generation {}", subject.generation),
+        Blessed::Left(why) => tracing::warn!("not blessed: {why}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! What the loader will start, by the model of it, told in terms of generations.
+
+use std::collections::BTreeMap;
+
+use boot_entries::boot_partition::Place;
+use boot_entries::loader::{self, ReleaseRange};
+use boot_entries::name::{EntryName, Tries, stem_of};
+use boot_entries::observe::BootFiles;
+use boot_entries::{GenerationId, nixpkgs};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::report::label::{Number, StateLabel};
+use crate::store::digests;
+use crate::view::{View, damage_of};
+
+/// One boot to come.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prediction {
+    /// Where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// How many boots fail before it.
+    pub failures: usize,
+    /// The file that is started, with an image's profile.
+    pub entry: String,
+    #[serde(skip)]
+    name: EntryName,
+    #[serde(skip)]
+    /// Which generation it starts, where that is known.
+    pub id: Option<GenerationId>,
+    /// The same, as it is told.
+    pub generation: Option<Number>,
+    /// How that stands.
+    pub state: Option<StateLabel>,
+    /// It starts what booted before lastgood came, which may be a generation.
+    pub stand_in: bool,
+    /// Another system with lastgood on the same `$BOOT` has written it.
+    pub another_system: bool,
+    #[serde(skip)]
+    /// It is a unified kernel image.
+    pub is_image: bool,
+    /// What is missing or damaged of what it needs.
+    pub broken: Option<String>,
+    /// Why this one.
+    pub why: String,
+}
+
+/// What boots from `place`, with what is broken of it, and why the machine does not come back from there by itself.
+///
+/// # Errors
+/// When the place cannot be read, or nobody knows how its loader chooses.
+pub fn look(
+    view: &View,
+    place: &Place,
+    failures: usize,
+) -> Result<(Vec<Prediction>, Option<String>), Error> {
+    let files = BootFiles::read(place)?;
+    let mut boots = predict_of(view, &files, view.release(place)?, failures);
+    let mut digests = digests::load(&view.root, view.listed.len());
+    let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for boot in &mut boots {
+        let broken = known.entry(boot.name.stem.clone()).or_insert_with(|| {
+            let mut files = files.files_of(&boot.name.stem).map(|(_, file)| file);
+            let damage = files.find_map(|file| damage_of(place, file, &mut digests));
+            damage.map(|damage| damage.to_string())
+        });
+        if let Some(broken) = broken {
+            boot.why = format!("{}; it cannot be started: {broken}", boot.why);
+            boot.broken = Some(broken.clone());
+        }
+    }
+    let trouble = if boots.is_empty() {
+        Some(
+            "no entry can be started: the machine would not boot; run `lastgood install`"
+                .to_owned(),
+        )
+    } else {
+        loader::endless_menu(files.loader_conf.as_deref(), &view.variables)
+    };
+    Ok((boots, trouble))
+}
+
+/// What boots now and after each of `failures` failed boots, from the place that the loader reads next.
+///
+/// # Errors
+/// When that cannot be read, or nobody knows how its loader chooses.
+pub fn predict(view: &View, failures: usize) -> Result<Vec<Prediction>, Error> {
+    let boot = view.boot()?;
+    let release = view.release(&boot.place)?;
+    Ok(predict_of(view, &boot, release, failures))
+}
+
+/// [`predict`], for entries that were read before, by a loader of `release`.
+#[must_use]
+pub fn predict_of(
+    view: &View,
+    files: &BootFiles,
+    release: ReleaseRange,
+    failures: usize,
+) -> Vec<Prediction> {
+    let generations = view.generations();
+    let boots = files
+        .loader(release, view.variables.clone())
+        .predict(failures);
+    let other_systems = view.other_systems();
+    let prediction = |failures: usize, boot: &loader::Choice| {
+        // Whose number it is, first: telling names apart takes a hash each.
+        let of = |name: &EntryName| {
+            let number = name.generation_number()?;
+            let mut same = generations.iter().filter(|g| g.id.number() == number);
+            same.find(|g| stem_of(&g.subject()) == name.stem)
+        };
+        // By its stem: the file may be called otherwise by then.
+        let started = files.files_of(&boot.name.stem).next();
+        let own = of(&boot.name).filter(|_| !boot.is_image);
+        let is_other_systems = || started.is_some_and(|(_, file)| other_systems(file));
+        let another_system = own.is_none() && !boot.is_image && is_other_systems();
+        // No image is ours, whatever it is called.
+        let stand_in = !another_system && boot.name.is_stand_in() && !boot.is_image;
+        let generation = if stand_in {
+            let closure = started.and_then(|(_, file)| nixpkgs::init_of(&file.entry));
+            closure.and_then(|closure| generations.iter().find(|g| g.toplevel == closure))
+        } else {
+            own
+        };
+        Prediction {
+            place: None,
+            failures,
+            entry: boot.file.clone() + &boot.profile,
+            name: boot.name.clone(),
+            id: generation.map(|g| g.id.clone()),
+            generation: generation.map(|g| Number::of(&g.id)),
+            state: generation.map(|g| StateLabel::of(view.state.standing(&g.subject()), true)),
+            stand_in,
+            another_system,
+            is_image: boot.is_image,
+            broken: None,
+            why: boot.why.to_owned(),
+        }
+    };
+    let mut predictions: Vec<Prediction> = Vec::new();
+    for (failures, boot) in boots.iter().enumerate() {
+        let mut next = prediction(failures, boot);
+        let former = boots.get(..failures).unwrap_or_default();
+        if is_used_up(boot.name.tries) {
+            next.why.push_str("; its tries are used up");
+        }
+        if let Some(why) = passed_over(view, files, former, boot) {
+            next.why.push_str("; ");
+            next.why.push_str(&why);
+        }
+        predictions.push(next);
+    }
+    predictions
+}
+
+fn is_used_up(tries: Option<Tries>) -> bool {
+    tries.is_some_and(|tries| tries.left == 0)
+}
+
+/// Why the selected generation is not what `boot` starts after those in `former`, where that is its own doing. None: it
+/// is, or what chooses the other one says why.
+fn passed_over(
+    view: &View,
+    files: &BootFiles,
+    former: &[loader::Choice],
+    boot: &loader::Choice,
+) -> Option<String> {
+    let selected = view.state.selected.as_ref()?;
+    let stem = stem_of(selected);
+    if boot.name.stem == stem {
+        return None;
+    }
+    let id = &selected.generation;
+    let Some((_, file)) = files.files_of(&stem).next() else {
+        return Some(format!("generation {id}, which is selected, has no entry"));
+    };
+    if !file.has_program {
+        return Some(format!(
+            "the kernel of generation {id}, which is selected, is missing"
+        ));
+    }
+    let last = former.iter().rev().find(|former| former.name.stem == stem);
+    let tries = match last {
+        Some(last) => last.name.tries.map(Tries::after_a_boot),
+        None => file.name.tries,
+    };
+    is_used_up(tries).then(|| format!("generation {id}, which is selected, has used up its tries"))
+}

@@ -1,0 +1,51 @@
+//! The entries as verdicts have it: counters and ranks, and no further.
+
+use boot_entries::entry::EntryFile;
+use boot_entries::observe::BootFiles;
+use boot_entries::progress::Progress;
+use boot_entries::{apply, plan};
+
+use super::ready::may_be_written;
+use crate::error::Error;
+use crate::report::line::one_line;
+use crate::store::digests;
+use crate::view::{View, damage_of};
+
+/// Brings the entries to what the ledger says of verdicts, counters and ranks, and no further: it reads and writes no
+/// payload, so that neither a full disk nor a slow one stands in a verdict's way.
+///
+/// # Errors
+/// When that cannot be done where the loader reads next.
+pub fn write_verdict(view: &View) -> Result<(), Error> {
+    let mut places = view.places(&view.state)?;
+    let generations = view.generations();
+    let intent = view.intent(&view.state);
+    let mut outcome = Ok(());
+    if !places.has_next && !places.unusable.is_empty() {
+        outcome = Err(places.unusable.remove(0).into());
+    }
+    // A verdict is worth trying everywhere, whatever failed elsewhere.
+    for (number, place) in places.usable.iter().enumerate() {
+        let written = BootFiles::read(place)
+            .map_err(Error::from)
+            .and_then(|boot| {
+                let mut is_whole = |file: &EntryFile| {
+                    let mut digests = digests::load(&view.root, view.listed.len());
+                    damage_of(place, file, &mut digests).is_none()
+                };
+                let steps = plan::verdict(&boot, &generations, &intent, &mut is_whole)?;
+                may_be_written(place, &steps)?;
+                Ok(apply::apply(place, &steps, |progress| {
+                    if let Progress::Step(step) = progress {
+                        tracing::info!("{step}");
+                    }
+                })?)
+            });
+        match written {
+            Ok(()) => {}
+            Err(error) if number == 0 && places.has_next => outcome = Err(error),
+            Err(error) => tracing::error!("{}: {}", place.name.display(), one_line(&error)),
+        }
+    }
+    outcome
+}

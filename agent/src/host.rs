@@ -1,0 +1,73 @@
+//! Where things are on a host: every path and every program that the agent uses there.
+//!
+//! Paths are the machine's own: [`Root`](boot_entries::Root) makes paths of this process of them. [`kind`] tells the two
+//! kinds of hosts apart, and nothing else does. What differs between them is a method of [`Kind`]. [`program`] finds the
+//! programs of the running machine.
+//!
+//! Not here: what is inside a closure (`etc/systemd/system`), which is the same on every host, and stands with what reads
+//! it; what is on `$BOOT`, in the firmware, in `/sys`, and where profiles are, which is the business of `boot-entries`.
+
+mod kind;
+mod program;
+
+pub use kind::{Error, Facts, Kind, Release, decide, kind};
+pub use program::{Missing, Program, program, program_in};
+
+/// What the agent keeps from one boot to the next.
+pub const STATE: &str = "/var/lib/lastgood";
+/// What happened, one record a line.
+pub const LEDGER: &str = "/var/lib/lastgood/ledger.jsonl";
+/// Held by whoever changes something. It is never removed or replaced: a lock on a replaced file locks nothing.
+pub const LOCK: &str = "/var/lib/lastgood/lock";
+/// What large files held when they were read: a line with its version and checksum, and a line of JSON.
+pub const DIGESTS: &str = "/var/lib/lastgood/digests.jsonl";
+/// Finished initrds. They hold secrets: for root only.
+pub const INITRDS: &str = "/var/lib/lastgood/initrds";
+
+/// What an assessment leaves for the blessing. In `/run`: it speaks of this boot only.
+pub const HEALTHY: &str = "/run/lastgood/healthy.json";
+/// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good. `lastgood-no-prompt.service` looks
+/// for it, too.
+pub const PROVEN: &str = "/run/lastgood/proven";
+/// The ruleset is in the kernel: `lastgood-firewall.service` looks for it.
+pub const FIREWALLED: &str = "/run/lastgood/firewalled";
+
+/// Leads to the closure that is active. NixOS has it before systemd is started; elsewhere activation makes it.
+pub const CURRENT_SYSTEM: &str = "/run/current-system";
+/// Leads to the closure that was booted, likewise.
+pub const BOOTED_SYSTEM: &str = "/run/booted-system";
+/// What Nix's garbage collector keeps: what links in here lead to.
+pub const GC_ROOTS: &str = "/nix/var/nix/gcroots";
+/// Those of them that are the agent's.
+pub const OUR_GC_ROOTS: &str = "/nix/var/nix/gcroots/lastgood";
+
+/// The host's configuration.
+pub const ETC: &str = "/etc";
+/// The link farm: leads to the active closure's `etc`. NixOS makes it by itself (but for an overlay `/etc`); elsewhere
+/// activation does.
+pub const STATIC: &str = "/etc/static";
+/// NixOS makes it, but for an overlay `/etc`. Activation never does, whatever a closure holds.
+pub const NIXOS_MARKER: &str = "/etc/NIXOS";
+/// What the system that is running calls itself (os-release(5)).
+pub const OS_RELEASE: &str = "/etc/os-release";
+/// What the distribution calls itself: no closure can bring it.
+pub const VENDOR_OS_RELEASE: &str = "/usr/lib/os-release";
+/// Only in an initrd, in which `/` is not the host's.
+pub const INITRD_RELEASE: &str = "/etc/initrd-release";
+/// Where the operator's units are, and on NixOS the closure's.
+pub const ETC_UNITS: &str = "/etc/systemd/system";
+/// A unit that leads here is masked.
+pub const NOWHERE: &str = "/dev/null";
+
+/// What the kernel was started with.
+pub const COMMAND_LINE: &str = "/proc/cmdline";
+/// The kernel's id of this boot.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// A new random UUID at every look.
+pub const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
+/// What is mounted where (`proc_pid_mountinfo(5)`).
+pub const MOUNTS: &str = "/proc/self/mountinfo";
+/// How long the machine is up.
+pub const UPTIME: &str = "/proc/uptime";
+/// The kernel's log.
+pub const KERNEL_LOG: &str = "/dev/kmsg";

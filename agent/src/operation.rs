@@ -1,0 +1,21 @@
+//! What lastgood does, one verb a file: the only place where steps are put in order.
+//!
+//! An order that must hold is a type: what comes second takes what the first one returned. A verdict is carried through
+//! only when it is [on record](on_record::OnRecord); entries are written only when they are
+//! [ready](crate::entries::Ready), and for a selection only when that is on record too.
+//!
+//! An operation returns plain data. Whoever calls it says what it means: [`crate::command`].
+//!
+//! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]. The steps of a boot, in their order:
+//! [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`]. What all verdicts have in common: [`on_record`].
+
+pub mod activate;
+pub mod assess;
+pub mod begin;
+pub mod bless;
+pub mod fall_back;
+pub mod judge;
+pub mod on_record;
+pub mod repair;
+pub mod select;
+pub mod uninstall;

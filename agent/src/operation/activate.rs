@@ -1,0 +1,115 @@
+//! The closure is put in place: `/etc` and units, then the firewall.
+
+use std::path::{Path, PathBuf};
+
+use boot_entries::Root;
+
+use super::begin;
+use crate::activation::firewall::{Outcome, Refusal};
+use crate::activation::{self, Done};
+use crate::config::{self, Config};
+use crate::error::Error;
+use crate::host::FIREWALLED;
+use crate::report::line::one_line;
+use crate::state::Event;
+use crate::state::cause::Stage;
+use crate::store::handover::mark;
+use crate::system::command_line;
+
+/// What became of a closure's firewall.
+#[derive(Debug)]
+pub enum Firewalled {
+    /// This boot is no generation's.
+    NotOurs,
+    /// The closure names no ruleset.
+    NotAsked,
+    /// This ruleset is in the kernel.
+    Loaded(PathBuf),
+}
+
+/// Makes the machine the booted closure's. None: this boot is no generation's.
+///
+/// # Errors
+/// Everything that is not as it should be. What could be done was done.
+pub fn activate(root: &Root) -> Result<Option<(PathBuf, Done)>, Error> {
+    let Some(closure) = command_line::closure(root)? else {
+        return Ok(None);
+    };
+    let done = activation::activate(root, &closure)?;
+    reached(root, Stage::Activated);
+    Ok(Some((closure, done)))
+}
+
+/// Loads the booted closure's firewall, or closes the machine.
+///
+/// # Errors
+/// When the machine had to be closed, or could not be.
+pub fn firewall(root: &Root) -> Result<Firewalled, Error> {
+    let Some(closure) = command_line::closure(root)? else {
+        return Ok(Firewalled::NotOurs);
+    };
+    let (ports, outcome) = load_or_close(root, &closure)?;
+    match outcome {
+        Outcome::NotAsked => Ok(Firewalled::NotAsked),
+        Outcome::Loaded(path) => {
+            // Should this program die before it can say so by its exit status, the unit would close a machine that is well.
+            if let Err(error) = mark(root, FIREWALLED) {
+                tracing::warn!("{}", one_line(&error));
+            }
+            reached(root, Stage::Firewalled);
+            Ok(Firewalled::Loaded(path))
+        }
+        Outcome::Closed(why) => Err(Error::Refused(format!(
+            "{why}; the machine is closed but for TCP ports {ports:?}"
+        ))),
+    }
+}
+
+/// What came of it, and the management ports.
+fn load_or_close(root: &Root, closure: &Path) -> Result<(Vec<u16>, Outcome), Error> {
+    match config::read(root, closure) {
+        Ok(config) => {
+            let outcome = activation::firewall(root, closure, &config.firewall)?;
+            Ok((config.firewall.management_ports, outcome))
+        }
+        // Defaults will not do here: they name no ruleset, and the machine would be open (A8).
+        Err(error) => {
+            let ports = Config::default().firewall.management_ports;
+            let path = closure.join(config::PATH);
+            let why = Refusal::Unknown(format!("{}: {error}", path.display()));
+            let outcome = activation::firewall::close(&ports, why)?;
+            Ok((ports, outcome))
+        }
+    }
+}
+
+/// Records how far the boot is. That this cannot be written (a full disk) is the agent's own trouble: were the step to
+/// fail for it, a generation that is in place would count as not being so, and the firewall's unit would close a machine
+/// whose firewall is loaded (A8).
+fn reached(root: &Root, stage: Stage) {
+    let recorded =
+        begin::session(root).and_then(|mut session| session.record(&Event::Reached { stage }));
+    if let Err(error) = recorded {
+        tracing::error!("cannot record the stage {stage:?}: {}", one_line(&error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn a_record_that_cannot_be_written_does_not_undo_the_activation() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        // Nobody can open a directory as a lock.
+        for directory in ["proc", "nix/store/1/etc", "var/lib/lastgood/lock"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        let mut cmdline = std::fs::File::create(root.join("proc/cmdline")).unwrap();
+        cmdline.write_all(b"init=/nix/store/1/init").unwrap();
+        activate(&root).unwrap();
+        assert!(root.join("/etc/static").is_symlink());
+    }
+}

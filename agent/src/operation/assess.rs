@@ -1,0 +1,95 @@
+//! Watches until there is a verdict, and records it. Acting on it is for others: a verdict must not get lost in acting.
+
+use std::time::Instant;
+
+use boot_entries::Root;
+
+use super::begin;
+use crate::assessment::requirements::Requirements;
+use crate::assessment::{Monotonic, Outcome};
+use crate::config;
+use crate::error::Error;
+use crate::session::Session;
+use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
+use crate::state::{Event, Subject, WhenUnhealthy};
+use crate::store::handover::Healthy;
+use crate::system::systemd::Systemd;
+use crate::view::View;
+
+/// How an assessment ended.
+#[derive(Debug)]
+pub enum Assessed {
+    /// This boot is no generation's.
+    NotOurs,
+    /// It is healthy; the blessing is to follow.
+    Healthy(Subject),
+    /// It is not, or nobody could tell: this is on record.
+    Unhealthy(Subject, Cause),
+}
+
+/// Assesses the running generation.
+///
+/// # Errors
+/// When the verdict cannot be recorded.
+pub fn assess(root: &Root) -> Result<Assessed, Error> {
+    let began = Instant::now();
+    let session = begin::session(root)?;
+    let view = &session.view;
+    let (Some(boot), Some(subject)) = (view.this_boot(), view.running()) else {
+        return Ok(Assessed::NotOurs);
+    };
+    let (boot, subject) = (boot.id.clone(), subject.clone());
+    let baseline = session.state().baseline().cloned();
+    // Others may change things while we watch.
+    drop(session);
+    let health = config::read_or_default(root, &subject.toplevel).health;
+    let requirements = Requirements::from(&health);
+    let mut systemd = Systemd::watching(&requirements.units);
+    let outcome = crate::assessment::assess(
+        &requirements,
+        baseline.as_ref(),
+        &mut systemd,
+        &mut Monotonic { began },
+    );
+    let cause = match outcome {
+        Outcome::Healthy(baseline) => {
+            Healthy { boot, baseline }.leave(root)?;
+            return Ok(Assessed::Healthy(subject));
+        }
+        Outcome::Unhealthy(cause) => cause,
+        Outcome::Unknown(why) => {
+            let stage = View::read(root)?.this_boot().map(|boot| boot.stage);
+            let fault = Fault::NoAnswer;
+            let summary = format!("{fault}: {why}");
+            Cause::new(stage.unwrap_or(Stage::Begun), summary, fault)
+        }
+    };
+    record(&mut begin::session(root)?, &subject, &cause)?;
+    Ok(Assessed::Unhealthy(subject, cause))
+}
+
+fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {
+    let id = &subject.generation;
+    let (subject, cause) = (subject.clone(), cause.clone());
+    match session.state().when_unhealthy() {
+        WhenUnhealthy::FallBack { .. } => {
+            tracing::error!("rejected: generation {id}: {}", cause.summary);
+            session.record(&Event::Rejected { subject, cause })
+        }
+        WhenUnhealthy::StayUp(why) => {
+            tracing::error!(
+                "degraded: generation {id}: {}; it stays up: {why}",
+                cause.summary
+            );
+            if let Some(excused) = session.state().excused_by(&cause) {
+                let other = &excused.generation;
+                tracing::warn!(
+                    "excused: generation {other}, which was rejected for the same; `lastgood install` takes it again"
+                );
+                session.record(&Event::Excused { subject: excused })?;
+            }
+            session.record(&Event::Degraded { subject, cause })
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What runs? What was intended? The attempt goes on record, and what the boot before left undone is set right.
+
+use std::path::PathBuf;
+
+use boot_entries::{Root, loader};
+
+use super::fall_back;
+use super::on_record::OnRecord;
+use crate::error::Error;
+use crate::report::line::one_line;
+use crate::session::Session;
+use crate::state::{Event, Subject};
+use crate::system::boot_id::boot_id;
+use crate::system::command_line;
+
+/// The right to change things, with this boot on record. Every step of a boot opens with it, and begins the boot if that has
+/// not been done: a step must never take what the ledger knows of an earlier boot for this one.
+///
+/// # Errors
+/// When the machine cannot be read, or the record cannot be written.
+pub fn session(root: &Root) -> Result<Session, Error> {
+    let mut session = Session::open_at_boot(root)?;
+    if session.view.this_boot().is_some() {
+        return Ok(session);
+    }
+    let closure = command_line::closure(root)?;
+    let subject = closure
+        .as_deref()
+        .and_then(|closure| session.view.subject_of_closure(closure));
+    session.record(&Event::Began {
+        boot: boot_id(root)?,
+        running: subject.clone(),
+    })?;
+    let Some(subject) = subject else {
+        let what = closure.map_or_else(
+            || "this boot (no init=TOPLEVEL/init)".to_owned(),
+            |closure| closure.display().to_string(),
+        );
+        tracing::warn!("begun: {what} is no generation of any profile");
+        return Ok(session);
+    };
+    let id = &subject.generation;
+    let closure = subject.toplevel.display();
+    let selected = session.state().selected.as_ref();
+    match selected.filter(|selected| **selected != subject) {
+        None => tracing::info!("begun: generation {id} ({closure})"),
+        Some(selected) => tracing::warn!(
+            "begun: generation {id} ({closure}), although generation {} was selected",
+            selected.generation
+        ),
+    }
+    Ok(session)
+}
+
+/// Begins this boot.
+///
+/// # Errors
+/// When it cannot be recorded.
+pub fn begin(root: &Root) -> Result<(), Error> {
+    let mut session = session(root)?;
+    let Some(subject) = session.view.running().cloned() else {
+        return Ok(());
+    };
+    // What a crash left undone between a record and what it announced. Nothing of it is worth failing a boot for.
+    let given_up = given_up(&mut session, &subject).unwrap_or_else(|error| {
+        tracing::error!("{}", one_line(&error));
+        None
+    });
+    let on_record = given_up.unwrap_or_else(OnRecord::already);
+    on_record.carry_through(&session).tell();
+    for one in loader::overrides(&session.view.variables) {
+        tracing::warn!("{one}");
+    }
+    let Some(cause) = session.state().is_not_counted() else {
+        return Ok(());
+    };
+    let rejected = OnRecord::rejected_by_boot(&mut session, subject, cause)?;
+    fall_back::go_back(session, Some(rejected))
+}
+
+/// If the loader has passed over the selected generation because its tries are used up, that is a verdict.
+fn given_up(session: &mut Session, running: &Subject) -> Result<Option<OnRecord>, Error> {
+    let selected = session.state().selected.as_ref();
+    let Some(selected) = selected.filter(|selected| *selected != running).cloned() else {
+        return Ok(None);
+    };
+    let exhausted = exhausted(session, &selected)?;
+    let verdict = session
+        .state()
+        .loader_gave_up(running, exhausted.as_deref());
+    let Some((rejected, cause)) = verdict else {
+        return Ok(None);
+    };
+    let on_record = OnRecord::rejected_by_boot(session, rejected.clone(), cause)?;
+    Ok(Some(on_record.going_back(&rejected, running)))
+}
+
+/// The place that the loader reads, if the entry of `subject` is there and has no tries left.
+fn exhausted(session: &Session, subject: &Subject) -> Result<Option<PathBuf>, Error> {
+    let boot = session.view.boot()?;
+    let stem = boot_entries::name::stem_of(subject);
+    let mut tries = boot.files_of(&stem).map(|(_, file)| file.name.tries);
+    let is_exhausted = tries.any(|tries| tries.is_some_and(|tries| tries.left == 0));
+    Ok(is_exhausted.then(|| boot.place.name.clone()))
+}

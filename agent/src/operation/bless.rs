@@ -1,0 +1,80 @@
+//! A healthy verdict becomes the last good generation.
+
+use boot_entries::Root;
+
+use super::begin;
+use super::on_record::OnRecord;
+use super::repair;
+use crate::error::Error;
+use crate::host::PROVEN;
+use crate::report::line::one_line;
+use crate::session::Session;
+use crate::state::Subject;
+use crate::state::cause::Stage;
+use crate::state::reaction::{NotBlessed, WhenHealthy};
+use crate::store::handover::{Healthy, mark};
+
+/// What a blessing came to.
+#[derive(Debug)]
+pub enum Blessed {
+    /// This boot is no generation's.
+    NotOurs,
+    /// It is the last good one now.
+    Proven(Subject),
+    /// It is left as it is, and why.
+    Left(NotBlessed),
+}
+
+/// Blesses the running generation. Only an assessment of this very boot blesses (invariant A1): not a unit started by hand,
+/// not a verdict of before.
+///
+/// # Errors
+/// When there is no such assessment, or the verdict cannot be recorded or carried through.
+pub fn bless(root: &Root) -> Result<Blessed, Error> {
+    let mut session = begin::session(root)?;
+    let boot = session.view.this_boot();
+    let Some(boot) = boot.filter(|boot| boot.running.is_some()) else {
+        return Ok(Blessed::NotOurs);
+    };
+    let Some(healthy) = Healthy::read(root)?.filter(|healthy| healthy.boot == boot.id) else {
+        return Err(Error::Refused(
+            "nothing is blessed: no assessment has found this boot healthy; `lastgood good` accepts it without one".to_owned(),
+        ));
+    };
+    let subject = match session.state().when_healthy() {
+        WhenHealthy::Bless(subject) => subject,
+        WhenHealthy::Leave(why) => return Ok(Blessed::Left(why)),
+    };
+    let on_record = on_record(&mut session, &subject, healthy)?;
+    // From here on the boot is no trial any more: an emergency mode is then the operator's.
+    mark(root, PROVEN)?;
+    let carried = on_record.carry_through(&session);
+    for error in [carried.profile, carried.roots]
+        .into_iter()
+        .filter_map(Result::err)
+    {
+        tracing::warn!("{}", one_line(&error));
+    }
+    carried.entries?;
+    if let Err(error) = repair::repair(&session) {
+        tracing::warn!("{}", one_line(&error));
+    }
+    Ok(Blessed::Proven(subject))
+}
+
+/// A second attempt at what follows is no second verdict. The operator's own one is none of that: it knows no baseline.
+fn on_record(
+    session: &mut Session,
+    subject: &Subject,
+    healthy: Healthy,
+) -> Result<OnRecord, Error> {
+    let is_on_record = session.state().baseline() == Some(&healthy.baseline)
+        && session
+            .view
+            .this_boot()
+            .is_some_and(|boot| boot.stage == Stage::Proven);
+    if is_on_record {
+        return Ok(OnRecord::already());
+    }
+    OnRecord::proven(session, subject.clone(), healthy.baseline)
+}

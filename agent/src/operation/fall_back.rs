@@ -1,0 +1,99 @@
+//! Back to the last good generation.
+//!
+//! Started when the assessment fails: with a verdict, or without one because the assessor crashed or ran out of time.
+
+use boot_entries::Root;
+use boot_entries::name::stem_of;
+
+use super::begin;
+use super::on_record::OnRecord;
+use super::repair;
+use crate::error::Error;
+use crate::report::line::one_line;
+use crate::session::Session;
+use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
+use crate::state::{Event, Standing, Subject, WhenUnhealthy};
+use crate::system::bootctl::Bootctl;
+use crate::system::systemd;
+
+/// Falls back from the running generation, if that is what the verdict asks for.
+///
+/// # Errors
+/// When the verdict or the reboot cannot be recorded, or systemd refuses to reboot.
+pub fn fall_back(root: &Root) -> Result<(), Error> {
+    go_back(begin::session(root)?, None)
+}
+
+/// Goes back, with the verdict that is `on_record` already, if there is one.
+pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Result<(), Error> {
+    let (from, to) = match session.state().when_unhealthy() {
+        WhenUnhealthy::FallBack { from, to } => (from, to),
+        WhenUnhealthy::StayUp(why) => {
+            tracing::error!("staying up: {why}; `lastgood status` tells more");
+            // Blessing does this on a machine that is well: what a boot needs is read and mended at every boot.
+            if session.view.running().is_some()
+                && let Err(error) = repair::repair(&session)
+            {
+                tracing::error!("{}", one_line(&error));
+            }
+            return Ok(());
+        }
+    };
+    let on_record = match on_record {
+        Some(on_record) => on_record,
+        None => reject(&mut session, &from)?,
+    };
+    // Somebody may have selected yet another one while this one was judged.
+    let to = session.state().selected.clone().unwrap_or(to);
+    tracing::error!(
+        "falling back from generation {} to generation {}: rebooting",
+        from.generation,
+        to.generation
+    );
+    // Neither a broken profile link nor a read-only $BOOT may keep the machine in a state known to be bad: the loader's
+    // counter falls by itself, and the next boot tries again. What is to be repaired can wait for the next boot, and no
+    // mirror may keep this one waiting.
+    let carried = on_record.going_back(&from, &to).carry_through(&session);
+    if carried.entries.is_err()
+        && let Err(error) = ask_firmware(&session, &to)
+    {
+        tracing::error!("{}", one_line(&error));
+    }
+    carried.tell();
+    session.record(&Event::Rebooting { from, to })?;
+    if session.view.root.is_live() {
+        systemd::reboot()?;
+    }
+    Ok(())
+}
+
+/// The verdict on `from`: that of the assessment, or that there is none.
+fn reject(session: &mut Session, from: &Subject) -> Result<OnRecord, Error> {
+    if session.state().standing(from) == Standing::Rejected {
+        return Ok(OnRecord::already());
+    }
+    let stage = session.view.this_boot().map(|boot| boot.stage);
+    let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
+    OnRecord::rejected_by_boot(session, from.clone(), cause)
+}
+
+/// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The firmware keeps this for
+/// one boot, and nothing persistent is left in it.
+fn ask_firmware(session: &Session, to: &Subject) -> Result<(), Error> {
+    let view = &session.view;
+    if !view.root.is_live() {
+        return Ok(());
+    }
+    let boot = view.boot()?;
+    let stem = stem_of(to);
+    let mut startable = boot.files_of(&stem).filter(|(_, file)| file.has_program);
+    let Some((file, _)) = startable.next() else {
+        return Err(Error::Refused(format!(
+            "generation {} has no entry",
+            to.generation
+        )));
+    };
+    tracing::warn!("asking the firmware to start {file} once");
+    Ok(Bootctl::find(&view.root, Some(&to.toplevel)).start_once(file)?)
+}

@@ -1,0 +1,123 @@
+//! What follows from a verdict, and that it comes after the record.
+//!
+//! A crash between the record and what it announces is made good by the next run: what the ledger says can be carried
+//! through as often as one likes.
+
+use crate::entries::write_verdict;
+use crate::error::Error;
+use crate::report::line::one_line;
+use crate::session::Session;
+use crate::state::baseline::Baseline;
+use crate::state::cause::Cause;
+use crate::state::{Event, Subject};
+use crate::store::{gc_roots, profile};
+
+/// A verdict that the ledger has. Nothing else changes entries, profile and roots.
+#[derive(Debug)]
+#[must_use = "a verdict on record is to be carried through"]
+pub struct OnRecord {
+    /// What was rejected, and what its profile is to point at instead.
+    repoint: Option<(Subject, Subject)>,
+}
+
+/// How far a verdict was carried through. What fails in one part keeps nobody from the others.
+#[derive(Debug)]
+#[must_use]
+pub struct CarriedThrough {
+    /// Counters and ranks of the entries.
+    pub entries: Result<(), Error>,
+    /// The profile's link.
+    pub profile: Result<(), Error>,
+    /// Roots for Nix's garbage collector.
+    pub roots: Result<(), Error>,
+}
+
+impl OnRecord {
+    /// Records that `subject` is proven.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written: then it is not.
+    pub fn proven(
+        session: &mut Session,
+        subject: Subject,
+        baseline: Baseline,
+    ) -> Result<Self, Error> {
+        session.record(&Event::Proven { subject, baseline })?;
+        Ok(Self::already())
+    }
+
+    /// Records that `subject` is rejected. Its profile is to point at what the machine goes back to.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written: then it is not.
+    pub fn rejected(session: &mut Session, subject: Subject, cause: Cause) -> Result<Self, Error> {
+        let rejected = subject.clone();
+        session.record(&Event::Rejected { subject, cause })?;
+        let repoint = session.state().last_good().map(|to| (rejected, to.clone()));
+        Ok(Self { repoint })
+    }
+
+    /// [`Self::rejected`] by a boot, which says so in the journal.
+    ///
+    /// # Errors
+    /// As [`Self::rejected`].
+    pub fn rejected_by_boot(
+        session: &mut Session,
+        subject: Subject,
+        cause: Cause,
+    ) -> Result<Self, Error> {
+        let id = &subject.generation;
+        tracing::error!("rejected: generation {id}: {}", cause.summary);
+        Self::rejected(session, subject, cause)
+    }
+
+    /// What the ledger says already.
+    pub fn already() -> Self {
+        Self { repoint: None }
+    }
+
+    /// The profile of `rejected` is to point at `to`.
+    pub fn going_back(self, rejected: &Subject, to: &Subject) -> Self {
+        Self {
+            repoint: Some((rejected.clone(), to.clone())),
+        }
+    }
+
+    /// Brings entries, profile and roots to what is on record: the entries first, because they decide what boots. No
+    /// payload is read or written for it, so that this ends soon.
+    pub fn carry_through(self, session: &Session) -> CarriedThrough {
+        let view = &session.view;
+        let repoint = self.repoint.as_ref();
+        let repoint = repoint.filter(|(rejected, to)| view.is_to_be_repointed(rejected, to));
+        CarriedThrough {
+            entries: write_verdict(view),
+            profile: repoint.map_or(Ok(()), |(_, to)| {
+                Ok(profile::point_at(&view.root, &to.generation)?)
+            }),
+            roots: keep_roots(session),
+        }
+    }
+}
+
+impl CarriedThrough {
+    /// What was not done, the most important first.
+    pub fn errors(self) -> impl Iterator<Item = Error> {
+        let all = [self.entries, self.profile, self.roots];
+        all.into_iter().filter_map(Result::err)
+    }
+
+    /// Tells what was not done, and lets nothing stop for it.
+    pub fn tell(self) {
+        for error in self.errors() {
+            tracing::error!("{}", one_line(&error));
+        }
+    }
+}
+
+/// Keeps what a fallback may need from the garbage collector.
+///
+/// # Errors
+/// When a root cannot be written.
+pub fn keep_roots(session: &Session) -> Result<(), Error> {
+    Ok(gc_roots::keep(&session.view.root, session.state())?)
+}

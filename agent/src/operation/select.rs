@@ -1,0 +1,90 @@
+//! `lastgood install`: entries for all generations, one of them selected for the next boot.
+//!
+//! ```text
+//! Asked ──▶ Ready ──▶ Recorded ──▶ Written ──▶ Kept ──▶ armed: Selected
+//! is it     plans,    the store    the         roots,   the ledger knows
+//! allowed?  proven    is flushed,  entries     secrets  where the entries
+//!                     the ledger                        say so
+//!                     says it
+//! ```
+//!
+//! Each is made of the one before it, so that nobody can leave one out. A crash anywhere leaves a machine that comes back,
+//! and the next run finishes the work.
+
+mod asked;
+mod dry_run;
+mod written;
+
+use boot_entries::Root;
+use boot_entries::loader::Override;
+use boot_entries::systemd_boot::Policy;
+
+use crate::entries::{Ready, initrds, overrides, prepare};
+use crate::error::Error;
+use crate::session::Session;
+use crate::state::Event;
+
+use asked::Asked;
+pub use asked::Request;
+pub use dry_run::{WouldSelect, would_select};
+use written::Recorded;
+pub use written::Selected;
+
+/// Selects a generation.
+///
+/// # Errors
+/// When it is refused: then nothing has changed. When something fails half-way: then running it again finishes the work,
+/// and what was proven boots meanwhile.
+pub fn select(root: &Root, request: &Request<'_>) -> Result<Selected, Error> {
+    let mut session = Session::open(root)?;
+    let asked = Asked::of(&session, request)?;
+    let (ready, overrides) = make_ready(&mut session, &asked)?;
+    let recorded = record(&mut session, asked, ready)?;
+    overrides::clear(&mut session.view, &overrides, &recorded.asked.state);
+    let written = recorded.write(&session)?;
+    let kept = written.keep(&session)?;
+    kept.arm(&mut session)
+}
+
+/// Plans what is asked for, and proves that the machine comes back with it. Runs the closures' programs that finish
+/// initrds, and changes nothing else.
+fn make_ready(session: &mut Session, asked: &Asked) -> Result<(Ready, Vec<Override>), Error> {
+    let unfinished = initrds::finish(&session.view, &asked.subject)?;
+    plan(session, asked, &unfinished)
+}
+
+/// [`make_ready`] without running any program.
+fn plan(
+    session: &mut Session,
+    asked: &Asked,
+    unfinished: &initrds::Unfinished,
+) -> Result<(Ready, Vec<Override>), Error> {
+    let overrides = overrides::leave_out(&mut session.view, &asked.state)?;
+    let view = &session.view;
+    let prepared = prepare(view, &asked.state, Policy::Update, unfinished)?;
+    let ready = prepared.prove(view, &asked.subject)?;
+    Ok((ready, overrides))
+}
+
+/// Puts the selection on record before the first entry changes: a crash in between leaves a later run to finish it.
+fn record(session: &mut Session, asked: Asked, ready: Ready) -> Result<Recorded, Error> {
+    let changes = ready.prepared().steps().count();
+    // The closure itself must be on the disk before anything boots it: Nix does not see to that. What is armed was
+    // flushed by the run that selected it.
+    if asked.is_news() || !asked.state.armed || changes > 0 {
+        written::flush_store(&session.view.root, &asked.subject.toplevel)?;
+    }
+    let naming = asked
+        .naming
+        .iter()
+        .filter(|_| asked.is_news() || changes > 0);
+    let events: Vec<&Event> = naming.chain(&asked.selected).collect();
+    if !events.is_empty() {
+        session.record_all(&events)?;
+    }
+    Ok(Recorded {
+        asked,
+        ready,
+        changes,
+    })
+}

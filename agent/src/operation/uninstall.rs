@@ -1,0 +1,60 @@
+//! Gives `$BOOT` back, with something bootable on it.
+
+use boot_entries::boot_partition::Partition;
+use boot_entries::{Root, durable, payload};
+
+use crate::entries::prediction::{self, Prediction};
+use crate::entries::{Complaints, Prepared, Ready, carry_out, prepare_uninstall};
+use crate::error::Error;
+use crate::session::Session;
+use crate::state::Event;
+
+/// `$BOOT` is given back.
+#[derive(Debug)]
+pub struct Uninstalled {
+    /// How many changes that took.
+    pub changes: usize,
+    /// What boots next. None: nothing, or nobody can tell.
+    pub next: Option<Prediction>,
+    /// Where it could not be done.
+    pub complaints: Complaints,
+}
+
+/// What an uninstall would do. Changes nothing.
+///
+/// # Errors
+/// When an uninstall would be refused.
+pub fn would_uninstall(root: &Root) -> Result<Ready, Error> {
+    let session = Session::look(root)?;
+    prepare_uninstall(&session.view).and_then(Prepared::without_proof)
+}
+
+/// Gives `$BOOT` back. The ledger is kept.
+///
+/// # Errors
+/// When nothing could be left to boot; then nothing has changed. When a step fails in the first place; then running it again
+/// goes on from there.
+pub fn uninstall(root: &Root) -> Result<Uninstalled, Error> {
+    let mut session = Session::open(root)?;
+    let ready = prepare_uninstall(&session.view).and_then(Prepared::without_proof)?;
+    let changes = ready.prepared().steps().count();
+    let state = session.state();
+    // On record before the first change: no step of a boot may write again what is about to go.
+    if !state.uninstalled && (changes > 0 || state.selected.is_some()) {
+        session.record(&Event::Uninstalled)?;
+    }
+    let places: Vec<_> = ready.prepared().places().cloned().collect();
+    let done = carry_out(&session.view, ready)?;
+    for place in &places {
+        for on in [Partition::Esp, Partition::Boot] {
+            durable::remove_empty_directory(&place.directory(on).join(payload::DIRECTORY))?;
+        }
+    }
+    // Which loader it is does not matter here.
+    let next = prediction::predict(&session.view, 0).unwrap_or_default();
+    Ok(Uninstalled {
+        changes,
+        next: next.into_iter().next(),
+        complaints: done.complaints,
+    })
+}

@@ -1,0 +1,192 @@
+//! What can be at fault when a generation is not good. Pure.
+//!
+//! A fault has a [key](Fault::key) that is stable: it is in the ledger, in `why --json` and in the journal. The key names what
+//! is at fault, not in which way: a unit that hangs in one boot and fails in the next is the same fault.
+//!
+//! | key | what |
+//! |---|---|
+//! | `unit:NAME` | a unit is not well |
+//! | `activation` | the closure was not put in place |
+//! | `firewall` | its ruleset was not loaded |
+//! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
+//! | `loader:not-counted` | the loader starts it without counting |
+//! | `agent:no-verdict` | the assessment ended without a verdict |
+//! | `systemd:no-answer` | systemd did not answer until the deadline |
+//! | `operator` | somebody said so |
+//!
+//! A key that is not in this table comes from a newer agent, and is kept as it is.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The unit that puts the closure in place.
+pub const ACTIVATION_UNIT: &str = "lastgood-activate.service";
+/// The unit that loads its ruleset.
+pub const FIREWALL_UNIT: &str = "lastgood-firewall.service";
+
+/// What a unit's key begins with.
+const UNIT: &str = "unit:";
+
+/// One thing at fault.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "Recorded", into = "Recorded")]
+pub enum Fault {
+    /// A unit is not well. Its name, e.g. `nginx.service`.
+    Unit(String),
+    /// The closure was not put in place.
+    Activation,
+    /// Its ruleset was not loaded.
+    Firewall,
+    /// The loader started it as often as it may, and no boot came to a verdict.
+    TriesUsedUp,
+    /// The loader starts it without counting.
+    NotCounted,
+    /// The assessment crashed, or ran out of time.
+    NoVerdict,
+    /// systemd did not answer until the deadline.
+    NoAnswer,
+    /// The operator rejected it.
+    Operator,
+    /// What only a newer agent knows. Its key.
+    Other(String),
+}
+
+/// A fault in JSON.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    key: String,
+    #[serde(default)]
+    kind: String,
+}
+
+impl From<Recorded> for Fault {
+    fn from(recorded: Recorded) -> Self {
+        Self::from_key(&recorded.key)
+    }
+}
+
+impl From<Fault> for Recorded {
+    fn from(fault: Fault) -> Self {
+        Self {
+            kind: fault.kind().into_owned(),
+            key: fault.key().into_owned(),
+        }
+    }
+}
+
+impl Fault {
+    /// The fault of a unit. What the activation and the firewall do is more than a unit's business.
+    #[must_use]
+    pub fn of_unit(name: &str) -> Self {
+        match name {
+            ACTIVATION_UNIT => Self::Activation,
+            FIREWALL_UNIT => Self::Firewall,
+            _ => Self::Unit(name.to_owned()),
+        }
+    }
+
+    /// The unit that can tell more.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        match self {
+            Self::Unit(name) => Some(name),
+            Self::Activation => Some(ACTIVATION_UNIT),
+            Self::Firewall => Some(FIREWALL_UNIT),
+            Self::TriesUsedUp
+            | Self::NotCounted
+            | Self::NoVerdict
+            | Self::NoAnswer
+            | Self::Operator
+            | Self::Other(_) => None,
+        }
+    }
+
+    /// What it is known by. Stable.
+    #[must_use]
+    pub fn key(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Unit(name) => return Cow::Owned(format!("{UNIT}{name}")),
+            Self::Activation => "activation",
+            Self::Firewall => "firewall",
+            Self::TriesUsedUp => "loader:tries-used-up",
+            Self::NotCounted => "loader:not-counted",
+            Self::NoVerdict => "agent:no-verdict",
+            Self::NoAnswer => "systemd:no-answer",
+            Self::Operator => "operator",
+            Self::Other(key) => key,
+        })
+    }
+
+    /// The fault with this key. Every key has one.
+    #[must_use]
+    pub fn from_key(key: &str) -> Self {
+        match key {
+            "activation" => Self::Activation,
+            "firewall" => Self::Firewall,
+            "loader:tries-used-up" => Self::TriesUsedUp,
+            "loader:not-counted" => Self::NotCounted,
+            "agent:no-verdict" => Self::NoVerdict,
+            "systemd:no-answer" => Self::NoAnswer,
+            "operator" => Self::Operator,
+            _ => match key.strip_prefix(UNIT) {
+                Some(name) if !name.is_empty() => Self::Unit(name.to_owned()),
+                _ => Self::Other(key.to_owned()),
+            },
+        }
+    }
+
+    /// What its key has before the colon, or all of it.
+    #[must_use]
+    pub fn kind(&self) -> Cow<'_, str> {
+        let before_colon = |key: &str| key.split(':').next().unwrap_or_default().len();
+        match self.key() {
+            Cow::Borrowed(key) => Cow::Borrowed(key.get(..before_colon(key)).unwrap_or_default()),
+            Cow::Owned(mut key) => {
+                key.truncate(before_colon(&key));
+                Cow::Owned(key)
+            }
+        }
+    }
+
+    /// Whether two generations that have it can be said to have the same fault, so that the one does not speak against the
+    /// other (invariant A4).
+    ///
+    /// That is so for what was observed in a running system and has a name there. The others say that something was *not*
+    /// seen (no verdict, no answer, no boot that came far enough: it may be a crash for the one and a power cut for the
+    /// other), that the loader's disk is at fault and not the generation, or that somebody decided. What only a newer agent
+    /// knows, this one cannot compare.
+    #[must_use]
+    pub fn is_shareable(&self) -> bool {
+        match self {
+            Self::Unit(_) | Self::Activation | Self::Firewall => true,
+            Self::TriesUsedUp
+            | Self::NotCounted
+            | Self::NoVerdict
+            | Self::NoAnswer
+            | Self::Operator
+            | Self::Other(_) => false,
+        }
+    }
+}
+
+/// For people, in half a sentence.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unit(name) => name,
+            Self::Activation => "the closure was not put in place",
+            Self::Firewall => "the firewall's ruleset was not loaded",
+            Self::TriesUsedUp => "the loader started it as often as it may",
+            Self::NotCounted => "the loader does not count its boots",
+            Self::NoVerdict => "the assessment ended without a verdict",
+            Self::NoAnswer => "it could not be assessed",
+            Self::Operator => "the operator rejected it",
+            Self::Other(_) => "something that this version of lastgood does not know",
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

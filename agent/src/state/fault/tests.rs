@@ -1,0 +1,89 @@
+//! Keys that stay, and what they mean.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// One of each, with its key and whether generations can share it. Written down apart from the code under test.
+pub(in crate::state) fn one_of_each() -> Vec<(Fault, &'static str, bool)> {
+    vec![
+        (
+            Fault::Unit("nginx.service".to_owned()),
+            "unit:nginx.service",
+            true,
+        ),
+        (Fault::Activation, "activation", true),
+        (Fault::Firewall, "firewall", true),
+        (Fault::TriesUsedUp, "loader:tries-used-up", false),
+        (Fault::NotCounted, "loader:not-counted", false),
+        (Fault::NoVerdict, "agent:no-verdict", false),
+        (Fault::NoAnswer, "systemd:no-answer", false),
+        (Fault::Operator, "operator", false),
+        (Fault::Other("check:dns".to_owned()), "check:dns", false),
+    ]
+}
+
+/// They are in ledgers: none may ever change.
+#[test]
+fn the_keys() {
+    for (fault, key, is_shareable) in one_of_each() {
+        assert_eq!(fault.key(), key);
+        assert_eq!(fault.is_shareable(), is_shareable, "{key}");
+        assert_eq!(fault.kind(), key.split(':').next().unwrap());
+    }
+}
+
+#[test]
+fn each_has_words_of_its_own() {
+    let all = one_of_each();
+    let words: BTreeSet<String> = all.iter().map(|(fault, ..)| fault.to_string()).collect();
+    assert_eq!(words.len(), all.len(), "{words:?}");
+    let is_plain = |text: &String| !text.is_empty() && !text.ends_with('.') && !text.contains('\n');
+    assert!(words.iter().all(is_plain), "{words:?}");
+}
+
+#[test]
+fn in_json_it_has_its_key_and_kind() {
+    let fault = Fault::of_unit("nginx.service");
+    let text = serde_json::to_string(&fault).unwrap();
+    assert_eq!(text, r#"{"key":"unit:nginx.service","kind":"unit"}"#);
+    assert_eq!(serde_json::from_str::<Fault>(&text).unwrap(), fault);
+}
+
+/// A newer agent's faults, and its words about them.
+#[test]
+fn what_is_not_known_is_kept() {
+    let newer = r#"{"key":"check:dns","kind":"check","answer":"SERVFAIL"}"#;
+    let fault: Fault = serde_json::from_str(newer).unwrap();
+    assert_eq!(fault, Fault::Other("check:dns".to_owned()));
+    assert_eq!(
+        serde_json::to_string(&fault).unwrap(),
+        r#"{"key":"check:dns","kind":"check"}"#
+    );
+}
+
+#[test]
+fn the_units_of_activation_and_firewall_are_more_than_units() {
+    for fault in [Fault::Activation, Fault::Firewall] {
+        assert_eq!(Fault::of_unit(fault.unit().unwrap()), fault);
+    }
+    let other = Fault::of_unit("lastgood-activate.mount");
+    assert_eq!(other, Fault::Unit("lastgood-activate.mount".to_owned()));
+}
+
+proptest! {
+    /// No key gets lost or becomes another one.
+    #[test]
+    fn every_key_is_read_back(key in "(unit:|loader:|agent:|systemd:|check:|)[a-z:@ä.\\\\-]{0,24}") {
+        let fault = Fault::from_key(&key);
+        prop_assert_eq!(fault.key(), key.as_str());
+        let json = serde_json::to_string(&fault).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Fault>(&json).unwrap(), fault);
+    }
+
+    #[test]
+    fn every_unit_is_read_back(name in "\\PC{1,40}") {
+        let fault = Fault::Unit(name);
+        prop_assert_eq!(Fault::from_key(&fault.key()), fault);
+    }
+}
