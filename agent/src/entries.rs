@@ -33,14 +33,14 @@ use boot_entries::boot_partition::{Place, Places};
 use boot_entries::closure;
 use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
-use boot_entries::loader::ReleaseRange;
 use boot_entries::observe::{self, BootFiles, Found, Observation};
 use boot_entries::plan::{self, Intent, Plan, Proof};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
+use systemd_boot_model::ReleaseRange;
 
 use crate::error::Error;
-use crate::report::progress;
+use crate::report::{progress, remedy};
 use crate::state::{State, Subject};
 use crate::store::{digests, secrets};
 use crate::view::View;
@@ -292,7 +292,8 @@ fn in_each(
 
 fn tell_what_is_left_out(view: &View, planned: &[Planned]) {
     for Planned { plan, .. } in planned.iter().take(1) {
-        for note in &plan.notes {
+        let substituted = plan.substituted.as_ref().map(remedy::substituted);
+        for note in plan.notes.iter().chain(&substituted) {
             tracing::warn!("{note}");
         }
         for (Subject { generation, .. }, why) in &plan.skipped {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
 use crate::activation;
-use crate::report::print;
+use crate::report::{print, remedy};
 use crate::store::{gc_roots, handover, ledger, lock, profile, secrets};
 use crate::system::{boot_id, bootctl, command_line, program};
 
@@ -59,9 +59,9 @@ pub enum Error {
     /// See the source.
     #[error(transparent)]
     Observe(#[from] observe::Error),
-    /// See the source.
-    #[error(transparent)]
-    Plan(#[from] plan::Refusal),
+    /// A plan that would leave the machine worse off.
+    #[error("{}", remedy::refusal(.0))]
+    Plan(plan::Refusal),
     /// See the source.
     #[error(transparent)]
     Apply(#[from] apply::Error),
@@ -89,4 +89,10 @@ pub enum Error {
     /// See the source.
     #[error(transparent)]
     Bootctl(#[from] bootctl::Error),
+}
+
+impl From<plan::Refusal> for Error {
+    fn from(refusal: plan::Refusal) -> Self {
+        Self::Plan(refusal)
+    }
 }

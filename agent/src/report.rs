@@ -1,6 +1,6 @@
 //! What people read: one place for words.
 //!
-//! [`line`] (an error in one line, with [`advice`]), [`label`] (states and numbers), [`print`] (answers), [`speech`] (what is
+//! [`line`] (an error in one line, with [`advice`]), [`remedy`] (what to type), [`label`] (states and numbers), [`print`] (answers), [`speech`] (what is
 //! said while running), [`progress`] (long work).
 
 pub mod advice;
@@ -8,4 +8,5 @@ pub mod label;
 pub mod line;
 pub mod print;
 pub mod progress;
+pub mod remedy;
 pub mod speech;

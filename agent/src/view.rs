@@ -8,18 +8,18 @@ use std::path::Path;
 use boot_entries::boot_partition::{Place, Places, Wanted};
 use boot_entries::closure::Documents;
 use boot_entries::digests::Digests;
-use boot_entries::efi::LoaderVariables;
 use boot_entries::entry::EntryFile;
 use boot_entries::generation::{Generation, Profiles};
-use boot_entries::loader::{self, ReleaseRange};
-use boot_entries::name::{EntryName, stem_of};
+use boot_entries::name::stem_of;
 use boot_entries::observe;
 use boot_entries::owner::Ownership;
 use boot_entries::plan::{self, Damage, Intent};
-use boot_entries::{GenerationId, Root, boot_partition, closure, payload};
+use boot_entries::{GenerationId, Root, boot_partition, closure, efi, payload, systemd_boot};
+use systemd_boot_model::{EntryName, LoaderVariables, ReleaseRange};
 
 use crate::config;
 use crate::error::Error;
+use crate::report::remedy;
 use crate::state::{BootRecord, Standing, State, Subject};
 use crate::store::ledger::{self, Ledger};
 use crate::store::secrets;
@@ -91,7 +91,7 @@ impl View {
             listed: listed.generations,
             troubles: listed.troubles,
             documents: listed.documents,
-            variables: LoaderVariables::read(root),
+            variables: efi::read(root),
             configs: config::Known::default(),
         })
     }
@@ -153,12 +153,14 @@ impl View {
     /// # Errors
     /// When there is none, or none whose choices are known.
     pub fn release(&self, place: &Place) -> Result<ReleaseRange, Error> {
-        let info = loader::installed(&place.esp).or_else(|| self.variables.info.clone());
+        let info =
+            systemd_boot::Installed::info(&place.esp).or_else(|| self.variables.info.clone());
         let release = info.as_deref().and_then(ReleaseRange::of_loader_info);
         release.ok_or_else(|| {
             let name = place.name.display();
-            let too_old = info.as_deref().and_then(loader::too_old);
-            let why = too_old.unwrap_or_else(|| {
+            let too_old = info.as_deref().and_then(systemd_boot_model::too_old);
+            let why = too_old.map(|loader| remedy::too_old(&loader));
+            let why = why.unwrap_or_else(|| {
                 "no systemd-boot can be seen here, so that nobody can say what the machine starts; run `lastgood install`"
                     .to_owned()
             });

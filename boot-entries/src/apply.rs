@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::boot_partition::{Partition, Place};
+use crate::boot_partition::Place;
 use crate::durable::{self, Part};
 use crate::payload::Content;
 use crate::progress::{Counted, Progress};
 use crate::step::{self, Piece, Step};
+use systemd_boot_model::Partition;
 
 /// A step that could not be made. The steps before it are done; a later run goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -157,9 +158,9 @@ fn open(source: &Path, heard: &mut impl FnMut(Progress<'_>)) -> Result<impl Read
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot_partition::ENTRIES;
     use crate::durable::call::{Call, noted};
     use crate::payload::{self, Kind, file_name};
+    use systemd_boot_model::ENTRIES;
 
     /// Files that get their names (`r`), and everything that is flushed (`f`), in order.
     fn order(place: &Place, steps: &[Step]) -> String {

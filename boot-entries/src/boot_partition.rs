@@ -15,18 +15,11 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::Root;
-use crate::efi::LoaderVariables;
+use systemd_boot_model::{LoaderVariables, Partition};
 
 use block::Loader;
 use live::Machine;
 use mounts::Mounts;
-
-/// Where entries are, on `$BOOT`.
-pub const ENTRIES: &str = "loader/entries";
-/// Where the loader's settings are, on `$BOOT`.
-pub const LOADER_CONF: &str = "loader/loader.conf";
-/// Where unified kernel images are (UAPI.1, entries of type 2).
-pub const IMAGES: &str = "EFI/Linux";
 
 /// Where an ESP is mounted if nobody says otherwise, in the order in which bootctl(1) looks.
 const CANDIDATES: [&str; 3] = ["/efi", "/boot", "/boot/efi"];
@@ -34,15 +27,6 @@ const CANDIDATES: [&str; 3] = ["/efi", "/boot", "/boot/efi"];
 const XBOOTLDR: &str = "/boot";
 /// `bootctl install` leaves it on `$BOOT`.
 const MARK: &str = "loader/entries.srel";
-
-/// One of the two partitions of a [`Place`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Partition {
-    /// What the firmware reads: the loader, and its settings.
-    Esp,
-    /// `$BOOT`: entries and payload. The XBOOTLDR partition if there is one, otherwise the ESP.
-    Boot,
-}
 
 /// One complete copy of what it takes to boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -20,12 +20,12 @@ mod systemd_boot;
 mod verdict;
 pub(crate) mod volume;
 
+use crate::name::OurName as _;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::apply::relied_on;
-use crate::boot_partition::{ENTRIES, Partition};
 use crate::durable::call::Call;
 use crate::entry::EntryFile;
 use crate::observe::{Found, Observation};
@@ -37,6 +37,7 @@ use calls::{calls, make, make_all};
 use claim::Claim;
 use look::{observe, theirs};
 use place::{Held, Volumes};
+use systemd_boot_model::{ENTRIES, Partition};
 use volume::Files;
 
 /// How many boots in a row fail at most: three generations with three tries each are through by then.

@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF};
 use crate::digests::Digests;
-use crate::name::EntryName;
 use crate::owner::Owner;
 use crate::payload::{self, Content};
 use crate::{bounded, durable, nixpkgs};
+use systemd_boot_model::{ENTRIES, EntryName, IMAGES, LOADER_CONF};
 
 /// Where the record is, on `$BOOT`: a digest, a path, and the owner if there is one, on each line.
 pub const RECORD: &str = "EFI/lastgood/extra-files";

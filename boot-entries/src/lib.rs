@@ -4,12 +4,11 @@
 //!
 //! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] and `synthesis` (what
 //!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an
-//!    entry points at), [`uki`] (what somebody's unified kernel image says of itself), [`boot_partition`] and [`efi`] (where
-//!    `$BOOT` is, what the firmware remembers). [`observe`] reads all of it once; [`digests`] remembers what large files
-//!    held.
-//! 2. What it means: [`name`] and [`entry`] (a Boot Loader Specification file and its counter), [`owner`] (whose it is),
-//!    [`loader_conf`], both files written in `lines`; [`nixpkgs`] (the entries of a predecessor); [`loader`] (a model of
-//!    systemd-boot: what boots next, and after how many failures what).
+//!    entry points at), [`uki`] (reads somebody's unified kernel image), [`boot_partition`] and [`efi`] (where `$BOOT` is,
+//!    what the firmware remembers). [`observe`] reads all of it once; [`digests`] remembers what large files held.
+//! 2. What it means: [`name`] and [`entry`] (what our files are called, and where ours stand), [`owner`] (whose an entry
+//!    is), [`loader_conf`] (what we want there), [`nixpkgs`] (the entries of a predecessor). How the loader reads all this
+//!    and what it starts next, the crate [`systemd_boot_model`] says.
 //! 3. What to do: [`plan`] turns an observation and an intent into [`step`]s, for which there must be [`space`]. It is
 //!    pure. [`extra`] are further files that a closure asks for. [`systemd_boot`] decides about the loader itself.
 //! 4. Doing it: [`apply`] walks the steps; [`durable`] is the only module that writes. [`progress`] is what is heard of it.
@@ -34,8 +33,6 @@ mod explorer;
 pub mod extra;
 pub mod generation;
 pub mod kernel;
-mod lines;
-pub mod loader;
 pub mod loader_conf;
 pub mod name;
 pub mod nixpkgs;

@@ -1,7 +1,7 @@
-//! `loader/loader.conf`: the loader's own settings (loader.conf(5)). Shared with the operator: we set what safety
-//! needs and keep every other line as it is.
+//! What we want `loader/loader.conf` to say (loader.conf(5)). It is shared with the operator: we set what safety needs and
+//! keep every other line as it is.
 
-use crate::lines::{lines, read_part};
+use systemd_boot_model::{endless_timeout, lines, read_part};
 
 /// First good entry of ours, in every version of systemd-boot: bad entries sort last, and the first match wins.
 /// Never an exact id, which would start a bad entry for ever from 257.10 and 258.1 on.
@@ -16,83 +16,6 @@ const FORMER_PATTERN: &str = "lastgood-*";
 #[must_use]
 pub fn is_ours(default: &str) -> bool {
     [DEFAULT_PATTERN, FORMER_PATTERN].contains(&default)
-}
-
-/// More seconds than this, and the machine does not come back while anybody waits for it. No closure can ask for more.
-const LONGEST_WAIT: u64 = 65_535;
-/// What the loader takes `menu-force` for: until somebody presses a key.
-const FOR_EVER: u64 = 0xffff_ffff;
-
-/// A `timeout`, in seconds, as the loader reads it in a variable of the firmware. None: it cannot. (`menu-disabled` is known
-/// from version 255 on.)
-fn seconds(timeout: &str) -> Option<u64> {
-    match timeout {
-        "menu-force" => Some(FOR_EVER),
-        "menu-hidden" | "menu-disabled" => Some(0),
-        // `str::parse` alone would take a sign.
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
-        _ => None,
-    }
-}
-
-/// Whether the loader waits at its menu for days, or until somebody presses a key, if the variable says this. None: the
-/// loader cannot read it, and takes what loader.conf says.
-pub(crate) fn is_endless(timeout: &str) -> Option<bool> {
-    seconds(timeout).map(|seconds| seconds > LONGEST_WAIT)
-}
-
-/// The same for a line of the file, where the loader takes no number that is larger than its own for "for ever".
-fn is_endless_line(timeout: &str) -> Option<bool> {
-    let seconds = seconds(timeout).filter(|seconds| *seconds <= FOR_EVER)?;
-    Some(seconds > LONGEST_WAIT)
-}
-
-/// The `timeout` by which the loader waits at its menu for days, or until somebody presses a key, with this text in the
-/// file. None: it does not.
-#[must_use]
-pub fn endless_timeout(text: &str) -> Option<&str> {
-    let timeouts = lines(text).filter(|(key, _)| *key == "timeout");
-    let read = timeouts.filter_map(|(_, value)| Some((value, is_endless_line(value)?)));
-    // Versions before 255 pass over that word, as over any they do not know.
-    let last = read.filter(|(value, _)| *value != "menu-disabled").last();
-    last.filter(|(_, is_endless)| *is_endless)
-        .map(|(value, _)| value)
-}
-
-/// In place of a pattern: what was booted last.
-pub(crate) const SAVED: &str = "@saved";
-
-/// What the loader takes from the file, as far as choosing an entry goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoaderConf {
-    /// `default`, a pattern over ids.
-    pub default: Option<String>,
-    /// `preferred`, known from version 260 on.
-    pub preferred: Option<String>,
-}
-
-impl LoaderConf {
-    /// Reads the text of the file.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        Self::of_lines(lines(text))
-    }
-
-    pub(crate) fn of_lines<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut conf = Self::default();
-        for (key, value) in lines {
-            // No other word with an `@` means anything to the loader.
-            if value.starts_with('@') && !value.eq_ignore_ascii_case(SAVED) {
-                continue;
-            }
-            match key {
-                "default" => conf.default = Some(value.to_owned()),
-                "preferred" => conf.preferred = Some(value.to_owned()),
-                _ => {}
-            }
-        }
-        conf
-    }
 }
 
 /// What the closure says about the loader. None: as the operator has it in the file.
@@ -129,7 +52,7 @@ pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
     let mut text = String::new();
     for line in kept_lines(present) {
         let key = key(line);
-        if matches!(key, Some("default" | "preferred")) || is_without_end(line) {
+        if matches!(key, Some("default" | "preferred")) || endless_timeout(line).is_some() {
             continue;
         }
         let ours = lines.iter_mut().find(|(ours, ..)| key == Some(*ours));
@@ -170,11 +93,6 @@ fn kept_lines(text: Option<&str>) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split('\r'))
 }
 
-fn is_without_end(line: &str) -> bool {
-    let mut read = lines(line);
-    read.any(|(key, value)| key == "timeout" && is_endless_line(value) == Some(true))
-}
-
 fn key(line: &str) -> Option<&str> {
     lines(line).next().map(|(key, _)| key)
 }
@@ -183,6 +101,7 @@ fn key(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use systemd_boot_model::LoaderConf;
 
     #[test]
     fn a_new_file_has_what_safety_needs() {
@@ -237,30 +156,12 @@ mod tests {
     /// nixpkgs writes the first for `timeout = null`. Nothing that we write has the machine wait, and nothing else changes.
     #[test]
     fn a_menu_that_waits_for_ever_gets_an_end() {
-        for (timeout, is_endless) in [
-            ("menu-force", true),
-            ("4294967295", true),
-            ("4294967294", true),
-            ("0065536", true),
-            ("65535", false),
-            // These are read by nobody.
-            ("4294967296", false),
-            ("18446744073709551616", false),
-            ("+4294967295", false),
-            ("Menu-Force", false),
-            ("menu-hidden", false),
-        ] {
+        for (timeout, is_endless) in [("menu-force", true), ("65536", true), ("65535", false)] {
             let text = format!("# mine\ntimeout {timeout}\neditor yes\n");
-            let told = endless_timeout(&text);
-            assert_eq!(told, is_endless.then_some(timeout), "{timeout}");
             let written = wanted(Some(&text), &Settings::default());
             assert_eq!(endless_timeout(&written), None);
             assert_eq!(written.contains("timeout 3\n"), is_endless, "{written}");
         }
-        let later = |text: &str| endless_timeout(text).is_some();
-        assert!(!later("timeout menu-force\ntimeout 5\n"));
-        assert!(later("timeout 5\ntimeout menu-force\ntimeout x\n"));
-        assert!(later("timeout menu-force\ntimeout menu-disabled\n"));
         let written = wanted(
             Some("timeout 5\ntimeout menu-force\n"),
             &Settings::default(),

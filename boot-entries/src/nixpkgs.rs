@@ -16,11 +16,11 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::boot_partition::{Partition, Place};
-use crate::entry::{Entry, EntryFile};
+use crate::boot_partition::Place;
+use crate::entry::EntryFile;
 use crate::generation::{GenerationId, Subject};
-use crate::name::EntryName;
 use crate::payload::{Content, Digest};
+use systemd_boot_model::{Entry, EntryName, Partition};
 
 /// Their directory on `$BOOT`. Their `.extra-files` and other directories in it are never looked into.
 pub const DIRECTORY: &str = "EFI/nixos";

@@ -12,23 +12,24 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use crate::Root;
-use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition, Place};
+use crate::boot_partition::Place;
 use crate::bounded;
 use crate::closure::{self, Bootable, Closures, Documents, Finished};
 use crate::digests::Digests;
-use crate::efi::LoaderVariables;
 use crate::entry::EntryFile;
 use crate::extra::{Extra, Extras, RECORD};
 use crate::generation::{Generation, Subject};
-use crate::loader::{Listed, Loader, Medium, ReleaseRange};
-use crate::name::{EntryName, stem_of};
+use crate::name::stem_of;
 use crate::nixpkgs;
 use crate::owner::{Ownership, UNREADABLE};
 use crate::payload::{self, Content};
 use crate::space::Volume;
-use crate::uki::Uki;
 use crate::work;
 use folder::Folder;
+use systemd_boot_model::{
+    ENTRIES, EntryName, LOADER_CONF, Listed, Loader, LoaderVariables, Medium, Partition,
+    ReleaseRange, Uki,
+};
 
 /// What is longer is no settings file, in bytes.
 const LONGEST_CONF: u64 = 64 * 1024;

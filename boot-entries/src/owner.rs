@@ -3,6 +3,7 @@
 //! Names tell generations apart and not systems, so each system marks what it writes, by a comment: the loader passes
 //! it over. What bears another system's mark is foreign.
 
+use crate::name::OurName as _;
 use std::borrow::Borrow;
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -131,9 +132,7 @@ impl Ownership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot_partition::Partition;
-    use crate::entry::Entry;
-    use crate::name::EntryName;
+    use systemd_boot_model::{Entry, EntryName, Partition};
 
     #[test]
     fn what_is_ours_by_name_is_asked_for_once_and_only_in_doubt() {
@@ -160,7 +159,6 @@ mod tests {
         }
         assert_eq!(asked.get(), 1);
     }
-
     #[test]
     fn a_mark_is_found_where_it_was_put_and_no_part_of_what_is_started() {
         let owner: Owner = "0123abcd".parse().unwrap();

@@ -35,10 +35,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition};
 use crate::bounded;
 use crate::closure::{Bootable, Payload};
-use crate::entry::{Entry, EntryFile, Rank};
+use crate::entry::{EntryFile, Rank};
 use crate::extra::Extra;
 use crate::generation::{Generation, GenerationId, Subject};
 use crate::loader_conf;
@@ -46,13 +45,15 @@ use crate::name::stem_of;
 use crate::observe::{BootFiles, Found, Observation};
 use crate::owner::Ownership;
 use crate::step::Step;
+use systemd_boot_model::{ENTRIES, Entry, LOADER_CONF, Partition};
 
 pub use damage::{Damage, damage, left};
 pub use outcome::after;
 pub use proof::{Proof, Stranding};
+pub use substitute::Substituted;
 pub use uninstall::uninstall;
 
-pub use fit::Shortage;
+pub use fit::{Kept, Shortage};
 
 use housekeeping::{copies, evictions, garbage, kept_rank, removals, stand_in_rank, within_limit};
 use takeover::Takeover;
@@ -120,36 +121,33 @@ pub struct Plan {
     pub skipped: Vec<(Subject, String)>,
     /// What else was left alone, and why.
     pub notes: Vec<String>,
+    /// What takes the place of a last good generation that cannot be started.
+    pub substituted: Option<Substituted>,
 }
 
 /// A request that would leave the machine worse off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Nothing to write entries for: most likely the wrong directory or a store that is not mounted.
-    #[error(
-        "no profile has a generation that can be booted: see that /nix/store is mounted, and what `lastgood \
-         list-generations` says; nothing was changed"
-    )]
+    #[error("no profile has a generation that can be booted")]
     NoGenerations,
     /// The selected generation is in no profile.
-    #[error("generation {} is in no profile; `lastgood list-generations` shows what there is", .0.generation)]
+    #[error("generation {} is in no profile", .0.generation)]
     NoSuchGeneration(Subject),
     /// The selected generation lacks something.
-    #[error("generation {generation} cannot be booted: {1}; build it anew, or install another one", generation = .0.generation)]
+    #[error("generation {generation} cannot be booted: {1}", generation = .0.generation)]
     Unbootable(Subject, String),
     /// Even without what nobody needs now.
     #[error("{0}")]
     NoSpace(Box<Shortage>),
     /// The machine would not come back.
-    #[error("refused: {0}; nothing was changed; {advice}, and run again", advice = .0.advice())]
+    #[error("{0}")]
     Strands(Box<Stranding>),
     /// Uninstalling, with nothing that the machine could be left with.
-    #[error(
-        "nothing can be left to boot: no generation is proven, and what runs is none; accept one with `lastgood good NUMBER` and run again; nothing was changed"
-    )]
+    #[error("nothing can be left to boot: no generation is proven, and what runs is none")]
     NothingToHandBack,
     /// A million selections.
-    #[error("no rank is left: remove {ENTRIES}/lastgood-* of generations no longer needed")]
+    #[error("no rank is left")]
     NoRankLeft,
 }
 
@@ -180,7 +178,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut intent = Cow::Borrowed(intent);
     if let Some((appointed, told)) = substitute::appoint(observed, &intent) {
         intent = Cow::Owned(appointed);
-        plan.notes.push(told);
+        plan.substituted = Some(told);
         all = candidates(observed, &intent);
     }
     within_limit(&intent, &mut all);
@@ -258,7 +256,7 @@ fn steps(
     plan.steps.extend_from_slice(&intent.loader_steps);
     let present = observed.boot.loader_conf.as_deref();
     let text = loader_conf::wanted(present, &intent.loader);
-    if let Some(timeout) = present.and_then(loader_conf::endless_timeout) {
+    if let Some(timeout) = present.and_then(systemd_boot_model::endless_timeout) {
         plan.notes.push(format!(
             "{LOADER_CONF} says `timeout {timeout}`, by which the loader waits at its menu for days, or until somebody \
              presses a key: with nobody there it has to be bounded"

@@ -78,11 +78,12 @@ mod tests {
     use super::*;
     use crate::Root;
     use crate::apply::apply;
-    use crate::boot_partition::{Partition, Place};
+    use crate::boot_partition::Place;
     use crate::digests::Digests;
     use crate::durable::put_text;
     use crate::payload::{CHUNK, Content};
     use std::sync::Mutex;
+    use systemd_boot_model::Partition;
 
     /// Every byte is told once, and what is known already is not.
     #[test]

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::slice;
 
-use crate::boot_partition::{ENTRIES, Partition};
 use crate::payload::{self, Content};
+use systemd_boot_model::{ENTRIES, Partition};
 
 /// So many files of payload are written together, at most: under their temporary names all of them take slots in one
 /// directory.

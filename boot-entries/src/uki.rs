@@ -1,114 +1,42 @@
-//! What a unified kernel image says about itself, in sections of its own: what it boots (`.osrel`, an os-release(5)), and
-//! how (`.profile`, before the sections that are the profile's own).
-//!
-//! UAPI.5; systemd-boot reads the same (systemd's `src/boot/pe.c`). The kernel in it is not read.
+//! Reads what a unified kernel image says about itself.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use goblin::pe::header::{COFF_MACHINE_X86_64, Header};
-use goblin::pe::section_table::SectionTable;
 use nix::fcntl::OFlag;
+use systemd_boot_model::{HEAD, Uki};
 
-use crate::kernel;
-
-/// Headers and section table: an image with 256 profiles of six sections each has not more.
-const HEAD: u64 = 64 * 1024;
-/// What is longer is no os-release, in bytes.
-const LONGEST: u32 = 64 * 1024;
-
-/// What the loader reads of one image, in the order of its section table. Empty: it lists no such image.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Uki {
-    pub(crate) parts: Vec<Part>,
-    /// Whether it has a kernel in it (`.linux`). The loader lists it without one, too, and systemd's stub then starts nothing.
-    pub has_kernel: bool,
-}
-
-/// A section.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// `.osrel`.
-    OsRelease(String),
-    /// `.profile`.
-    Profile(String),
-}
-
-impl Uki {
-    /// Reads the file at `path` (a path of this process). Whatever is no image is one that says nothing.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or is none.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        // Without O_NONBLOCK, opening a FIFO waits for a writer.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlag::O_NONBLOCK.bits())
-            .open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("is no regular file"));
+/// Reads the file at `path` (a path of this process). Whatever is no image is one that says nothing.
+///
+/// # Errors
+/// When the file cannot be read, or is none.
+pub fn read(path: &Path) -> io::Result<Uki> {
+    // Without O_NONBLOCK, opening a FIFO waits for a writer.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is no regular file"));
+    }
+    let mut head = Vec::new();
+    (&file).take(HEAD).read_to_end(&mut head)?;
+    Uki::read(&head, |start, length| {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+        match file.read_exact_at(&mut bytes, u64::from(start)) {
+            Ok(()) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
         }
-        let mut head = Vec::new();
-        (&file).take(HEAD).read_to_end(&mut head)?;
-        Self::of(&head, |start, length| {
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-            match file.read_exact_at(&mut bytes, u64::from(start)) {
-                Ok(()) => Ok(Some(bytes)),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
-    }
-
-    /// The image with these bytes.
-    #[must_use]
-    pub fn of_bytes(bytes: &[u8]) -> Self {
-        let part = |start: u32, length: u32| {
-            let start = usize::try_from(start).ok()?;
-            let end = start.checked_add(usize::try_from(length).ok()?)?;
-            bytes.get(start..end).map(<[u8]>::to_vec)
-        };
-        Self::of(bytes, |start, length| Ok(part(start, length))).unwrap_or_default()
-    }
-
-    /// The image that begins with `head`; `part` gives what is at a place of it.
-    fn of(head: &[u8], part: impl Fn(u32, u32) -> io::Result<Option<Vec<u8>>>) -> io::Result<Self> {
-        let mut parts = Vec::new();
-        let mut has_kernel = false;
-        for section in sections(head).unwrap_or_default() {
-            has_kernel |= section.name == *kernel::LINUX;
-            let kind = match &section.name {
-                b".osrel\0\0" => Part::OsRelease,
-                b".profile" => Part::Profile,
-                _ => continue,
-            };
-            let length = section.size_of_raw_data.min(section.virtual_size);
-            let bytes = if length > LONGEST {
-                None
-            } else {
-                part(section.pointer_to_raw_data, length)?
-            };
-            // What cannot be read says nothing, and stands where it stands.
-            let bytes = bytes.unwrap_or_default();
-            parts.push(kind(String::from_utf8_lossy(&bytes).into_owned()));
-        }
-        Ok(Self { parts, has_kernel })
-    }
-}
-
-/// The section table of a program for this processor.
-fn sections(head: &[u8]) -> Option<Vec<SectionTable>> {
-    let header = Header::parse(head).ok()?;
-    let is_ours = header.coff_header.machine == COFF_MACHINE_X86_64;
-    let sections = kernel::sections(head, &header).ok()?;
-    is_ours.then_some(sections)
+    })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use goblin::pe::header::COFF_MACHINE_X86_64;
 
     /// An image with these sections.
     pub(crate) fn image(sections: &[(&str, &str)]) -> Vec<u8> {
@@ -137,49 +65,23 @@ pub(crate) mod tests {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> io::Result<Uki> {
-        let mut file = tempfile::NamedTempFile::new()?;
-        io::Write::write_all(&mut file, bytes)?;
-        Uki::read(file.path())
+    #[test]
+    fn a_file_says_what_its_bytes_say() {
+        let whole = image(&[(".osrel", "ID=a\n"), (".profile", "ID=p\n")]);
+        for length in (0..=whole.len()).step_by(7) {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            io::Write::write_all(&mut file, &whole[..length]).unwrap();
+            let read = read(file.path()).unwrap();
+            assert_eq!(read, Uki::of_bytes(&whole[..length]), "{length}");
+        }
     }
 
     #[test]
-    fn an_image_says_what_it_boots_and_how() {
-        let sections = [
-            (".linux", "MZ"),
-            (".osrel", "ID=a\n"),
-            (".osrelx", "ID=b\n"),
-            (".profile", "ID=p\n"),
-            (".osrel", ""),
-        ];
-        let parts = [
-            Part::OsRelease("ID=a\n".to_owned()),
-            Part::Profile("ID=p\n".to_owned()),
-            Part::OsRelease(String::new()),
-        ];
-        let whole = image(&sections);
-        assert_eq!(read(&whole).unwrap().parts, parts);
-        assert!(read(&whole).unwrap().has_kernel);
-        assert!(!read(&image(&sections[1..])).unwrap().has_kernel);
-        let mut arm = whole.clone();
-        arm[0x44..0x46].copy_from_slice(&0xaa64_u16.to_le_bytes());
-        for nothing in [&b""[..], b"MZ", &arm, &whole[..0x200]] {
-            assert_eq!(read(nothing).unwrap(), Uki::default());
-        }
-        let half = read(&whole[..0x1000]).unwrap();
-        assert_eq!(half.parts[0], Part::OsRelease(String::new()));
-    }
-
-    #[test]
-    fn no_prefix_panics_and_only_files_are_read() {
-        let whole = image(&[(".osrel", "ID=a\n")]);
-        for length in (0..whole.len()).step_by(7) {
-            read(&whole[..length]).unwrap();
-        }
+    fn only_files_are_read() {
         let tree = tempfile::tempdir().unwrap();
         let fifo = tree.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        assert!(Uki::read(&fifo).is_err());
-        assert!(Uki::read(tree.path()).is_err());
+        assert!(read(&fifo).is_err());
+        assert!(read(tree.path()).is_err());
     }
 }

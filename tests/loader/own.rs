@@ -2,16 +2,17 @@
 //!
 //! The disks hold the same entries, settings and names of programs; the programs are none, because each boot is to fail.
 
+use boot_entries::systemd_boot::Installed;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use boot_entries::loader::{self, ReleaseRange};
 use lastgood_tests::files;
 use lastgood_tests::loader_rig::Layout;
 use lastgood_tests::nixpkgs::{self, Scheme};
 use lastgood_tests::tree::{KERNEL, Tree};
 use serde_json::Value;
+use systemd_boot_model::ReleaseRange;
 
 /// A tree, and where its partitions are.
 pub(crate) struct Machine {
@@ -51,7 +52,7 @@ pub(crate) fn layout(machine: &Machine, loader: &Path, boots: usize) -> Result<L
     }
     let xbootldr = xbootldr.map(|name| tree.path(name));
     let layout = Layout::read(label, &esp, xbootldr.as_deref())?;
-    let info = loader::installed(&esp).context("no systemd-boot")?;
+    let info = Installed::info(&esp).context("no systemd-boot")?;
     let release = ReleaseRange::of_loader_info(&info).context("another loader")?;
     let model = layout.loader(release).predict(boots - 1);
     let model: Vec<String> = model.into_iter().map(|boot| boot.file).collect();

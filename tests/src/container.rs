@@ -16,10 +16,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use boot_entries::Root;
 use boot_entries::generation::GenerationId;
-use boot_entries::name::{EntryName, Tries, stem_of};
+use boot_entries::name::{ARMED, stem_of};
 use jiff::Timestamp;
 use lastgood::state::{Event, State, Subject};
 use lastgood::store::ledger::{self, Ledger};
+use systemd_boot_model::EntryName;
 
 use self::nspawn::Nspawn;
 use crate::closures::Variant;
@@ -178,7 +179,7 @@ impl Container {
                 generation: id,
                 toplevel,
             }),
-            tries: matches!(boot, Boot::Counted(_)).then_some(Tries::ARMED),
+            tries: matches!(boot, Boot::Counted(_)).then_some(ARMED),
         };
         self.variable("LoaderEntrySelected", &entry.to_string())?;
         if let Some(tries) = entry.tries {

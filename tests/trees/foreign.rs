@@ -3,10 +3,10 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use boot_entries::boot_partition::Partition;
 use lastgood_tests::files;
 use lastgood_tests::loader_rig::Image;
 use lastgood_tests::tree::Tree;
+use systemd_boot_model::Partition;
 
 use super::{json, ok, refused};
 

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use boot_entries::boot_partition::Partition;
 use boot_entries::payload::Content;
 use boot_entries::space::{Directory, Reserve, Volume, slots};
 use boot_entries::step::Step;
+use systemd_boot_model::Partition;
 
 /// In bytes.
 const CLUSTER: u64 = 512;

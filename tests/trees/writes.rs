@@ -4,10 +4,10 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use boot_entries::boot_partition::ENTRIES;
 use boot_entries::payload;
 use lastgood_tests::faults::{self, Call};
 use lastgood_tests::tree::Tree;
+use systemd_boot_model::ENTRIES;
 
 /// What is remembered of files. Nothing depends on it.
 const DIGESTS: &str = "var/lib/lastgood/digests.jsonl";

@@ -11,8 +11,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
-use boot_entries::efi::LoaderVariables;
-use boot_entries::name::{EntryName, TRIES};
+use boot_entries::efi;
+use boot_entries::name::TRIES;
+use systemd_boot_model::EntryName;
 
 use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN};
 use crate::report::line::{one_line, plain};
@@ -255,7 +256,7 @@ fn observe(root: &Root, log: &mut Log) -> Found {
     } else {
         Vec::new()
     };
-    let counted = LoaderVariables::read(root).boot_count_path;
+    let counted = efi::read(root).boot_count_path;
     let counted = counted.as_deref().is_some_and(has_tries);
     Found {
         trial: counted && !there(PROVEN, log) && !is_judged(root, &closure, log),

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use boot_entries::loader::{self, Override};
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use systemd_boot_model::{EndlessMenu, Override};
 
 use crate::cli::Output;
 use crate::entries::prediction;
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::report::label::StateLabel;
 use crate::report::line::one_line;
 use crate::report::print::{print, print_json, table};
+use crate::report::remedy;
 use crate::state::Subject;
 use crate::state::cause::{Cause, Stage};
 use crate::view::View;
@@ -34,7 +35,8 @@ struct Status<'a> {
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
     lost_record: Option<String>,
-    waits_at_menu: Option<String>,
+    #[serde(serialize_with = "as_line")]
+    waits_at_menu: Option<EndlessMenu>,
     /// So many entries are another system's.
     #[serde(rename = "anothersEntries")]
     other_systems_entries: usize,
@@ -47,9 +49,9 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         tracing::warn!("what boots next cannot be told: {}", one_line(error));
     });
     let boot = boot.ok();
-    let waits_at_menu = boot
-        .as_ref()
-        .and_then(|boot| loader::endless_menu(boot.loader_conf.as_deref(), &view.variables));
+    let waits_at_menu = boot.as_ref().and_then(|boot| {
+        systemd_boot_model::endless_menu(boot.loader_conf.as_deref(), &view.variables)
+    });
     let next = boot.as_ref().and_then(|boot| {
         let release = view.release(&boot.place).inspect_err(|error| {
             tracing::warn!("what boots next cannot be told: {}", one_line(error));
@@ -75,7 +77,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .values()
             .map(|rejection| &rejection.subject)
             .collect(),
-        overrides: loader::overrides(&view.variables),
+        overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         waits_at_menu,
@@ -120,11 +122,8 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
         lines.push(("overridden by", one.to_string()));
     }
     // What a variable does is among the overrides.
-    let line = |one: &Override| Some(one.to_string()) == status.waits_at_menu;
-    if let Some(waits) = &status.waits_at_menu
-        && !status.overrides.iter().any(line)
-    {
-        lines.push(("waits", waits.clone()));
+    if let Some(menu @ EndlessMenu::Conf(_)) = &status.waits_at_menu {
+        lines.push(("waits", remedy::endless_menu(menu)));
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
@@ -148,4 +147,13 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
         .into_iter()
         .map(|(key, value)| vec![key.to_owned(), value])
         .collect()
+}
+
+#[allow(
+    clippy::ref_option,
+    reason = "the signature is that of `serialize_with`"
+)]
+fn as_line<S: Serializer>(menu: &Option<EndlessMenu>, serializer: S) -> Result<S::Ok, S::Error> {
+    let line = menu.as_ref().map(remedy::endless_menu);
+    line.serialize(serializer)
 }

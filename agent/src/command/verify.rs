@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use boot_entries::Root;
-use boot_entries::loader::Override;
 use serde::Serialize;
+use systemd_boot_model::Override;
 
 use crate::cli::Verify;
 use crate::entries::Inspected;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use boot_entries::apply;
 use boot_entries::digests::Digests;
-use boot_entries::loader::ReleaseRange;
 use boot_entries::step::Step;
 
 use super::ready::may_be_written;
 use super::{Aim, Complaints, Planned, Ready};
+use systemd_boot_model::ReleaseRange;
+
 use crate::error::Error;
 use crate::report::progress;
 use crate::store::digests;

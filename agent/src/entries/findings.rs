@@ -1,6 +1,7 @@
 //! What a plan says about the present: everything it would write is missing or damaged, everything it would remove is
 //! left over. And what no step of it mends: payload that an entry of ours needs and the store no longer has.
 
+use boot_entries::name::OurName as _;
 use std::io;
 
 use boot_entries::Subject;

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use boot_entries::boot_partition::Place;
 use boot_entries::digests::Digests;
-use boot_entries::loader::{self, ReleaseRange};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::{self, Action, Image, Installed, Policy, Source};
+use systemd_boot_model::ReleaseRange;
 
 use crate::error::Error;
 use crate::host;
 use crate::report::line::one_line;
+use crate::report::remedy;
 use crate::state::State;
 use crate::system::bootctl::{self, Bootctl};
 use crate::view::View;
@@ -154,7 +155,8 @@ impl Planner {
             self.go_on_to_mirrors(&installed);
         }
         let info = decision.after.as_ref().map(Image::info);
-        let too_old = info.as_deref().and_then(loader::too_old);
+        let too_old = info.as_deref().and_then(systemd_boot_model::too_old);
+        let too_old = too_old.map(|loader| remedy::too_old(&loader));
         if let Some(why) = &too_old
             && self.policy == Policy::Update
         {

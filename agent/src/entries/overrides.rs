@@ -1,9 +1,9 @@
 //! Variables of the firmware that would choose over the order of the entries.
 
-use boot_entries::efi::LoaderVariables;
-use boot_entries::loader::{self, Override, ReleaseRange};
-
 use super::loader::of_interest;
+use boot_entries::efi;
+use systemd_boot_model::{Override, ReleaseRange};
+
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::state::State;
@@ -16,7 +16,7 @@ use crate::view::View;
 /// # Errors
 /// When there is no place.
 pub fn leave_out(view: &mut View, state: &State) -> Result<Vec<Override>, Error> {
-    let mut harmful = loader::overrides(&view.variables);
+    let mut harmful = systemd_boot_model::overrides(&view.variables);
     if harmful.is_empty() {
         return Ok(harmful);
     }
@@ -46,6 +46,6 @@ pub fn clear(view: &mut View, overrides: &[Override], state: &State) {
         }
     }
     if !overrides.is_empty() {
-        view.variables = LoaderVariables::read(&view.root);
+        view.variables = efi::read(&view.root);
     }
 }

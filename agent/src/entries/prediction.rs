@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use boot_entries::boot_partition::Place;
-use boot_entries::loader::{self, ReleaseRange};
-use boot_entries::name::{EntryName, Tries, stem_of};
+use boot_entries::name::{OurName as _, stem_of};
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, nixpkgs};
 use serde::Serialize;
+use systemd_boot_model::{EntryName, ReleaseRange, Tries};
 
 use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
+use crate::report::remedy;
 use crate::store::digests;
 use crate::view::{View, damage_of};
 
@@ -77,7 +78,8 @@ pub fn look(
                 .to_owned(),
         )
     } else {
-        loader::endless_menu(files.loader_conf.as_deref(), &view.variables)
+        let menu = systemd_boot_model::endless_menu(files.loader_conf.as_deref(), &view.variables);
+        menu.as_ref().map(remedy::endless_menu)
     };
     Ok((boots, trouble))
 }
@@ -105,7 +107,7 @@ pub fn predict_of(
         .loader(release, view.variables.clone())
         .predict(failures);
     let other_systems = view.other_systems();
-    let prediction = |failures: usize, boot: &loader::Choice| {
+    let prediction = |failures: usize, boot: &systemd_boot_model::Choice| {
         // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
             let number = name.generation_number()?;
@@ -137,7 +139,7 @@ pub fn predict_of(
             another_system,
             is_image: boot.is_image,
             broken: None,
-            why: boot.why.to_owned(),
+            why: boot.why.to_string(),
         }
     };
     let mut predictions: Vec<Prediction> = Vec::new();
@@ -165,8 +167,8 @@ fn is_used_up(tries: Option<Tries>) -> bool {
 fn passed_over(
     view: &View,
     files: &BootFiles,
-    former: &[loader::Choice],
-    boot: &loader::Choice,
+    former: &[systemd_boot_model::Choice],
+    boot: &systemd_boot_model::Choice,
 ) -> Option<String> {
     let selected = view.state.selected.as_ref()?;
     let stem = stem_of(selected);

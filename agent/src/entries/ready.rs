@@ -1,13 +1,15 @@
 //! What is checked before anything is written: that the machine comes back, and that the places can be written.
 
 use boot_entries::boot_partition::Place;
-use boot_entries::loader::ReleaseRange;
 use boot_entries::name::stem_of;
 use boot_entries::plan::{Intent, Plan, Proof, Stranding};
 use boot_entries::step::Step;
 
 use super::{Aim, Complaints, Planned, Prepared};
+use systemd_boot_model::ReleaseRange;
+
 use crate::error::Error;
+use crate::report::remedy;
 use crate::state::Subject;
 use crate::view::View;
 
@@ -103,7 +105,7 @@ impl Prepared {
             let mut proofs = planned.proofs(view, &self.intent).iter();
             let stranded = proofs.find_map(|proof| proof.comes_back().err());
             let Some(stranding) = stranded else { continue };
-            let error = Error::Refused(format!("{stranding}; {}", stranding.advice()));
+            let error = Error::Refused(format!("{stranding}; {}", remedy::come_back(stranding)));
             self.complaints
                 .in_place(planned.is_first, &planned.place, error);
         }
@@ -155,8 +157,8 @@ fn starts(proof: &Proof, subject: &Subject) -> Result<(), Error> {
     }
     let id = &subject.generation;
     let (entry, why) = match &next {
-        Some(next) => (next.file.as_str(), next.why),
-        None => ("nothing", "no entry can be started"),
+        Some(next) => (next.file.as_str(), next.why.to_string()),
+        None => ("nothing", "no entry can be started".to_owned()),
     };
     let what = format!(
         "with generation {id} installed and selected, {entry} would boot next all the same ({why})"
@@ -167,6 +169,6 @@ fn starts(proof: &Proof, subject: &Subject) -> Result<(), Error> {
     };
     Err(Error::Refused(format!(
         "refused: {what}; nothing was changed; {}, and run again",
-        instead.advice()
+        remedy::come_back(&instead)
     )))
 }

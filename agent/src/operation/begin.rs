@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use boot_entries::{Root, loader};
+use boot_entries::Root;
 
 use super::fall_back;
 use super::on_record::OnRecord;
@@ -68,7 +68,7 @@ pub fn begin(root: &Root) -> Result<(), Error> {
     });
     let on_record = given_up.unwrap_or_else(OnRecord::already);
     on_record.carry_through(&session).tell();
-    for one in loader::overrides(&session.view.variables) {
+    for one in systemd_boot_model::overrides(&session.view.variables) {
         tracing::warn!("{one}");
     }
     let Some(cause) = session.state().is_not_counted() else {

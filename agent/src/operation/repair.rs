@@ -1,9 +1,10 @@
 //! Is everything that a boot needs where the loader reads it, byte for byte? And if not, made so.
 
-use boot_entries::loader::{self, Override};
 use boot_entries::systemd_boot::Policy;
 
 use super::on_record::keep_roots;
+use systemd_boot_model::Override;
+
 use crate::entries::initrds::Unfinished;
 use crate::entries::{Complaints, Inspected, Prepared, carry_out, inspect_without_record};
 use crate::entries::{prepare, prepare_anew};
@@ -53,7 +54,7 @@ pub fn repair(session: &Session) -> Result<(), Error> {
 /// When there is nothing to look for, or places cannot be told.
 pub fn inspect(session: &Session, and_repair: bool) -> Result<Inspection, Error> {
     let view = &session.view;
-    let overrides = loader::overrides(&view.variables);
+    let overrides = systemd_boot_model::overrides(&view.variables);
     // Which entries there should be is not known then, so nothing is repaired.
     if let Some(lost) = view.lost_record() {
         let (places, complaints) = inspect_without_record(view)?;

@@ -16,8 +16,8 @@ mod dry_run;
 mod written;
 
 use boot_entries::Root;
-use boot_entries::loader::Override;
 use boot_entries::systemd_boot::Policy;
+use systemd_boot_model::Override;
 
 use crate::entries::{Ready, initrds, overrides, prepare};
 use crate::error::Error;

@@ -1,7 +1,7 @@
 //! Gives `$BOOT` back, with something bootable on it.
 
-use boot_entries::boot_partition::Partition;
 use boot_entries::{Root, durable, payload};
+use systemd_boot_model::Partition;
 
 use crate::entries::prediction::{self, Prediction};
 use crate::entries::{Complaints, Prepared, Ready, carry_out, prepare_uninstall};

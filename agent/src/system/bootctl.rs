@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use boot_entries::Root;
 use boot_entries::boot_partition::Place;
-use boot_entries::efi::Variable;
+use systemd_boot_model::Variable;
 
 use crate::host::{self, Program};
 use crate::system::program;

@@ -2,8 +2,8 @@
 
 use super::*;
 use boot_entries::closure::Documents;
-use boot_entries::efi::LoaderVariables;
 use std::path::Path;
+use systemd_boot_model::LoaderVariables;
 
 fn subject(id: &str, toplevel: &str) -> Subject {
     Subject {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use super::look::WEIGHT;
 use super::place::Held;
 use crate::apply::apply;
-use crate::boot_partition::{Partition, Place};
+use crate::boot_partition::Place;
 use crate::durable::call::{Call, noted};
 use crate::progress::Progress;
 use crate::step::Step;
+use systemd_boot_model::Partition;
 
 /// Where the ESP is, to steps that copy from it.
 pub(super) const ESP: &str = "/efi";

@@ -5,12 +5,10 @@ use std::path::Path;
 
 use super::place::Held;
 use super::{Case, observe};
-use crate::boot_partition::ENTRIES;
 use crate::generation::Subject;
-use crate::loader::ReleaseRange;
-use crate::name::{EntryName, Tries};
 use crate::plan::tests::{id, proven, select};
 use crate::plan::{Intent, Standing};
+use systemd_boot_model::{ENTRIES, EntryName, ReleaseRange, Tries};
 
 /// The loader starts the first entry in vain.
 pub(super) fn fail(held: &mut Held) {

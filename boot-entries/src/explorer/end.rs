@@ -1,5 +1,6 @@
 //! What a machine with these files comes to.
 
+use crate::name::OurName as _;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -7,13 +8,11 @@ use super::FAILURES;
 use super::look::{content, observe};
 use super::migration::FOREIGN;
 use super::place::Held;
-use crate::boot_partition::Partition;
-use crate::entry::Entry;
-use crate::loader::Listed;
 use crate::nixpkgs;
 use crate::observe::BootFiles;
 use crate::payload::{Kind, file_name, kind_of};
 use crate::plan::tests::RELEASES;
+use systemd_boot_model::{Entry, Listed, Partition};
 
 /// The generation that every sequence of failed boots ends in, by every loader; and whatever is started on the way
 /// must be whole. None: nothing boots.

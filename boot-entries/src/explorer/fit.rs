@@ -1,11 +1,12 @@
 //! The same plans where there is hardly any room.
 
+use crate::name::OurName as _;
 use std::path::Path;
 
 use super::{Case, Goal, observe, theirs};
-use crate::boot_partition::ENTRIES;
 use crate::entry::EntryFile;
 use crate::step::Step;
+use systemd_boot_model::ENTRIES;
 
 /// `cases`, and the same with a generation that has just arrived, each on the smallest `$BOOT` it is not refused on: those
 /// that must make room there.

@@ -7,15 +7,14 @@ use std::sync::LazyLock;
 
 use super::place::Held;
 use super::volume::Bytes;
-use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition};
 use crate::durable;
-use crate::entry::{Entry, EntryFile};
+use crate::entry::EntryFile;
 use crate::extra::{self, Extra, Extras, RECORD, Record};
-use crate::name::EntryName;
 use crate::nixpkgs;
 use crate::observe::{BootFiles, Found, Observation};
 use crate::payload::{self, Content};
 use crate::plan::tests::Disk;
+use systemd_boot_model::{ENTRIES, Entry, EntryName, LOADER_CONF, Partition};
 
 /// Payload is short, and taken for so many times as large where room is planned.
 pub(super) const WEIGHT: u64 = 1000;

@@ -9,10 +9,10 @@ use std::path::Path;
 use super::Case;
 use super::domain::{fail, product};
 use super::place::Held;
-use crate::boot_partition::{ENTRIES, LOADER_CONF};
 use crate::nixpkgs::{DIRECTORY, hashed_name};
 use crate::plan::tests::{id, proven, select, theirs};
 use crate::plan::{Intent, Standing};
+use systemd_boot_model::{ENTRIES, LOADER_CONF};
 
 /// The one that has booted the machine until now.
 const FORMER: u64 = 2;

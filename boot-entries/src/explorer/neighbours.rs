@@ -3,11 +3,12 @@
 use super::domain::{fail, product};
 use super::place::Held;
 use super::{Case, make};
-use crate::name::EntryName;
+use crate::name::OurName as _;
 use crate::owner::Ownership;
 use crate::plan::tests::{Disk, proven, select};
 use crate::plan::{Intent, plan};
 use std::path::Path;
+use systemd_boot_model::EntryName;
 
 /// The other system's generation, by number.
 const OTHER: u64 = 9;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Case;
 use super::place::Held;
 use super::volume::Files;
-use crate::boot_partition::LOADER_CONF;
+use systemd_boot_model::LOADER_CONF;
 
 impl Case {
     /// The same with an XBOOTLDR partition that has been there all the time: the ESP holds the loader and its settings.

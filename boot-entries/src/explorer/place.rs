@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::volume::{Bytes, Files, Volume};
-use crate::boot_partition::Partition;
 use crate::durable::call::Call;
+use systemd_boot_model::Partition;
 
 /// What a place holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]

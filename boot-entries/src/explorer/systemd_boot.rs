@@ -7,12 +7,12 @@ use super::calls::ESP;
 use super::look::content;
 use super::place::Held;
 use super::volume::Bytes;
-use crate::boot_partition::Partition;
 use crate::durable;
 use crate::step::Step;
 use crate::systemd_boot::{
     Action, FALLBACK, Image, Installed, Place, Policy, SYSTEMD, Source, State, Version, decide,
 };
+use systemd_boot_model::Partition;
 
 /// What a file of the store is called that holds this version.
 fn name(version: u64) -> String {

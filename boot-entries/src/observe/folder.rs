@@ -1,5 +1,7 @@
 //! What lies on one partition: entries, images, names of payload.
 
+use crate::name::OurName as _;
+use crate::uki;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -7,15 +9,13 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::{ENTRIES, Error, names};
-use crate::boot_partition::{IMAGES, Partition};
 use crate::bounded;
 use crate::durable;
-use crate::entry::{self, Entry, EntryFile};
-use crate::name::EntryName;
+use crate::entry::{self, EntryFile};
 use crate::nixpkgs;
 use crate::owner::UNREADABLE;
 use crate::payload;
-use crate::uki::Uki;
+use systemd_boot_model::{Entry, EntryName, IMAGES, Partition, Uki};
 
 /// What is read of one partition.
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl Folder {
 
     /// What an image says. It is not ours: one that cannot be read stops nobody, and the loader lists no such image.
     fn image(&mut self, path: &Path) -> Uki {
-        Uki::read(path).unwrap_or_else(|error| {
+        uki::read(path).unwrap_or_else(|error| {
             let shown = path.display();
             self.unreadable
                 .push(format!("{shown} is passed over: {error}"));
@@ -114,7 +114,9 @@ impl Folder {
         let program = match (&entry.linux, &entry.efi) {
             (None, None) => entry.uki.as_deref(),
             (Some(one), None) | (None, Some(one)) => Some(one.as_str()),
-            (Some(_), Some(_)) => entry::last_program(text).map(|(_, program)| program),
+            (Some(_), Some(_)) => {
+                systemd_boot_model::last_program(text).map(|(_, program)| program)
+            }
         };
         let Some(program) = program else {
             return Ok(false);

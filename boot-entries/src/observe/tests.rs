@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::boot_partition::IMAGES;
+use systemd_boot_model::IMAGES;
 
 /// A `$BOOT` with a kernel, and `files` among its entries.
 fn read(files: &[(&str, &str)]) -> Result<BootFiles, Error> {

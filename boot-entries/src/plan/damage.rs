@@ -1,13 +1,14 @@
 //! What keeps an entry from starting what it names: payload of ours that is not there, or is not what its name says.
 
+use crate::name::OurName as _;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Plan, outcome};
-use crate::boot_partition::Partition;
 use crate::entry::EntryFile;
 use crate::observe::Observation;
 use crate::payload::{self, Content};
+use systemd_boot_model::Partition;
 
 /// A file that an entry needs and that is not as it must be. The loader gives up on such an entry, and the firmware starts
 /// it again: an entry without a counter is then started for ever.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Intent, Step};
-use crate::boot_partition::Partition;
 use crate::extra::{self, Extra, Extras, RECORD, Record};
 use crate::owner::Owner;
+use systemd_boot_model::Partition;
 
 /// The steps for extra files, by their places in a plan.
 #[derive(Debug, Default)]
@@ -99,7 +99,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
         .filter(|path| !wanted.keys().any(|wanted| is_same(wanted, path)))
         .filter(|path| !known.is_other_systems(path))
         .collect();
-    gone.sort_by_key(|path| !path.starts_with(crate::boot_partition::ENTRIES));
+    gone.sort_by_key(|path| !path.starts_with(systemd_boot_model::ENTRIES));
     for path in gone {
         if there.present.contains_key(path) {
             if known.is_ours(path) {

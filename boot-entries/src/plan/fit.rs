@@ -20,13 +20,13 @@ use super::damage::is_whole;
 use super::housekeeping::copies;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Plan, Refusal, Standing, Step, steps};
-use crate::boot_partition::{ENTRIES, Partition};
 use crate::closure::{Bootable, Payload};
 use crate::entry::EntryFile;
 use crate::generation::Subject;
 use crate::name::stem_of;
 use crate::observe::Observation;
 use crate::space::{Reserve, Volume};
+use systemd_boot_model::{ENTRIES, Partition};
 
 /// Why a plan does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,11 +38,35 @@ pub struct Shortage {
     /// The step that needs most.
     pub step: String,
     /// What must stay, and why.
-    pub kept: Vec<(Subject, &'static str)>,
+    pub kept: Vec<(Subject, Kept)>,
 }
 
-/// Why the second one of two proven generations stays.
-const SECOND: &str = "proven, should the last good one be lost";
+/// Why a generation stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is the last good one.
+    LastGood,
+    /// It is selected.
+    Selected,
+    /// It runs.
+    Running,
+    /// It is the second one of two that are proven.
+    SecondProven,
+    /// It is what an uninstalled machine is left with.
+    HandedBack,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LastGood => "the last good one",
+            Self::Selected => "selected",
+            Self::Running => "running",
+            Self::SecondProven => "proven, should the last good one be lost",
+            Self::HandedBack => "handed back",
+        })
+    }
+}
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,18 +80,6 @@ impl fmt::Display for Shortage {
         for (at, (subject, why)) in self.kept.iter().enumerate() {
             let comma = if at > 0 { "," } else { "" };
             write!(f, "{comma} {} ({why})", subject.generation)?;
-        }
-        write!(
-            f,
-            "; nothing was changed; remove files that are not lastgood's, or make $BOOT larger"
-        )?;
-        let second = self.kept.iter().find(|(_, why)| *why == SECOND);
-        if let Some((subject, _)) = second {
-            write!(
-                f,
-                ", or give up {0}: `lastgood bad {0}`, or `keep-second-proven = false` under [boot] in lastgood.toml",
-                subject.generation
-            )?;
         }
         Ok(())
     }
@@ -143,7 +155,7 @@ impl Choice<'_> {
     }
 
     /// Gives up what is missed least. None: there is nothing left to give up.
-    fn give_up(&mut self, kept: &[(Subject, &'static str)]) -> Option<GivenUp> {
+    fn give_up(&mut self, kept: &[(Subject, Kept)]) -> Option<GivenUp> {
         let is_kept = |wanted: &Wanted<'_>| kept.iter().any(|(id, _)| *id == wanted.id);
         let shared: BTreeSet<String> = self
             .all
@@ -175,21 +187,17 @@ impl Choice<'_> {
 }
 
 /// What must stay (invariant B2), and why.
-fn kept(
-    observed: &Observation,
-    intent: &Intent,
-    all: &[Candidate<'_>],
-) -> Vec<(Subject, &'static str)> {
+fn kept(observed: &Observation, intent: &Intent, all: &[Candidate<'_>]) -> Vec<(Subject, Kept)> {
     let asked = [
-        (&intent.last_good, "the last good one"),
-        (&intent.selected, "selected"),
-        (&intent.running, "running"),
+        (&intent.last_good, Kept::LastGood),
+        (&intent.selected, Kept::Selected),
+        (&intent.running, Kept::Running),
         (
             &intent.second.clone().filter(|_| !intent.may_lose_second),
-            SECOND,
+            Kept::SecondProven,
         ),
     ];
-    let mut kept: Vec<(Subject, &'static str)> = Vec::new();
+    let mut kept: Vec<(Subject, Kept)> = Vec::new();
     for (id, why) in asked {
         if let Some(id) = id
             && !kept.iter().any(|(kept, _)| kept == id)
@@ -213,7 +221,9 @@ fn kept(
         (is_there, wanted.rank, wanted.id.clone())
     });
     let second = others.into_iter().rev().take(missing);
-    let second: Vec<_> = second.map(|(w, _)| (w.id.clone(), SECOND)).collect();
+    let second: Vec<_> = second
+        .map(|(w, _)| (w.id.clone(), Kept::SecondProven))
+        .collect();
     kept.extend(second);
     kept
 }

@@ -1,9 +1,9 @@
 //! An entry of somebody else's that is known to boot this machine: Debian's, another tool's, a unified kernel image.
 
-use crate::boot_partition::{IMAGES, Partition};
-use crate::entry::{self, Entry, EntryFile};
-use crate::name::EntryName;
+use crate::entry::EntryFile;
+use crate::name::OurName as _;
 use crate::observe::BootFiles;
+use systemd_boot_model::{Entry, EntryName, IMAGES, Partition};
 
 /// What starts it, as an entry file could say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Foreign {
         entry.title.get_or_insert_with(|| file.name.stem.clone());
         // Of two programs one has booted, and what is written of both may be in another order.
         if entry.linux.is_some() && entry.efi.is_some() {
-            match entry::last_program(&file.text) {
+            match systemd_boot_model::last_program(&file.text) {
                 Some(("linux", _)) => entry.efi = None,
                 _ => entry.linux = None,
             }

@@ -1,17 +1,17 @@
 //! Payload that is to come, and what has to go.
 
+use crate::name::OurName as _;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::needed::Needed;
 use super::wanted::Wanted;
 use super::{Candidate, Intent, Refusal, Step, remove};
-use crate::boot_partition::Partition;
 use crate::closure::Bootable;
 use crate::entry::{EntryFile, Rank};
-use crate::name::Tries;
 use crate::observe::{Found, Observation};
 use crate::payload;
+use systemd_boot_model::{Partition, Tries};
 
 /// Leaves out the older generations of each profile beyond the limit, if nobody needs them (invariant B2). A
 /// specialisation goes with its generation.

@@ -3,8 +3,8 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use crate::entry::{Entry, EntryFile};
-use crate::lines::lines;
+use crate::entry::EntryFile;
+use systemd_boot_model::{Entry, lines};
 
 /// What some entries need, on one partition.
 pub(super) struct Needed<'a> {

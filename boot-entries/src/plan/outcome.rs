@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 
 use super::{Plan, Step};
-use crate::boot_partition::{ENTRIES, IMAGES, LOADER_CONF, Partition};
-use crate::entry::{self, Entry, EntryFile};
-use crate::name::EntryName;
+use crate::entry::EntryFile;
 use crate::nixpkgs;
 use crate::observe::{BootFiles, Observation};
 use crate::payload;
 use crate::work;
+use systemd_boot_model::{ENTRIES, Entry, EntryName, IMAGES, LOADER_CONF, Partition};
 
 /// What the entries of `observed` are once all of `plan` is made.
 #[must_use]
@@ -130,7 +129,9 @@ fn is_known(boot: &BootFiles, on: Partition, entry: &Entry) -> bool {
     };
     // Where there are two, what is there is the later one.
     let starts = |file: &EntryFile| match (&file.entry.linux, &file.entry.efi) {
-        (Some(_), Some(_)) => entry::last_program(&file.text).map(|(_, path)| path.to_owned()),
+        (Some(_), Some(_)) => {
+            systemd_boot_model::last_program(&file.text).map(|(_, path)| path.to_owned())
+        }
         _ => program(&file.entry),
     };
     let files = boot.all().map(|(_, file)| file);

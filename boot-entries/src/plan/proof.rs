@@ -4,11 +4,9 @@ use std::fmt;
 
 use super::damage::{Damage, all_damage};
 use super::{Intent, Plan, Refusal, Standing, outcome};
-use crate::boot_partition::{ENTRIES, IMAGES};
-use crate::efi::{LoaderVariables, Variable};
-use crate::loader::{self, Loader, ReleaseRange};
 use crate::name::stem_of;
 use crate::observe::Observation;
+use systemd_boot_model::{Loader, LoaderVariables, ReleaseRange};
 
 /// A counter that is larger is taken for this one. Foreign entries may have any number of tries; ours have three.
 const TRIES: u32 = 10;
@@ -21,7 +19,7 @@ pub struct Proof {
     /// How the loader chooses.
     pub release: ReleaseRange,
     /// What it starts first, a request of the firmware for a single boot aside. None: nothing.
-    pub starts: Option<loader::Choice>,
+    pub starts: Option<systemd_boot_model::Choice>,
     end: Result<(), Box<Stranding>>,
 }
 
@@ -118,7 +116,7 @@ fn end(after: &Observation, intent: &Intent, mut loader: Loader) -> Result<(), B
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stranding {
     /// What is started for ever. None: nothing can be.
-    pub last: Option<loader::Choice>,
+    pub last: Option<systemd_boot_model::Choice>,
     /// It is proven, and this is wrong with it.
     pub damage: Option<Damage>,
     /// Another system on the same `$BOOT` has proven it.
@@ -145,34 +143,6 @@ impl fmt::Display for Stranding {
     }
 }
 
-impl Stranding {
-    /// What to do about it.
-    #[must_use]
-    pub fn advice(&self) -> String {
-        let Some(last) = &self.last else {
-            return "run `lastgood verify --repair`".to_owned();
-        };
-        let asks = |name: &str| last.why.contains(name);
-        for variable in [Variable::EntryDefault, Variable::EntryPreferred] {
-            if asks(variable.name()) {
-                let (name, verb) = (variable.name(), variable.verb());
-                return format!("clear {name} with `bootctl {verb} ''`");
-            }
-        }
-        match () {
-            () if asks("`preferred`") => "remove `preferred` from loader.conf".to_owned(),
-            () if self.damage.is_some() => {
-                "build that generation again or accept another one that works with `lastgood good NUMBER`".to_owned()
-            }
-            () if last.is_image => format!("remove {IMAGES}/{}, or rename it", last.file),
-            () if last.name.is_ours() => {
-                "accept a generation that works with `lastgood good NUMBER`".to_owned()
-            }
-            () => format!("remove {ENTRIES}/{}, or rename it", last.file),
-        }
-    }
-}
-
 /// Lets no counter of `loader` be larger than [`TRIES`], which changes no end: what matters is when it is used up, not how
 /// long that takes. Gives the number of boots after which all of them are used up, or [`FAILURES`].
 fn bounded(loader: &mut Loader) -> usize {
@@ -195,11 +165,10 @@ fn bounded(loader: &mut Loader) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot_partition::Partition;
-    use crate::name::EntryName;
+    use crate::name::OurName as _;
     use crate::plan::plan;
     use crate::plan::tests::{Disk, RELEASES, comes_back, prove, proven, select};
-    use crate::uki::{Part, Uki};
+    use systemd_boot_model::{Part, Partition, Uki, Why};
 
     fn proved(
         disk: &Disk,
@@ -276,11 +245,7 @@ mod tests {
         };
         let last = stranding.last.as_ref().unwrap();
         assert_eq!(last.name.stem, *stem);
-        assert!(last.why.contains("LoaderEntryDefault"), "{stranding:?}");
-        assert_eq!(
-            stranding.advice(),
-            "clear LoaderEntryDefault with `bootctl set-default ''`"
-        );
+        assert_eq!(last.why, Why::DefaultVariable, "{stranding:?}");
         assert_eq!(proved(&disk, ReleaseRange::V252, &variables), Ok(()));
     }
 
@@ -356,45 +321,6 @@ mod tests {
                 assert_eq!(stranding.damage, Some(damage));
                 assert_eq!(ask(&plan(&disk.0, &intent).unwrap()), Ok(()));
             }
-        }
-    }
-
-    #[test]
-    fn advice_is_about_what_chooses() {
-        let stranding = |entry: &str, why| Stranding {
-            last: EntryName::parse(entry).map(|name| loader::Choice {
-                file: entry.to_owned(),
-                name,
-                is_image: false,
-                profile: String::new(),
-                id: entry.to_owned(),
-                why,
-            }),
-            ..Stranding::default()
-        };
-        let ours = "lastgood-3-0123abcd+0-3.conf";
-        for (entry, why, word) in [
-            (
-                ours,
-                "LoaderEntryDefault asks for it",
-                "`bootctl set-default ''`",
-            ),
-            (
-                ours,
-                "LoaderEntryPreferred asks",
-                "`bootctl set-preferred ''`",
-            ),
-            (
-                ours,
-                "`preferred` in loader.conf asks for it",
-                "remove `preferred`",
-            ),
-            (ours, "first good entry", "`lastgood good NUMBER`"),
-            ("x.conf", "first good entry", "remove loader/entries/x.conf"),
-            ("", "no entry can be started", "verify --repair"),
-        ] {
-            let advice = stranding(entry, why).advice();
-            assert!(advice.contains(word), "{entry} {why}: {advice}");
         }
     }
 

@@ -6,17 +6,40 @@
 //! one exception to invariant B3: nothing good is touched by it.
 
 use std::cmp::Reverse;
+use std::fmt;
 
 use super::damage::{all_damage, is_whole};
 use super::{Intent, Standing};
 use crate::entry::{EntryFile, Rank};
-use crate::generation::Subject;
+use crate::generation::{GenerationId, Subject};
 use crate::name::stem_of;
 use crate::observe::{BootFiles, Observation};
 
+/// A last good generation that cannot be started, and what takes its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Substituted {
+    /// The last good one.
+    pub last_good: GenerationId,
+    /// Why it cannot be started.
+    pub why: String,
+    /// What failed boots lead to instead.
+    pub by: GenerationId,
+}
+
+impl fmt::Display for Substituted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { last_good, why, by } = self;
+        write!(
+            f,
+            "generation {last_good} is the last good one and cannot be started ({why}), nor mended from the store: what \
+             fails leads to generation {by} instead"
+        )
+    }
+}
+
 /// `intent` with another proven generation in the place of the last good one, and what there is to say about it. None:
 /// the last good one is whole, or will be, or nobody can take its place.
-pub(super) fn appoint(observed: &Observation, intent: &Intent) -> Option<(Intent, String)> {
+pub(super) fn appoint(observed: &Observation, intent: &Intent) -> Option<(Intent, Substituted)> {
     let last_good = intent.last_good.as_ref()?;
     if can_boot(observed, last_good) {
         return None;
@@ -34,10 +57,11 @@ pub(super) fn appoint(observed: &Observation, intent: &Intent) -> Option<(Intent
     let mut files = observed.boot.files_of(&stem).map(|(_, file)| file);
     let why = files.find_map(|file| all_damage(observed, file).next());
     let why = why.map_or_else(|| "it has no entry".to_owned(), |damage| damage.to_string());
-    let told = format!(
-        "generation {id} is the last good one and cannot be started ({why}), nor mended from the store: what fails leads to \
-         generation {place} instead; once another one works, `lastgood good NUMBER` accepts it"
-    );
+    let told = Substituted {
+        last_good: id.clone(),
+        why,
+        by: place.clone(),
+    };
     Some((with_substitute(intent, substitute.clone()), told))
 }
 
@@ -96,10 +120,10 @@ fn rank_of(boot: &BootFiles, subject: &Subject) -> Option<Rank> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::efi::LoaderVariables;
     use crate::generation::Generation;
     use crate::plan::tests::{Disk, RELEASES, comes_back, id, proven, select};
     use crate::plan::{plan, verdict};
+    use systemd_boot_model::LoaderVariables;
 
     /// 1 and 2 were proven one after the other. 2 has lost its kernel here, or the bytes of it, and in the store.
     fn rotten(is_missing: bool) -> (Disk, Intent) {
@@ -125,9 +149,7 @@ mod tests {
             let (mut disk, intent) = rotten(is_missing);
             let plan = plan(&disk.0, &intent).unwrap();
             let word = if is_missing { "missing" } else { "damaged" };
-            let [told] = &plan.notes[..] else {
-                panic!("{:?}", plan.notes);
-            };
+            let told = plan.substituted.clone().unwrap().to_string();
             for word in ["generation 2 is", word, "to generation 1 instead"] {
                 assert!(told.contains(word), "{told}");
             }
@@ -184,7 +206,7 @@ mod tests {
         let (mut disk, intent) = rotten(true);
         disk.run(&intent);
         disk.0.generations[1].bootable = Disk::with(3).0.generations[1].bootable.clone();
-        assert_eq!(disk.run(&intent).notes, [""; 0]);
+        assert_eq!(disk.run(&intent).substituted, None);
         for release in RELEASES {
             assert_eq!(disk.boots(release, 4), [3, 3, 3, 2, 2], "{release:?}");
         }
@@ -203,7 +225,7 @@ mod tests {
                 let name = name.rsplit('/').next().unwrap().to_owned();
                 disk.0.payload.insert(name, whole.kernel.content);
             }
-            assert_eq!(disk.run(&intent).notes, [""; 0]);
+            assert_eq!(disk.run(&intent).substituted, None);
             for release in RELEASES {
                 assert_eq!(disk.boots(release, 4), [3, 3, 3, 2, 2], "{release:?}");
             }

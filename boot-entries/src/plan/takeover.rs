@@ -15,13 +15,12 @@ use std::path::{Path, PathBuf};
 use super::foreign::Foreign;
 use super::needed::Needed;
 use super::{Intent, Step, remove};
-use crate::boot_partition::{ENTRIES, Partition};
 use crate::closure::Bootable;
-use crate::entry::{Entry, EntryFile, Rank};
-use crate::loader_conf::LoaderConf;
-use crate::name::{EntryName, stand_in_of, stem_of};
+use crate::entry::{EntryFile, Rank};
+use crate::name::{OurName as _, stand_in_of, stem_of};
 use crate::nixpkgs;
 use crate::observe::{BootFiles, Observation};
+use systemd_boot_model::{ENTRIES, Entry, EntryName, LoaderConf, Partition};
 
 /// What its title says.
 const NOTE: &str = " (before lastgood)";

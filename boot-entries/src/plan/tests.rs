@@ -5,11 +5,11 @@ mod linear;
 
 use super::*;
 use crate::generation::Generation;
-use crate::loader::ReleaseRange;
-use crate::name::{EntryName, Tries, stem_of};
+use crate::name::{OurName as _, stem_of};
 use crate::observe::Found;
 use crate::payload::Content;
 pub(crate) use disk::{Disk, RELEASES, comes_back, id, prove, proven, select, theirs};
+use systemd_boot_model::{EntryName, ReleaseRange, Tries};
 
 #[test]
 fn three_generations_of_which_nothing_is_known() {

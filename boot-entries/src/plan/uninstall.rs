@@ -15,19 +15,19 @@ use std::collections::BTreeSet;
 use super::damage::is_whole;
 use super::foreign::Foreign;
 use super::needed::Needed;
-use super::{Intent, Plan, Refusal, Step, extras, fit, remove};
-use crate::boot_partition::{ENTRIES, LOADER_CONF, Partition};
+use super::{Intent, Kept, Plan, Refusal, Step, extras, fit, remove};
 use crate::closure::{Bootable, Payload};
-use crate::efi::LoaderVariables;
-use crate::entry::{Entry, EntryFile};
+use crate::entry::EntryFile;
 use crate::generation::Subject;
-use crate::loader::ReleaseRange;
-use crate::loader_conf::{self, LoaderConf};
-use crate::name::stem_of;
+use crate::loader_conf;
+use crate::name::{OurName as _, stem_of};
 use crate::nixpkgs;
 use crate::observe::Observation;
 use crate::owner::Ownership;
 use crate::payload::{self, Content};
+use systemd_boot_model::{
+    ENTRIES, Entry, LOADER_CONF, LoaderConf, LoaderVariables, Partition, ReleaseRange,
+};
 
 /// Plans the way from `observed` to a `$BOOT` without anything of ours. `theirs` is what lies in
 /// [`nixpkgs::DIRECTORY`], by name.
@@ -323,7 +323,7 @@ impl<'a> Ground<'a> {
             }
         }
         let subjects = handed.subjects.iter().cloned();
-        shortage.kept = subjects.map(|id| (id, "handed back")).collect();
+        shortage.kept = subjects.map(|id| (id, Kept::HandedBack)).collect();
         Err(Refusal::NoSpace(Box::new(shortage)))
     }
 

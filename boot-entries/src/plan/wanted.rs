@@ -1,12 +1,12 @@
 //! The entry that a generation is to have: its counter, and its place in the order.
 
 use super::{Intent, Refusal, Standing, Step, best_of, remove};
-use crate::boot_partition::{ENTRIES, Partition};
 use crate::closure::PANIC;
-use crate::entry::{Entry, EntryFile, Rank};
+use crate::entry::{EntryFile, Rank};
 use crate::generation::Subject;
-use crate::name::{EntryName, Tries};
+use crate::name::{ARMED, used_up};
 use crate::observe::BootFiles;
+use systemd_boot_model::{ENTRIES, Entry, EntryName, Partition, Tries};
 
 /// The entry a generation is to have.
 #[derive(Clone)]
@@ -46,16 +46,14 @@ impl<'a> Wanted<'a> {
         let counters = files.iter().filter_map(|file| file.name.tries);
         let lowest = counters.min_by_key(|tries| tries.left);
         let tries = match standing {
-            _ if intent.rearm && is_selected && !is_last_good => Some(Tries::ARMED),
-            Standing::Rejected => Some(lowest.unwrap_or(Tries::ARMED).used_up()),
+            _ if intent.rearm && is_selected && !is_last_good => Some(ARMED),
+            Standing::Rejected => Some(used_up(lowest.unwrap_or(ARMED))),
             // Whoever goes back to an older proven generation has a way back from it, too, should it have rotted.
-            Standing::Proven if is_selected && !is_last_good => {
-                Some(lowest.unwrap_or(Tries::ARMED))
-            }
+            Standing::Proven if is_selected && !is_last_good => Some(lowest.unwrap_or(ARMED)),
             Standing::Proven => None,
             // An entry without a counter was proven once, even if the record of that is lost.
             Standing::Untested if plain.is_some() && lowest.is_none() => None,
-            Standing::Untested => Some(lowest.unwrap_or(Tries::ARMED)),
+            Standing::Untested => Some(lowest.unwrap_or(ARMED)),
         };
         let ranks = files
             .iter()
@@ -133,7 +131,7 @@ impl<'a> Wanted<'a> {
         }
         let guard = EntryName {
             stem: self.stem.to_owned(),
-            tries: Some(Tries::ARMED),
+            tries: Some(ARMED),
         };
         let write = Step::Text {
             text: text.to_owned(),

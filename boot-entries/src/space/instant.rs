@@ -1,13 +1,13 @@
 //! A file system in the middle of a plan, as far as room goes.
 
+use crate::name::OurName as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Directory, Reserve, SLOT, Volume, slots};
-use crate::boot_partition::ENTRIES;
 use crate::durable;
-use crate::name::EntryName;
 use crate::step::Step;
+use systemd_boot_model::{ENTRIES, EntryName};
 
 /// `.` and `..`
 const DOTS: u64 = 2;
@@ -264,7 +264,7 @@ fn renames(name: &str) -> u64 {
     let left = entry.tries.map_or(0, |tries| tries.left.clamp(1, RENAMES));
     let mut all = 0;
     for _ in 0..left {
-        entry.tries = entry.tries.map(crate::name::Tries::after_a_boot);
+        entry.tries = entry.tries.map(systemd_boot_model::Tries::after_a_boot);
         all += slots(&entry.to_string());
     }
     all

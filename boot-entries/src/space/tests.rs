@@ -6,9 +6,9 @@ mod rollback;
 use proptest::prelude::*;
 
 use super::*;
-use crate::boot_partition::{ENTRIES, Partition};
 use crate::payload::{self, Content, Kind};
 use fat::Fat;
+use systemd_boot_model::{ENTRIES, Partition};
 
 #[test]
 fn a_name_takes_a_slot_for_each_thirteen_units_and_one_more() {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::image::{Image, Version};
 use super::{Installed, Place, Source, State};
-use crate::boot_partition::Partition;
 use crate::step::Step;
+use systemd_boot_model::Partition;
 
 /// How far the loader is ours to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,9 +8,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::loader::compare_versions;
 use goblin::pe::header::{COFF_MACHINE_X86_64, Header, PE_MAGIC};
 use nix::errno::Errno;
+use systemd_boot_model::compare_versions;
 
 use crate::bounded;
 use crate::kernel;

@@ -123,7 +123,7 @@ fn versions_as_distributions_write_them_are_updated_in_order() {
             (patched(version), patched(version))
         );
         assert_eq!(keep(&tree).0, [""; 0], "{version}");
-        let info = crate::loader::installed(&tree.path().join("boot"));
+        let info = Installed::info(&tree.path().join("boot"));
         assert_eq!(info, Some(format!("systemd-boot {version}")));
     }
     // And back: nothing is replaced by anything older.

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use boot_entries::boot_partition::{ENTRIES, IMAGES};
-use boot_entries::loader::{Loader, Program, ReleaseRange};
+use systemd_boot_model::{ENTRIES, IMAGES, Loader, Program, ReleaseRange};
 
 use super::layout::Layout;
 use super::results::Seen;

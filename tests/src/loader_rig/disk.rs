@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use boot_entries::boot_partition::{ENTRIES, IMAGES, Partition};
+use systemd_boot_model::{ENTRIES, IMAGES, Partition};
 
 use super::layout::Layout;
 use crate::{command, disk, files};

@@ -3,8 +3,7 @@
 //! What the loader finds by itself is switched off: a pattern such as `a*` could otherwise choose to restart into the
 //! firmware's setup.
 
-use boot_entries::boot_partition::Partition;
-use boot_entries::loader::ReleaseRange;
+use systemd_boot_model::{Partition, ReleaseRange};
 
 use super::layout::{EntryText, Layout};
 use super::random::Random;

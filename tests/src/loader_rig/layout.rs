@@ -5,10 +5,7 @@ use std::{fmt, fs};
 
 use anyhow::{Context as _, Result};
 
-use boot_entries::boot_partition::Partition;
-use boot_entries::efi::LoaderVariables;
-use boot_entries::loader::{Listed, Loader, Medium, ReleaseRange};
-use boot_entries::uki::Uki;
+use systemd_boot_model::{Listed, Loader, LoaderVariables, Medium, Partition, ReleaseRange, Uki};
 
 use crate::files;
 

@@ -1,6 +1,6 @@
 //! What a layout gets besides: unified kernel images, and entries that start one.
 
-use boot_entries::boot_partition::Partition;
+use systemd_boot_model::Partition;
 
 use super::generate::{COUNTERS, VERSIONS, pattern_over};
 use super::layout::{Image, Layout};

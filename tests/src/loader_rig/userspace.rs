@@ -15,9 +15,8 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use boot_entries::boot_partition::Partition;
-use boot_entries::loader::{Loader, ReleaseRange};
 use serde_json::Value;
+use systemd_boot_model::{Loader, Partition, ReleaseRange};
 
 use super::layout::{EntryText, Layout};
 use crate::{command, files, paths};

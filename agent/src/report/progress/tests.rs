@@ -1,5 +1,5 @@
 use super::*;
-use boot_entries::boot_partition::Partition;
+use systemd_boot_model::Partition;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -85,8 +85,6 @@ fn a_refusal_says_how_much_and_what_stays() {
         "2 (the last good one)",
         "4 (selected)",
         "1 (proven",
-        "nothing was changed",
-        "`lastgood bad 1`",
         &shortage.needed.to_string(),
     ] {
         assert!(told.contains(word), "{word:?} is not in {told}");
@@ -170,7 +168,7 @@ fn twenty_upgrades_and_rollbacks_on_a_small_disk() {
         let installed = run(&mut disk, size, &known);
         let installed = installed.unwrap_or_else(|why| panic!("upgrade to {number}: {why}"));
         assert!(disk.of_size(size).0.space.unwrap().free > 3, "{number}");
-        let boots = disk.boots(crate::loader::ReleaseRange::V252, 3);
+        let boots = disk.boots(systemd_boot_model::ReleaseRange::V252, 3);
         assert_eq!(boots[0], number);
         if let Some(last) = &known.last_good {
             assert_eq!(boots[3], last.generation.number(), "{installed:?}");
@@ -201,7 +199,7 @@ fn twenty_upgrades_and_rollbacks_on_a_small_disk() {
                 !back.steps.iter().any(|s| matches!(s, Step::Copy { .. })),
                 "{back:?}"
             );
-            let boots = disk.boots(crate::loader::ReleaseRange::V252, 3);
+            let boots = disk.boots(systemd_boot_model::ReleaseRange::V252, 3);
             assert_eq!(boots[0], second.generation.number());
             known.selected = Some(last);
             run(&mut disk, size, &known).unwrap();
@@ -241,7 +239,7 @@ fn nothing_proven_goes_early_while_the_last_good_one_is_damaged() {
                     .iter()
                     .any(|f| f.starts_with(&format!("lastgood-{number}-")))
         };
-        let boots = seen.boots(crate::loader::ReleaseRange::V252, 6);
+        let boots = seen.boots(systemd_boot_model::ReleaseRange::V252, 6);
         assert!((1..=3).any(whole) && boots[6] <= 3, "{step}: {boots:?}");
     }
 }

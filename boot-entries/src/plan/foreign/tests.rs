@@ -1,13 +1,11 @@
 //! From a foreign machine to ours, and back.
 
 use super::*;
-use crate::loader::{Listed, ReleaseRange};
-use crate::loader_conf::LoaderConf;
 use crate::nixpkgs::Payload;
 use crate::plan::tests::{Disk, RELEASES, proven, select};
 use crate::plan::{Intent, plan, uninstall};
 use crate::step::Step;
-use crate::uki::Uki;
+use systemd_boot_model::{Listed, LoaderConf, ReleaseRange, Uki};
 
 const DEBIAN: &str = "title Debian\nversion 6.1\nlinux \\debian\\vmlinuz\ninitrd /debian/initrd\noptions root=LABEL=r\n";
 const IMAGE: &str = "debian-6.1.efi";

@@ -1,11 +1,11 @@
 //! From nixpkgs' entries to ours, step by step.
 
 use super::*;
-use crate::boot_partition::LOADER_CONF;
 use crate::nixpkgs::hashed_name;
 use crate::plan::tests::{Disk, RELEASES, id, proven, select, theirs};
 use crate::plan::{Standing, plan};
 use crate::space::Volume;
+use systemd_boot_model::LOADER_CONF;
 
 const NUMBERED: [&str; 3] = [
     "nixos-generation-1.conf",

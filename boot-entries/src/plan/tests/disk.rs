@@ -1,15 +1,14 @@
 //! What the tests plan for: `$BOOT` in memory, and the requests of a short story.
 
 use crate::closure::{Bootable, Payload};
-use crate::efi::LoaderVariables;
 use crate::generation::{Generation, GenerationId, Subject};
-use crate::loader::{Loader, ReleaseRange};
-use crate::name::{EntryName, Tries, stem_of};
+use crate::name::{OurName as _, stem_of};
 use crate::nixpkgs;
 use crate::observe::{Found, Observation};
 use crate::payload::{self, Content, Kind};
 use crate::plan::*;
 use crate::space::{Directory, Volume, slots};
+use systemd_boot_model::{EntryName, Loader, LoaderVariables, ReleaseRange, Tries};
 
 /// In bytes.
 const CLUSTER: u64 = 512;

@@ -285,7 +285,7 @@ fn what_the_other_system_has_proven_is_an_end_for_verify_only() {
     let mut shared = Shared::new();
     shared.install(&proven(select(1), 1));
     let intent = shared.seen_by(1, &proven(select(1), 1));
-    let named = |number: u64| crate::efi::LoaderVariables {
+    let named = |number: u64| systemd_boot_model::LoaderVariables {
         default: Some(format!("lastgood-{number}-*")),
         ..Default::default()
     };
@@ -317,7 +317,7 @@ fn what_the_other_system_has_proven_is_an_end_for_verify_only() {
         }],
         ..Plan::default()
     };
-    let none = crate::efi::LoaderVariables::default();
+    let none = systemd_boot_model::LoaderVariables::default();
     let proved = prove(&shared.disk.0, &request, &intent, ReleaseRange::V252, &none);
     assert!(matches!(proved, Err(Refusal::Strands(_))));
     let returned = comes_back(&shared.disk.0, &request, &intent, ReleaseRange::V252, &none);

@@ -1,13 +1,14 @@
 //! What a machine may be left with.
 
+use crate::name::OurName as _;
 use std::path::Path;
 
 use crate::entry::EntryFile;
 use crate::generation::{Generation, Subject};
-use crate::loader_conf::LoaderConf;
 use crate::nixpkgs;
 use crate::observe::Observation;
 use crate::plan::{Intent, Standing};
+use systemd_boot_model::LoaderConf;
 
 /// What the machine may be left with, the best first.
 pub(super) fn acceptable(observed: &Observation, intent: &Intent) -> Vec<Subject> {

@@ -225,7 +225,7 @@ fn room_is_made_of_what_is_not_handed_back() {
         if let Err(why) = uninstall(&disk.0, &intent, &payload(&disk)) {
             let why = why.to_string();
             assert!(
-                why.contains("nothing would stay but 2 (handed back);"),
+                why.contains("nothing would stay but 2 (handed back)"),
                 "{why}"
             );
             orders.push("refused");

@@ -1,13 +1,13 @@
 //! FAT directories, slot by slot, as Linux and as firmware fill them.
 
+use crate::name::OurName as _;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::boot_partition::{ENTRIES, Partition};
 use crate::durable;
-use crate::name::{EntryName, Tries};
 use crate::space::{Directory, SLOT, Volume, slots};
 use crate::step::{self, Step};
+use systemd_boot_model::{ENTRIES, EntryName, Partition, Tries};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cell {

@@ -3,10 +3,10 @@
 
 use super::Fat;
 use crate::generation::Generation;
-use crate::name::{EntryName, Tries};
 use crate::plan::tests::{Disk, id, proven, select};
 use crate::plan::{self, Intent, Standing, plan};
 use crate::step::Step;
+use systemd_boot_model::{EntryName, Tries};
 
 /// `$BOOT` as a plan sees it, and as it is.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl Machine {
     fn fail(&mut self) -> bool {
         let boots = self
             .disk
-            .loader(crate::loader::ReleaseRange::V252)
+            .loader(systemd_boot_model::ReleaseRange::V252)
             .predict(0);
         let Some(name) = boots.first().map(|boot| boot.name.clone()) else {
             return false;
@@ -120,7 +120,7 @@ fn a_verdict_fits_after_every_plan_that_was_granted() {
                     if is_new {
                         let payload = machine.disk.0.generations[2].bootable.as_ref().unwrap();
                         let steps = [payload.kernel.path()].map(|path| Step::Remove {
-                            on: crate::boot_partition::Partition::Boot,
+                            on: systemd_boot_model::Partition::Boot,
                             path,
                         });
                         machine.make(&steps);

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::boot_partition::Partition;
 use crate::payload::Content;
 use crate::step::Step;
 use crate::systemd_boot::{
     Action, Decision, FALLBACK, Image, Installed, Place, Policy, SYSTEMD, Source, State, Version,
     decide,
 };
+use systemd_boot_model::Partition;
 
 /// In their order.
 const VERSIONS: [&str; 3] = ["9", "10", "252.39-1~deb12u2"];

@@ -2,12 +2,12 @@
 
 mod images;
 
-use super::order::Item;
-use super::*;
-use crate::entry::Entry;
 use crate::lines::Quotes;
+use crate::order::Item;
+use crate::pattern::Pattern;
+use crate::*;
 
-pub(super) fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Listed {
+pub(crate) fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Listed {
     Listed {
         file: file.to_owned(),
         on: Partition::Boot,
@@ -85,7 +85,7 @@ fn versions_of_the_loader() {
     assert!(of("260").prefers() && !of("259.8").prefers());
     for unknown in ["GRUB 2.12", "systemd-boot 251.4", "systemd-boot 249-1"] {
         assert_eq!(ReleaseRange::of_loader_info(unknown), None, "{unknown}");
-        let told = too_old(unknown).unwrap_or_default();
+        let told = too_old(unknown).map_or_else(String::new, |it| it.to_string());
         assert_eq!(told.contains("252 or later"), unknown != "GRUB 2.12");
     }
 }
@@ -121,7 +121,7 @@ fn when_all_are_bad_the_best_bad_one_is_started_for_ever() {
     let boots = loader(ReleaseRange::V252, entries).predict(2);
     let names: Vec<String> = boots.iter().map(|boot| boot.file.clone()).collect();
     assert_eq!(names, ["b+0-3.conf", "b+0-4.conf", "b+0-5.conf"]);
-    assert!(boots[0].why.contains("bad"));
+    assert_eq!(boots[0].why, Why::FirstBad);
 }
 
 /// UEFI, `EFI_FILE_PROTOCOL.SetInfo()`: a name that another file has is refused.

@@ -1,40 +1,15 @@
-//! A model of systemd-boot: which entry it starts next, and after how many failed boots which other one.
-//!
-//! Source: systemd's `src/boot/boot.c` (before 255 `src/boot/efi/boot.c`), versions 252 to 262: what is listed, in which
-//! order, what is chosen, and what the entry file is renamed to before it is started. The loader's test ring compares it
-//! with the real thing.
-//!
-//! What can be listed: entry files (`linux`, `efi`, `uki`, `uki-url`, `profile`) and unified kernel images with their
-//! profiles, on both partitions. `LoaderEntrySysFail` is no part of this: every release that knows it, from 258 to 262,
-//! looks for a failure only after it has chosen, so that the variable has no effect.
-//!
-//! Not modelled: what the loader finds by itself (other systems, `auto-reboot` and the like), which comes after everything
-//! listed here and is started only where a pattern matches nothing else, or where nothing else is there; an `efi` entry
-//! that starts the loader itself, which is not listed; entries that a virtual machine is given from outside (258 and
-//! later); files with the attribute "read-only", which releases of 2026 do not count; and images that some release finds
-//! damaged and others do not: section names that only begin with `.osrel`, sections larger in memory than in the file or
-//! outside of the image.
+//! What the loader starts, and what it leaves behind: in names of files, and in variables.
 
-mod listed;
-mod listing;
-mod order;
-mod overrides;
-mod pattern;
-mod release;
-#[cfg(test)]
-mod tests;
-mod version;
+use std::fmt;
 
-use crate::boot_partition::Partition;
-use crate::efi::LoaderVariables;
-use crate::loader_conf::{LoaderConf, SAVED};
+use crate::conf::{LoaderConf, SAVED};
+use crate::listed::{Listed, Program};
 use crate::name::EntryName;
-use pattern::Pattern;
-
-pub use listed::{Listed, Program};
-pub use overrides::{Override, endless_menu, overrides};
-pub use release::{OLDEST, ReleaseRange, installed, too_old};
-pub use version::compare as compare_versions;
+use crate::order;
+use crate::partition::Partition;
+use crate::pattern::Pattern;
+use crate::release::ReleaseRange;
+use crate::variables::LoaderVariables;
 
 /// What can keep the loader from renaming an entry file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +24,7 @@ pub struct Medium {
 /// Everything a choice depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loader {
-    /// Which loader it is.
+    /// Which release it is.
     pub release: ReleaseRange,
     /// The entries it lists, as they follow each other in the directory: the ESP's, then `$BOOT`'s if that is another
     /// partition; on each of them images before entry files. (It matters only between entries that the loader cannot
@@ -63,6 +38,49 @@ pub struct Loader {
     pub medium: Medium,
 }
 
+/// Why the loader starts an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// `LoaderEntryOneShot` matches it.
+    OneShot,
+    /// `LoaderEntryPreferred` matches it, and it is good.
+    PreferredVariable,
+    /// `preferred` in loader.conf matches it, and it is good.
+    PreferredLine,
+    /// `LoaderEntryDefault` matches it.
+    DefaultVariable,
+    /// `default` in loader.conf matches it, and it is good.
+    DefaultLine,
+    /// `default` in loader.conf matches it, and no good entry.
+    DefaultLineBad,
+    /// No pattern matches anything, and it is the first good entry of the menu.
+    FirstGood,
+    /// The same, and no good entry is left.
+    FirstBad,
+    /// Everything in the menu is a further profile, which is not started unasked.
+    NoFirstProfile,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OneShot => "LoaderEntryOneShot asks for it, once (`bootctl set-oneshot ''` clears that)",
+            Self::PreferredVariable => "LoaderEntryPreferred asks for it",
+            Self::PreferredLine => "`preferred` in loader.conf asks for it",
+            Self::DefaultVariable => "LoaderEntryDefault asks for it, over loader.conf",
+            Self::DefaultLine => "first good entry that `default` in loader.conf matches",
+            Self::DefaultLineBad => {
+                "`default` in loader.conf matches no good entry: the first of the bad ones it matches"
+            }
+            Self::FirstGood => "first good entry",
+            Self::FirstBad => "no good entry is left: the first of the bad ones",
+            Self::NoFirstProfile => {
+                "nothing is there to be started unasked: the first of the menu, after ten seconds"
+            }
+        })
+    }
+}
+
 /// One boot to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
@@ -70,14 +88,14 @@ pub struct Choice {
     pub file: String,
     /// The same, taken apart.
     pub name: EntryName,
-    /// Whether that is a unified kernel image. None of them is ours, whatever it is called.
+    /// Whether that is a unified kernel image.
     pub is_image: bool,
     /// `@` and the profile, where that is not the image's first one. Otherwise empty.
     pub profile: String,
     /// What the loader will call it.
     pub id: String,
     /// Why this one.
-    pub why: &'static str,
+    pub why: Why,
 }
 
 impl Loader {
@@ -144,11 +162,11 @@ impl Loader {
     }
 
     /// The entry started without anybody at the console.
-    fn choose(&self) -> Option<(usize, &'static str)> {
+    fn choose(&self) -> Option<(usize, Why)> {
         let menu = order::menu(&self.entries, self.release);
         for request in self.requests() {
             if let Some(at) = self.find(&menu, &request) {
-                return Some((at, self.praise(at, request.why)));
+                return Some((at, self.reason(at, request.why)));
             }
         }
         let may_be_chosen = |at: &&usize| {
@@ -156,8 +174,8 @@ impl Loader {
             listed.is_some_and(|listed| listed.profile == 0 || !self.release.orders_profiles())
         };
         match menu.iter().find(may_be_chosen) {
-            Some(at) => Some((*at, self.praise(*at, FIRST_GOOD))),
-            None => Some((*menu.first()?, NO_FIRST_PROFILE)),
+            Some(at) => Some((*at, self.reason(*at, Why::FirstGood))),
+            None => Some((*menu.first()?, Why::NoFirstProfile)),
         }
     }
 
@@ -167,24 +185,21 @@ impl Loader {
         let asked = |pattern: Option<&String>| pattern.map(|p| p.to_ascii_lowercase());
         let mut requests = vec![Request::new(
             asked(variables.one_shot.as_ref()),
-            "LoaderEntryOneShot asks for it, once (`bootctl set-oneshot ''` clears that)",
+            Why::OneShot,
         )];
         if self.release.prefers() {
             let preferred_variable = self.resolved(variables.preferred.as_ref());
             let preferred = self.resolved(conf.preferred.as_ref());
-            requests.push(
-                Request::new(preferred_variable, "LoaderEntryPreferred asks for it").if_good(),
-            );
-            requests
-                .push(Request::new(preferred, "`preferred` in loader.conf asks for it").if_good());
+            requests.push(Request::new(preferred_variable, Why::PreferredVariable).if_good());
+            requests.push(Request::new(preferred, Why::PreferredLine).if_good());
         }
         requests.push(Request::new(
             self.resolved(variables.default.as_ref()),
-            "LoaderEntryDefault asks for it, over loader.conf",
+            Why::DefaultVariable,
         ));
         requests.push(Request::new(
             self.resolved(conf.default.as_ref()),
-            BY_DEFAULT,
+            Why::DefaultLine,
         ));
         requests
     }
@@ -207,13 +222,12 @@ impl Loader {
         })
     }
 
-    fn praise(&self, at: usize, why: &'static str) -> &'static str {
+    /// `why`, seen that the entry may be a bad one.
+    fn reason(&self, at: usize, why: Why) -> Why {
         let is_bad = self.entries.get(at).is_some_and(Listed::is_bad);
         match why {
-            FIRST_GOOD if is_bad => "no good entry is left: the first of the bad ones",
-            BY_DEFAULT if is_bad => {
-                "`default` in loader.conf matches no good entry: the first of the bad ones it matches"
-            }
+            Why::FirstGood if is_bad => Why::FirstBad,
+            Why::DefaultLine if is_bad => Why::DefaultLineBad,
             _ => why,
         }
     }
@@ -268,20 +282,15 @@ impl Loader {
     }
 }
 
-const FIRST_GOOD: &str = "first good entry";
-const NO_FIRST_PROFILE: &str =
-    "nothing is there to be started unasked: the first of the menu, after ten seconds";
-const BY_DEFAULT: &str = "first good entry that `default` in loader.conf matches";
-
 /// A pattern that somebody wants to be started.
 struct Request {
     pattern: Option<String>,
     only_good: bool,
-    why: &'static str,
+    why: Why,
 }
 
 impl Request {
-    fn new(pattern: Option<String>, why: &'static str) -> Self {
+    fn new(pattern: Option<String>, why: Why) -> Self {
         Self {
             pattern,
             only_good: false,

@@ -1,9 +1,10 @@
 //! Which files the loader lists as entries, and what it takes from them.
 
-use super::{Listed, Program, ReleaseRange};
-use crate::boot_partition::Partition;
 use crate::entry::Entry;
+use crate::listed::{Listed, Program};
 use crate::name::EntryName;
+use crate::partition::Partition;
+use crate::release::ReleaseRange;
 use crate::uki::{Part, Uki};
 
 /// What an `architecture` line must say here.

@@ -4,7 +4,7 @@
 
 /// A pattern, read once.
 #[derive(Debug)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     /// What stands between the `*`: at least one. None: malformed, and matches nothing.
     pieces: Option<Vec<Vec<Unit>>>,
 }
@@ -18,13 +18,13 @@ enum Unit {
 }
 
 impl Pattern {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self {
             pieces: pieces(text),
         }
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         let Some((first, later)) = self.pieces.as_ref().and_then(|p| p.split_first()) else {
             return false;

@@ -3,14 +3,12 @@
 //! Most of what follows came with a new version and was given to older ones in their point releases, so a release is told by
 //! both numbers. The numbers are from the source of every release from 252 to 262.1, compared.
 
-use std::path::Path;
+use std::fmt;
 
+use crate::conf::LoaderConf;
 use crate::lines::Quotes;
-use crate::loader_conf::LoaderConf;
-use crate::systemd_boot::Installed;
 
-/// The oldest systemd-boot that does what all of this relies on. Versions up to 250 know no `sort-key`, which is what
-/// selects; 251 leaves patterns to the firmware, which may take them for something else.
+/// The oldest systemd-boot that is modelled. Versions up to 250 know no `sort-key`; 251 leaves patterns to the firmware, which may take them for something else.
 pub const OLDEST: u32 = 252;
 
 /// A release of systemd-boot, for what it does differently from another.
@@ -95,68 +93,68 @@ impl ReleaseRange {
     }
 
     /// Whether an id is the whole file name, counter included.
-    pub(super) fn keeps_counter_in_id(self) -> bool {
+    pub(crate) fn keeps_counter_in_id(self) -> bool {
         !self.has(FORGETS_COUNTERS)
     }
 
     /// Whether the id of an entry file has no capitals even where a counter was taken from it.
-    pub(super) fn lowers_all_ids(self) -> bool {
+    pub(crate) fn lowers_all_ids(self) -> bool {
         self.has(LOWERS_ALL_IDS)
     }
 
     /// Whether the id of an image gets its profile after the counter was taken from it. Before, it loses it again.
-    pub(super) fn names_profiles_last(self) -> bool {
+    pub(crate) fn names_profiles_last(self) -> bool {
         self.has(NAMES_PROFILES_LAST)
     }
 
     /// Whether `uki` and `uki-url` lines mean anything.
-    pub(super) fn knows_uki(self) -> bool {
+    pub(crate) fn knows_uki(self) -> bool {
         self.has(KNOWS_UKI)
     }
 
     /// Whether `AUTO-x.conf` is passed over as `auto-x.conf` is.
-    pub(super) fn hides_capitals(self) -> bool {
+    pub(crate) fn hides_capitals(self) -> bool {
         self.has(HIDES_CAPITALS)
     }
 
     /// Whether an image is listed once for each of its profiles.
-    pub(super) fn lists_profiles(self) -> bool {
+    pub(crate) fn lists_profiles(self) -> bool {
         self.has(LISTS_PROFILES)
     }
 
     /// Whether profiles have their order among entries of one version, and only the first is started where nobody asks
     /// for another.
-    pub(super) fn orders_profiles(self) -> bool {
+    pub(crate) fn orders_profiles(self) -> bool {
         self.has(ORDERS_PROFILES)
     }
 
     /// Whether `profile` lines mean anything.
-    pub(super) fn knows_profile(self) -> bool {
+    pub(crate) fn knows_profile(self) -> bool {
         self.has(KNOWS_PROFILE)
     }
 
     /// Whether there is such a thing as `preferred`.
-    pub(super) fn prefers(self) -> bool {
+    pub(crate) fn prefers(self) -> bool {
         self.has(PREFERS)
     }
 
     /// Whether the boots of an `efi` entry are counted: nobody but Linux would ever bless it.
-    pub(super) fn counts_efi(self) -> bool {
+    pub(crate) fn counts_efi(self) -> bool {
         !self.knows_uki()
     }
 
     /// Whether an entry may have both `linux` and `efi`; the later line holds.
-    pub(super) fn takes_the_later_program(self) -> bool {
+    pub(crate) fn takes_the_later_program(self) -> bool {
         !self.knows_uki()
     }
 
     /// Whether a value that is empty is one.
-    pub(super) fn keeps_empty_values(self) -> bool {
+    pub(crate) fn keeps_empty_values(self) -> bool {
         self.has(KEEPS_EMPTY_VALUES)
     }
 
     /// What may stand around a value.
-    pub(super) fn quotes(self) -> Quotes {
+    pub(crate) fn quotes(self) -> Quotes {
         if self.has(TAKES_SINGLE_QUOTES) {
             Quotes::Both
         } else {
@@ -175,23 +173,30 @@ fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// That what calls itself `info` is a systemd-boot whose choices are not known, in one line. None: it is another one.
+/// A systemd-boot whose choices are not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TooOld {
+    /// Its version, as it calls itself.
+    pub version: String,
+}
+
+impl fmt::Display for TooOld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "systemd-boot {} is too old for anybody to say what it starts: {OLDEST} or later is needed",
+            self.version
+        )
+    }
+}
+
+/// Whether the loader that calls itself `info` is too old. None: it is another loader, or one that is known.
 #[must_use]
-pub fn too_old(info: &str) -> Option<String> {
+pub fn too_old(info: &str) -> Option<TooOld> {
     let version = info.strip_prefix("systemd-boot ")?;
     let (major, _) = version.split_at(digits(version));
     let is_too_old = major.parse::<u32>().is_ok_and(|major| major < OLDEST);
-    is_too_old.then(|| {
-        format!(
-            "systemd-boot {version} is too old for anybody to say what it starts: {OLDEST} or later is needed; give the \
-             generation, or this machine, a newer systemd and run `lastgood install`"
-        )
+    is_too_old.then(|| TooOld {
+        version: version.to_owned(),
     })
-}
-
-/// The version of the systemd-boot that lies on the ESP at `directory` (a path of this process), as `LoaderInfo` will
-/// give it. None: there is none that is whole.
-#[must_use]
-pub fn installed(directory: &Path) -> Option<String> {
-    Installed::info(directory)
 }

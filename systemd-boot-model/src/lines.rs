@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 /// What of a file the loader reads: up to the first NUL.
-pub(crate) fn read_part(text: &str) -> &str {
+#[must_use]
+pub fn read_part(text: &str) -> &str {
     text.split_once('\0').map_or(text, |(read, _)| read)
 }
 
@@ -50,7 +51,7 @@ impl Quotes {
 }
 
 /// Keys and values as every loader takes entries and loader.conf apart.
-pub(crate) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+pub fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
     Quotes::Double.lines(text, &BLANKS)
 }
 
@@ -66,7 +67,8 @@ fn divided(text: &str, end: impl Fn(u8) -> bool) -> (&str, Option<&str>) {
 }
 
 /// `value` as a line needs it for [`lines`] to give it back.
-pub(crate) fn quoted(value: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn quoted(value: &str) -> Cow<'_, str> {
     let is_blank = |c| matches!(c, ' ' | '\t');
     let is_quoted = value.starts_with('"') && value.ends_with('"');
     if value.is_empty() || value.starts_with(is_blank) || value.ends_with(is_blank) || is_quoted {

@@ -1,9 +1,9 @@
 //! An entry of the menu: what it is called, and what becomes of its name when it is started.
 
-use super::ReleaseRange;
-use crate::boot_partition::Partition;
 use crate::entry::Entry;
 use crate::name::{EntryName, Tries};
+use crate::partition::Partition;
+use crate::release::ReleaseRange;
 
 /// What kind of program an entry starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Program {
     Uki,
     /// A `uki-url` line.
     Url,
-    /// The entry is the program: a unified kernel image in [`IMAGES`](crate::boot_partition::IMAGES).
+    /// The entry is the program: a unified kernel image in [`IMAGES`](crate::IMAGES).
     Image,
 }
 
@@ -41,17 +41,17 @@ pub struct Listed {
 }
 
 impl Listed {
-    pub(super) fn is_bad(&self) -> bool {
+    pub(crate) fn is_bad(&self) -> bool {
         matches!(self.name.tries, Some(Tries { left: 0, .. }))
     }
 
     /// Whether it is an image's profile that is not the first.
-    pub(super) fn is_further_profile(&self) -> bool {
+    pub(crate) fn is_further_profile(&self) -> bool {
         self.program == Program::Image && self.profile > 0
     }
 
     /// What tells it from the first profile of the same image. Empty: it is the first, or no image.
-    pub(super) fn profile_mark(&self) -> String {
+    pub(crate) fn profile_mark(&self) -> String {
         match &self.profile_id {
             _ if !self.is_further_profile() => String::new(),
             Some(id) => format!("@{id}"),
@@ -72,7 +72,7 @@ impl Listed {
     }
 
     /// What the menu is ordered by: for an image's further profiles what they have in common with the first.
-    pub(super) fn id_without_profile(&self, release: ReleaseRange) -> String {
+    pub(crate) fn id_without_profile(&self, release: ReleaseRange) -> String {
         let forgets = !self.is_further_profile() || release.names_profiles_last();
         let id = self.id_without_counter(release).filter(|_| forgets);
         id.unwrap_or_else(|| self.file.to_ascii_lowercase())
@@ -102,13 +102,13 @@ impl Listed {
     }
 
     /// Gives its file another counter.
-    pub(crate) fn set_tries(&mut self, tries: Tries) {
+    pub fn set_tries(&mut self, tries: Tries) {
         self.name.tries = Some(tries);
         self.file = self.file_called(&self.name);
     }
 
     /// The counter its file gets when it is started. None: the boot is not counted.
-    pub(super) fn after_a_boot(&self, release: ReleaseRange) -> Option<Tries> {
+    pub(crate) fn after_a_boot(&self, release: ReleaseRange) -> Option<Tries> {
         let tries = self.name.tries?.after_a_boot();
         let counts = match self.program {
             Program::Linux | Program::Uki | Program::Image => true,
@@ -120,7 +120,7 @@ impl Listed {
     }
 
     /// Whether it is in the same file: profiles are.
-    pub(super) fn shares_file(&self, other: &Self) -> bool {
+    pub(crate) fn shares_file(&self, other: &Self) -> bool {
         let is_image = |listed: &Self| listed.program == Program::Image;
         (self.on, &self.file) == (other.on, &other.file) && is_image(self) == is_image(other)
     }

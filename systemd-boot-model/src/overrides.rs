@@ -4,11 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::ReleaseRange;
-use crate::boot_partition::LOADER_CONF;
-use crate::bounded;
-use crate::efi::{LoaderVariables, Variable};
-use crate::loader_conf::{endless_timeout, is_endless};
+use crate::conf::{endless_timeout, is_endless};
+use crate::partition::LOADER_CONF;
+use crate::release::ReleaseRange;
+use crate::variables::{LoaderVariables, Variable};
 
 /// A variable that is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,7 +24,7 @@ impl Override {
     pub fn is_harmful(&self, release: ReleaseRange) -> bool {
         match self.variable {
             Variable::EntryDefault => true,
-            Variable::EntryPreferred => release == ReleaseRange::V260,
+            Variable::EntryPreferred => release.prefers(),
             Variable::ConfigTimeout => waits_for_ever(&self.value),
         }
     }
@@ -52,10 +51,7 @@ impl Override {
 
 impl fmt::Display for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, value) = (
-            self.variable.name(),
-            bounded::one_line(&self.value, LONGEST),
-        );
+        let (name, value) = (self.variable.name(), shown(&self.value));
         let verb = self.variable.verb();
         write!(
             f,
@@ -68,27 +64,55 @@ impl fmt::Display for Override {
 /// How much of a value is shown, in characters.
 const LONGEST: usize = 120;
 
+/// What somebody wrote, in one line of bearable length.
+fn shown(value: &str) -> String {
+    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown: String = value.chars().take(LONGEST).map(printable).collect();
+    if value.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 fn waits_for_ever(timeout: &str) -> bool {
     is_endless(timeout) == Some(true)
 }
 
-/// That the loader waits at its menu for days, or until somebody presses a key, and what says so, in one line. `conf` is the
-/// text of loader.conf; the variable wins over it. None: it does not wait.
+/// What makes the loader wait at its menu for days, or until somebody presses a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndlessMenu {
+    /// A variable of the firmware.
+    Variable(Override),
+    /// A line of loader.conf, with this `timeout`.
+    Conf(String),
+}
+
+impl fmt::Display for EndlessMenu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(one) => one.fmt(f),
+            Self::Conf(timeout) => write!(
+                f,
+                "{LOADER_CONF} says `timeout {timeout}`: the loader waits at its menu for days, or until somebody \
+                 presses a key"
+            ),
+        }
+    }
+}
+
+/// What makes the loader wait at its menu without end. `conf` is the text of loader.conf; the variable wins over it. None:
+/// it does not wait.
 #[must_use]
-pub fn endless_menu(conf: Option<&str>, variables: &LoaderVariables) -> Option<String> {
+pub fn endless_menu(conf: Option<&str>, variables: &LoaderVariables) -> Option<EndlessMenu> {
     let variable = variables.config_timeout.as_deref();
     if let Some(value) = variable.filter(|value| is_endless(value).is_some()) {
         let set = Override {
             variable: Variable::ConfigTimeout,
             value: value.to_owned(),
         };
-        return waits_for_ever(value).then(|| set.to_string());
+        return waits_for_ever(value).then_some(EndlessMenu::Variable(set));
     }
-    let timeout = endless_timeout(conf?)?;
-    Some(format!(
-        "{LOADER_CONF} says `timeout {timeout}`: the loader waits at its menu for days, or until somebody presses a key; \
-         `lastgood verify --repair` bounds it"
-    ))
+    endless_timeout(conf?).map(|timeout| EndlessMenu::Conf(timeout.to_owned()))
 }
 
 /// The variables that win over what is written on `$BOOT`. An empty one matches nothing.
@@ -147,13 +171,30 @@ mod tests {
     }
 
     #[test]
+    fn every_release_that_knows_a_variable_is_harmed_by_it() {
+        let preferred = Override {
+            variable: Variable::EntryPreferred,
+            value: "x".to_owned(),
+        };
+        for (info, is_harmful) in [
+            ("systemd-boot 259.6", false),
+            ("systemd-boot 260", true),
+            ("systemd-boot 260.2", true),
+            ("systemd-boot 262.1", true),
+        ] {
+            let release = ReleaseRange::of_loader_info(info).unwrap();
+            assert_eq!(preferred.is_harmful(release), is_harmful, "{info}");
+        }
+    }
+
+    #[test]
     fn the_variable_decides_about_the_menu_and_then_the_file() {
         let told = |variable: Option<&str>, conf: &str| {
             let variables = LoaderVariables {
                 config_timeout: variable.map(str::to_owned),
                 ..LoaderVariables::default()
             };
-            endless_menu(Some(conf), &variables).unwrap_or_default()
+            endless_menu(Some(conf), &variables).map_or_else(String::new, |menu| menu.to_string())
         };
         let force = "timeout menu-force\n";
         for (variable, conf, word) in [

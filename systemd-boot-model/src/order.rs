@@ -2,12 +2,14 @@
 
 use std::cmp::Ordering;
 
-use super::{Listed, ReleaseRange, version};
+use crate::listed::Listed;
+use crate::release::ReleaseRange;
+use crate::version;
 
 /// Places of `entries` (which are in the directory's order) in the order of the menu.
 ///
 /// Where no two entries are alike there is one order, and any way leads to it.
-pub(super) fn menu(entries: &[Listed], release: ReleaseRange) -> Vec<usize> {
+pub(crate) fn menu(entries: &[Listed], release: ReleaseRange) -> Vec<usize> {
     let items = || entries.iter().map(|listed| Item::new(listed, release));
     let menu = insert(items(), |menu, new| {
         menu.partition_point(|(_, old)| old.compare(new).is_le())
@@ -43,14 +45,14 @@ fn as_the_loader(menu: &[Placed<'_>], new: &Item<'_>) -> usize {
 }
 
 /// An entry, and what it is compared by where all else is equal.
-pub(super) struct Item<'a> {
+pub(crate) struct Item<'a> {
     listed: &'a Listed,
     release: ReleaseRange,
     id: String,
 }
 
 impl<'a> Item<'a> {
-    pub(super) fn new(listed: &'a Listed, release: ReleaseRange) -> Self {
+    pub(crate) fn new(listed: &'a Listed, release: ReleaseRange) -> Self {
         let id = listed.id_without_profile(release);
         Self {
             listed,
@@ -60,7 +62,7 @@ impl<'a> Item<'a> {
     }
 
     /// Who is listed first.
-    pub(super) fn compare(&self, other: &Self) -> Ordering {
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
         let (a, b) = (self.listed, other.listed);
         // Only where both are further profiles: of the first one nothing is known but its id.
         let by_profile = || match (a.is_further_profile(), b.is_further_profile()) {
@@ -115,8 +117,8 @@ fn newest_first(a: Option<&str>, b: Option<&str>) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::listed;
     use super::*;
+    use crate::tests::listed;
 
     /// Every sequence of up to four of entries that are alike in all ways there are.
     #[test]
