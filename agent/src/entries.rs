@@ -121,14 +121,22 @@ impl Prepared {
         self.planned.iter().map(|planned| &planned.place)
     }
 
-    /// What the loader reads next and how it chooses, if nothing in it is to change.
+    /// What boots next, if nothing of what the loader reads then is to change.
     #[must_use]
-    pub fn unchanged(&self) -> Option<(&BootFiles, ReleaseRange)> {
+    pub fn unchanged(&self, view: &View) -> Option<Vec<prediction::Prediction>> {
         let first = self.planned.first().filter(|planned| planned.is_first);
         let next = first.filter(|_| self.has_next);
         let unchanged = next.filter(|planned| planned.plan.steps.is_empty())?;
         let [release, _] = unchanged.loader.releases();
-        Some((&unchanged.observed.boot, release?))
+        let (boot, release) = (&unchanged.observed.boot, release?);
+        // The proof has asked the model what is started, a request for a single boot aside.
+        let mut proofs = unchanged.proofs.get().into_iter().flatten();
+        let proof = proofs.find(|proof| proof.release == release);
+        let is_asked_once = view.variables.one_shot.is_some();
+        Some(match proof.filter(|_| !is_asked_once) {
+            Some(proof) => prediction::predictions(view, boot, proof.starts.as_slice()),
+            None => prediction::predict_of(view, boot, release, 0),
+        })
     }
 
     /// What the loader reads next and how it chooses, once all of it is carried out: by the model, not by looking.

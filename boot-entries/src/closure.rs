@@ -353,29 +353,50 @@ impl<'a> Closures<'a> {
         }
     }
 
-    pub(crate) fn bootable(&mut self, toplevel: &Path) -> Result<Bootable, String> {
+    /// [`examine`], but for what is in the kernel. The initrd is the one with secrets.
+    pub(crate) fn look(&mut self, toplevel: &Path) -> Result<Examined<'a>, String> {
         let document = self.documents.of(self.root, toplevel)?;
-        let examined = look(toplevel, document, |path| {
+        let mut examined = look(toplevel, document, |path| {
             let here = self.root.join(path);
             if self.digests.knows_in_store(&here) {
                 return Ok(here);
             }
             file(self.root, path)
         })?;
+        if examined.document.bootspec.initrd_secrets.is_some() {
+            let finished = self.finished.get(toplevel).cloned();
+            let nobody = || Err("nobody has added its initrd secrets".to_owned());
+            examined.initrd = Some(finished.unwrap_or_else(nobody)?);
+        }
+        Ok(examined)
+    }
+
+    /// Reads what is not known of the files of all these, several at once.
+    pub(crate) fn read(&mut self, all: &[Result<Examined<'a>, String>]) {
+        let all = all.iter().flatten();
+        let paths = all.flat_map(|examined| {
+            let initrd = examined.initrd.iter().chain(&examined.devicetree);
+            std::iter::once(&examined.kernel).chain(initrd).cloned()
+        });
+        let paths: Vec<PathBuf> = paths.collect();
+        self.digests.read_in_store(&paths);
+    }
+
+    /// What it takes to boot a closure that was looked at.
+    pub(crate) fn bootable(&mut self, examined: Examined<'a>) -> Result<Bootable, String> {
         let checked = self.digests.check_kernel(&examined.kernel);
         checked.map_err(|no| examined.no_kernel(&no))?;
-        let mut initrd = examined.initrd;
+        let initrd = examined.initrd;
         let Document {
             bootspec,
             extra_initrds,
             ..
         } = examined.document.as_ref();
-        if bootspec.initrd_secrets.is_some() {
-            let finished = self.finished.get(toplevel).cloned();
-            let nobody = || Err("nobody has added its initrd secrets".to_owned());
-            let finished = finished.unwrap_or_else(nobody)?;
-            is_payload(&finished).map_err(|why| format!("{} {why}", finished.display()))?;
-            initrd = Some(finished);
+        if let Some(initrd) = initrd
+            .as_ref()
+            .filter(|_| bootspec.initrd_secrets.is_some())
+        {
+            is_payload(initrd).map_err(|why| format!("{} {why}", initrd.display()))?;
         }
         let mut payload = |source: Option<PathBuf>, kind| {
             let payload = source.map(|source| self.payload(source, kind));

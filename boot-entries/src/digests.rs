@@ -16,21 +16,23 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::kernel::{self, NotBootable};
+use crate::parallel;
 use crate::payload::{Content, Digest};
 use crate::progress::Watch;
 use crate::{Root, bounded};
 
 /// The version of the format. What is of another one is forgotten.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// A few hundred generations take a few hundred kilobytes.
 const LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -56,28 +58,70 @@ struct Record {
 
 /// What is known of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Row", into = "Row")]
 struct Known {
     stamp: Stamp,
     digest: Digest,
-    /// [`kernel::check`] had nothing against it. It gets another name whenever that looks at more: what is remembered as
-    /// `is_kernel` was looked at with fewer doubts.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// [`kernel::check`] had nothing against it. Whenever that looks at more, [`VERSION`] has to be another one: what is
+    /// remembered was looked at with fewer doubts.
     is_started: bool,
     /// This run has asked for it. What no run asks for any more is not kept.
-    #[serde(skip)]
     is_asked: bool,
 }
 
+/// [`Known`] as it is kept. Without names: every run reads all of them. The fields of the stamp, in their order; the digest;
+/// whether it is a kernel.
+type Row = (
+    u64,
+    Option<u64>,
+    Option<u64>,
+    (i64, i64),
+    (i64, i64),
+    Digest,
+    bool,
+);
+
+impl From<Row> for Known {
+    fn from((size, inode, device, changed, modified, digest, is_started): Row) -> Self {
+        Self {
+            stamp: Stamp {
+                size,
+                inode,
+                device,
+                changed,
+                modified,
+            },
+            digest,
+            is_started,
+            is_asked: false,
+        }
+    }
+}
+
+impl From<Known> for Row {
+    fn from(known: Known) -> Self {
+        let Stamp {
+            size,
+            inode,
+            device,
+            changed,
+            modified,
+        } = known.stamp;
+        let Known {
+            digest, is_started, ..
+        } = known;
+        (size, inode, device, changed, modified, digest, is_started)
+    }
+}
+
 /// What changes when a file is changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     size: u64,
     /// Not on `$BOOT`: FAT has no inodes, and Linux makes up new numbers for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     inode: Option<u64>,
     /// The file system's device. Only on `$BOOT`, where another one may be mounted next; the store's may be called otherwise
     /// after a reboot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     device: Option<u64>,
     /// Seconds and nanoseconds since 1970.
     changed: (i64, i64),
@@ -89,8 +133,16 @@ struct Stamp {
 struct Head {
     #[serde(rename = "v")]
     version: u32,
-    /// Of the second line.
-    sha256: Digest,
+    /// [`sum`] of the second line.
+    sum: u64,
+}
+
+/// Tells whether the record was damaged, nothing more, and takes less time than reading it does. It may be another one in
+/// the next version of the standard library: then the record is forgotten once.
+fn sum(record: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(record.as_bytes());
+    hasher.finish()
 }
 
 /// Where a file is, which decides how long what is known of it counts.
@@ -219,13 +271,54 @@ impl Digests {
         }
     }
 
+    /// Reads those of `paths` that are not known, several at once, so that nobody waits for them one after the other. What
+    /// cannot be read is the trouble of whoever asks for it.
+    pub(crate) fn read_in_store(&mut self, paths: &[PathBuf]) {
+        self.read_all(Kind::Store, paths);
+    }
+
+    /// The same for files on `$BOOT`.
+    pub(crate) fn read_on_boot(&mut self, paths: &[PathBuf]) {
+        self.read_all(Kind::Boot, paths);
+    }
+
+    fn read_all(&mut self, kind: Kind, paths: &[PathBuf]) {
+        let mut unknown: BTreeMap<&Path, Stamp> = BTreeMap::new();
+        for path in paths {
+            if let Ok(Looked::Unknown(stamp)) = self.look(kind, path) {
+                unknown.insert(path, stamp);
+            }
+        }
+        let unknown: Vec<(&Path, Stamp)> = unknown.into_iter().collect();
+        let read = parallel::each(&unknown, |(path, stamp)| {
+            read(kind, path, stamp, &self.watch)
+        });
+        for ((path, _), known) in unknown.into_iter().zip(read) {
+            if let Ok(known) = known {
+                self.learn(kind, path, known);
+            }
+        }
+    }
+
     fn known(&mut self, kind: Kind, path: &Path) -> io::Result<Known> {
+        match self.look(kind, path)? {
+            Looked::Known(known) => Ok(known),
+            Looked::Unknown(stamp) => {
+                let known = read(kind, path, &stamp, &self.watch)?;
+                self.learn(kind, path, known.clone());
+                Ok(known)
+            }
+        }
+    }
+
+    /// What is known of a file without reading it.
+    fn look(&mut self, kind: Kind, path: &Path) -> io::Result<Looked> {
         let key = key(&self.root, path);
         let known = self.record.of(kind).get_mut(key.as_ref());
         if let Some(known) = &known
             && known.is_asked
         {
-            return Ok((*known).clone());
+            return Ok(Looked::Known((*known).clone()));
         }
         let found = std::fs::metadata(path)?;
         if !found.is_file() {
@@ -240,18 +333,9 @@ impl Digests {
             && known.stamp == stamp
         {
             known.is_asked = true;
-            return Ok(known.clone());
+            return Ok(Looked::Known(known.clone()));
         }
-        let mut file = match kind {
-            Kind::Store => File::open(path)?,
-            // Memory may have been right for as long as the machine runs, and the disk is what the firmware reads.
-            Kind::Boot => durable::open(path)?,
-        };
-        let content = Content::of(&mut self.watch.over(&mut file, path))?;
-        let size = content.size;
-        let known = Known::new(Stamp { size, ..stamp }, content.digest);
-        self.learn(kind, path, known.clone());
-        Ok(known)
+        Ok(Looked::Unknown(stamp))
     }
 
     fn learn(&mut self, kind: Kind, path: &Path, known: Known) {
@@ -261,6 +345,27 @@ impl Digests {
     }
 }
 
+/// What a look at a file tells.
+enum Looked {
+    /// It was read before.
+    Known(Known),
+    /// It has to be read, and is this one.
+    Unknown(Stamp),
+}
+
+/// Reads a file whole. `stamp` is what it was before; `watch` hears of it.
+fn read(kind: Kind, path: &Path, stamp: &Stamp, watch: &Watch) -> io::Result<Known> {
+    let mut file = match kind {
+        Kind::Store => File::open(path)?,
+        // Memory may have been right for as long as the machine runs, and the disk is what the firmware reads.
+        Kind::Boot => durable::open(path)?,
+    };
+    let content = Content::of(&mut watch.over(&mut file, path))?;
+    let size = content.size;
+    let stamp = stamp.clone();
+    Ok(Known::new(Stamp { size, ..stamp }, content.digest))
+}
+
 /// The name of a file on the machine, where the tree may lie elsewhere next time.
 fn key<'a>(root: &[u8], path: &'a Path) -> Cow<'a, str> {
     // Byte by byte: a run asks for hundreds.
@@ -268,7 +373,10 @@ fn key<'a>(root: &[u8], path: &'a Path) -> Cow<'a, str> {
     let inside = text.strip_prefix(root);
     let inside = inside.filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
     let inside = inside.map_or(text, |rest| rest.strip_prefix(b"/").unwrap_or(rest));
-    String::from_utf8_lossy(inside)
+    match std::str::from_utf8(inside) {
+        Ok(inside) => Cow::Borrowed(inside),
+        Err(_) => String::from_utf8_lossy(inside),
+    }
 }
 
 fn without_slash(path: &Path) -> &[u8] {
@@ -303,7 +411,7 @@ impl Record {
         let head: Head = serde_json::from_str(head).ok()?;
         let record = record.strip_suffix('\n')?;
         // A wrong digest would be taken for damage of a file that is well, for as long as the record lives.
-        let whole = head.version == VERSION && head.sha256 == Digest::of(record.as_bytes());
+        let whole = head.version == VERSION && head.sum == sum(record);
         whole.then(|| serde_json::from_str(record).ok()).flatten()
     }
 
@@ -311,7 +419,7 @@ impl Record {
         let record = serde_json::to_string(self).ok()?;
         let head = Head {
             version: VERSION,
-            sha256: Digest::of(record.as_bytes()),
+            sum: sum(&record),
         };
         let head = serde_json::to_string(&head).ok()?;
         Some(format!("{head}\n{record}\n"))

@@ -39,6 +39,7 @@ pub mod name;
 pub mod nixpkgs;
 pub mod observe;
 pub mod owner;
+mod parallel;
 pub mod payload;
 pub mod plan;
 pub mod progress;

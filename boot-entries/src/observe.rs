@@ -315,11 +315,17 @@ pub fn generations(
     digests: &mut Digests,
 ) -> Vec<Found> {
     let mut closures = Closures::new(root, finished, documents, digests);
-    let found = generations.iter().map(|generation| Found {
-        stem: stem_of(&generation.subject()),
-        bootable: closures.bootable(&generation.toplevel),
-        generation: generation.clone(),
-    });
+    let looked = generations.iter().map(|g| closures.look(&g.toplevel));
+    let looked: Vec<_> = looked.collect();
+    closures.read(&looked);
+    let found = generations
+        .iter()
+        .zip(looked)
+        .map(|(generation, looked)| Found {
+            stem: stem_of(&generation.subject()),
+            bootable: looked.and_then(|examined| closures.bootable(examined)),
+            generation: generation.clone(),
+        });
     found.collect()
 }
 
@@ -338,6 +344,8 @@ fn read_payload(
     digests: &mut Digests,
 ) -> BTreeMap<String, Content> {
     let directory = place.boot.join(payload::DIRECTORY);
+    let paths: Vec<PathBuf> = names.iter().map(|name| directory.join(name)).collect();
+    digests.read_on_boot(&paths);
     // What cannot be read is as good as damaged: it is written again.
     let known = names.into_iter().filter_map(|name| {
         let content = digests.on_boot(&directory.join(&name)).ok()?;

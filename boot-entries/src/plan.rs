@@ -234,7 +234,8 @@ fn steps(
         kept = kept.max(stand_in);
     }
     rank(&mut all, kept, intent)?;
-    let entries: BTreeMap<String, String> = all.iter().map(Wanted::file).collect();
+    let files = in_order(&mut all);
+    let entries: BTreeMap<String, String> = files.iter().cloned().collect();
     let takeover = Takeover::new(observed, intent, &entries, stand_in);
     let extras = extras::steps(&observed.extras, intent);
     plan.steps.extend(garbage(observed, &entries));
@@ -249,7 +250,8 @@ fn steps(
     plan.steps.extend(extras.files);
     plan.steps.extend(extras.entries);
     plan.steps.extend(takeover.stand_in(&observed.boot));
-    plan.steps.extend(writes(&observed.boot, intent, &mut all));
+    plan.steps
+        .extend(writes(&observed.boot, intent, &all, files));
     // A loader that does not start is then met by a machine on which everything else is in place.
     plan.steps.extend_from_slice(&intent.loader_steps);
     let present = observed.boot.loader_conf.as_deref();
@@ -307,7 +309,8 @@ pub fn verdict(
     rank(&mut all, Rank::UNRANKED, intent)?;
     let twins: Vec<Wanted<'_>> = all.iter().filter_map(|wanted| wanted.twin(boot)).collect();
     all.extend(twins);
-    let mut changes = writes(boot, intent, &mut all);
+    let files = in_order(&mut all);
+    let mut changes = writes(boot, intent, &all, files);
     for wanted in &all {
         let (kept, _) = wanted.file();
         let others = boot.files_of(wanted.stem);
@@ -357,12 +360,22 @@ fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
     }
 }
 
-/// Entries that are not there, or not to the letter: the lowest rank first, the selected one last.
-fn writes(boot: &BootFiles, intent: &Intent, all: &mut [Wanted<'_>]) -> Vec<Step> {
+/// Puts `all` in the order in which they are written: the lowest rank first, the selected one last. Gives the names and texts
+/// of their files.
+fn in_order(all: &mut [Wanted<'_>]) -> Vec<(String, String)> {
     all.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
+    all.iter().map(Wanted::file).collect()
+}
+
+/// Entries that are not there, or not to the letter. `files` are those of `all`, which is [`in_order`].
+fn writes(
+    boot: &BootFiles,
+    intent: &Intent,
+    all: &[Wanted<'_>],
+    files: Vec<(String, String)>,
+) -> Vec<Step> {
     let mut steps = Vec::new();
-    for wanted in all.iter() {
-        let (name, text) = wanted.file();
+    for (wanted, (name, text)) in all.iter().zip(files) {
         if boot.entry(wanted.on, &name).map(|file| &file.text) == Some(&text) {
             continue;
         }

@@ -45,7 +45,11 @@ impl Root {
         let path = path.as_ref();
         // A run asks hundreds of times, mostly of paths that are plain.
         if let Some(inside) = plain(path) {
-            return self.0.join(inside);
+            let (root, inside) = (self.0.as_os_str(), inside.as_os_str());
+            let mut joined = PathBuf::from(OsString::with_capacity(root.len() + 1 + inside.len()));
+            joined.push(root);
+            joined.push(inside);
+            return joined;
         }
         let mut joined = self.0.clone();
         joined.extend(names(path));

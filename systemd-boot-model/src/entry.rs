@@ -1,7 +1,5 @@
 //! A Boot Loader Specification entry of type 1 (UAPI.1): read as the loader reads it, and written so that it does.
 
-use std::fmt::Write as _;
-
 use crate::lines::{lines, quoted};
 
 /// What the loader takes from an entry file. Lines it does not know are left out.
@@ -90,36 +88,49 @@ impl Entry {
     }
 }
 
-impl std::fmt::Display for Entry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Most are shorter than that, and a run writes hundreds to compare them with what is there.
+impl Entry {
+    /// Its text, with this sort key.
+    #[must_use]
+    pub fn text(&self, sort_key: Option<&str>) -> String {
+        // Most are shorter than that, and a run writes hundreds to compare them with what is there: piece by piece, without
+        // the machinery of `write!`.
         let mut text = String::with_capacity(self.options.len() + 512);
-        let mut line = |key: &str, value: &str| writeln!(text, "{key} {}", quoted(value));
+        let mut line = |key: &str, value: &str| {
+            for piece in [key, " ", &quoted(value), "\n"] {
+                text.push_str(piece);
+            }
+        };
         let optional = [
-            ("title", &self.title),
-            ("sort-key", &self.sort_key),
-            ("machine-id", &self.machine_id),
-            ("version", &self.version),
-            ("linux", &self.linux),
-            ("efi", &self.efi),
-            ("uki", &self.uki),
-            ("profile", &self.profile),
+            ("title", self.title.as_deref()),
+            ("sort-key", sort_key),
+            ("machine-id", self.machine_id.as_deref()),
+            ("version", self.version.as_deref()),
+            ("linux", self.linux.as_deref()),
+            ("efi", self.efi.as_deref()),
+            ("uki", self.uki.as_deref()),
+            ("profile", self.profile.as_deref()),
         ];
         for (key, value) in optional {
             if let Some(value) = value {
-                line(key, value)?;
+                line(key, value);
             }
         }
         for initrd in &self.initrds {
-            line("initrd", initrd)?;
+            line("initrd", initrd);
         }
         if !self.options.is_empty() {
-            line("options", &self.options)?;
+            line("options", &self.options);
         }
         if let Some(devicetree) = &self.devicetree {
-            line("devicetree", devicetree)?;
+            line("devicetree", devicetree);
         }
-        f.write_str(&text)
+        text
+    }
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text(self.sort_key.as_deref()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// What of a file the loader reads: up to the first NUL.
 #[must_use]
 pub fn read_part(text: &str) -> &str {
-    divided(text, |byte| byte == 0).0
+    text.split_once('\0').map_or(text, |(read, _)| read)
 }
 
 /// What a value loses when it stands at both its ends.

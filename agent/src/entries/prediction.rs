@@ -102,10 +102,20 @@ pub fn predict_of(
     release: ReleaseRange,
     failures: usize,
 ) -> Vec<Prediction> {
-    let generations = view.generations();
     let boots = files
         .loader(release, view.variables.clone())
         .predict(failures);
+    predictions(view, files, &boots)
+}
+
+/// [`predict_of`], where the model was asked before what boots: now, and after each failed boot.
+#[must_use]
+pub fn predictions(
+    view: &View,
+    files: &BootFiles,
+    boots: &[systemd_boot_model::Choice],
+) -> Vec<Prediction> {
+    let generations = view.generations();
     let other_systems = view.other_systems();
     let prediction = |failures: usize, boot: &systemd_boot_model::Choice| {
         // Whose number it is, first: telling names apart takes a hash each.

@@ -89,7 +89,9 @@ impl Tree {
         let mut digests = Digests::new(&self.root, None);
         let documents = Documents::default();
         let mut closures = Closures::new(&self.root, finished, &documents, &mut digests);
-        let bootable = closures.bootable(Path::new("/nix/store/t"))?;
+        let bootable = closures
+            .look(Path::new("/nix/store/t"))
+            .and_then(|examined| closures.bootable(examined))?;
         on_boot(&boot, &bootable.extra_initrds)?;
         Ok(bootable)
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Error, at, call, directories, flush_names, make_directory, open, parent, part_name};
+use crate::parallel;
 use crate::payload::{CHUNK, Content};
 
 /// A file that is written under its temporary name. Unless it gets to its own, it is removed.
@@ -44,8 +45,18 @@ impl Part {
     }
 
     /// Gives it its name, if what is on the disk is what it should be.
-    pub(super) fn rename(mut self) -> Result<(), Error> {
-        at("write", &self.to, verify(&self.path, &self.content))?;
+    pub(super) fn rename(self) -> Result<(), Error> {
+        let verified = self.verify();
+        self.rename_if(verified)
+    }
+
+    /// Whether what is on the disk is what it should be.
+    fn verify(&self) -> io::Result<()> {
+        verify(&self.path, &self.content)
+    }
+
+    fn rename_if(mut self, verified: io::Result<()>) -> Result<(), Error> {
+        at("write", &self.to, verified)?;
         at("put in place", &self.to, call::rename(&self.path, &self.to))?;
         self.is_placed = true;
         Ok(())
@@ -72,7 +83,9 @@ pub fn place(parts: Vec<Part>) -> Result<(), Error> {
         at("flush", path, call::flush_all(&directory, path))?;
         at("flush", path, call::flush(&directory, path))?;
     }
-    let renamed = parts.into_iter().try_for_each(Part::rename);
+    let verified = parallel::each(&parts, Part::verify);
+    let mut parts = parts.into_iter().zip(verified);
+    let renamed = parts.try_for_each(|(part, verified)| part.rename_if(verified));
     // What has its name has it for certain, whatever became of the others.
     renamed.and(flush_names(&files))
 }
@@ -87,9 +100,23 @@ fn write(from: &mut impl Read, part: &Path, to: &Path) -> Result<File, Error> {
             Some(bytes) if !bytes.is_empty() => {
                 at("write", to, call::write(&mut file, part, bytes))?;
             }
-            _ => return Ok(file),
+            _ => {
+                at("write", to, begin_writing(&file))?;
+                return Ok(file);
+            }
         }
     }
+}
+
+/// Lets the kernel begin to write a file to the disk, so that not all is left to the flush. Nobody waits for it.
+fn begin_writing(file: &File) -> io::Result<()> {
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    Ok(posix_fadvise(
+        file,
+        0,
+        0,
+        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+    )?)
 }
 
 /// Reads a flushed file back and compares it with what it should be.

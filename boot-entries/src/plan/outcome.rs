@@ -7,6 +7,7 @@ use crate::entry::EntryFile;
 use crate::nixpkgs;
 use crate::observe::{BootFiles, Observation};
 use crate::payload;
+use crate::work;
 use systemd_boot_model::{ENTRIES, Entry, EntryName, IMAGES, LOADER_CONF, Partition};
 
 /// What the entries of `observed` are once all of `plan` is made.
@@ -19,13 +20,24 @@ pub fn after(observed: &Observation, plan: &Plan) -> BootFiles {
 pub(super) fn of<'a>(observed: &'a Observation, plan: &Plan) -> Cow<'a, Observation> {
     let mut after = Cow::Borrowed(observed);
     for step in &plan.steps {
-        make(after.to_mut(), step);
+        change(after.to_mut(), step);
+    }
+    // Once for all of them: it goes through all entries.
+    if !plan.steps.is_empty() {
+        look(after.to_mut());
     }
     after
 }
 
 /// What `observed` becomes by `step`, when it succeeds.
+#[cfg(test)]
 pub(crate) fn make(observed: &mut Observation, step: &Step) {
+    change(observed, step);
+    look(observed);
+}
+
+/// [`of`] for one step, but for whether what entries start is there.
+fn change(observed: &mut Observation, step: &Step) {
     match step {
         Step::Copy {
             content, on, path, ..
@@ -77,7 +89,6 @@ pub(crate) fn make(observed: &mut Observation, step: &Step) {
             observed.boot.leftovers.retain(|left| !is_it(left));
         }
     }
-    look(observed);
 }
 
 /// Finds out whether what entries start is there, as far as it is known what is.
@@ -85,6 +96,7 @@ pub(crate) fn look(observed: &mut Observation) {
     let boot = &mut observed.boot;
     let has_xbootldr = boot.place.has_xbootldr();
     for file in boot.entries.values_mut().chain(boot.on_esp.values_mut()) {
+        work::look();
         let Some(linux) = &file.entry.linux else {
             continue;
         };
@@ -107,6 +119,11 @@ fn is_known(boot: &BootFiles, on: Partition, entry: &Entry) -> bool {
         entry.linux.clone().or(other)
     };
     let wanted = program(entry);
+    // Of these [`look`] knows whether they are there.
+    let linux = entry.linux.as_deref();
+    if linux.is_some_and(|path| payload_name(path).or(nixpkgs::payload_of(path)).is_some()) {
+        return false;
+    }
     let is_image = |(there, image): &(Partition, String)| {
         *there == on && wanted.as_ref() == Some(&format!("/{IMAGES}/{image}"))
     };
@@ -117,7 +134,8 @@ fn is_known(boot: &BootFiles, on: Partition, entry: &Entry) -> bool {
         }
         _ => program(&file.entry),
     };
-    let mut files = boot.all().map(|(_, file)| file);
+    let files = boot.all().map(|(_, file)| file);
+    let mut files = files.inspect(|_| work::look());
     boot.images.keys().any(is_image)
         || files.any(|file| file.on == on && file.has_program && starts(file) == wanted)
 }

@@ -117,11 +117,9 @@ impl<'a> Wanted<'a> {
         if let Some(text) = self.fixed {
             return (name.to_string(), text.to_owned());
         }
-        let entry = Entry {
-            sort_key: Some(self.rank.sort_key()),
-            ..self.entry.clone()
-        };
-        (name.to_string(), format!("{entry}{}", self.mark))
+        let mut text = self.entry.text(Some(&self.rank.sort_key()));
+        text.push_str(&self.mark);
+        (name.to_string(), text)
     }
 
     /// What is there while the last good entry is replaced by one with this text: the same by another name, to be written

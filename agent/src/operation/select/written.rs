@@ -55,9 +55,7 @@ impl Recorded {
     /// Writes the entries.
     pub(super) fn write(self, session: &Session) -> Result<Written, Error> {
         let view = &session.view;
-        let unchanged = self.ready.prepared().unchanged();
-        let unchanged =
-            unchanged.map(|(boot, release)| prediction::predict_of(view, boot, release, 0));
+        let unchanged = self.ready.prepared().unchanged(view);
         Ok(Written {
             asked: self.asked,
             changes: self.changes,

@@ -34,3 +34,23 @@ fn twice_as_many_generations_take_twice_the_looks() {
     let (few, many) = (looks(30), looks(60));
     assert!(few > 0 && many <= 2 * few + few / 10, "{few} {many}");
 }
+
+/// The same for what a first plan leads to: every step of it was once followed by a look at every entry.
+#[test]
+fn twice_as_many_steps_take_twice_the_looks() {
+    let looks = |count| {
+        let disk = Disk::with(count);
+        let plan = plan(&disk.0, &select(count)).unwrap();
+        assert!(plan.steps.len() > usize::try_from(count).unwrap());
+        work::looks();
+        assert!(
+            after(&disk.0, &plan)
+                .entries
+                .values()
+                .all(|file| file.has_program)
+        );
+        work::looks()
+    };
+    let (few, many) = (looks(30), looks(60));
+    assert!(few > 0 && many <= 2 * few + few / 10, "{few} {many}");
+}
