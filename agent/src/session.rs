@@ -8,11 +8,13 @@ use std::time::Duration;
 use boot_entries::systemd_boot::Policy;
 use boot_entries::{Root, durable, plan};
 use jiff::Timestamp;
+use tracing::Level;
 
 use crate::error::Error;
+use crate::report;
 use crate::state::{Event, Subject};
 use crate::store::{gc_roots, ledger, lock, secrets};
-use crate::system::journal;
+use crate::system::{console, journal};
 use crate::view::View;
 
 /// How long an operator's command waits for another run to end.
@@ -29,6 +31,8 @@ pub struct Session {
     pub(crate) view: View,
     /// Closures whose initrd could not be finished in this run, and why.
     pub(crate) unfinished: BTreeMap<PathBuf, String>,
+    /// A step of a boot says what it records; a command of the operator says what it has done, in its own words.
+    says_events: bool,
     /// None: nothing is to be changed, and there is none to share.
     _lock: Option<lock::Lock>,
 }
@@ -71,7 +75,9 @@ impl Session {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_at_boot(root: &Root) -> Result<Self, Error> {
-        Self::open_with(root, || lock::take(root, LONG_PATIENCE).map(Some))
+        let mut session = Self::open_with(root, || lock::take(root, LONG_PATIENCE).map(Some))?;
+        session.says_events = true;
+        Ok(session)
     }
 
     fn open_with(
@@ -88,6 +94,7 @@ impl Session {
         Ok(Self {
             view: View::read(root)?,
             unfinished: BTreeMap::new(),
+            says_events: false,
             _lock: lock,
         })
     }
@@ -117,13 +124,30 @@ impl Session {
         let all: Vec<&Event> = named.iter().chain(events.iter().copied()).collect();
         ledger::record(&self.view.root, Timestamp::now(), &all)?;
         for event in all {
-            if self.view.root.is_live() {
-                journal::event(event);
-            }
+            self.say(event);
             let state = std::mem::take(&mut self.view.state);
             self.view.state = state.after(event);
         }
         Ok(())
+    }
+
+    /// Says once, to whoever reads, that `event` happens now: to the journal with fields, and then to the console; without a
+    /// journal on standard error.
+    fn say(&self, event: &Event) {
+        let line = report::event::line(event, &self.state);
+        let is_taken = self.root.is_live() && journal::event(event, line.level, &line.text);
+        if !self.says_events {
+            return;
+        }
+        match line.level {
+            Level::ERROR | Level::WARN | Level::INFO if is_taken && journal::has_stderr() => {
+                console::line(&line.text);
+            }
+            Level::ERROR => tracing::error!("{}", line.text),
+            Level::WARN => tracing::warn!("{}", line.text),
+            Level::INFO => tracing::info!("{}", line.text),
+            _ => {}
+        }
     }
 
     /// The event that gives the system what its entries are known by. None: it has that, or there is nothing to be had.

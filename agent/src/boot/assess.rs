@@ -10,6 +10,7 @@ use crate::assessment::requirements::Requirements;
 use crate::assessment::{Monotonic, Outcome, assess};
 use crate::config;
 use crate::error::Error;
+use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
@@ -52,7 +53,11 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
         }
     };
     let summary = cause.summary.clone();
-    record(&mut attempt::session(root)?, &subject, cause)?;
+    // What was seen is told even where it cannot be recorded. The step fails either way.
+    let recorded = attempt::session(root).and_then(|mut s| record(&mut s, &subject, cause));
+    if let Err(error) = recorded {
+        tracing::error!("cannot record the verdict: {}", one_line(&error));
+    }
     Err(Error::Refused(format!(
         "generation {} is not healthy: {summary}",
         subject.generation
@@ -60,23 +65,11 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
 }
 
 fn record(session: &mut Session, subject: &Subject, cause: Cause) -> Result<(), Error> {
-    let id = &subject.generation;
     let subject = subject.clone();
     match session.state.when_unhealthy() {
-        WhenUnhealthy::FallBack { .. } => {
-            tracing::error!("rejected: generation {id}: {}", cause.summary);
-            session.record(&Event::Rejected { subject, cause })
-        }
-        WhenUnhealthy::StayUp(why) => {
-            tracing::error!(
-                "degraded: generation {id}: {}; it stays up: {why}",
-                cause.summary
-            );
+        WhenUnhealthy::FallBack { .. } => session.record(&Event::Rejected { subject, cause }),
+        WhenUnhealthy::StayUp(_) => {
             if let Some(excused) = session.state.excused_by(&cause) {
-                let other = &excused.generation;
-                tracing::warn!(
-                    "excused: generation {other}, which was rejected for the same; `lastgood install` takes it again"
-                );
                 session.record(&Event::Excused { subject: excused })?;
             }
             session.record(&Event::Degraded { subject, cause })

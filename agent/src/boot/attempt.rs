@@ -23,27 +23,12 @@ pub(super) fn session(root: &Root) -> Result<Session, Error> {
         boot: boot_id(root)?,
         running: subject.clone(),
     })?;
-    let Some(subject) = subject else {
+    if subject.is_none() {
         let what = closure.map_or_else(
             || "this boot (no init=TOPLEVEL/init)".to_owned(),
             |closure| closure.display().to_string(),
         );
-        tracing::warn!("begun: {what} is no generation of any profile");
-        return Ok(session);
-    };
-    let id = &subject.generation;
-    let closure = subject.toplevel.display();
-    match session
-        .state
-        .selected
-        .as_ref()
-        .filter(|selected| **selected != subject)
-    {
-        None => tracing::info!("begun: generation {id} ({closure})"),
-        Some(selected) => tracing::warn!(
-            "begun: generation {id} ({closure}), although generation {} was selected",
-            selected.generation
-        ),
+        tracing::warn!("{what} is no generation of any profile");
     }
     Ok(session)
 }

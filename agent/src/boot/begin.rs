@@ -30,11 +30,6 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     let Some(cause) = session.state.is_not_counted() else {
         return Ok(());
     };
-    tracing::error!(
-        "rejected: generation {}: {}",
-        subject.generation,
-        cause.summary
-    );
     session.record(&Event::Rejected { subject, cause })?;
     drop(session);
     fall_back::run(root)
@@ -55,11 +50,6 @@ fn given_up(session: &mut Session, running: &Subject) -> Result<(), Error> {
     let Some((rejected, cause)) = verdict else {
         return Ok(());
     };
-    tracing::error!(
-        "rejected: generation {}: {}",
-        rejected.generation,
-        cause.summary
-    );
     session.record(&Event::Rejected {
         subject: rejected.clone(),
         cause,

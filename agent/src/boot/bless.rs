@@ -76,7 +76,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
             if let Err(error) = session.tidy() {
                 tracing::warn!("{}", one_line(&error));
             }
-            tracing::info!("proven: generation {id}");
+            tracing::info!("blessed: generation {id}");
         }
         WhenHealthy::Leave(why) => tracing::warn!("not blessed: {why}"),
     }

@@ -35,21 +35,11 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     if session.state.standing(&from) != Standing::Rejected {
         let stage = session.this_boot().map_or(Stage::Begun, |boot| boot.stage);
         let cause = Cause::of(stage, Fault::NoVerdict);
-        tracing::error!(
-            "rejected: generation {}: {}",
-            from.generation,
-            cause.summary
-        );
         let subject = from.clone();
         session.record(&Event::Rejected { subject, cause })?;
     }
     // Somebody may have selected yet another one while this one was judged.
     let to = session.state.selected.clone().unwrap_or(to);
-    tracing::error!(
-        "falling back from generation {} to generation {}: rebooting",
-        from.generation,
-        to.generation
-    );
     // Neither a broken profile link nor a read-only $BOOT may keep the machine in a state known to be bad: the loader's
     // counter falls by itself, and the next boot tries again.
     let restated = session.restate();
