@@ -10,6 +10,7 @@ use boot_entries::{Root, durable, plan};
 use jiff::Timestamp;
 
 use crate::error::Error;
+use crate::report::line::one_line;
 use crate::state::{Event, Subject};
 use crate::store::{gc_roots, ledger, lock, secrets};
 use crate::system::journal;
@@ -122,6 +123,12 @@ impl Session {
             }
             let state = std::mem::take(&mut self.view.state);
             self.view.state = state.after(event);
+        }
+        // After the record, so that nothing here stands in a verdict's way.
+        if std::mem::take(&mut self.view.ledger.is_due)
+            && let Err(error) = ledger::tend(&self.view.root, &|subject| self.lists(subject))
+        {
+            tracing::warn!("{} is not tidied: {}", ledger::PATH, one_line(&error));
         }
         Ok(())
     }

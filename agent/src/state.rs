@@ -108,7 +108,14 @@ pub struct State {
     pub owner: Option<Owner>,
     /// Something was selected or judged before there was an owner: entries of ours may have no mark.
     pub wrote_unmarked: bool,
+    /// What is on record that this agent does not know and that may forbid anything (invariant A13), in words. No event
+    /// brings it about and none ends it: whoever reads the ledger says so.
+    pub bound_by: Option<String>,
 }
+
+/// Why nothing is decided while something [binds](State::bound_by).
+const BOUND: &str =
+    "the ledger has a record that this lastgood does not know, and that may forbid it";
 
 /// What to do about a healthy machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,6 +334,8 @@ impl State {
     pub fn when_healthy(&self) -> WhenHealthy {
         match self.running() {
             None => WhenHealthy::Leave("what runs is no generation"),
+            // The record may be a verdict on what runs.
+            Some(_) if self.bound_by.is_some() => WhenHealthy::Leave(BOUND),
             Some(running) if self.standing(running) == Standing::Rejected => {
                 WhenHealthy::Leave("it was rejected before: `lastgood good` accepts it")
             }
@@ -342,6 +351,7 @@ impl State {
         };
         match self.last_good() {
             _ if self.uninstalled => WhenUnhealthy::StayUp("lastgood is uninstalled"),
+            _ if self.bound_by.is_some() => WhenUnhealthy::StayUp(BOUND),
             None => WhenUnhealthy::StayUp("no generation is proven yet that it could fall back to"),
             Some(good) if good.toplevel == running.toplevel => {
                 WhenUnhealthy::StayUp("it is proven: a reboot would not make it better")
@@ -361,7 +371,7 @@ impl State {
     #[must_use]
     pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
         let from = self.fallen_from.as_ref()?;
-        if same_closure(self.running(), from) {
+        if self.bound_by.is_some() || same_closure(self.running(), from) {
             return None;
         }
         let units = &self.rejected.get(&from.toplevel)?.cause.units;
@@ -388,7 +398,8 @@ impl State {
     ) -> Option<(Subject, Cause)> {
         let selected = self.selected.as_ref()?;
         let tried = self.is_armed_in(exhausted?) && self.standing(selected) != Standing::Rejected;
-        if !tried || selected.toplevel == running.toplevel {
+        // The record may be another selection. The loader has passed this one over in any case.
+        if !tried || self.bound_by.is_some() || selected.toplevel == running.toplevel {
             return None;
         }
         let furthest = self.furthest.get(&selected.toplevel).copied();

@@ -19,6 +19,7 @@ use boot_entries::{GenerationId, Root, boot_partition, closure, payload};
 
 use crate::config;
 use crate::error::Error;
+use crate::report::line::one_line;
 use crate::state::{BootRecord, Standing, State, Subject};
 use crate::store::ledger::{self, Ledger};
 use crate::store::secrets;
@@ -54,11 +55,8 @@ impl View {
     /// When something is there and cannot be read.
     pub fn read(root: &Root) -> Result<Self, Error> {
         let ledger = Ledger::read(root)?;
-        for number in &ledger.damaged {
-            tracing::warn!(
-                "{}: line {number} is damaged and is passed over; all others count, and nothing has to be done",
-                ledger::PATH
-            );
+        for warning in ledger.warnings() {
+            tracing::warn!("{warning}");
         }
         let profiles = Profiles::read(root)?;
         let listed = closure::with_specialisations(root, &profiles.generations);
@@ -73,6 +71,14 @@ impl View {
             variables: LoaderVariables::read(root),
             configs: config::Known::default(),
         })
+    }
+
+    /// Adds what services wrote to the journal to the causes, if this process may read it. That it cannot be read is told.
+    pub fn add_logs(&mut self) {
+        if let Err(error) = self.ledger.add_logs(&self.root) {
+            tracing::warn!("what the units wrote is left out: {}", one_line(&error));
+        }
+        self.state = self.ledger.state();
     }
 
     /// What the ledger knows of the boot that is under way. None: this boot has not begun, so that what the ledger knows
@@ -333,6 +339,10 @@ impl View {
             ownership: ownership(state),
             over_anothers: false,
             limit: boot.configuration_limit,
+            unneeded: match state.bound_by {
+                Some(_) => plan::Unneeded::Stays,
+                None => plan::Unneeded::Goes,
+            },
             loader_steps: Vec::new(),
             extras: Vec::new(),
             extras_left: BTreeSet::new(),

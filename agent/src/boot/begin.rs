@@ -18,7 +18,11 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
     // What a crash left undone between a record and what it announced. Nothing of it is worth failing a boot for.
     let rest = [
         given_up(&mut session, &subject),
-        session.restate(),
+        // What is on record and not understood may want another order of the entries.
+        match session.state.bound_by {
+            Some(_) => Ok(()),
+            None => session.restate(),
+        },
         session.keep_roots(),
     ];
     for error in rest.into_iter().filter_map(Result::err) {

@@ -24,6 +24,7 @@ pub(super) fn run(root: &Root) -> Result<(), Error> {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             // Blessing does this on a machine that is well: what a boot needs is read and mended at every boot.
             if session.running().is_some()
+                && session.state.bound_by.is_none()
                 && let Err(error) = session.tidy()
             {
                 tracing::error!("{}", one_line(&error));

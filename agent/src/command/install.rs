@@ -75,7 +75,10 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     let unchanged = unchanged.map(|(boot, band)| next_boot::predict_of(&session, boot, band, 0));
     let done = session.carry_out(prepared)?;
     let kept = session.keep_roots();
-    let kept = kept.and_then(|()| Ok(secrets::sweep(root, &session.generations())?));
+    let kept = match session.state.bound_by {
+        Some(_) => kept,
+        None => kept.and_then(|()| Ok(secrets::sweep(root, &session.generations())?)),
+    };
     if kept.is_err() {
         done.complaints.tell();
     }

@@ -11,8 +11,9 @@ use super::{StateLabel, next_boot, print, print_json, table};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::report::line::one_line;
-use crate::state::Subject;
 use crate::state::cause::{Cause, Stage};
+use crate::state::{Event, Subject};
+use crate::store::ledger::{self, Unknown};
 use crate::view::View;
 
 /// The answer.
@@ -31,6 +32,13 @@ struct Status<'a> {
     rejected: Vec<&'a Subject>,
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
+    /// What a newer agent wrote.
+    unknown_ledger_lines: Vec<usize>,
+    /// Those of them that may forbid what this one would do.
+    binding_unknown_lines: Vec<usize>,
+    bound_by: Option<&'a str>,
+    /// What is degraded wrote something that this user may not read.
+    log_withheld: bool,
     lost_record: Option<String>,
     waits_at_menu: Option<String>,
     /// So many entries are another system's.
@@ -38,7 +46,8 @@ struct Status<'a> {
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
-    let view = View::read(root)?;
+    let mut view = View::read(root)?;
+    view.add_logs();
     let state = &view.state;
     let boot = view.boot().inspect_err(|error| {
         tracing::warn!("what boots next cannot be told: {}", one_line(error));
@@ -54,6 +63,9 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         Some(next_boot::predict_of(&view, boot, band.ok()?, 0))
     });
     let next = next.unwrap_or_default();
+    let degraded = view.this_boot().and(state.degraded.as_ref());
+    let mut records = view.ledger.records.iter().rev();
+    let latest = records.find(|record| matches!(record.event, Event::Degraded { .. }));
     let files = boot.iter().flat_map(Boot::all).map(|(_, file)| file);
     let running = view.running();
     let status = Status {
@@ -65,7 +77,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         last_good: state.last_good(),
         next_boot: next.into_iter().next().and_then(|boot| boot.id),
         automatic_reboots: state.reboots,
-        degraded: view.this_boot().and(state.degraded.as_ref()),
+        degraded,
         rejected: state
             .rejected
             .values()
@@ -73,6 +85,10 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .collect(),
         overrides: loader::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
+        unknown_ledger_lines: unknown(&view, |_| true),
+        binding_unknown_lines: unknown(&view, |unknown| unknown.binding),
+        bound_by: state.bound_by.as_deref(),
+        log_withheld: degraded.is_some() && latest.is_some_and(|record| record.log_withheld),
         lost_record: view.lost_record(),
         waits_at_menu,
         anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
@@ -81,6 +97,13 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         return print_json(out, &status);
     }
     print(out, &table(&lines(&status)))
+}
+
+/// The numbers of the ledger's lines that are not known and are of this kind.
+fn unknown(view: &View, is_meant: fn(&Unknown) -> bool) -> Vec<usize> {
+    let unknown = view.ledger.unknown.iter();
+    let meant = unknown.filter(|unknown| is_meant(unknown));
+    meant.map(|unknown| unknown.line).collect()
 }
 
 fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
@@ -121,6 +144,16 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
         && !status.overrides.iter().any(line)
     {
         lines.push(("waits", waits.clone()));
+    }
+    if let Some(what) = status.bound_by {
+        let path = ledger::PATH;
+        lines.push((
+            "bound by",
+            format!(
+                "{path}, {what}: a newer lastgood wrote it, so that this one removes nothing, judges nothing and reboots for \
+                 nothing"
+            ),
+        ));
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));

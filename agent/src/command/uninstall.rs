@@ -17,6 +17,13 @@ pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<()
     } else {
         Session::open(root)?
     };
+    if let Some(what) = &session.state.bound_by {
+        return Err(Error::Refused(format!(
+            "nothing is given back, because a record may forbid it that this lastgood does not know: {}, {what}; {}",
+            ledger::PATH,
+            ledger::RELEASE
+        )));
+    }
     let prepared = session.may_be_written(session.prepare_uninstall()?)?;
     if dry_run {
         let lines = lines(&prepared);

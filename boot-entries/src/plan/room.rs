@@ -19,7 +19,7 @@ use std::fmt;
 use super::flaw::is_whole;
 use super::housekeeping::copies;
 use super::wanted::Wanted;
-use super::{Candidate, Intent, Plan, Refusal, Standing, Step, steps};
+use super::{Candidate, Intent, Plan, Refusal, Standing, Step, Unneeded, files_of, steps};
 use crate::boot_partition::{ENTRIES, Partition};
 use crate::closure::{Bootable, Payload};
 use crate::entry::EntryFile;
@@ -174,6 +174,9 @@ impl Choice<'_> {
     }
 }
 
+/// Why an entry stays that nobody here needs.
+const SPARED: &str = "perhaps needed by a newer lastgood";
+
 /// What must stay (invariant B2), and why.
 fn kept(
     observed: &Observation,
@@ -196,6 +199,14 @@ fn kept(
         {
             kept.push((id.clone(), why));
         }
+    }
+    if intent.unneeded == Unneeded::Stays {
+        let is_new = |id: &Subject| !kept.iter().any(|(kept, _)| kept == id);
+        let there = all
+            .iter()
+            .filter(|(w, _)| !files_of(&observed.boot, w.stem).is_empty() && is_new(&w.id));
+        let there: Vec<_> = there.map(|(w, _)| (w.id.clone(), SPARED)).collect();
+        kept.extend(there);
     }
     let is_kept = |id: &Subject| kept.iter().any(|(kept, _)| kept == id);
     let proven: Vec<_> = all.iter().filter(|(w, _)| is_proven(w)).collect();
