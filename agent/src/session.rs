@@ -12,6 +12,7 @@ use tracing::Level;
 use crate::error::Error;
 use crate::host::RANDOM_UUID;
 use crate::report;
+use crate::report::line::one_line;
 use crate::state::{Event, State};
 use crate::store::{ledger, lock};
 use crate::system::{console, journal};
@@ -120,6 +121,12 @@ impl Session {
             self.say(event);
             let state = std::mem::take(&mut self.view.state);
             self.view.state = state.after(event);
+        }
+        // After the record, so that nothing here stands in a verdict's way.
+        if std::mem::take(&mut self.view.ledger.is_due)
+            && let Err(error) = ledger::tend(&self.view.root, &|subject| self.view.lists(subject))
+        {
+            tracing::warn!("{} is not tidied: {}", ledger::PATH, one_line(&error));
         }
         Ok(())
     }

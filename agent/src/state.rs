@@ -107,6 +107,9 @@ pub struct State {
     pub owner: Option<Owner>,
     /// Something was selected or judged before there was an owner: entries of ours may have no mark.
     pub wrote_unmarked: bool,
+    /// What is on record that this agent does not know and that may forbid anything (invariant A13), in words. No event
+    /// brings it about and none ends it: whoever reads the ledger says so.
+    pub bound_by: Option<String>,
 }
 
 impl State {

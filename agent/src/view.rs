@@ -19,6 +19,7 @@ use systemd_boot_model::{EntryName, LoaderVariables, ReleaseRange};
 
 use crate::config;
 use crate::error::Error;
+use crate::report::line::one_line;
 use crate::report::remedy;
 use crate::state::{BootRecord, Standing, State, Subject};
 use crate::store::ledger::{self, Ledger};
@@ -76,11 +77,8 @@ impl View {
     /// When something is there and cannot be read.
     pub fn read(root: &Root) -> Result<Self, Error> {
         let ledger = Ledger::read(root)?;
-        for number in &ledger.damaged {
-            tracing::warn!(
-                "{}: line {number} is damaged and is passed over; all others count, and nothing has to be done",
-                ledger::PATH
-            );
+        for warning in ledger.warnings() {
+            tracing::warn!("{warning}");
         }
         let profiles = Profiles::read(root)?;
         let listed = closure::with_specialisations(root, &profiles.generations);
@@ -95,6 +93,14 @@ impl View {
             variables: efi::read(root),
             configs: config::Known::default(),
         })
+    }
+
+    /// Adds what services wrote to the journal to the causes, if this process may read it. That it cannot be read is told.
+    pub fn add_logs(&mut self) {
+        if let Err(error) = self.ledger.add_logs(&self.root) {
+            tracing::warn!("what the units wrote is left out: {}", one_line(&error));
+        }
+        self.state = self.ledger.state();
     }
 
     /// What the ledger knows of the boot that is under way. None: this boot has not begun, so that what the ledger knows
@@ -369,6 +375,10 @@ impl View {
             ownership: ownership(state),
             above_other_systems: false,
             limit: boot.configuration_limit,
+            unneeded: match state.bound_by {
+                Some(_) => plan::Unneeded::Stays,
+                None => plan::Unneeded::Goes,
+            },
             loader_steps: Vec::new(),
             extras: Vec::new(),
             extras_left: BTreeSet::new(),

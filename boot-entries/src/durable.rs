@@ -11,6 +11,7 @@ mod part;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::payload::Content;
@@ -55,7 +56,7 @@ pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Err
 /// # Errors
 /// As [`put`].
 pub fn put_unnamed(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Error> {
-    let (part, file) = Part::create(from, content, to)?;
+    let (part, file) = Part::create(from, content, to, call::ANYBODY)?;
     at("write", to, call::flush(&file, &part.path))?;
     part.rename()
 }
@@ -85,6 +86,39 @@ fn directories(files: &[PathBuf]) -> BTreeSet<&Path> {
 /// As [`put`].
 pub fn put_text(text: &str, to: &Path) -> Result<(), Error> {
     put(&mut text.as_bytes(), &Content::of_text(text), to)
+}
+
+/// Who may use a file or directory of ours, whatever the umask of the process says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Its permissions.
+    pub mode: u32,
+    /// The group that they are given to, if it is not that of the process. Where it cannot be given, only the owner may use
+    /// the file.
+    pub group: Option<u32>,
+}
+
+impl Access {
+    /// The permissions that a file is made with: nobody may read it before it has its group.
+    fn at_first(self) -> u32 {
+        self.group.map_or(self.mode, |_| self.mode & OWNER)
+    }
+}
+
+/// The permissions of the owner.
+const OWNER: u32 = 0o700;
+
+/// [`put_text`] for a file that not everybody may read.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_text_for(access: Access, text: &str, to: &Path) -> Result<(), Error> {
+    let content = Content::of_text(text);
+    let (part, file) = Part::create(&mut text.as_bytes(), &content, to, access.at_first())?;
+    call::grant(&file, access);
+    at("write", to, call::flush(&file, &part.path))?;
+    part.rename()?;
+    flush_names(&[to.to_owned()])
 }
 
 /// Replaces a file that may get lost, or be found cut short: whoever reads it can tell, and does without. It is not flushed.
@@ -164,19 +198,22 @@ pub fn put_link(target: &Path, link: &Path) -> Result<(), Error> {
 
 /// Adds lines to a file that only ever grows.
 ///
-/// A line cut short by a crash stays a line of its own: the reader can tell and pass it over.
+/// A line cut short by a crash stays a line of its own: the reader can tell and pass it over. Where the file's permissions
+/// are not those of `access` and cannot be changed, the lines are added all the same.
 ///
 /// # Errors
 /// When they cannot be written or flushed.
-pub fn append_lines(lines: &[String], to: &Path) -> Result<(), Error> {
+pub fn append_lines(lines: &[String], to: &Path, access: Access) -> Result<(), Error> {
     let directory = at("find the directory of", to, parent(to))?;
     make_directory(directory)?;
     let open = File::options()
         .read(true)
         .append(true)
         .create(true)
+        .mode(access.at_first())
         .open(to);
     let mut file = at("open", to, open)?;
+    call::grant(&file, access);
     let torn = at("read", to, ends_torn(&mut file))?;
     let mut text = if torn { "\n" } else { "" }.to_owned();
     for line in lines {
@@ -216,6 +253,19 @@ pub fn make_directory(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => at("make", path, Err(error)),
         _ => flush(above),
     }
+}
+
+/// [`make_directory`], and gives `access` to it if it is new.
+///
+/// # Errors
+/// As [`make_directory`].
+pub fn make_directory_for(access: Access, path: &Path) -> Result<(), Error> {
+    if at("look at", path, path.try_exists())? {
+        return Ok(());
+    }
+    make_directory(path)?;
+    call::grant(&at("open", path, File::open(path))?, access);
+    Ok(())
 }
 
 /// Whether a file of this name is what an interrupted run left behind.
@@ -306,18 +356,46 @@ mod tests {
         assert!(!stuck.try_exists().unwrap());
     }
 
+    const EVERYBODY: Access = Access {
+        mode: 0o644,
+        group: None,
+    };
+
+    #[test]
+    fn a_file_has_the_permissions_it_is_to_have_and_its_temporary_one_no_more() {
+        use nix::sys::stat::{Mode, umask};
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let tree = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let group = tree.path().metadata().unwrap().gid();
+        let ours = Access {
+            mode: 0o640,
+            group: Some(group),
+        };
+        assert_eq!(ours.at_first(), 0o600);
+        let to = |name: &str| tree.path().join(name);
+        let before = umask(Mode::from_bits_truncate(0o077));
+        append_lines(&[String::new()], &to("ledger"), EVERYBODY).unwrap();
+        put_text_for(ours, "", &to("log")).unwrap();
+        make_directory_for(ours, &to("logs")).unwrap();
+        umask(before);
+        assert_eq!(mode(&to("ledger")), 0o644);
+        assert_eq!(mode(&to("log")), 0o640);
+        assert_eq!(mode(&to("logs")), 0o640);
+    }
+
     #[test]
     fn a_torn_line_stays_alone() {
         let tree = tempfile::tempdir().unwrap();
         let to = tree.path().join("ledger");
-        append_lines(&["one".to_owned()], &to).unwrap();
+        append_lines(&["one".to_owned()], &to, EVERYBODY).unwrap();
         File::options()
             .append(true)
             .open(&to)
             .unwrap()
             .write_all(b"to")
             .unwrap();
-        append_lines(&["three".to_owned(), "four".to_owned()], &to).unwrap();
+        append_lines(&["three".to_owned(), "four".to_owned()], &to, EVERYBODY).unwrap();
         assert_eq!(
             std::fs::read_to_string(&to).unwrap(),
             "one\nto\nthree\nfour\n"

@@ -110,6 +110,19 @@ pub struct Intent {
     pub above_other_systems: bool,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
+    /// What becomes of our entries that nobody needs.
+    pub unneeded: Unneeded,
+}
+
+/// What becomes of our entries that nobody needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unneeded {
+    /// They go.
+    #[default]
+    Goes,
+    /// They stay, but for one that another of the same generation replaces: something on record that nobody here understands
+    /// may need them.
+    Stays,
 }
 
 /// What to do, and what was left out.
@@ -240,7 +253,7 @@ fn steps(
     let extras = extras::steps(&observed.extras, intent);
     plan.steps.extend(garbage(observed, &entries));
     for step in extras.garbage {
-        if !plan.steps.contains(&step) {
+        if intent.unneeded == Unneeded::Goes && !plan.steps.contains(&step) {
             plan.steps.push(step);
         }
     }

@@ -13,6 +13,7 @@ mod digests;
 mod faults;
 mod first_place;
 mod foreign;
+mod ledger;
 mod migration;
 mod numbers;
 mod owners;
@@ -418,11 +419,15 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "anothersEntries automaticReboots damagedLedgerLines degraded lastGood lostRecord nextBoot overrides rejected running \
-         selected stage state version volatileState waitsAtMenu"
+        "anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded lastGood logWithheld \
+         lostRecord nextBoot overrides rejected running selected stage state unknownLedgerLines version volatileState \
+         waitsAtMenu"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
-    assert_eq!(keys(&why), "cause generation state time toplevel version");
+    assert_eq!(
+        keys(&why),
+        "cause generation logWithheld state time toplevel version"
+    );
     assert_eq!(keys(&why["cause"]), "faults stage summary units");
     assert_eq!(keys(&why["cause"]["faults"][0]), "key kind");
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);

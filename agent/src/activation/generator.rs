@@ -209,7 +209,8 @@ fn is_judged(root: &Root, closure: &Path, log: &mut Log) -> bool {
                 .proven
                 .iter()
                 .any(|good| good.subject.toplevel == closure);
-            proven || state.rejected.contains_key(closure)
+            // And while a record binds that nobody here knows, nothing is rebooted for its health.
+            proven || state.rejected.contains_key(closure) || state.bound_by.is_some()
         }
         Err(error) => {
             log.say(ERROR, &one_line(&error));

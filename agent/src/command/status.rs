@@ -14,8 +14,9 @@ use crate::report::label::StateLabel;
 use crate::report::line::one_line;
 use crate::report::print::{print, print_json, table};
 use crate::report::remedy;
-use crate::state::Subject;
 use crate::state::cause::{Cause, Stage};
+use crate::state::{Event, Subject};
+use crate::store::ledger::{self, Unknown};
 use crate::view::View;
 
 /// The answer.
@@ -34,6 +35,13 @@ struct Status<'a> {
     rejected: Vec<&'a Subject>,
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
+    /// What a newer agent wrote.
+    unknown_ledger_lines: Vec<usize>,
+    /// Those of them that may forbid what this one would do.
+    binding_unknown_lines: Vec<usize>,
+    bound_by: Option<&'a str>,
+    /// What is degraded wrote something that this user may not read.
+    log_withheld: bool,
     lost_record: Option<String>,
     volatile_state: Option<String>,
     #[serde(serialize_with = "as_line")]
@@ -44,7 +52,8 @@ struct Status<'a> {
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
-    let view = View::read(root)?;
+    let mut view = View::read(root)?;
+    view.add_logs();
     let state = &view.state;
     let boot = view.boot().inspect_err(|error| {
         tracing::warn!("what boots next cannot be told: {}", one_line(error));
@@ -62,6 +71,9 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     let next = next.unwrap_or_default();
     let files = boot.iter().flat_map(BootFiles::all).map(|(_, file)| file);
     let is_other_systems = view.other_systems();
+    let degraded = view.this_boot().and(state.degraded.as_ref());
+    let mut records = view.ledger.records.iter().rev();
+    let latest = records.find(|record| matches!(record.event, Event::Degraded { .. }));
     let running = view.running();
     let status = Status {
         version: 1,
@@ -72,7 +84,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         last_good: state.last_good(),
         next_boot: next.into_iter().next().and_then(|boot| boot.id),
         automatic_reboots: state.reboots,
-        degraded: view.this_boot().and(state.degraded.as_ref()),
+        degraded,
         rejected: state
             .rejected
             .values()
@@ -80,6 +92,10 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .collect(),
         overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
+        unknown_ledger_lines: unknown(&view, |_| true),
+        binding_unknown_lines: unknown(&view, |unknown| unknown.binding),
+        bound_by: state.bound_by.as_deref(),
+        log_withheld: degraded.is_some() && latest.is_some_and(|record| record.log_withheld),
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         volatile_state: view.volatile_state().map(|volatile| volatile.to_string()),
         waits_at_menu,
@@ -89,6 +105,13 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         return Ok(print_json(out, &status)?);
     }
     Ok(print(out, &table(&lines(&status)))?)
+}
+
+/// The numbers of the ledger's lines that are not known and are of this kind.
+fn unknown(view: &View, is_meant: fn(&Unknown) -> bool) -> Vec<usize> {
+    let unknown = view.ledger.unknown.iter();
+    let meant = unknown.filter(|unknown| is_meant(unknown));
+    meant.map(|unknown| unknown.line).collect()
 }
 
 fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
@@ -126,6 +149,16 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     // What a variable does is among the overrides.
     if let Some(menu @ EndlessMenu::Conf(_)) = &status.waits_at_menu {
         lines.push(("waits", remedy::endless_menu(menu)));
+    }
+    if let Some(what) = status.bound_by {
+        let path = ledger::PATH;
+        lines.push((
+            "bound by",
+            format!(
+                "{path}, {what}: a newer lastgood wrote it, so that this one removes nothing, judges nothing and reboots for \
+                 nothing"
+            ),
+        ));
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));

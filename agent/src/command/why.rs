@@ -15,6 +15,10 @@ use crate::state::fault::Fault;
 use crate::state::{Event, Subject};
 use crate::view::View;
 
+/// Who may read what the units wrote.
+const WITHHELD: &str =
+    "what the units wrote is for root and members of the groups adm and systemd-journal";
+
 /// The answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,6 +29,8 @@ struct Why<'a> {
     state: StateLabel,
     time: Timestamp,
     cause: Option<&'a Cause>,
+    /// The units wrote something that this user may not read.
+    log_withheld: bool,
 }
 
 pub(super) fn run(
@@ -33,7 +39,8 @@ pub(super) fn run(
     output: Output,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let view = View::read(root)?;
+    let mut view = View::read(root)?;
+    view.add_logs();
     let Some(why) = latest(&view, id) else {
         let who = id.map_or_else(
             || "no generation has".to_owned(),
@@ -69,6 +76,7 @@ fn latest<'a>(view: &'a View, id: Option<&GenerationId>) -> Option<Why<'a>> {
             state: StateLabel::of(view.state.standing(subject), true),
             time: record.time,
             cause,
+            log_withheld: record.log_withheld,
         })
     };
     let mut verdicts = view.ledger.records.iter().rev().filter_map(verdict);
@@ -100,6 +108,9 @@ fn told(why: &Why<'_>) -> String {
     ];
     for fault in &cause.faults {
         lines.extend(fault_lines(fault, cause.detail_of(fault)));
+    }
+    if why.log_withheld {
+        lines.push(format!("  log      {WITHHELD}"));
     }
     lines.join("\n") + "\n"
 }

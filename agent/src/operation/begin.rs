@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use boot_entries::Root;
 
 use super::fall_back;
-use super::on_record::OnRecord;
+use super::on_record::{OnRecord, keep_roots};
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::session::Session;
@@ -55,8 +55,16 @@ pub fn begin(root: &Root) -> Result<(), Error> {
         tracing::error!("{}", one_line(&error));
         None
     });
-    let on_record = given_up.unwrap_or_else(OnRecord::already);
-    on_record.carry_through(&session).tell();
+    // What is on record and not understood may want another order of the entries.
+    match session.state().bound_by {
+        Some(_) => keep_roots(&session).unwrap_or_else(|error| {
+            tracing::error!("{}", one_line(&error));
+        }),
+        None => {
+            let on_record = given_up.unwrap_or_else(OnRecord::already);
+            on_record.carry_through(&session).tell();
+        }
+    }
     for one in systemd_boot_model::overrides(&session.view.variables) {
         tracing::warn!("{one}");
     }

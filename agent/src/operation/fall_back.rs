@@ -33,6 +33,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             // Blessing does this on a machine that is well: what a boot needs is read and mended at every boot.
             if session.view.running().is_some()
+                && session.state().bound_by.is_none()
                 && let Err(error) = repair::repair(&session)
             {
                 tracing::error!("{}", one_line(&error));

@@ -8,6 +8,7 @@ use crate::entries::{Complaints, Prepared, Ready, carry_out, prepare_uninstall};
 use crate::error::Error;
 use crate::session::Session;
 use crate::state::Event;
+use crate::store::ledger;
 
 /// `$BOOT` is given back.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Uninstalled {
 /// When an uninstall would be refused.
 pub fn would_uninstall(root: &Root) -> Result<Ready, Error> {
     let session = Session::look(root)?;
+    may_be_given_back(&session)?;
     prepare_uninstall(&session.view).and_then(Prepared::without_proof)
 }
 
@@ -36,6 +38,7 @@ pub fn would_uninstall(root: &Root) -> Result<Ready, Error> {
 /// goes on from there.
 pub fn uninstall(root: &Root) -> Result<Uninstalled, Error> {
     let mut session = Session::open(root)?;
+    may_be_given_back(&session)?;
     let ready = prepare_uninstall(&session.view).and_then(Prepared::without_proof)?;
     let changes = ready.prepared().steps().count();
     let state = session.state();
@@ -57,4 +60,16 @@ pub fn uninstall(root: &Root) -> Result<Uninstalled, Error> {
         next: next.into_iter().next(),
         complaints: done.complaints,
     })
+}
+
+/// What a newer agent has recorded may forbid it (invariant A13).
+fn may_be_given_back(session: &Session) -> Result<(), Error> {
+    let Some(what) = &session.state().bound_by else {
+        return Ok(());
+    };
+    Err(Error::Refused(format!(
+        "nothing is given back, because a record may forbid it that this lastgood does not know: {}, {what}; {}",
+        ledger::PATH,
+        ledger::RELEASE
+    )))
 }

@@ -145,6 +145,22 @@ impl Event {
         self.cause().map_or(&[], |cause| &cause.faults)
     }
 
+    /// The generations that it is about.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        let (one, other) = match self {
+            Self::Selected { subject }
+            | Self::Armed { subject, .. }
+            | Self::Proven { subject, .. }
+            | Self::Rejected { subject, .. }
+            | Self::Degraded { subject, .. }
+            | Self::Excused { subject } => (Some(subject), None),
+            Self::Began { running, .. } => (running.as_ref(), None),
+            Self::Rebooting { from, to } => (Some(from), Some(to)),
+            Self::Reached { .. } | Self::Uninstalled | Self::Named { .. } => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+
     /// Whether entries are written because of it.
     #[must_use]
     pub fn leads_to_entries(&self) -> bool {

@@ -30,13 +30,20 @@ pub enum NotBlessed {
     NoGeneration,
     /// It was rejected, and one good boot does not undo that (invariant A5).
     Rejected,
+    /// Something [binds](State::bound_by): it may be a verdict on what runs.
+    Bound,
 }
+
+/// Why nothing is decided while something [binds](State::bound_by).
+const BOUND: &str =
+    "the ledger has a record that this lastgood does not know, and that may forbid it";
 
 impl fmt::Display for NotBlessed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoGeneration => "what runs is no generation",
             Self::Rejected => "it was rejected before: `lastgood good` accepts it",
+            Self::Bound => BOUND,
         })
     }
 }
@@ -68,6 +75,8 @@ pub enum NoFallback {
     IsLastGood,
     /// There were [`REBOOTS_IN_A_ROW`] (invariant A3).
     TooManyReboots,
+    /// Something [binds](State::bound_by).
+    Bound,
 }
 
 impl fmt::Display for NoFallback {
@@ -78,6 +87,7 @@ impl fmt::Display for NoFallback {
             Self::NothingProven => "no generation is proven yet that it could fall back to",
             Self::IsLastGood => "it is proven: a reboot would not make it better",
             Self::TooManyReboots => "too many automatic reboots in a row",
+            Self::Bound => BOUND,
         })
     }
 }
@@ -88,6 +98,7 @@ impl State {
     pub fn when_healthy(&self) -> WhenHealthy {
         match self.running() {
             None => WhenHealthy::Leave(NotBlessed::NoGeneration),
+            Some(_) if self.bound_by.is_some() => WhenHealthy::Leave(NotBlessed::Bound),
             Some(running) if self.standing(running) == Standing::Rejected => {
                 WhenHealthy::Leave(NotBlessed::Rejected)
             }
@@ -103,6 +114,7 @@ impl State {
         };
         match self.last_good() {
             _ if self.uninstalled => WhenUnhealthy::StayUp(NoFallback::Uninstalled),
+            _ if self.bound_by.is_some() => WhenUnhealthy::StayUp(NoFallback::Bound),
             None => WhenUnhealthy::StayUp(NoFallback::NothingProven),
             Some(good) if good.toplevel == running.toplevel => {
                 WhenUnhealthy::StayUp(NoFallback::IsLastGood)
@@ -122,7 +134,7 @@ impl State {
     #[must_use]
     pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
         let from = self.fallen_from.as_ref()?;
-        if same_closure(self.running(), from) {
+        if self.bound_by.is_some() || same_closure(self.running(), from) {
             return None;
         }
         let faults = &self.rejected.get(&from.toplevel)?.cause.faults;
@@ -142,7 +154,8 @@ impl State {
     ) -> Option<(Subject, Cause)> {
         let selected = self.selected.as_ref()?;
         let tried = self.is_armed_in(exhausted?) && self.standing(selected) != Standing::Rejected;
-        if !tried || selected.toplevel == running.toplevel {
+        // The record may be another selection. The loader has passed this one over in any case.
+        if !tried || self.bound_by.is_some() || selected.toplevel == running.toplevel {
             return None;
         }
         let furthest = self.furthest.get(&selected.toplevel).copied();

@@ -136,6 +136,33 @@ fn what_holds_in_every_state() {
     }
 }
 
+/// While something on record binds that nobody here knows, nothing is decided that it could forbid.
+#[test]
+fn what_is_not_known_ties_the_hands() {
+    let (states, _) = reachable(3);
+    let mut acted = 0;
+    for state in states {
+        let bound = State {
+            bound_by: Some("line 7".to_owned()),
+            ..state.clone()
+        };
+        let is_fall_back =
+            |state: &State| matches!(state.when_unhealthy(), WhenUnhealthy::FallBack { .. });
+        let is_blessed = |state: &State| matches!(state.when_healthy(), WhenHealthy::Bless(_));
+        let gave_up = |state: &State| state.loader_gave_up(&subject(1), Some(boot()));
+        acted += usize::from(is_fall_back(&state) && is_blessed(&state));
+        assert!(!is_fall_back(&bound) && !is_blessed(&bound), "{state:?}");
+        assert_eq!(gave_up(&bound), None, "{state:?}");
+        assert_eq!(bound.is_not_counted(), None, "{state:?}");
+        assert_eq!(bound.excused_by(&cause(Stage::Services)), None);
+        // The operator's word counts, and what follows is still bound.
+        let after = bound.after(&selected(2)).after(&proven(1));
+        assert_eq!(after.last_good(), Some(&subject(1)));
+        assert!(after.bound_by.is_some());
+    }
+    assert!(acted > 0);
+}
+
 #[test]
 fn only_the_operator_selects_what_was_rejected() {
     let (states, events) = reachable(3);

@@ -65,7 +65,8 @@ impl fmt::Display for Change {
 }
 
 /// What makes exactly what `state` protects our garbage collector roots, in this order: new ones are made before old ones
-/// go. With nothing proven none goes, because then the record of what was proven may be lost.
+/// go. With nothing proven none goes, because then the record of what was proven may be lost; nor does one while something on
+/// record binds that is not understood.
 ///
 /// # Errors
 /// When those that are there cannot be read.
@@ -92,7 +93,7 @@ fn changes_in(directory: &Path, state: &State) -> Result<Vec<Change>, Error> {
             toplevel: toplevel.to_path_buf(),
         });
     let mut changes: Vec<Change> = kept.collect();
-    if !state.proven.is_empty() {
+    if !state.proven.is_empty() && state.bound_by.is_none() {
         let gone = present.keys().filter(|name| !wanted.contains_key(*name));
         changes.extend(gone.map(|name| Change::Release { name: name.clone() }));
     }
@@ -200,6 +201,16 @@ mod tests {
         assert_eq!(changes(&root, &state).unwrap(), []);
         assert_eq!(kept(&root), ["/nix/store/1", "/nix/store/2"]);
         std::fs::File::create(root.join(OUR_GC_ROOTS).join("mine")).unwrap();
+        let bound = State {
+            bound_by: Some("line 7".to_owned()),
+            ..state.clone().after(&proven(subject(3)))
+        };
+        keep(&root, &bound).unwrap();
+        assert_eq!(
+            kept(&root),
+            ["/nix/store/1", "/nix/store/2", "/nix/store/3"],
+            "what is on record and not known may need it"
+        );
         state = state.after(&proven(subject(3)));
         keep(&root, &state).unwrap();
         assert_eq!(kept(&root), ["/nix/store/2", "/nix/store/3"]);

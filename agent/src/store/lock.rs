@@ -15,6 +15,11 @@ use crate::host::LOCK;
 
 /// Whoever can open the file can keep everybody else waiting.
 const MODE: u32 = 0o600;
+/// But anybody may ask for the status, whatever the umask of the run that makes the directory.
+const EVERYBODY: durable::Access = durable::Access {
+    mode: 0o755,
+    group: None,
+};
 /// How often a held lock is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,7 +55,7 @@ pub enum Error {
 pub fn take(root: &Root, patience: Duration) -> Result<Lock, Error> {
     let path = place(root)?;
     if let Some(directory) = path.parent() {
-        durable::make_directory(directory)?;
+        durable::make_directory_for(EVERYBODY, directory)?;
     }
     let open = File::options()
         .read(true)

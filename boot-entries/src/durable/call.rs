@@ -3,21 +3,47 @@
 //! Under test each is noted as data when it succeeds: the crash explorer ([`crate::explorer`]) explores what the
 //! writer really does, and cannot drift away from it.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
 use nix::sys::statfs::{MSDOS_SUPER_MAGIC, fstatfs};
 
+use super::{Access, OWNER};
+
 #[cfg(test)]
 pub(crate) use notes::{Call, noted};
 
-/// Makes an empty file; one that is there is emptied.
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    let file = File::create(path)?;
+/// The permissions of a file that the umask of the process alone decides about.
+pub(super) const ANYBODY: u32 = 0o666;
+
+/// Makes an empty file, with these permissions at most; one that is there is emptied.
+pub(super) fn create(path: &Path, mode: u32) -> io::Result<File> {
+    let mut open = File::options();
+    let open = open.write(true).create(true).truncate(true);
+    let file = open.mode(mode).open(path)?;
     #[cfg(test)]
     notes::note(Call::Create(path.into()));
     Ok(file)
+}
+
+/// Gives a file or directory the permissions and the group that it is to have. Where it has others and they cannot be
+/// changed, it keeps them, and nobody gets more than was meant for them.
+pub(super) fn grant(file: &File, access: Access) {
+    let Ok(found) = file.metadata() else {
+        return;
+    };
+    let mut mode = access.mode;
+    if let Some(group) = access.group
+        && found.gid() != group
+        && fchown(file, None, Some(group)).is_err()
+    {
+        mode &= OWNER;
+    }
+    if found.permissions().mode() & 0o7777 != mode {
+        drop(file.set_permissions(Permissions::from_mode(mode)));
+    }
 }
 
 /// Writes to the end of a file that [`create`] made at `path`.

@@ -24,13 +24,14 @@ impl Part {
     /// # Errors
     /// When a step fails.
     pub fn write(from: &mut impl Read, content: &Content, to: &Path) -> Result<Self, Error> {
-        Self::create(from, content, to).map(|(part, _)| part)
+        Self::create(from, content, to, call::ANYBODY).map(|(part, _)| part)
     }
 
     pub(super) fn create(
         from: &mut impl Read,
         content: &Content,
         to: &Path,
+        mode: u32,
     ) -> Result<(Self, File), Error> {
         let directory = at("find the directory of", to, parent(to))?;
         make_directory(directory)?;
@@ -40,7 +41,7 @@ impl Part {
             content: *content,
             is_placed: false,
         };
-        let file = write(from, &part.path, to)?;
+        let file = write(from, &part.path, to, mode)?;
         Ok((part, file))
     }
 
@@ -90,9 +91,9 @@ pub fn place(parts: Vec<Part>) -> Result<(), Error> {
     renamed.and(flush_names(&files))
 }
 
-fn write(from: &mut impl Read, part: &Path, to: &Path) -> Result<File, Error> {
+fn write(from: &mut impl Read, part: &Path, to: &Path, mode: u32) -> Result<File, Error> {
     // An old leftover is truncated, not refused: a crash must not stand in the way of the next run.
-    let mut file = at("write", to, call::create(part))?;
+    let mut file = at("write", to, call::create(part, mode))?;
     let mut piece = vec![0; CHUNK];
     loop {
         let count = at("read what is to become", to, from.read(&mut piece))?;

@@ -19,7 +19,7 @@ use std::fmt;
 use super::damage::is_whole;
 use super::housekeeping::copies;
 use super::wanted::Wanted;
-use super::{Candidate, Intent, Plan, Refusal, Standing, Step, steps};
+use super::{Candidate, Intent, Plan, Refusal, Standing, Step, Unneeded, files_of, steps};
 use crate::closure::{Bootable, Payload};
 use crate::entry::EntryFile;
 use crate::generation::Subject;
@@ -54,6 +54,8 @@ pub enum Kept {
     SecondProven,
     /// It is what an uninstalled machine is left with.
     HandedBack,
+    /// A newer lastgood may need it.
+    Spared,
 }
 
 impl fmt::Display for Kept {
@@ -64,6 +66,7 @@ impl fmt::Display for Kept {
             Self::Running => "running",
             Self::SecondProven => "proven, should the last good one be lost",
             Self::HandedBack => "handed back",
+            Self::Spared => "perhaps needed by a newer lastgood",
         })
     }
 }
@@ -204,6 +207,13 @@ fn kept(observed: &Observation, intent: &Intent, all: &[Candidate<'_>]) -> Vec<(
         {
             kept.push((id.clone(), why));
         }
+    }
+    if intent.unneeded == Unneeded::Stays {
+        let is_new = |id: &Subject| !kept.iter().any(|(kept, _)| kept == id);
+        let is_there = |w: &Wanted<'_>| !files_of(&observed.boot, w.stem).is_empty();
+        let there = all.iter().filter(|(w, _)| is_there(w) && is_new(&w.id));
+        let there: Vec<_> = there.map(|(w, _)| (w.id.clone(), Kept::Spared)).collect();
+        kept.extend(there);
     }
     let is_kept = |id: &Subject| kept.iter().any(|(kept, _)| kept == id);
     let proven: Vec<_> = all.iter().filter(|(w, _)| is_proven(w)).collect();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::needed::Needed;
 use super::wanted::Wanted;
-use super::{Candidate, Intent, Refusal, Step, remove};
+use super::{Candidate, Intent, Refusal, Step, Unneeded, remove};
 use crate::closure::Bootable;
 use crate::entry::{EntryFile, Rank};
 use crate::observe::{Found, Observation};
@@ -16,7 +16,7 @@ use systemd_boot_model::{Partition, Tries};
 /// Leaves out the older generations of each profile beyond the limit, if nobody needs them (invariant B2). A
 /// specialisation goes with its generation.
 pub(super) fn within_limit(intent: &Intent, all: &mut Vec<Candidate<'_>>) {
-    let Some(limit) = intent.limit else {
+    let Some(limit) = intent.limit.filter(|_| intent.unneeded == Unneeded::Goes) else {
         return;
     };
     let mut numbers: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
@@ -43,7 +43,7 @@ fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
 
 /// Whether an entry of ours that no generation wants stays all the same.
 ///
-/// It is another system's. Or the generation may only be unreadable now. And without a last good generation on record the
+/// Nothing is to go. Or it is another system's. Or the generation may only be unreadable now. And without a last good generation on record the
 /// record itself may be lost: then an entry without a counter is all that is left of what was proven.
 fn stays(
     generations: &BTreeMap<&str, &Found>,
@@ -53,7 +53,11 @@ fn stays(
 ) -> bool {
     match generations.get(&*file.name.stem) {
         Some(found) => found.bootable.is_err(),
-        None => file.name.tries.is_none() && intent.last_good.is_none() || is_other_systems(file),
+        None => {
+            intent.unneeded == Unneeded::Stays
+                || file.name.tries.is_none() && intent.last_good.is_none()
+                || is_other_systems(file)
+        }
     }
 }
 

@@ -69,6 +69,27 @@ fn garbage_payload_entry_default_and_removals() {
     );
 }
 
+/// A record that nobody here understands may need any entry of ours. A counter still goes with the verdict.
+#[test]
+fn no_entry_goes_that_may_be_needed_by_what_is_not_understood() {
+    let mut disk = Disk::with(4);
+    disk.run(&select(4));
+    disk.0.generations.remove(2);
+    let spares = |intent| Intent {
+        limit: NonZeroUsize::new(1),
+        unneeded: Unneeded::Stays,
+        ..intent
+    };
+    disk.run(&spares(proven(select(4), 4)));
+    assert_eq!(disk.files().len(), 4, "{:?}", disk.files());
+    assert_eq!(disk.boots(RELEASES[0], 0), [4]);
+    disk.run(&Intent {
+        unneeded: Unneeded::Goes,
+        ..spares(proven(select(4), 4))
+    });
+    assert_eq!(disk.files().len(), 1, "{:?}", disk.files());
+}
+
 #[test]
 fn the_loader_is_written_after_the_entries_and_before_its_settings() {
     let mut disk = Disk::with(2);

@@ -260,6 +260,19 @@ fn a_trial_is_one_until_it_is_proven() {
     assert!(!machine.early().contains_key(drop_in));
 }
 
+/// What a newer agent has on record may forbid the reboot.
+#[test]
+fn nothing_is_rebooted_while_a_record_binds_that_is_not_known() {
+    let drop_in = "lastgood-fall-back.service.d/50-lastgood-trial.conf";
+    let machine = Machine::new(OURS);
+    machine.counted("+2-1");
+    let ledger = |line| machine.file(crate::store::ledger::PATH, line);
+    ledger("{\"v\":1,\"event\":\"told\",\"binding\":false,\"crc\":\"0545d176\"}\n");
+    assert!(machine.early().contains_key(drop_in));
+    ledger("{\"v\":1,\"event\":\"held\",\"crc\":\"b9e8ece4\"}\n");
+    assert!(!machine.early().contains_key(drop_in));
+}
+
 #[test]
 fn after_a_live_switch_the_units_are_the_current_system_s() {
     let machine = Machine::new(OURS);

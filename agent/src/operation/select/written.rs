@@ -69,8 +69,11 @@ impl Written {
     /// Has Nix keep what a fallback may need, and removes initrds that nobody needs now that the entries are written.
     pub(super) fn keep(self, session: &Session) -> Result<Kept, Error> {
         let view = &session.view;
-        let kept =
-            keep_roots(session).and_then(|()| Ok(secrets::sweep(&view.root, &view.generations())?));
+        let kept = keep_roots(session).and_then(|()| match view.state.bound_by {
+            // What is on record and not known may need an initrd that nobody here knows of.
+            Some(_) => Ok(()),
+            None => Ok(secrets::sweep(&view.root, &view.generations())?),
+        });
         if let Err(error) = kept {
             self.done.complaints.tell();
             return Err(error);

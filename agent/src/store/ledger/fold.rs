@@ -1,0 +1,233 @@
+//! Which lines of a long ledger stay: those of the recent past, those that explain, and of all before as few as add up to
+//! the same state.
+//!
+//! Nothing is put together anew. What stays is what was written, so that every agent, before and after this one, reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
+use std::path::{Path, PathBuf};
+
+use super::line::{Meaning, says_more};
+use crate::state::{Event, State, Subject};
+
+/// A longer ledger is folded.
+pub(super) const MOST_BYTES: usize = 1024 * 1024;
+/// As is one of more lines.
+pub(super) const MOST_LINES: usize = 2_000;
+/// So many of the latest lines stay as they are,
+const RECENT_LINES: usize = 500;
+/// if they are not longer than this;
+const RECENT_BYTES: usize = 256 * 1024;
+/// and so many of the latest verdicts with a cause.
+const CAUSES: usize = 50;
+/// What is known of so many closures stays, of those that were heard of last. Of others too, if somebody needs them.
+const CLOSURES: usize = 500;
+
+/// How much stays.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) lines: usize,
+    pub(super) bytes: usize,
+    pub(super) causes: usize,
+    pub(super) closures: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            lines: RECENT_LINES,
+            bytes: RECENT_BYTES,
+            causes: CAUSES,
+            closures: CLOSURES,
+        }
+    }
+}
+
+/// A line as it is and what it means.
+pub(super) type Line<'a> = (&'a [u8], Meaning);
+
+/// Whether each line stays. None: fewer lines would mean something else.
+///
+/// Damaged lines of the past go. All that is not known stays, in its place.
+pub(super) fn fold(
+    lines: &[Line<'_>],
+    bounds: Bounds,
+    is_needed: &dyn Fn(&Subject) -> bool,
+) -> Option<Vec<bool>> {
+    let recent = recent(lines, bounds);
+    let events: Vec<(usize, &Event)> = events(lines).collect();
+    let before = State::of(events.iter().map(|(_, event)| *event));
+    let forgotten = forgotten(&before, &events, recent, bounds, is_needed);
+    let past: Vec<(usize, &Event)> = events
+        .iter()
+        .filter(|(at, _)| *at < recent)
+        .copied()
+        .collect();
+    // A verdict of the recent past may have led back to a closure that nobody has heard of since: then all are remembered.
+    [forgotten, BTreeSet::new()].iter().find_map(|forgotten| {
+        let mut must = explaining(&past, bounds.causes);
+        must.extend(deciding(&past, forgotten));
+        let past_ats = past.iter().map(|(at, _)| *at);
+        must.extend(past_ats.filter(|at| lines.get(*at).is_none_or(holds_more)));
+        let chosen = enough(&past, &must, forgotten);
+        let stays = |(at, (_, meaning)): (usize, &Line<'_>)| match meaning {
+            _ if at >= recent => true,
+            Meaning::Damaged => false,
+            Meaning::Unknown(_) | Meaning::Partly(..) => true,
+            Meaning::Known(_) => chosen.contains(&at),
+        };
+        let stays: Vec<bool> = lines.iter().enumerate().map(stays).collect();
+        let kept = events
+            .iter()
+            .filter(|(at, _)| stays.get(*at) == Some(&true));
+        let after = State::of(kept.map(|(_, event)| *event));
+        is_same(&after, &before, forgotten).then_some(stays)
+    })
+}
+
+fn events<'a>(lines: &'a [Line<'_>]) -> impl Iterator<Item = (usize, &'a Event)> {
+    let of = |(at, (_, meaning)): (usize, &'a Line<'_>)| match meaning {
+        Meaning::Known(record) | Meaning::Partly(record, _) => Some((at, &record.event)),
+        Meaning::Unknown(_) | Meaning::Damaged => None,
+    };
+    lines.iter().enumerate().filter_map(of)
+}
+
+/// Whether a line says what this agent does not understand, and another may.
+fn holds_more((text, meaning): &Line<'_>) -> bool {
+    match meaning {
+        Meaning::Known(record) => record.sum.is_some() && says_more(text, &record.event),
+        _ => true,
+    }
+}
+
+/// Where the recent past begins.
+fn recent(lines: &[Line<'_>], bounds: Bounds) -> usize {
+    let mut length = 0;
+    let latest = lines.iter().rev().take(bounds.lines);
+    let latest = latest.take_while(|(text, _)| {
+        length += text.len() + 1;
+        length <= bounds.bytes
+    });
+    lines.len() - latest.count()
+}
+
+/// The closures that nobody has heard of for long, and that nothing needs.
+fn forgotten(
+    state: &State,
+    events: &[(usize, &Event)],
+    recent: usize,
+    bounds: Bounds,
+    is_needed: &dyn Fn(&Subject) -> bool,
+) -> BTreeSet<PathBuf> {
+    let mut latest: BTreeMap<&Path, (usize, &Subject)> = BTreeMap::new();
+    for (at, event) in events {
+        for subject in event.subjects() {
+            latest.insert(&subject.toplevel, (*at, subject));
+        }
+    }
+    let protected = state.protected();
+    let is_old = |(at, subject): &(usize, &Subject)| {
+        *at < recent
+            && !is_needed(subject)
+            && !protected
+                .iter()
+                .any(|kept| kept.toplevel == subject.toplevel)
+    };
+    let count = latest.len().saturating_sub(bounds.closures);
+    let mut by_age: Vec<(usize, &Subject)> = latest.into_values().collect();
+    by_age.sort_by_key(|(at, _)| *at);
+    let old = by_age.into_iter().take(count).filter(is_old);
+    old.map(|(_, subject)| subject.toplevel.clone()).collect()
+}
+
+/// The latest verdicts with a cause.
+fn explaining(past: &[(usize, &Event)], count: usize) -> BTreeSet<usize> {
+    let has_cause =
+        |event: &Event| matches!(event, Event::Rejected { .. } | Event::Degraded { .. });
+    let causes = past.iter().rev().filter(|(_, event)| has_cause(event));
+    causes.take(count).map(|(at, _)| *at).collect()
+}
+
+/// The latest verdict on each closure: most of what decides, and found without trying.
+fn deciding(past: &[(usize, &Event)], forgotten: &BTreeSet<PathBuf>) -> BTreeSet<usize> {
+    let mut latest = BTreeMap::new();
+    for (at, event) in past {
+        if let Event::Proven { subject, .. } | Event::Rejected { subject, .. } = event {
+            latest.insert(subject.toplevel.as_path(), *at);
+        }
+    }
+    latest.retain(|closure, _| !forgotten.contains(*closure));
+    latest.into_values().collect()
+}
+
+/// As few of `past` as add up to the same, with those that `must` stay.
+///
+/// Runs of events are left out as long as nothing changes by it: twice as many after one that could go, half as many after
+/// one that could not.
+fn enough(
+    past: &[(usize, &Event)],
+    must: &BTreeSet<usize>,
+    forgotten: &BTreeSet<PathBuf>,
+) -> BTreeSet<usize> {
+    let add = |state: State, rest: &[(usize, &Event)]| {
+        rest.iter()
+            .fold(state, |state, (_, event)| state.after(event))
+    };
+    let wanted = add(State::default(), past);
+    let mut chosen = must.clone();
+    let mut so_far = State::default();
+    let mut rest = past;
+    let mut length = 1;
+    while let Some(((at, event), others)) = rest.split_first() {
+        let run = rest.iter().take(length);
+        let run = run.take_while(|(at, _)| !must.contains(at)).count();
+        let without_run = rest.get(run..).unwrap_or_default();
+        let can_go = || is_same(&add(so_far.clone(), without_run), &wanted, forgotten);
+        if run > 0 && can_go() {
+            rest = without_run;
+            length = length.saturating_mul(2);
+        } else if run > 1 {
+            length = run / 2;
+        } else {
+            so_far = so_far.after(event);
+            chosen.insert(*at);
+            rest = others;
+            length = 1;
+        }
+    }
+    chosen
+}
+
+/// Whether a state is another one, or knows less of the closures that are to be forgotten: never anything else.
+fn is_same(after: &State, before: &State, forgotten: &BTreeSet<PathBuf>) -> bool {
+    if forgotten.is_empty() {
+        return after == before;
+    }
+    let mut wanted = before.clone();
+    wanted
+        .proven
+        .retain(|good| !forgotten.contains(&good.subject.toplevel) || after.proven.contains(good));
+    wanted.rejected.retain(|closure, rejection| {
+        !forgotten.contains(closure) || after.rejected.get(closure) == Some(rejection)
+    });
+    wanted.furthest.retain(|closure, stage| {
+        !forgotten.contains(closure) || after.furthest.get(closure) == Some(stage)
+    });
+    *after == wanted
+}
+
+/// The lines that stay, as a text.
+pub(super) fn text_of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> String {
+    let ends = iter::repeat(&b"\n"[..]);
+    let bytes: Vec<u8> = lines
+        .zip(ends)
+        .flat_map(|(line, end)| [line, end])
+        .flatten()
+        .copied()
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests;
