@@ -5,6 +5,7 @@ mod entries;
 mod findings;
 mod loader;
 mod outlook;
+mod secure_boot;
 mod uninstall;
 
 pub use complaints::{Complaints, Done};
@@ -196,7 +197,11 @@ impl Session {
             return roots;
         }
         // A boot brings no other loader: whoever selects a closure does.
-        let prepared = self.prepare(&self.state, Policy::Mend);
+        let prepared = self.prepare(&self.state, Policy::Mend).inspect(|prepared| {
+            for line in prepared.unsigned() {
+                tracing::warn!("{line}");
+            }
+        });
         roots.and(prepared.and_then(|prepared| self.carry_out(prepared)?.complaints.into_result()))
     }
 

@@ -18,6 +18,7 @@ mod outlook;
 mod owners;
 mod peers;
 mod places;
+mod secure_boot;
 mod space;
 mod steps;
 mod strangers;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use boot_entries::boot_partition::Place;
+use boot_entries::boot_partition::{IMAGES, Place};
 use boot_entries::loader::{self, Band};
 use boot_entries::name::{EntryName, Tries, stem_of};
 use boot_entries::observe::Boot;
-use boot_entries::{GenerationId, Root, nixpkgs};
+use boot_entries::{GenerationId, Root, kernel, nixpkgs};
 use serde::Serialize;
 
 use super::{Number, Word, print, print_json, table};
@@ -15,7 +15,7 @@ use crate::cli::Output;
 use crate::digests_file;
 use crate::error::Error;
 use crate::told::one_line;
-use crate::view::{View, flaw_of};
+use crate::view::{View, flaw_of, is_unsigned};
 
 /// One boot to come.
 #[derive(Debug, Serialize)]
@@ -97,12 +97,21 @@ fn look(
     let files = Boot::read(place)?;
     let mut boots = predict_of(view, &files, view.band(place)?, failures);
     let mut digests = digests_file::load(&view.root, view.listed.len());
-    let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let checks_signatures = view.checks_signatures();
+    let mut known: BTreeMap<(bool, String), Option<String>> = BTreeMap::new();
     for boot in &mut boots {
-        let broken = known.entry(boot.name.stem.clone()).or_insert_with(|| {
-            let mut files = files.files_of(&boot.name.stem).map(|(_, file)| file);
-            let flaw = files.find_map(|file| flaw_of(place, file, &mut digests));
-            flaw.map(|flaw| flaw.to_string())
+        let key = (boot.is_image, boot.name.stem.clone());
+        let broken = known.entry(key).or_insert_with(|| {
+            if boot.is_image {
+                return broken_image(place, &files, &boot.name, checks_signatures);
+            }
+            let of = || files.files_of(&boot.name.stem).map(|(_, file)| file);
+            let flaw = of().find_map(|file| flaw_of(place, file, &mut digests));
+            let is_unsigned = || checks_signatures && of().any(|file| is_unsigned(place, file));
+            match flaw {
+                Some(flaw) => Some(flaw.to_string()),
+                None => is_unsigned().then(|| UNSIGNED.to_owned()),
+            }
         });
         if let Some(broken) = broken {
             boot.why = format!("{}; it cannot be started: {broken}", boot.why);
@@ -118,6 +127,27 @@ fn look(
         loader::endless_menu(files.loader_conf.as_deref(), &view.variables)
     };
     Ok((boots, trouble))
+}
+
+/// Why the firmware does not start what it would have to.
+const UNSIGNED: &str = "Secure Boot is on, and its kernel carries no signature";
+
+/// Why an image cannot be started, as far as that can be told. It may be called otherwise by then.
+fn broken_image(
+    place: &Place,
+    files: &Boot,
+    name: &EntryName,
+    checks_signatures: bool,
+) -> Option<String> {
+    let is_it = |image: &str| EntryName::of_image(image).is_some_and(|it| it.stem == name.stem);
+    let mut images = files.images.iter();
+    let ((on, image), says) = images.find(|((_, image), _)| is_it(image))?;
+    if !says.has_kernel {
+        return Some("it has no kernel in it (no section .linux)".to_owned());
+    }
+    let path = place.directory(*on).join(IMAGES).join(image);
+    let is_unsigned = checks_signatures && matches!(kernel::is_signed(&path), Ok(false));
+    is_unsigned.then(|| UNSIGNED.to_owned())
 }
 
 fn tell(boots: &[Prediction], out: &mut impl Write) -> Result<(), Error> {

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use boot_entries::loader::{self, Override};
+use boot_entries::name::stem_of;
 use boot_entries::observe::Boot;
-use boot_entries::{GenerationId, Root};
+use boot_entries::{GenerationId, Root, closure};
 use serde::Serialize;
 
 use super::{Word, next_boot, print, print_json, table};
@@ -13,7 +14,7 @@ use crate::cli::Output;
 use crate::error::Error;
 use crate::machine::Subject;
 use crate::told::one_line;
-use crate::view::View;
+use crate::view::{View, is_unsigned, refused_unsigned};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -35,6 +36,8 @@ struct Status<'a> {
     waits_at_menu: Option<String>,
     /// So many entries are another system's.
     anothers_entries: usize,
+    /// What keeps the selected or the last good generation from starting, or from coming back, a line each.
+    warnings: Vec<String>,
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
@@ -76,11 +79,41 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         lost_record: view.lost_record(),
         waits_at_menu,
         anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
+        warnings: boot
+            .as_ref()
+            .map_or_else(Vec::new, |boot| warnings(&view, boot)),
     };
     if output.json {
         return print_json(out, &status);
     }
     print(out, &table(&lines(&status)))
+}
+
+/// What is wrong with the entries that matter most, whatever is in their payload.
+fn warnings(view: &View, boot: &Boot) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let checks_signatures = view.checks_signatures();
+    let mut subjects: Vec<&Subject> = view.state.selected.iter().collect();
+    subjects.extend(
+        view.state
+            .last_good()
+            .filter(|good| !subjects.contains(good)),
+    );
+    for subject in subjects {
+        let id = &subject.generation;
+        let Some((_, file)) = boot.files_of(&stem_of(subject)).next() else {
+            continue;
+        };
+        if checks_signatures && is_unsigned(&boot.place, file) {
+            warnings.push(refused_unsigned(&format!("the kernel of generation {id}")));
+        }
+        if closure::stands_still(&file.entry.options) {
+            warnings.push(format!(
+                "generation {id} has panic=0: a kernel that panics stands still for ever, and nothing falls back"
+            ));
+        }
+    }
+    warnings
 }
 
 fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
@@ -133,6 +166,9 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
                 status.anothers_entries
             ),
         ));
+    }
+    for warning in &status.warnings {
+        lines.push(("warning", warning.clone()));
     }
     if status.automatic_reboots > 0 {
         lines.push((

@@ -53,6 +53,7 @@ pub(super) fn run(root: &Root, arguments: &Verify, out: &mut impl Write) -> Resu
     let mut places = prepared.inspected();
     session.look_ahead(&mut prepared);
     let mut troubles = prepared.missed();
+    troubles.extend_from_slice(prepared.unsigned());
     let complaints = if arguments.repair && places.iter().any(|place| place.left() > 0) {
         let complaints = session.carry_out(prepared)?.complaints;
         // What became of it is what a second look says, not what was meant.

@@ -64,6 +64,8 @@ pub struct Prepared {
     pub(super) digests: Digests,
     /// Whether the first usable place is what the loader reads next.
     pub(super) has_next: bool,
+    /// What the firmware refuses to start for want of a signature, a line each.
+    pub(super) unsigned: Vec<String>,
     /// What cannot be done, where that does not end the run.
     pub complaints: Complaints,
 }
@@ -231,13 +233,19 @@ impl Session {
                 link.display()
             );
         }
+        let needed: Vec<Subject> = state.protected().into_iter().cloned().collect();
+        let unsigned = self.unsigned(planned.first(), &needed);
+        if aim == Aim::Wish {
+            complaints.add_lines(&unsigned);
+        }
         Prepared {
             planned,
             aim,
             intent,
-            needed: state.protected().into_iter().cloned().collect(),
+            needed,
             digests,
             has_next: places.has_next,
+            unsigned,
             complaints,
         }
         .unless_in_vain()

@@ -63,6 +63,7 @@ impl Session {
             planned,
             aim: Aim::WayOut,
             has_next: true,
+            unsigned: Vec::new(),
             intent,
             needed: Vec::new(),
             digests,
