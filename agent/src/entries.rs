@@ -22,6 +22,7 @@ mod loader;
 pub mod overrides;
 pub mod prediction;
 mod ready;
+mod secure_boot;
 mod uninstall;
 mod verdict;
 
@@ -102,6 +103,8 @@ pub struct Prepared {
     digests: Digests,
     /// Whether the first usable place is what the loader reads next.
     has_next: bool,
+    /// What the firmware refuses to start for want of a signature, a line each.
+    unsigned: Vec<String>,
     /// What cannot be done, where that does not end the run.
     pub complaints: Complaints,
 }
@@ -229,18 +232,24 @@ fn prepare_with(
     if !has_next {
         loader.leave_first();
     }
-    let (planned, complaints) = in_each(places, found, aim, |place, found| {
+    let (planned, mut complaints) = in_each(places, found, aim, |place, found| {
         let armed_anew = aim == Aim::Request && !state.is_armed_in(&place.name);
         let planned = planned_in(place, found, &intent, armed_anew, &mut loader, &mut digests);
         loader.leave_first();
         planned
     })?;
     tell_what_is_left_out(view, &planned);
+    let needed: Vec<Subject> = state.protected().into_iter().cloned().collect();
+    let unsigned = secure_boot::unsigned(view, planned.first(), &needed);
+    if aim == Aim::Request {
+        complaints.add_lines(&unsigned);
+    }
     Prepared {
         planned,
         aim,
         intent,
-        needed: state.protected().into_iter().cloned().collect(),
+        needed,
+        unsigned,
         digests,
         has_next,
         complaints,

@@ -14,7 +14,9 @@ use boot_entries::name::stem_of;
 use boot_entries::observe;
 use boot_entries::owner::Ownership;
 use boot_entries::plan::{self, Damage, Intent};
-use boot_entries::{GenerationId, Root, boot_partition, closure, efi, payload, systemd_boot};
+use boot_entries::{
+    GenerationId, Root, boot_partition, closure, efi, kernel, payload, systemd_boot,
+};
 use systemd_boot_model::{EntryName, LoaderVariables, ReleaseRange};
 
 use crate::config;
@@ -109,6 +111,12 @@ impl View {
     pub fn this_boot(&self) -> Option<&BootRecord> {
         let id = boot_id(&self.root).ok()?;
         self.state.boot.as_ref().filter(|boot| boot.id == id)
+    }
+
+    /// Whether the firmware starts only what is signed.
+    #[must_use]
+    pub fn checks_signatures(&self) -> bool {
+        efi::checks_signatures(&self.root)
     }
 
     /// What runs. None: no generation, or nobody knows.
@@ -391,6 +399,33 @@ fn ownership(state: &State) -> Ownership {
         owner: state.owner.clone(),
         marks_all: !state.wrote_unmarked,
     }
+}
+
+/// That something has no signature where the firmware asks for one, in one line.
+#[must_use]
+pub fn refused_unsigned(what: &str) -> String {
+    format!(
+        "Secure Boot is on, and {what} carries no signature: the firmware refuses to start it; sign it before it comes into the \
+         store, or turn Secure Boot off"
+    )
+}
+
+/// Whether what `file` in `place` starts carries no signature. What cannot be read is told elsewhere.
+#[must_use]
+pub fn is_unsigned(place: &Place, file: &EntryFile) -> bool {
+    let entry = &file.entry;
+    let program = entry
+        .linux
+        .as_ref()
+        .or(entry.uki.as_ref())
+        .or(entry.efi.as_ref());
+    program.is_some_and(|program| {
+        let program = program.replace('\\', "/");
+        let path = place
+            .directory(file.on)
+            .join(program.trim_start_matches('/'));
+        matches!(kernel::is_signed(&path), Ok(false))
+    })
 }
 
 /// The first of our payload that `file` in `place` needs and that is not there, to the byte.

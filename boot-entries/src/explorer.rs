@@ -28,9 +28,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::apply::relied_on;
 use crate::durable::call::Call;
 use crate::entry::EntryFile;
+use crate::nixpkgs;
 use crate::observe::{Found, Observation};
 use crate::payload;
-use crate::plan::tests::{proven, select};
+use crate::plan::tests::{Disk, id, proven, select};
 use crate::plan::{Intent, Refusal, damage, plan, uninstall, verdict};
 use crate::step::Step;
 use calls::{calls, make, make_all};
@@ -51,6 +52,8 @@ struct Case {
     goal: Goal,
     /// A generation that is not in the profile any more.
     gone: Option<u64>,
+    /// One that no entry of ours can start, whoever else's could.
+    unbootable: Option<u64>,
     /// The generations that are proven before, after, or both.
     proven: BTreeSet<u64>,
     /// The one whose entry and payload must not be touched at any instant, if it has an entry without a counter on `$BOOT`.
@@ -78,6 +81,7 @@ impl Case {
             intent: intent.clone(),
             goal: Goal::Install,
             gone: None,
+            unbootable: None,
             proven: good.iter().copied().collect(),
             ground: last_good.map(|subject| subject.generation.number()),
             size: None,
@@ -94,20 +98,34 @@ impl Case {
     }
 
     /// The files that a power cut must not touch: that entry, unless it has to go above another system's entries; those; and
-    /// what they point at.
+    /// what they point at; and what a predecessor wrote that no entry of ours can replace.
     fn ground(&self) -> Files {
         let disk = observe(&self.held);
-        let with_payload = |name: &String, file: &EntryFile| {
-            let payload = file.entry.linux.iter().chain(&file.entry.initrds);
-            let paths = payload.map(|path| PathBuf::from(path.trim_start_matches('/')));
-            let paths = paths.chain([Path::new(ENTRIES).join(name)]);
-            let files = paths.map(|path| (path.clone(), self.held.boot[&path].clone()));
-            files.collect::<Files>()
-        };
+        let mut ground = self.ground_of_ours(&disk);
+        let entries = disk.0.boot.entries.iter();
+        let irreplaceable = entries.filter(|(_, file)| {
+            let closure = nixpkgs::closure_of(file);
+            closure.is_some() && closure == self.unbootable.map(|number| id(number).toplevel)
+        });
+        for (name, file) in irreplaceable {
+            ground.extend(self.with_payload(name, file));
+        }
+        ground
+    }
+
+    fn with_payload(&self, name: &String, file: &EntryFile) -> Files {
+        let payload = file.entry.linux.iter().chain(&file.entry.initrds);
+        let paths = payload.map(|path| PathBuf::from(path.trim_start_matches('/')));
+        let paths = paths.chain([Path::new(ENTRIES).join(name)]);
+        let files = paths.map(|path| (path.clone(), self.held.boot[&path].clone()));
+        files.collect()
+    }
+
+    fn ground_of_ours(&self, disk: &Disk) -> Files {
         let entries = disk.0.boot.entries.iter();
         let others = entries.filter(|(name, _)| neighbours::is_others(Path::new(name)));
         let others: Files = others
-            .flat_map(|(name, file)| with_payload(name, file))
+            .flat_map(|(name, file)| self.with_payload(name, file))
             .collect();
         let plain = disk.0.boot.entries.iter().find(|(_, file)| {
             let number = file.name.generation_number();
@@ -118,7 +136,7 @@ impl Case {
         let Some((name, file)) = plain else {
             return others;
         };
-        let mut ground = with_payload(name, file);
+        let mut ground = self.with_payload(name, file);
         if !others.is_empty() {
             ground.remove(&Path::new(ENTRIES).join(name));
         }
@@ -130,6 +148,11 @@ impl Case {
         let mut disk = observe(held);
         let listed = |found: &Found| Some(found.generation.id.number()) != self.gone;
         disk.0.generations.retain(listed);
+        for found in &mut disk.0.generations {
+            if Some(found.generation.id.number()) == self.unbootable {
+                found.bootable = Err("no kernel".to_owned());
+            }
+        }
         if let Some(size) = self.size {
             disk = disk.of_size_with(size, &theirs(held));
         }

@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use crate::bounded;
-use crate::closure::{Bootable, Payload};
+use crate::closure::{self, Bootable, Payload};
 use crate::entry::{EntryFile, Rank};
 use crate::extra::Extra;
 use crate::generation::{Generation, GenerationId, Subject};
@@ -141,9 +141,10 @@ pub struct Plan {
 /// A request that would leave the machine worse off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Nothing to write entries for: most likely the wrong directory or a store that is not mounted.
-    #[error("no profile has a generation that can be booted")]
-    NoGenerations,
+    /// Nothing to write entries for: the generations there are, and what is wrong with each, the one that is asked for
+    /// first.
+    #[error("{}", none_bootable(.0))]
+    NoGenerations(Vec<(Subject, String)>),
     /// The selected generation is in no profile.
     #[error("generation {} is in no profile", .0.generation)]
     NoSuchGeneration(Subject),
@@ -179,7 +180,11 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     let mut all = candidates(observed, intent);
     let long: Vec<String> = all.iter().filter_map(too_long).collect();
     if all.is_empty() {
-        return Err(Refusal::NoGenerations);
+        // The one that is asked for, then the newest.
+        let mut skipped = plan.skipped;
+        skipped.sort_by(|(a, _), (b, _)| b.cmp(a));
+        skipped.sort_by_key(|(subject, _)| intent.selected.as_ref() != Some(subject));
+        return Err(Refusal::NoGenerations(skipped));
     }
     if let Some(selected) = &intent.selected {
         match observed.find(selected).map(|found| &found.bootable) {
@@ -195,12 +200,30 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
         all = candidates(observed, &intent);
     }
     within_limit(&intent, &mut all);
+    let still = all
+        .iter()
+        .filter_map(|candidate| stands_still(&intent, candidate));
+    plan.notes.extend(still);
     let fitting = fit::fit(observed, &intent, all)?;
     plan.steps = fitting.steps;
     plan.notes.extend(fitting.notes);
     plan.notes.extend(long);
     plan.skipped.extend(fitting.skipped);
     Ok(plan)
+}
+
+/// How many reasons fit into a line.
+pub const REASONS: usize = 3;
+
+/// That no generation can be booted, and why.
+fn none_bootable(skipped: &[(Subject, String)]) -> String {
+    if skipped.is_empty() {
+        return "no profile has a generation".to_owned();
+    }
+    let reason =
+        |(subject, why): &(Subject, String)| format!("generation {}: {why}", subject.generation);
+    let reasons: Vec<String> = skipped.iter().take(REASONS).map(reason).collect();
+    format!("no generation can be booted: {}", reasons.join("; "))
 }
 
 /// A generation that can be booted, and its entry.
@@ -229,6 +252,21 @@ fn too_long((wanted, _): &Candidate<'_>) -> Option<String> {
     })
 }
 
+/// That a generation which a fallback may need never comes back from a panic: the closure says so, and what it says is
+/// kept.
+fn stands_still(intent: &Intent, (wanted, bootable): &Candidate<'_>) -> Option<String> {
+    let is_told =
+        housekeeping::is_needed(intent, wanted) && closure::stands_still(&bootable.options);
+    is_told.then(|| {
+        format!(
+            "generation {}: its command line says panic=0: a kernel that panics stands still for ever, its failed boot is \
+             not counted, and nothing falls back; leave panic= out of boot.kernelParams (panic=10 is added then), or name a \
+             number of seconds",
+            wanted.id.generation
+        )
+    })
+}
+
 /// The plan by which `all` have entries, and nothing else has. The entry files called `early` go before anything is
 /// written.
 fn steps(
@@ -250,6 +288,7 @@ fn steps(
     let files = in_order(&mut all);
     let entries: BTreeMap<String, String> = files.iter().cloned().collect();
     let takeover = Takeover::new(observed, intent, &entries, stand_in);
+    plan.notes.extend(takeover.notes());
     let extras = extras::steps(&observed.extras, intent);
     plan.steps.extend(garbage(observed, &entries));
     for step in extras.garbage {

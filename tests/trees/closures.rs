@@ -213,7 +213,8 @@ fn devicetree_and_extra_initrds() -> Result<()> {
     };
     let dtb = r#"echo dtb > $out/board.dtb
         /bin/busybox sed -i "s|\"sortKey\":\"aaa\"|\"devicetree\":\"$out/board.dtb\",&|" $out/boot.json"#;
-    tree.set(&tree.build_with("1", dtb, &[], &extra("/EFI/extra.img"))?)?;
+    // As NixOS documents and writes it: relative to the ESP.
+    tree.set(&tree.build_with("1", dtb, &[], &extra("EFI/extra.img"))?)?;
     tree.set(&tree.build_with("2", "", &[], &extra("/EFI/../gone.img"))?)?;
     tree.set(&tree.build_with("3", "", &[], &extra("/EFI/gone.img"))?)?;
     let image = tree.path("boot/EFI/extra.img");
@@ -222,7 +223,7 @@ fn devicetree_and_extra_initrds() -> Result<()> {
     ok(&said);
     for words in [
         "generation 2 cannot be booted and is left out",
-        "extra initrd \"/EFI/../gone.img\" is no plain absolute path",
+        "extra initrd \"/EFI/../gone.img\" is no plain path of a file on $BOOT",
         "extra initrd /EFI/gone.img on $BOOT cannot be read: No such file",
     ] {
         assert!(said.stderr.contains(words), "{words}: {said:?}");
@@ -247,6 +248,99 @@ fn devicetree_and_extra_initrds() -> Result<()> {
     let before = tree.stamps()?;
     ok(&tree.lastgood(&["install", "1"])?);
     assert_eq!(tree.stamps()?, before);
+    Ok(())
+}
+
+/// Every closure of NixOS's has the program, and nixpkgs writes null for what is not there.
+#[test]
+fn what_says_nothing_makes_no_closure_unbootable() -> Result<()> {
+    let tree = Tree::new()?;
+    let program = r#"/bin/busybox rm $out/boot.json
+        echo '#!/bin/sh -e
+exit 0
+
+cp /key "$1"' > $out/append-initrd-secrets"#;
+    tree.set(&tree.build("1", program)?)?;
+    let null = json!({ "org.nixos.systemd-boot": null, "org.nixos.extra-initrd.v1": null });
+    tree.set(&tree.build_with("2", "", &[], &null)?)?;
+    for number in ["1", "2"] {
+        let said = tree.lastgood(&["install", number])?;
+        ok(&said);
+        assert!(!said.stderr.contains("cannot be booted"), "{said:?}");
+    }
+    assert_eq!(tree.entries()?.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_machine_without_any_bootable_generation_says_what_is_wrong_with_each() -> Result<()> {
+    let tree = Tree::new()?;
+    let empty = tree.build("1", "/bin/busybox truncate -s 0 $out/boot.json")?;
+    tree.set(&empty)?;
+    let packed = r#"echo packed | /bin/busybox gzip > $out/kernel.gz
+        /bin/busybox sed -i "s|\"kernel\":\"[^\"]*\"|\"kernel\":\"$out/kernel.gz\"|" $out/boot.json"#;
+    tree.set(&tree.build("2", packed)?)?;
+    let whys = [
+        format!("generation 1: {}/boot.json: EOF", empty.display()),
+        "kernel.gz is compressed (gzip)".to_owned(),
+    ];
+    for arguments in [
+        &["install"][..],
+        &["install", "--dry-run"],
+        &["install", "1"],
+    ] {
+        let said = tree.lastgood(arguments)?;
+        refused(&said, &[&whys[0], &whys[1], "no generation can be booted"]);
+        assert!(!said.stderr.contains("mounted"), "{said:?}");
+    }
+    assert!(!tree.path("boot/loader").try_exists()?);
+    let table = tree.lastgood(&["list-generations"])?;
+    for why in [
+        "generation 1 cannot be booted: ",
+        "boot.json: EOF",
+        &whys[1],
+    ] {
+        assert!(ok(&table).contains(why), "{why}: {table:?}");
+    }
+    Ok(())
+}
+
+/// The operator's word stands, and what it costs is said wherever one looks.
+#[test]
+fn a_generation_that_stands_still_in_a_panic_is_told() -> Result<()> {
+    let tree = Tree::new()?;
+    let more = json!({ "org.nixos.bootspec.v1": { "kernelParams": ["quiet", "panic=0"] } });
+    tree.set(&tree.build_with("1", "", &[], &more)?)?;
+    for arguments in [&["install", "--dry-run"][..], &["install"], &["verify"]] {
+        let said = tree.lastgood(arguments)?;
+        ok(&said);
+        let told = "generation 1: its command line says panic=0";
+        assert!(said.stderr.contains(told), "{arguments:?}: {said:?}");
+    }
+    let status = tree.lastgood(&["status"])?;
+    assert!(
+        ok(&status).contains("generation 1 has panic=0"),
+        "{status:?}"
+    );
+    let options = tree.bootctl_list()?[0]["options"].to_string();
+    assert!(
+        options.contains(" quiet panic=0") && !options.contains("panic=10"),
+        "{options}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_extra_image_with_a_counter_is_refused() -> Result<()> {
+    let tree = Tree::new()?;
+    let config = r#"echo tool > $out/tool.efi
+        printf '[boot.extra-files]\n"EFI/Linux/tool+3.efi" = "tool.efi"\n' > $out/etc/lastgood/lastgood.toml"#;
+    tree.set(&tree.build("1", config)?)?;
+    refused(
+        &tree.lastgood(&["install"])?,
+        &["tool+3.efi", "has a counter, which the loader would change"],
+    );
+    assert!(!tree.path("boot/loader").try_exists()?);
     Ok(())
 }
 

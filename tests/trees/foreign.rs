@@ -106,7 +106,10 @@ fn next_boot_tells_of_an_image_that_is_chosen() -> Result<()> {
     let image = Image {
         on: Partition::Boot,
         name: format!("{stem}+1.efi"),
-        sections: vec![(".osrel", "ID=other\nNAME=Other\n".to_owned())],
+        sections: vec![
+            (".osrel", "ID=other\nNAME=Other\n".to_owned()),
+            (".linux", "MZ".to_owned()),
+        ],
     };
     let path = tree.path("boot/EFI/Linux").join(&image.name);
     files::write(&path, image.bytes())?;
@@ -135,5 +138,21 @@ fn next_boot_tells_of_an_image_that_is_chosen() -> Result<()> {
         ok(&told).contains("a unified kernel image, not ours"),
         "{told:?}"
     );
+    assert!(rows.iter().all(|row| row["broken"].is_null()), "{rows:?}");
+
+    // The loader lists it without a kernel as well, and then starts nothing.
+    let without = Image {
+        sections: vec![(".osrel", "ID=other\nNAME=Other\n".to_owned())],
+        ..image
+    };
+    files::write(&path, without.bytes())?;
+    let rows = json(&tree.lastgood(&["next-boot", "--json", "--failures", "1"])?);
+    for row in &rows {
+        assert!(row["broken"].to_string().contains("no kernel"), "{row}");
+        assert!(
+            row["why"].to_string().contains("; it cannot be started: "),
+            "{row}"
+        );
+    }
     Ok(())
 }

@@ -20,6 +20,7 @@ mod owners;
 mod peers;
 mod places;
 mod proof;
+mod secure_boot;
 mod space;
 mod steps;
 mod systemd_boot;
@@ -421,7 +422,7 @@ fn the_keys_of_the_json() -> Result<()> {
         keys(&status),
         "anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded lastGood logWithheld \
          lostRecord nextBoot overrides rejected running selected stage state unknownLedgerLines version volatileState \
-         waitsAtMenu"
+         waitsAtMenu warnings"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(

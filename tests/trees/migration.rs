@@ -1,6 +1,7 @@
 //! A machine that nixpkgs' systemd-boot builder wrote becomes ours, and is given back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -300,5 +301,36 @@ fn with_nothing_proven_there_may_be_nothing_to_give_back() -> Result<()> {
     ok(&tree.lastgood(&["uninstall"])?);
     assert_eq!(chain(&tree)?, ["nixos-generation-3"]);
     assert_eq!(end(&tree)?, toplevels[2]);
+    Ok(())
+}
+
+/// nixpkgs' builder took a generation that we do not take: its entry is all there is of it.
+#[test]
+fn what_we_cannot_replace_is_not_removed() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = tree.generations(2)?;
+    for (number, toplevel) in (1..).zip(&toplevels) {
+        nixpkgs::write(&tree, Scheme::Numbered, number, toplevel)?;
+    }
+    // Whatever the reason is.
+    let second = tree.path(&toplevels[1].join("boot.json").to_string_lossy()[1..]);
+    fs::set_permissions(
+        second.parent().context("a closure")?,
+        PermissionsExt::from_mode(0o755),
+    )?;
+    fs::remove_file(&second)?;
+    fs::File::create(&second)?;
+    let payload = files(&tree, "boot/EFI/nixos")?;
+    ok(&tree.lastgood(&["install", "1"])?);
+    let said = tree.lastgood(&["good", "1"])?;
+    ok(&said);
+    assert_eq!(theirs(&tree)?, ["nixos-generation-2.conf"]);
+    let second = nixpkgs::payload(&tree, &toplevels[1], "initrd")?.0;
+    let kernel = nixpkgs::payload(&tree, &toplevels[1], "kernel")?.0;
+    let left = files(&tree, "boot/EFI/nixos")?;
+    assert!(left.len() < payload.len(), "{left:?}");
+    assert!(left.contains(&second) && left.contains(&kernel), "{left:?}");
+    let told = "nixos-generation-2.conf stays, because no entry of ours can take its place";
+    assert!(said.stderr.contains(told), "{said:?}");
     Ok(())
 }

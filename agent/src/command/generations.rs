@@ -94,7 +94,16 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     let mut lines = vec![headings()];
     let with_ids = generations.iter().zip(&rows);
     lines.extend(with_ids.map(|(g, row)| cells(&g.id, row)));
-    Ok(print(out, &table(&lines))?)
+    print(out, &table(&lines))?;
+    for row in &rows {
+        if let Some(why) = &row.unbootable_because {
+            print(
+                out,
+                &format!("generation {} cannot be booted: {why}\n", row.id),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn row(view: &View, boot: &BootFiles, generation: &Generation) -> Row {

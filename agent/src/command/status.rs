@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
+use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
-use boot_entries::{GenerationId, Root};
+use boot_entries::{GenerationId, Root, closure};
 use serde::{Serialize, Serializer};
 use systemd_boot_model::{EndlessMenu, Override};
 
@@ -17,7 +18,7 @@ use crate::report::remedy;
 use crate::state::cause::{Cause, Stage};
 use crate::state::{Event, Subject};
 use crate::store::ledger::{self, Unknown};
-use crate::view::View;
+use crate::view::{View, is_unsigned, refused_unsigned};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -49,6 +50,8 @@ struct Status<'a> {
     /// So many entries are another system's.
     #[serde(rename = "anothersEntries")]
     other_systems_entries: usize,
+    /// What keeps the selected or the last good generation from starting, or from coming back, a line each.
+    warnings: Vec<String>,
 }
 
 pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
@@ -100,6 +103,9 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         volatile_state: view.volatile_state().map(|volatile| volatile.to_string()),
         waits_at_menu,
         other_systems_entries: files.filter(|file| is_other_systems(file)).count(),
+        warnings: boot
+            .as_ref()
+            .map_or_else(Vec::new, |boot| warnings(&view, boot)),
     };
     if output.json {
         return Ok(print_json(out, &status)?);
@@ -112,6 +118,33 @@ fn unknown(view: &View, is_meant: fn(&Unknown) -> bool) -> Vec<usize> {
     let unknown = view.ledger.unknown.iter();
     let meant = unknown.filter(|unknown| is_meant(unknown));
     meant.map(|unknown| unknown.line).collect()
+}
+
+/// What is wrong with the entries that matter most, whatever is in their payload.
+fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let checks_signatures = view.checks_signatures();
+    let mut subjects: Vec<&Subject> = view.state.selected.iter().collect();
+    subjects.extend(
+        view.state
+            .last_good()
+            .filter(|good| !subjects.contains(good)),
+    );
+    for subject in subjects {
+        let id = &subject.generation;
+        let Some((_, file)) = boot.files_of(&stem_of(subject)).next() else {
+            continue;
+        };
+        if checks_signatures && is_unsigned(&boot.place, file) {
+            warnings.push(refused_unsigned(&format!("the kernel of generation {id}")));
+        }
+        if closure::stands_still(&file.entry.options) {
+            warnings.push(format!(
+                "generation {id} has panic=0: a kernel that panics stands still for ever, and nothing falls back"
+            ));
+        }
+    }
+    warnings
 }
 
 fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
@@ -174,6 +207,9 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
                 status.other_systems_entries
             ),
         ));
+    }
+    for warning in &status.warnings {
+        lines.push(("warning", warning.clone()));
     }
     if status.automatic_reboots > 0 {
         lines.push((

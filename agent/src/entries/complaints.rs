@@ -20,6 +20,12 @@ impl Complaints {
         self.0.push(error);
     }
 
+    /// Takes what is known as lines.
+    pub(super) fn add_lines(&mut self, lines: &[String]) {
+        let errors = lines.iter().cloned().map(Error::Refused);
+        self.0.extend(errors);
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
         self.0.iter()

@@ -51,6 +51,12 @@ impl Planned {
         after.or(before).filter(|_| self.remaining.is_none())
     }
 
+    /// Whether what the firmware starts here, when all steps are made, carries no signature. What bootctl is to bring is
+    /// looked at when it is there.
+    pub(super) fn is_unsigned(&self) -> bool {
+        self.after.as_ref().is_some_and(|image| !image.is_signed)
+    }
+
     /// What is run when the steps are made.
     pub(super) fn programs(&self) -> Option<&'static str> {
         Some(match self.remaining? {
@@ -130,6 +136,9 @@ impl Planner {
                 Action::Nothing => tracing::debug!("{told}"),
                 Action::Write(_) | Action::Install { .. } => tracing::info!("{told}"),
             }
+        }
+        if let Some(why) = &decision.held_back {
+            tracing::warn!("{}: {why}", place.name.display());
         }
         let mut remaining = None;
         let steps = match decision.action {

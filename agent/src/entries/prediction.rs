@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use boot_entries::boot_partition::Place;
 use boot_entries::name::{OurName as _, stem_of};
 use boot_entries::observe::BootFiles;
-use boot_entries::{GenerationId, nixpkgs};
+use boot_entries::{GenerationId, kernel, nixpkgs};
 use serde::Serialize;
-use systemd_boot_model::{EntryName, ReleaseRange, Tries};
+use systemd_boot_model::{EntryName, IMAGES, ReleaseRange, Tries};
 
 use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
 use crate::report::remedy;
 use crate::store::digests;
-use crate::view::{View, damage_of};
+use crate::view::{View, damage_of, is_unsigned};
 
 /// One boot to come.
 #[derive(Debug, Serialize)]
@@ -60,12 +60,21 @@ pub fn look(
     let files = BootFiles::read(place)?;
     let mut boots = predict_of(view, &files, view.release(place)?, failures);
     let mut digests = digests::load(&view.root, view.listed.len());
-    let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let checks_signatures = view.checks_signatures();
+    let mut known: BTreeMap<(bool, String), Option<String>> = BTreeMap::new();
     for boot in &mut boots {
-        let broken = known.entry(boot.name.stem.clone()).or_insert_with(|| {
-            let mut files = files.files_of(&boot.name.stem).map(|(_, file)| file);
-            let damage = files.find_map(|file| damage_of(place, file, &mut digests));
-            damage.map(|damage| damage.to_string())
+        let key = (boot.is_image, boot.name.stem.clone());
+        let broken = known.entry(key).or_insert_with(|| {
+            if boot.is_image {
+                return broken_image(place, &files, &boot.name, checks_signatures);
+            }
+            let of = || files.files_of(&boot.name.stem).map(|(_, file)| file);
+            let damage = of().find_map(|file| damage_of(place, file, &mut digests));
+            let is_unsigned = || checks_signatures && of().any(|file| is_unsigned(place, file));
+            match damage {
+                Some(damage) => Some(damage.to_string()),
+                None => is_unsigned().then(|| UNSIGNED.to_owned()),
+            }
         });
         if let Some(broken) = broken {
             boot.why = format!("{}; it cannot be started: {broken}", boot.why);
@@ -82,6 +91,27 @@ pub fn look(
         menu.as_ref().map(remedy::endless_menu)
     };
     Ok((boots, trouble))
+}
+
+/// Why the firmware does not start what it would have to.
+const UNSIGNED: &str = "Secure Boot is on, and its kernel carries no signature";
+
+/// Why an image cannot be started, as far as that can be told. It may be called otherwise by then.
+fn broken_image(
+    place: &Place,
+    files: &BootFiles,
+    name: &EntryName,
+    checks_signatures: bool,
+) -> Option<String> {
+    let is_it = |image: &str| EntryName::of_image(image).is_some_and(|it| it.stem == name.stem);
+    let mut images = files.images.iter();
+    let ((on, image), says) = images.find(|((_, image), _)| is_it(image))?;
+    if !says.has_kernel {
+        return Some("it has no kernel in it (no section .linux)".to_owned());
+    }
+    let path = place.directory(*on).join(IMAGES).join(image);
+    let is_unsigned = checks_signatures && matches!(kernel::is_signed(&path), Ok(false));
+    is_unsigned.then(|| UNSIGNED.to_owned())
 }
 
 /// What boots now and after each of `failures` failed boots, from the place that the loader reads next.

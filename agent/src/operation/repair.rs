@@ -21,7 +21,8 @@ pub struct Inspection {
     pub overrides: Vec<Override>,
     /// The first of these that does harm with the loader that is there.
     pub harmful: Option<Override>,
-    /// Generations that a fallback may need and that cannot be booted, a line each.
+    /// Generations that a fallback may need and that cannot be booted, and what the firmware refuses to start for want of a
+    /// signature, a line each.
     pub missed: Vec<String>,
     /// Nothing is on record of what should be there, so that only what entries point at was looked at.
     pub lost_record: Option<LostRecord>,
@@ -42,6 +43,11 @@ pub fn repair(session: &Session) -> Result<(), Error> {
     // A boot brings no other loader: whoever selects a closure does.
     let view = &session.view;
     let prepared = prepare(view, &view.state, Policy::Mend, &Unfinished::default());
+    let prepared = prepared.inspect(|prepared| {
+        for line in prepared.unsigned() {
+            tracing::warn!("{line}");
+        }
+    });
     let repaired = prepared
         .and_then(Prepared::without_proof)
         .and_then(|ready| carry_out(view, ready)?.complaints.into_result());
@@ -71,7 +77,8 @@ pub fn inspect(session: &Session, and_repair: bool) -> Result<Inspection, Error>
     let mut prepared = prepare_anew(view)?;
     let mut places = prepared.inspected();
     prepared.look_ahead(view);
-    let missed = prepared.missed();
+    let mut missed = prepared.missed();
+    missed.extend_from_slice(prepared.unsigned());
     let complaints = if and_repair && places.iter().any(|place| place.left() > 0) {
         let complaints = carry_out(view, prepared.without_proof()?)?.complaints;
         // What became of it is what a second look says, not what was meant.

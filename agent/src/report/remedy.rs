@@ -1,7 +1,7 @@
 //! What to do about what the library finds wrong: it says what is wrong, and these say what to type.
 
 use boot_entries::name::OurName as _;
-use boot_entries::plan::{Kept, Refusal, Stranding, Substituted};
+use boot_entries::plan::{Kept, REASONS, Refusal, Stranding, Substituted};
 use systemd_boot_model::{ENTRIES, EndlessMenu, IMAGES, TooOld, Variable, Why};
 
 /// A refusal in one line: what, why, and what to do.
@@ -12,7 +12,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         _ => refusal.to_string(),
     };
     let unchanged = match refusal {
-        Refusal::NoGenerations
+        Refusal::NoGenerations(_)
         | Refusal::NoSpace(_)
         | Refusal::Strands(_)
         | Refusal::NothingToHandBack => "; nothing was changed",
@@ -25,9 +25,12 @@ pub fn refusal(refusal: &Refusal) -> String {
 #[must_use]
 pub fn what_to_do(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::NoGenerations => {
-            "see that /nix/store is mounted, and what `lastgood list-generations` says".to_owned()
+        Refusal::NoGenerations(skipped) => match skipped.len() {
+            0 => "see that the directory is the right one, and that /nix is mounted",
+            1..=REASONS => "build one anew",
+            _ => "what is wrong with the others, `lastgood list-generations` says",
         }
+        .to_owned(),
         Refusal::NoSuchGeneration(_) => {
             "`lastgood list-generations` shows what there is".to_owned()
         }
@@ -167,7 +170,15 @@ mod tests {
         };
         let strands = started("x.conf", Why::DefaultVariable);
         for (one, word) in [
-            (Refusal::NoGenerations, "`lastgood list-generations`"),
+            (Refusal::NoGenerations(Vec::new()), "/nix is mounted"),
+            (
+                Refusal::NoGenerations(vec![(subject.clone(), "no kernel".to_owned())]),
+                "build one anew",
+            ),
+            (
+                Refusal::NoGenerations(vec![(subject.clone(), "no kernel".to_owned()); 4]),
+                "`lastgood list-generations`",
+            ),
             (
                 Refusal::NoSuchGeneration(subject.clone()),
                 "`lastgood list-generations`",

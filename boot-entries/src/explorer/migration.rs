@@ -107,9 +107,31 @@ fn from_foreign() -> Vec<Case> {
     cases
 }
 
+/// Takeovers that are over while one of theirs starts what no entry of ours can: the one that has booted the machine, or an
+/// older one.
+fn with_irreplaceable() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (unbootable, is_hashed) in product(&[1, FORMER], &[false, true]) {
+        let mut held = migrated(is_hashed, "nixos");
+        let of = |held: &Held, intent: &Intent, good: &[u64]| Case {
+            unbootable: Some(unbootable),
+            ..Case::install(held, intent, good)
+        };
+        let case = of(&held, &select(3), &[FORMER]);
+        case.run(&mut held);
+        cases.push(case);
+        for good in [3, 3 - unbootable] {
+            let intent = proven(select(3), good);
+            cases.push(of(&held, &intent, &[FORMER, good]));
+        }
+    }
+    cases
+}
+
 /// First installs, further selections after any number of failures, and the first proof.
 pub(super) fn takeovers() -> Vec<Case> {
     let mut cases = from_foreign();
+    cases.extend(with_irreplaceable());
     for (is_hashed, sort_key) in [(false, "nixos"), (false, "a"), (true, "nixos")] {
         for first in 1..=3 {
             let mut held = migrated(is_hashed, sort_key);

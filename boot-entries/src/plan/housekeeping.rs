@@ -34,7 +34,7 @@ pub(super) fn within_limit(intent: &Intent, all: &mut Vec<Candidate<'_>>) {
 }
 
 /// Whether a fallback may need it, or somebody has asked for it (invariant B2).
-fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
+pub(super) fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
     let asked = [&intent.selected, &intent.last_good];
     let kept = [&intent.running, &intent.second];
     let mut all = asked.iter().chain(&kept);

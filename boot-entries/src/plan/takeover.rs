@@ -7,7 +7,8 @@
 //! the last good one would be.
 //!
 //! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine and
-//! the payload that no other entry needs. Never before, and never for space. Foreign entries stay for ever.
+//! the payload that no other entry needs. Never before, and never for space. What no entry of ours can replace stays as long
+//! as that is so: its generation cannot be booted by us, for whatever reason, and it was by them. Foreign entries stay for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ const NOTE: &str = " (before lastgood)";
 struct Theirs<'a> {
     file: &'a EntryFile,
     closure: PathBuf,
+    /// Whether an entry of ours can start the same closure.
+    is_replaceable: bool,
 }
 
 /// An entry of ours that starts what one of theirs starts, on the same partition.
@@ -98,6 +101,18 @@ impl<'a> Takeover<'a> {
         })
     }
 
+    /// What stays of theirs although it is over, a line each.
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
+        let theirs = self.theirs.iter().filter(|_| self.is_over);
+        theirs.filter(|theirs| !theirs.is_replaceable).map(|theirs| {
+            format!(
+                "{} stays, because no entry of ours can take its place: {} cannot be booted by one",
+                theirs.file.name,
+                theirs.closure.display()
+            )
+        })
+    }
+
     /// What nobody needs any more: entries, then payload. `entries` are ours, by name, on `$BOOT`.
     pub(super) fn removals(
         &self,
@@ -112,7 +127,10 @@ impl<'a> Takeover<'a> {
             file.name.is_stand_in() && !is_wanted(name, file) && !self.other_systems.contains(&file)
                 || self.is_over
                     && (nixpkgs::is_husk(file)
-                        || self.theirs.iter().any(|theirs| theirs.file == file))
+                        || self
+                            .theirs
+                            .iter()
+                            .any(|theirs| theirs.file == file && theirs.is_replaceable))
         };
         let (gone, kept): (Vec<_>, Vec<_>) =
             boot.all().partition(|(name, file)| is_gone(name, file));
@@ -195,18 +213,21 @@ impl StandIn {
 
 /// Their entries that start a closure of this machine. Another machine's may have the very same names.
 fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
-    let known: BTreeSet<&Path> = observed
-        .generations
-        .iter()
-        .map(|found| found.generation.toplevel.as_path())
-        .collect();
+    let mut known: BTreeMap<&Path, bool> = BTreeMap::new();
+    for found in &observed.generations {
+        let is_replaceable = known.entry(&found.generation.toplevel).or_default();
+        *is_replaceable |= found.bootable.is_ok();
+    }
     let files = observed.boot.all();
     files
         .filter_map(|(_, file)| {
             let closure = nixpkgs::closure_of(file)?;
-            known
-                .contains(closure.as_path())
-                .then_some(Theirs { file, closure })
+            let is_replaceable = *known.get(closure.as_path())?;
+            Some(Theirs {
+                file,
+                closure,
+                is_replaceable,
+            })
         })
         .collect()
 }

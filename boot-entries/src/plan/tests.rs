@@ -472,10 +472,50 @@ fn what_cannot_be_granted_is_refused() {
         Err(Refusal::Unbootable(..))
     ));
     disk.0.generations.clear();
+    let nothing = Err(Refusal::NoGenerations(Vec::new()));
+    assert_eq!(plan(&disk.0, &Intent::default()), nothing);
+}
+
+/// The line that is all an operator sees names what is wrong, with the one that was asked for first.
+#[test]
+fn where_no_generation_can_be_booted_the_reasons_are_told() {
+    let told = |count: u64, selected: u64| {
+        let mut disk = Disk::with(count);
+        for (number, found) in (1..).zip(&mut disk.0.generations) {
+            found.bootable = Err(format!("/nix/store/{number}/boot.json: empty"));
+        }
+        plan(&disk.0, &select(selected)).unwrap_err().to_string()
+    };
     assert_eq!(
-        plan(&disk.0, &Intent::default()),
-        Err(Refusal::NoGenerations)
+        told(2, 1),
+        "no generation can be booted: generation 1: /nix/store/1/boot.json: empty; generation 2: /nix/store/2/boot.json: \
+         empty; build one anew; nothing was changed"
     );
+    let many = told(5, 2);
+    let order = [2, 5, 4].map(|number| many.find(&format!("generation {number}:")).unwrap());
+    assert!(order.is_sorted(), "{many}");
+    assert!(!many.contains("generation 3:") && many.contains("`lastgood list-generations`"));
+    let empty = plan(&Disk::with(0).0, &select(1)).unwrap_err().to_string();
+    assert!(empty.starts_with("no profile has a generation"), "{empty}");
+}
+
+/// A machine that hangs in a panic is never power-cycled by anybody: it is told wherever a fallback may need it.
+#[test]
+fn a_generation_that_stands_still_in_a_panic_is_told() {
+    let mut disk = Disk::with(3);
+    for found in &mut disk.0.generations {
+        found
+            .bootable
+            .as_mut()
+            .unwrap()
+            .options
+            .push_str(" panic=0");
+    }
+    let notes = disk.run(&proven(select(3), 1)).notes;
+    let told: Vec<&str> = notes.iter().filter_map(|n| n.split(':').next()).collect();
+    assert_eq!(told, ["generation 1", "generation 3"], "{notes:?}");
+    assert_eq!(disk.run(&proven(select(3), 1)).notes, notes);
+    assert_eq!(Disk::with(3).run(&proven(select(3), 1)).notes, [""; 0]);
 }
 
 #[test]

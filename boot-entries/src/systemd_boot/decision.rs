@@ -44,6 +44,8 @@ pub struct Decision {
     pub after: Option<Image>,
     /// What was left alone, and what is changed for which reason, each in one line.
     pub told: Vec<String>,
+    /// Why a newer one than there is does not come, in one line, where somebody has to do something about it.
+    pub held_back: Option<String>,
     /// Why the machine does not start from this ESP even when that is done. None: it does.
     pub trouble: Option<String>,
 }
@@ -69,12 +71,14 @@ struct Offer<'a> {
 #[must_use]
 pub fn decide(installed: &Installed, source: Option<&Source>, policy: Policy) -> Decision {
     let mut told = Vec::new();
+    let mut held_back = None;
     let places = ours(installed, &mut told);
     let is_first = is_first(installed);
     let mut after = installed.image();
     let mut steps = Vec::new();
     if policy == Policy::Update || (policy == Policy::Mend && !is_first) {
         steps = removals(installed);
+        held_back = held_back_by_signature(&places, source).filter(|_| policy == Policy::Update);
         if let Some(best) = best(&places, source, policy, &mut told) {
             let writes = writes(&places, &best, &installed.esp, &mut told);
             if !writes.is_empty() {
@@ -95,6 +99,7 @@ pub fn decide(installed: &Installed, source: Option<&Source>, policy: Policy) ->
         action,
         after: after.cloned(),
         told,
+        held_back,
         trouble: after.is_none().then(|| trouble(installed)),
     }
 }
@@ -155,6 +160,11 @@ fn best<'a>(
     let is_signed = copies.iter().any(|offer| offer.image.is_signed);
     copies.retain(|offer| offer.image.is_signed || !is_signed);
     let newest = copies.iter().map(|offer| &offer.image.version).max();
+    // The same version with a signature starts wherever the other one does, and also where signatures are checked.
+    let is_better = |image: &Image| {
+        let is_same = newest == Some(&image.version);
+        policy == Policy::Update && is_same && image.is_signed && !is_signed
+    };
     let offered = source.map(|source| Offer {
         image: &source.image,
         from: Origin::Source(&source.path),
@@ -175,10 +185,27 @@ fn best<'a>(
     });
     // Bytes that were never on an ESP are the ones to trust, but no reason to write what is well.
     match offered {
-        Some(offered) if copies.is_empty() || !are_equal => Some(offered),
+        Some(offered) if copies.is_empty() || !are_equal || is_better(offered.image) => {
+            Some(offered)
+        }
         // The last one is the one that the boot entry points at.
         _ => copies.last().copied(),
     }
+}
+
+/// That a newer one is there to install, and would not start where signatures are checked.
+fn held_back_by_signature(places: &[&Place], source: Option<&Source>) -> Option<String> {
+    let offered = &source?.image;
+    let signed = places.iter().filter_map(|place| place.image());
+    let signed = signed.filter(|image| image.is_signed);
+    let newest = signed.map(|image| &image.version).max()?;
+    (!offered.is_signed && offered.version > *newest).then(|| {
+        format!(
+            "systemd-boot stays at {newest}, which is signed: {}, which could be installed, is not; sign it, or, on a machine \
+             without Secure Boot, run `bootctl update`",
+            offered.version
+        )
+    })
 }
 
 /// Why `offered` is not to be installed where the newest is `newest`. None: nothing speaks against it.
@@ -226,6 +253,11 @@ fn writes(places: &[&Place], best: &Offer<'_>, esp: &Path, told: &mut Vec<String
             State::Absent => format!("{path}: systemd-boot {version} is put there"),
             State::Damaged(why) | State::Foreign(why) => {
                 format!("{path} {why}: systemd-boot {version} replaces it")
+            }
+            State::Whole(old) if old.version == *version && image.is_signed && !old.is_signed => {
+                format!(
+                    "{path}: systemd-boot {version}, signed, replaces the same without a signature"
+                )
             }
             State::Whole(old) if old.version == *version => {
                 format!("{path} is another systemd-boot {version} than it should be: replaced")

@@ -223,6 +223,33 @@ fn nothing_of_theirs_goes_before_the_last_good_entry_is_there() {
     assert_eq!(their_files(&disk), [""; 0]);
 }
 
+/// Their builder took what we do not take, and it worked: it is all there is of that generation.
+#[test]
+fn what_we_cannot_replace_stays_for_as_long_as_that_is_so() {
+    let mut disk = written(3, NUMBERED, NUMBERED[1]);
+    let bootable = std::mem::replace(
+        &mut disk.0.generations[1].bootable,
+        Err("no plain path".to_owned()),
+    );
+    disk.run(&select(1));
+    assert_eq!(their_files(&disk), NUMBERED);
+    let intent = proven(select(1), 1);
+    let notes = disk.run(&intent).notes;
+    assert_eq!(their_files(&disk), [NUMBERED[1]]);
+    assert_eq!(their_payload(&disk), ["initrd.efi", "kernel-2.efi"]);
+    assert!(
+        notes.iter().any(|note| note.starts_with(NUMBERED[1])),
+        "{notes:?}"
+    );
+    assert_eq!(starts(&disk, 6), [1; 7]);
+    assert_eq!(disk.run(&intent).steps, []);
+    // Its own entry has come, and takes its place.
+    disk.0.generations[1].bootable = bootable;
+    assert_eq!(disk.run(&intent).notes, [""; 0]);
+    assert_eq!(their_files(&disk), [""; 0]);
+    assert_eq!(their_payload(&disk), [""; 0]);
+}
+
 /// A run was cut short between their entries and their payload.
 #[test]
 fn payload_without_entries_goes_if_it_is_this_machines() {

@@ -174,7 +174,11 @@ fn policy_is_kept(
             let newest = was.iter().flatten().map(|image| &image.version).max();
             let secure = was.iter().flatten().any(|image| image.is_signed);
             let source = source.filter(|source| source.image.is_signed || !secure);
-            let newer = source.filter(|source| Some(&source.image.version) > newest);
+            let is_better = |image: &Image| {
+                let is_signed_now = image.is_signed && !secure;
+                Some(&image.version) > newest || Some(&image.version) == newest && is_signed_now
+            };
+            let newer = source.filter(|source| is_better(&source.image));
             match newer {
                 Some(newer) if is != [Some(newer.image.clone()), Some(newer.image.clone())] => {
                     Err("the newer one is not installed".to_owned())
@@ -215,8 +219,49 @@ fn nothing_is_ever_at_risk_and_a_second_run_does_nothing() {
     assert!(writes > 3000, "{writes}");
 }
 
+/// What holds an update back is told, and nothing else is: `bootctl` would install it.
+#[test]
+fn a_newer_one_without_a_signature_is_told_where_the_older_one_has_one() {
+    let held_back = |there: Image, offered: Image, policy| {
+        let path = PathBuf::from("/store/loader");
+        let source = Source {
+            path,
+            image: offered,
+        };
+        let there = installed(&State::Whole(there), &State::Absent);
+        decide(&there, Some(&source), policy).held_back
+    };
+    for there in images() {
+        for offered in images() {
+            let is_held = there.is_signed && !offered.is_signed && offered.version > there.version;
+            for policy in [Policy::Leave, Policy::Mend, Policy::Update] {
+                let told = held_back(there.clone(), offered.clone(), policy);
+                let is_asked = policy == Policy::Update;
+                assert_eq!(told.is_some(), is_held && is_asked, "{there:?} {offered:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_version_with_a_signature_replaces_one_without() {
+    let signed = image("10", true, "a");
+    let store = Path::new("/store/loader").to_owned();
+    let both = [FALLBACK, SYSTEMD].map(|path| (path.to_owned(), store.clone()));
+    for build in ["a", "b"] {
+        let there = State::Whole(unsigned("10", build));
+        assert_eq!(written(&there, &there, Some(signed.clone())), both);
+    }
+    let newer = State::Whole(unsigned("252.39-1~deb12u2", "a"));
+    assert_eq!(written(&newer, &newer, Some(signed)), []);
+}
+
 fn unsigned(version: &str, build: &str) -> Image {
-    let bytes = format!("{version} false {build}");
+    image(version, false, build)
+}
+
+fn image(version: &str, is_signed: bool, build: &str) -> Image {
+    let bytes = format!("{version} {is_signed} {build}");
     let content = Content::of(&mut bytes.as_bytes()).unwrap();
     let image = images().into_iter().find(|image| image.content == content);
     image.unwrap()
