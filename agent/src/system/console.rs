@@ -21,10 +21,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Writes `text` as a line of this program, as systemd would. The journal has it: a console that is not there, or takes nothing,
 /// costs nothing.
 pub fn line(text: &str) {
-    let line = format!("lastgood[{}]: {text}\r\n", std::process::id());
+    let line = format!("{}lastgood[{}]: {text}\r\n", time(), std::process::id());
     if let Err(error) = write(Path::new(CONSOLE), line, PATIENCE) {
         tracing::debug!("cannot write to {CONSOLE}: {error}");
     }
+}
+
+/// Since the kernel started: lines of the kernel stand beside ours.
+fn time() -> String {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime.split(' ').next().unwrap_or_default();
+    format!("[{seconds:>12}] ")
 }
 
 /// Opening and writing may each take for ever: that is then left to a thread that ends with the program.
