@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use boot_entries::Root;
 
 use crate::config;
-use crate::host::{self, BOOTED_SYSTEM, CURRENT_SYSTEM, GC_ROOTS, Kind, Program};
+use crate::host::{self, BOOTED_SYSTEM, CURRENT_SYSTEM, GC_ROOTS, Kind, Program, RUN};
 use crate::system::{command_line, program};
 
 pub mod etc;
@@ -143,7 +143,7 @@ fn links(root: &Root, closure: &Path) -> Result<usize, etc::Problem> {
     let mut link = |place: &str, target: &Path| {
         etc::replace_link(&root.join(place), target).map(|new| changes += usize::from(new))
     };
-    let run = root.join("/run");
+    let run = root.join(RUN);
     std::fs::create_dir_all(&run).map_err(etc::at("make", &run))?;
     // A live switch comes here as well, and must not change what was booted: the kernel says what that is.
     if let Ok(Some(booted)) = command_line::closure(root) {
@@ -151,7 +151,7 @@ fn links(root: &Root, closure: &Path) -> Result<usize, etc::Problem> {
     }
     if root.join(GC_ROOTS).is_dir() {
         for system in [BOOTED_SYSTEM, CURRENT_SYSTEM] {
-            link(&system.replace("/run", GC_ROOTS), Path::new(system))?;
+            link(&system.replace(RUN, GC_ROOTS), Path::new(system))?;
         }
     }
     // Last, as in NixOS: whoever sees it sees the rest.

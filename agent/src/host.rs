@@ -32,6 +32,10 @@ pub const PROVEN: &str = "/run/lastgood/proven";
 /// The ruleset is in the kernel: `lastgood-firewall.service` looks for it.
 pub const FIREWALLED: &str = "/run/lastgood/firewalled";
 
+/// What is gone at the next boot.
+pub const RUN: &str = "/run";
+/// Nix's own directory: closures are below it.
+pub const NIX: &str = "/nix";
 /// Leads to the closure that is active. NixOS has it before systemd is started; elsewhere activation makes it.
 pub const CURRENT_SYSTEM: &str = "/run/current-system";
 /// Leads to the closure that was booted, likewise.
@@ -65,9 +69,7 @@ pub const COMMAND_LINE: &str = "/proc/cmdline";
 pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A new random UUID at every look.
 pub const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
-/// What is mounted where (`proc_pid_mountinfo(5)`).
-pub const MOUNTS: &str = "/proc/self/mountinfo";
-/// How long the machine is up.
-pub const UPTIME: &str = "/proc/uptime";
+/// What is mounted where, as this thread sees it (`proc_pid_mountinfo(5)`).
+pub const MOUNTS: &str = "/proc/thread-self/mountinfo";
 /// The kernel's log.
 pub const KERNEL_LOG: &str = "/dev/kmsg";

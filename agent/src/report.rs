@@ -1,9 +1,10 @@
 //! What people read: one place for words.
 //!
-//! [`line`] (an error in one line, with [`advice`]), [`remedy`] (what to type), [`label`] (states and numbers), [`print`] (answers), [`speech`] (what is
+//! [`event`] (what happened), [`line`] (an error in one line, with [`advice`]), [`remedy`] (what to type), [`label`] (states and numbers), [`print`] (answers), [`speech`] (what is
 //! said while running), [`progress`] (long work).
 
 pub mod advice;
+pub mod event;
 pub mod label;
 pub mod line;
 pub mod print;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use boot_entries::Root;
 use jiff::Timestamp;
+use tracing::Level;
 
 use crate::error::Error;
 use crate::host::RANDOM_UUID;
+use crate::report;
 use crate::state::{Event, State};
 use crate::store::{ledger, lock};
-use crate::system::journal;
+use crate::system::{console, journal};
 use crate::view::View;
 
 /// How long an operator's command waits for another run to end.
@@ -25,6 +27,8 @@ const LONG_PATIENCE: Duration = Duration::from_mins(4);
 pub struct Session {
     /// The machine as it was then, and as the events recorded since have made it.
     pub view: View,
+    /// A step of a boot says what it records; a command of the operator says what it has done, in its own words.
+    says_events: bool,
     /// None: nothing is to be changed, and there is none to share.
     _lock: Option<lock::Lock>,
 }
@@ -59,7 +63,9 @@ impl Session {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_at_boot(root: &Root) -> Result<Self, Error> {
-        Self::open_with(root, || lock::take(root, LONG_PATIENCE).map(Some))
+        let mut session = Self::open_with(root, || lock::take(root, LONG_PATIENCE).map(Some))?;
+        session.says_events = true;
+        Ok(session)
     }
 
     fn open_with(
@@ -75,6 +81,7 @@ impl Session {
         let lock = lock()?;
         Ok(Self {
             view: View::read(root)?,
+            says_events: false,
             _lock: lock,
         })
     }
@@ -110,13 +117,30 @@ impl Session {
         let all: Vec<&Event> = named.iter().chain(events.iter().copied()).collect();
         ledger::record(&self.view.root, Timestamp::now(), &all)?;
         for event in all {
-            if self.view.root.is_live() {
-                journal::event(event);
-            }
+            self.say(event);
             let state = std::mem::take(&mut self.view.state);
             self.view.state = state.after(event);
         }
         Ok(())
+    }
+
+    /// Says once, to whoever reads, that `event` happens now: to the journal with fields, and then to the console; without a
+    /// journal on standard error.
+    fn say(&self, event: &Event) {
+        let line = report::event::line(event, self.state());
+        let is_taken = self.view.root.is_live() && journal::event(event, line.level, &line.text);
+        if !self.says_events {
+            return;
+        }
+        match line.level {
+            Level::ERROR | Level::WARN | Level::INFO if is_taken && journal::has_stderr() => {
+                console::line(&line.text);
+            }
+            Level::ERROR => tracing::error!("{}", line.text),
+            Level::WARN => tracing::warn!("{}", line.text),
+            Level::INFO => tracing::info!("{}", line.text),
+            _ => {}
+        }
     }
 
     /// The event that gives the system what its entries are known by. None: it has that, or there is nothing to be had.

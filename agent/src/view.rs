@@ -23,6 +23,7 @@ use crate::report::remedy;
 use crate::state::{BootRecord, Standing, State, Subject};
 use crate::store::ledger::{self, Ledger};
 use crate::store::secrets;
+use crate::store::state_directory::{self, Volatile};
 use crate::system::boot_id::boot_id;
 use crate::system::command_line;
 
@@ -108,6 +109,14 @@ impl View {
     #[must_use]
     pub fn running(&self) -> Option<&Subject> {
         self.this_boot()?.running.as_ref()
+    }
+
+    /// Why nothing that is recorded outlives a boot, if that is so.
+    #[must_use]
+    pub fn volatile_state(&self) -> Option<Volatile> {
+        let boot = boot_id(&self.root).ok();
+        let selected = self.variables.selected.as_deref();
+        state_directory::volatile(&self.root, &self.ledger, selected, boot.as_deref())
     }
 
     /// What the kernel's command line says that this boot is of, whether it has begun or not.

@@ -215,7 +215,7 @@ pub fn find(root: &Root, variables: &LoaderVariables, wanted: &Wanted) -> Result
 /// What can be known of the machine whose `/proc`, `/sys`, `/run` and `/dev` are under `root`.
 fn machine(root: &Root, variables: &LoaderVariables) -> Result<Machine, Error> {
     let path = root.join("/proc/self/mountinfo");
-    let mounts = Mounts::parse(&std::fs::read_to_string(&path).map_err(at(&path))?);
+    let mounts = Mounts::parse(&std::fs::read(&path).map_err(at(&path))?);
     let numbers = mounts.all().map(|(_, mount)| mount.device.clone());
     let devices = numbers.map(|number| (number.clone(), block::device(root, &number)));
     let uuid = variables.partition.as_deref();

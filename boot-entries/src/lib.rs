@@ -5,7 +5,7 @@
 //! 1. What is there: [`generation`] (a profile's numbered history), [`closure`] with [`bootspec`] and `synthesis` (what
 //!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an
 //!    entry points at), [`uki`] (reads somebody's unified kernel image), [`boot_partition`] and [`efi`] (where `$BOOT` is,
-//!    what the firmware remembers). [`observe`] reads all of it once; [`digests`] remembers what large files held.
+//!    what the firmware remembers), [`mountinfo`]. [`observe`] reads all of it once; [`digests`] remembers what large files held.
 //! 2. What it means: [`name`] and [`entry`] (what our files are called, and where ours stand), [`owner`] (whose an entry
 //!    is), [`loader_conf`] (what we want there), [`nixpkgs`] (the entries of a predecessor). How the loader reads all this
 //!    and what it starts next, the crate [`systemd_boot_model`] says.
@@ -34,6 +34,7 @@ pub mod extra;
 pub mod generation;
 pub mod kernel;
 pub mod loader_conf;
+pub mod mountinfo;
 pub mod name;
 pub mod nixpkgs;
 pub mod observe;

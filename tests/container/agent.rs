@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use lastgood::state::Standing;
+use lastgood::state::fault::Fault;
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
@@ -60,7 +61,7 @@ fn an_assessor_that_crashes_is_acted_upon_on_a_trial_only() -> Result<()> {
         server.wait_for(Fact::Rejected(2))?;
         assert_eq!(server.wait_until_ended()?, Ended::Reboot);
         let cause = rejection(server, &subject)?;
-        assert_eq!(cause.summary, "the assessment ended without a verdict");
+        assert_eq!(cause.faults, [Fault::NoVerdict]);
 
         server.start(Boot::Uncounted(1))?;
         server.wait_for("waiting: ")?;

@@ -12,7 +12,7 @@ mod agent;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lastgood::state::baseline::Baseline;
 use lastgood::state::cause::{Cause, Stage};
 use lastgood::state::fault::Fault;
@@ -88,8 +88,8 @@ fn a_good_trial_is_put_in_place_in_order_and_proven() -> Result<()> {
         server.write("/etc/systemd/system/nginx.service", left)?;
         server.start(Boot::Counted(2))?;
         let begun = server.wait_for(Fact::Begun(2))?;
-        let healthy = server.wait_for(Fact::Healthy(2))?;
-        assert!(healthy.at < begun.at + Duration::from_secs(10));
+        let proven = server.wait_for(Fact::Proven(2))?;
+        assert!(proven.at < begun.at + Duration::from_secs(10));
         server.wait_for(NO_BOOT)?;
 
         let steps =
@@ -159,8 +159,22 @@ fn a_trial_whose_firewall_does_not_load_is_rejected_and_reboots() -> Result<()> 
         server.wait_for(Fact::Rejected(2))?;
         assert_eq!(server.wait_until_ended()?, Ended::Reboot);
         let cause = rejection(server, &subject)?;
+        assert_eq!(cause.faults[0], Fault::Firewall);
         assert_eq!(units(&cause)[0], "lastgood-firewall.service");
         assert_eq!(cause.stage, Stage::Activated);
+        // Once, in words and in fields.
+        let entries = server.journal(&["LASTGOOD_EVENT=rejected"])?;
+        let [entry] = entries.as_slice() else {
+            bail!("{entries:?}")
+        };
+        assert_eq!(entry["LASTGOOD_GENERATION"], "2");
+        assert_eq!(entry["LASTGOOD_STAGE"], "activated");
+        let closure = subject.toplevel.to_string_lossy();
+        assert_eq!(entry["LASTGOOD_CLOSURE"], *closure);
+        let faults = entry["LASTGOOD_FAULT"].to_string();
+        assert!(faults.contains("\"firewall\""), "{entry}");
+        let same = format!("MESSAGE={}", entry["MESSAGE"].as_str().unwrap_or_default());
+        assert_eq!(server.journal(&[&same])?.len(), 1, "{entry}");
         assert!(
             cause.units[0].log.join("\n").contains("nftables.conf"),
             "{cause:?}"
@@ -168,7 +182,7 @@ fn a_trial_whose_firewall_does_not_load_is_rejected_and_reboots() -> Result<()> 
 
         // The next boot is the last good one's, and nothing of this one is in its way.
         server.start(Boot::Uncounted(1))?;
-        server.wait_for(Fact::Healthy(1))?;
+        server.wait_for(Fact::Proven(1))?;
         server.wait_for(NO_BOOT)?;
         assert_eq!(server.state()?.reboots, 0);
         assert_eq!(
@@ -283,6 +297,7 @@ fn a_file_that_is_not_ours_is_not_overwritten() -> Result<()> {
         server.wait_for(Fact::Rejected(2))?;
         assert_eq!(server.wait_until_ended()?, Ended::Reboot);
         let cause = rejection(server, &subject)?;
+        assert_eq!(cause.faults, [Fault::Activation]);
         assert_eq!(units(&cause), ["lastgood-activate.service"]);
         assert_eq!(cause.stage, Stage::Begun);
         let kept = std::fs::read_to_string(server.disk().join("/etc/motd.d/rig"))?;
@@ -307,7 +322,7 @@ fn a_rejected_generation_is_left_three_times_and_no_more() -> Result<()> {
         })?;
         for reboots in [2, 3] {
             server.start(Boot::Counted(2))?;
-            server.wait_for("falling back from generation 2 to generation 1: rebooting")?;
+            server.wait_for(Fact::Rebooting(1))?;
             assert_eq!(server.wait_until_ended()?, Ended::Reboot);
             assert_eq!(server.state()?.reboots, reboots);
         }

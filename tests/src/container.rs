@@ -11,6 +11,7 @@ mod nspawn;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -28,7 +29,7 @@ use crate::evidence::{self, Witness};
 use crate::image::Image;
 use crate::machine::{Fact, Line, Output, Serial};
 use crate::timeline::Timeline;
-use crate::{files, paths};
+use crate::{command, files, paths};
 
 /// How long anything may take that is not waited for on purpose. A boot takes half a second, a verdict two more.
 const SOON: Duration = Duration::from_secs(30);
@@ -296,6 +297,29 @@ impl Container {
     /// Those of [`Self::events`].
     pub fn state(&self) -> Result<State> {
         Ok(State::of(&self.events()?))
+    }
+
+    /// The entries of its journal that match, as `journalctl --output=json` has them.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn journal(&self, matches: &[&str]) -> Result<Vec<serde_json::Value>> {
+        let mut entries = Vec::new();
+        for machine in files::sorted_entries(&self.disk().join("/var/log/journal"))? {
+            let mut journalctl = Command::new("journalctl");
+            journalctl.args([
+                "--no-pager",
+                "--quiet",
+                "--all",
+                "--output=json",
+                "--directory",
+            ]);
+            let text = command::output(journalctl.arg(machine).args(matches))?;
+            for line in text.lines() {
+                entries.push(serde_json::from_str(line).context("no JSON")?);
+            }
+        }
+        Ok(entries)
     }
 
     /// What is on the disk beyond the image: of a running machine only to be read.

@@ -419,7 +419,7 @@ fn the_keys_of_the_json() -> Result<()> {
     assert_eq!(
         keys(&status),
         "anothersEntries automaticReboots damagedLedgerLines degraded lastGood lostRecord nextBoot overrides rejected running \
-         selected stage state version waitsAtMenu"
+         selected stage state version volatileState waitsAtMenu"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(keys(&why), "cause generation state time toplevel version");

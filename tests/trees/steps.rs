@@ -63,7 +63,14 @@ fn a_trial_without_a_verdict_is_rejected_demoted_and_left() -> Result<()> {
     tree.count_a_boot(2)?;
     boot(&tree, &toplevels[1], 1)?;
     assert_eq!(status(&tree)?["state"], "trial");
-    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    let said = tree.lastgood(&["boot", "fall-back"])?;
+    ok(&said);
+    let said: Vec<&str> = said.stderr.lines().collect();
+    let rejected = "rejected: generation 2: the assessment ended without a verdict";
+    let count = |line: &str| said.iter().filter(|said| **said == line).count();
+    assert_eq!(count(rejected), 1, "{said:?}");
+    let rebooting = "rebooting: generation 1: falling back from generation 2";
+    assert_eq!(count(rebooting), 1, "{said:?}");
 
     assert!(
         tree.entry_of(2)?.ends_with("+0-1.conf"),
@@ -216,6 +223,18 @@ fn a_trial_that_the_loader_cannot_count_is_rejected_by_the_agent() -> Result<()>
     let why = tree.lastgood(&["why", "2"])?;
     assert!(ok(&why).contains("does not count its boots"), "{why:?}");
     assert_eq!(fault(&tree)?, "loader:not-counted");
+    Ok(())
+}
+
+/// What the operator does is answered once, in the command's own words.
+#[test]
+fn the_operators_verdict_is_told_once() -> Result<()> {
+    let tree = Tree::new()?;
+    trial(&tree)?;
+    let ended = tree.lastgood(&["bad", "2"])?;
+    assert_eq!(ok(&ended), "generation 2 is rejected\n");
+    assert!(!ended.stderr.contains("rejected"), "{ended:?}");
+    assert_eq!(fault(&tree)?, "operator");
     Ok(())
 }
 

@@ -152,7 +152,7 @@ fn a_read_only_boot_partition_does_not_keep_a_bad_generation() -> Result<()> {
         page_says(vm, Variant::One)?;
 
         // It can be written again, and is what it should be.
-        vm.wait_for(Fact::Healthy(1), VERDICT)?;
+        vm.wait_for(Fact::Proven(1), VERDICT)?;
         vm.wait_for("/boot is mounted read-only", BOOT)?;
         vm.run_ok("mount -o remount,rw /boot && lastgood verify --repair")?;
         assert_eq!(counter(vm, 2)?, "0-1");

@@ -182,6 +182,7 @@ fn a_panic_in_the_initrd_falls_back_through_the_counter() -> Result<()> {
         assert_eq!(counter(vm, 2)?, "0-3");
         let why = json(vm, "why 2")?;
         assert_eq!(why["cause"]["stage"], "loader");
+        assert_eq!(why["cause"]["faults"][0]["key"], "loader:tries-used-up");
         vm.wait_for(Fact::Proven(1), VERDICT)?;
         page_says(vm, Variant::One)?;
         assert_eq!(
@@ -218,6 +219,7 @@ fn a_power_cut_during_the_trial_does_not_lose_the_proven_one() -> Result<()> {
         let generations = json(vm, "list-generations")?;
         assert_eq!(generations[1]["state"], "proven", "{generations}");
         vm.wait_for(Fact::Proven(2), VERDICT)?;
+        vm.wait_for("blessed: generation 2", VERDICT)?;
 
         // What it calls done is on the disk: nobody has synced, and the plug is out.
         vm.cut_power()?;
@@ -261,8 +263,8 @@ fn an_assessor_that_crashes_on_a_trial_is_acted_upon() -> Result<()> {
         vm.wait_for(Fact::LoaderStarted, BOOT)?;
         vm.wait_for(Fact::Begun(1), BOOT)?;
         assert_eq!(
-            json(vm, "why 2")?["cause"]["summary"],
-            "the assessment ended without a verdict"
+            json(vm, "why 2")?["cause"]["faults"][0]["key"],
+            "agent:no-verdict"
         );
 
         // On a proven generation it is nothing to reboot for (A8).

@@ -72,7 +72,7 @@ fn assess(root: &Root) -> Result<(), Error> {
 fn bless(root: &Root) -> Result<(), Error> {
     match bless::bless(root)? {
         Blessed::NotOurs => tracing::info!("nothing to bless: this boot is no generation's"),
-        Blessed::Proven(subject) => tracing::info!("proven: generation {}", subject.generation),
+        Blessed::Proven(subject) => tracing::info!("blessed: generation {}", subject.generation),
         Blessed::Left(why) => tracing::warn!("not blessed: {why}"),
     }
     Ok(())

@@ -35,6 +35,7 @@ struct Status<'a> {
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
     lost_record: Option<String>,
+    volatile_state: Option<String>,
     #[serde(serialize_with = "as_line")]
     waits_at_menu: Option<EndlessMenu>,
     /// So many entries are another system's.
@@ -80,6 +81,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record().map(|lost| lost.to_string()),
+        volatile_state: view.volatile_state().map(|volatile| volatile.to_string()),
         waits_at_menu,
         other_systems_entries: files.filter(|file| is_other_systems(file)).count(),
     };
@@ -127,6 +129,9 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
+    }
+    if let Some(volatile) = &status.volatile_state {
+        lines.push(("forgets", volatile.clone()));
     }
     if status.other_systems_entries > 0 {
         lines.push((

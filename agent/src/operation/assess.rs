@@ -9,6 +9,7 @@ use crate::assessment::requirements::Requirements;
 use crate::assessment::{Monotonic, Outcome};
 use crate::config;
 use crate::error::Error;
+use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
@@ -24,14 +25,14 @@ pub enum Assessed {
     NotOurs,
     /// It is healthy; the blessing is to follow.
     Healthy(Subject),
-    /// It is not, or nobody could tell: this is on record.
+    /// It is not, or nobody could tell. This is on record, if it could be written.
     Unhealthy(Subject, Cause),
 }
 
 /// Assesses the running generation.
 ///
 /// # Errors
-/// When the verdict cannot be recorded.
+/// When the machine cannot be read, or a healthy verdict cannot be left for the blessing.
 pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let began = Instant::now();
     let session = begin::session(root)?;
@@ -65,28 +66,21 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
             Cause::new(stage.unwrap_or(Stage::Begun), summary, fault)
         }
     };
-    record(&mut begin::session(root)?, &subject, &cause)?;
+    // What was seen is told even where it cannot be recorded. The step fails either way.
+    let recorded =
+        begin::session(root).and_then(|mut session| record(&mut session, &subject, &cause));
+    if let Err(error) = recorded {
+        tracing::error!("cannot record the verdict: {}", one_line(&error));
+    }
     Ok(Assessed::Unhealthy(subject, cause))
 }
 
 fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {
-    let id = &subject.generation;
     let (subject, cause) = (subject.clone(), cause.clone());
     match session.state().when_unhealthy() {
-        WhenUnhealthy::FallBack { .. } => {
-            tracing::error!("rejected: generation {id}: {}", cause.summary);
-            session.record(&Event::Rejected { subject, cause })
-        }
-        WhenUnhealthy::StayUp(why) => {
-            tracing::error!(
-                "degraded: generation {id}: {}; it stays up: {why}",
-                cause.summary
-            );
+        WhenUnhealthy::FallBack { .. } => session.record(&Event::Rejected { subject, cause }),
+        WhenUnhealthy::StayUp(_) => {
             if let Some(excused) = session.state().excused_by(&cause) {
-                let other = &excused.generation;
-                tracing::warn!(
-                    "excused: generation {other}, which was rejected for the same; `lastgood install` takes it again"
-                );
                 session.record(&Event::Excused { subject: excused })?;
             }
             session.record(&Event::Degraded { subject, cause })

@@ -31,23 +31,12 @@ pub fn session(root: &Root) -> Result<Session, Error> {
         boot: boot_id(root)?,
         running: subject.clone(),
     })?;
-    let Some(subject) = subject else {
+    if subject.is_none() {
         let what = closure.map_or_else(
             || "this boot (no init=TOPLEVEL/init)".to_owned(),
             |closure| closure.display().to_string(),
         );
-        tracing::warn!("begun: {what} is no generation of any profile");
-        return Ok(session);
-    };
-    let id = &subject.generation;
-    let closure = subject.toplevel.display();
-    let selected = session.state().selected.as_ref();
-    match selected.filter(|selected| **selected != subject) {
-        None => tracing::info!("begun: generation {id} ({closure})"),
-        Some(selected) => tracing::warn!(
-            "begun: generation {id} ({closure}), although generation {} was selected",
-            selected.generation
-        ),
+        tracing::warn!("{what} is no generation of any profile");
     }
     Ok(session)
 }
@@ -74,7 +63,7 @@ pub fn begin(root: &Root) -> Result<(), Error> {
     let Some(cause) = session.state().is_not_counted() else {
         return Ok(());
     };
-    let rejected = OnRecord::rejected_by_boot(&mut session, subject, cause)?;
+    let rejected = OnRecord::rejected(&mut session, subject, cause)?;
     fall_back::go_back(session, Some(rejected))
 }
 
@@ -91,7 +80,7 @@ fn given_up(session: &mut Session, running: &Subject) -> Result<Option<OnRecord>
     let Some((rejected, cause)) = verdict else {
         return Ok(None);
     };
-    let on_record = OnRecord::rejected_by_boot(session, rejected.clone(), cause)?;
+    let on_record = OnRecord::rejected(session, rejected.clone(), cause)?;
     Ok(Some(on_record.going_back(&rejected, running)))
 }
 

@@ -46,11 +46,6 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     };
     // Somebody may have selected yet another one while this one was judged.
     let to = session.state().selected.clone().unwrap_or(to);
-    tracing::error!(
-        "falling back from generation {} to generation {}: rebooting",
-        from.generation,
-        to.generation
-    );
     // Neither a broken profile link nor a read-only $BOOT may keep the machine in a state known to be bad: the loader's
     // counter falls by itself, and the next boot tries again. What is to be repaired can wait for the next boot, and no
     // mirror may keep this one waiting.
@@ -75,7 +70,7 @@ fn reject(session: &mut Session, from: &Subject) -> Result<OnRecord, Error> {
     }
     let stage = session.view.this_boot().map(|boot| boot.stage);
     let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
-    OnRecord::rejected_by_boot(session, from.clone(), cause)
+    OnRecord::rejected(session, from.clone(), cause)
 }
 
 /// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The firmware keeps this for

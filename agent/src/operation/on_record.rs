@@ -57,20 +57,6 @@ impl OnRecord {
         Ok(Self { repoint })
     }
 
-    /// [`Self::rejected`] by a boot, which says so in the journal.
-    ///
-    /// # Errors
-    /// As [`Self::rejected`].
-    pub fn rejected_by_boot(
-        session: &mut Session,
-        subject: Subject,
-        cause: Cause,
-    ) -> Result<Self, Error> {
-        let id = &subject.generation;
-        tracing::error!("rejected: generation {id}: {}", cause.summary);
-        Self::rejected(session, subject, cause)
-    }
-
     /// What the ledger says already.
     pub fn already() -> Self {
         Self { repoint: None }

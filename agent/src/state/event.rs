@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::Baseline;
 use super::cause::{Cause, Stage};
+use super::fault::Fault;
 
 /// One thing that happened. What the ledger records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +87,64 @@ pub enum Event {
 }
 
 impl Event {
+    /// What it is called: in the ledger, and in the journal's `LASTGOOD_EVENT`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Selected { .. } => "selected",
+            Self::Armed { .. } => "armed",
+            Self::Began { .. } => "began",
+            Self::Reached { .. } => "reached",
+            Self::Proven { .. } => "proven",
+            Self::Rejected { .. } => "rejected",
+            Self::Degraded { .. } => "degraded",
+            Self::Excused { .. } => "excused",
+            Self::Uninstalled => "uninstalled",
+            Self::Named { .. } => "named",
+            Self::Rebooting { .. } => "rebooting",
+        }
+    }
+
+    /// The generation it is about. For a reboot: where it leads.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Selected { subject }
+            | Self::Armed { subject, .. }
+            | Self::Proven { subject, .. }
+            | Self::Rejected { subject, .. }
+            | Self::Degraded { subject, .. }
+            | Self::Excused { subject }
+            | Self::Rebooting { to: subject, .. } => Some(subject),
+            Self::Began { running, .. } => running.as_ref(),
+            Self::Reached { .. } | Self::Uninstalled | Self::Named { .. } => None,
+        }
+    }
+
+    /// Why a generation was not good.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Rejected { cause, .. } | Self::Degraded { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// How far the boot got that it is about.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        match self {
+            Self::Reached { stage } => Some(*stage),
+            _ => self.cause().map(|cause| cause.stage),
+        }
+    }
+
+    /// What was at fault.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        self.cause().map_or(&[], |cause| &cause.faults)
+    }
+
     /// Whether entries are written because of it.
     #[must_use]
     pub fn leads_to_entries(&self) -> bool {
@@ -93,5 +152,67 @@ impl Event {
             self,
             Self::Selected { .. } | Self::Proven { .. } | Self::Rejected { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boot_entries::GenerationId;
+
+    /// The ledger and the journal call an event the same.
+    #[test]
+    fn an_event_has_one_name() {
+        let subject = || Subject {
+            generation: GenerationId::system(2),
+            toplevel: "/nix/store/2".into(),
+        };
+        let cause = || Cause::of(Stage::Services, Fault::of_unit("a.service"));
+        let all = [
+            Event::Selected { subject: subject() },
+            Event::Armed {
+                subject: subject(),
+                places: None,
+            },
+            Event::Began {
+                boot: "b".to_owned(),
+                running: Some(subject()),
+            },
+            Event::Reached {
+                stage: Stage::Begun,
+            },
+            Event::Proven {
+                subject: subject(),
+                baseline: Baseline::default(),
+            },
+            Event::Rejected {
+                subject: subject(),
+                cause: cause(),
+            },
+            Event::Degraded {
+                subject: subject(),
+                cause: cause(),
+            },
+            Event::Excused { subject: subject() },
+            Event::Uninstalled,
+            Event::Named {
+                owner: "0123abcd".parse().unwrap(),
+            },
+            Event::Rebooting {
+                from: subject(),
+                to: subject(),
+            },
+        ];
+        for event in all {
+            let json = serde_json::to_value(&event).unwrap();
+            assert_eq!(json["event"], event.name());
+            let has = |key| json.get(key).is_some();
+            assert_eq!(event.cause().is_some(), has("cause"));
+            assert_eq!(event.stage().is_some(), has("cause") || has("stage"));
+            assert_eq!(
+                event.subject().is_some(),
+                has("subject") || has("running") || has("to")
+            );
+        }
     }
 }

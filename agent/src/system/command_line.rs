@@ -45,7 +45,7 @@ pub fn closure_of(cmdline: &str) -> Option<PathBuf> {
         .components()
         .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     // `/nix` itself is not below `/nix`.
-    let below = closure.strip_prefix("/nix").ok()?;
+    let below = closure.strip_prefix(host::NIX).ok()?;
     (plain && below.file_name().is_some()).then(|| closure.to_owned())
 }
 

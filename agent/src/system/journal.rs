@@ -1,46 +1,96 @@
 //! Events of the ledger in the journal, with fields to search for.
 
-use libsystemd::logging::{Priority, journal_send};
+use libsystemd::logging::{Priority, connected_to_journal, journal_send};
+use tracing::Level;
 
 use crate::state::Event;
 
 /// Every journal entry about an event of the ledger has this `MESSAGE_ID`.
 pub const MESSAGE_ID: &str = "7f0f2c9a5d0e4c3b9a4be1a9c1d0c6a7";
 
-/// Gives an event of the ledger to the journal, with fields to search for: `journalctl LASTGOOD_EVENT=rejected`.
+/// What the units call themselves: `journalctl -t lastgood` shows these entries among what the steps say.
+const IDENTIFIER: &str = "lastgood";
+
+/// Gives an event of the ledger to the journal, in words (`text`) and with fields to search for: `journalctl
+/// LASTGOOD_EVENT=rejected`. Says whether the journal has taken it.
 ///
 /// The ledger has it already. A journal that does not listen (in a container, before it is up) costs nothing.
-pub fn event(event: &Event) {
-    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(event) else {
-        return;
-    };
-    let text = |key: &str| {
-        fields
-            .get(key)
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default()
-    };
-    let subject = |key: &str| {
-        ["subject", "running", "to"]
-            .iter()
-            .find_map(|name| fields.get(*name)?.get(key)?.as_str())
-            .unwrap_or_default()
-    };
-    let (priority, name) = match event {
-        Event::Rejected { .. } | Event::Degraded { .. } => (Priority::Error, text("event")),
-        Event::Rebooting { .. } => (Priority::Warning, text("event")),
-        _ => (Priority::Debug, text("event")),
-    };
-    let message = format!("ledger: {name} {}", subject("generation"));
-    let pairs = [
-        ("MESSAGE_ID", MESSAGE_ID),
-        ("LASTGOOD_EVENT", name),
-        ("LASTGOOD_STAGE", text("stage")),
-        ("LASTGOOD_GENERATION", subject("generation")),
-        ("LASTGOOD_CLOSURE", subject("toplevel")),
-    ];
-    let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-    if let Err(error) = journal_send(priority, message.trim_end(), pairs) {
+pub fn event(event: &Event, level: Level, text: &str) -> bool {
+    let sent = journal_send(priority(level), text, fields(event).into_iter());
+    if let Err(error) = &sent {
         tracing::debug!("the journal does not listen: {error}");
+    }
+    sent.is_ok()
+}
+
+/// Whether what is said on standard error goes to the journal.
+#[must_use]
+pub fn has_stderr() -> bool {
+    connected_to_journal()
+}
+
+fn priority(level: Level) -> Priority {
+    match level {
+        Level::ERROR => Priority::Error,
+        Level::WARN => Priority::Warning,
+        Level::INFO => Priority::Info,
+        _ => Priority::Debug,
+    }
+}
+
+/// What can be searched for. A field may be there several times.
+fn fields(event: &Event) -> Vec<(&'static str, String)> {
+    let mut fields = vec![
+        ("MESSAGE_ID", MESSAGE_ID.to_owned()),
+        ("SYSLOG_IDENTIFIER", IDENTIFIER.to_owned()),
+        ("LASTGOOD_EVENT", event.name().to_owned()),
+    ];
+    if let Some(stage) = event.stage() {
+        fields.push(("LASTGOOD_STAGE", stage.name().to_owned()));
+    }
+    if let Some(subject) = event.subject() {
+        fields.push(("LASTGOOD_GENERATION", subject.generation.to_string()));
+        fields.push(("LASTGOOD_CLOSURE", subject.toplevel.display().to_string()));
+    }
+    let faults = event.faults().iter();
+    fields.extend(faults.map(|fault| ("LASTGOOD_FAULT", fault.key().into_owned())));
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Subject;
+    use crate::state::cause::{Cause, Stage};
+    use crate::state::fault::Fault;
+    use boot_entries::GenerationId;
+
+    #[test]
+    fn a_rejection_can_be_searched_for_by_all_that_decides() {
+        let event = Event::Rejected {
+            subject: Subject {
+                generation: GenerationId::system(3),
+                toplevel: "/nix/store/x".into(),
+            },
+            cause: Cause {
+                faults: vec![Fault::Activation, Fault::of_unit("a.service")],
+                ..Cause::of(Stage::Begun, Fault::Activation)
+            },
+        };
+        let fields = fields(&event);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        assert_eq!(
+            fields,
+            [
+                ("MESSAGE_ID", MESSAGE_ID),
+                ("SYSLOG_IDENTIFIER", "lastgood"),
+                ("LASTGOOD_EVENT", "rejected"),
+                ("LASTGOOD_STAGE", "begun"),
+                ("LASTGOOD_GENERATION", "3"),
+                ("LASTGOOD_CLOSURE", "/nix/store/x"),
+                ("LASTGOOD_FAULT", "activation"),
+                ("LASTGOOD_FAULT", "unit:a.service"),
+            ]
+        );
     }
 }

@@ -168,6 +168,17 @@ fn what_cannot_be_checked_is_told() {
     );
 }
 
+/// Whoever may mount something may call it as they like.
+#[test]
+fn a_name_that_is_no_text_hides_no_other_mount() {
+    let fake = Fake::new();
+    fake.mount(&[("/efi", "8:1")]);
+    fake.partition("8:1", ESP);
+    fake.mounted_as_well(b"9 9 0:9 / /media/caf\xe9 rw - fuse d rw\n");
+    let found = said(fake.places(Some(&uuid("8:1")), &wanted(None, &[])));
+    assert_eq!(found, only("/efi /efi"));
+}
+
 #[test]
 fn one_half_of_a_raid_is_what_the_loader_came_from() {
     let fake = Fake::new();

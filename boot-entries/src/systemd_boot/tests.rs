@@ -217,6 +217,12 @@ fn the_closures_loader_comes_first_and_a_signed_one_before_one_that_is_not() {
     fs::remove_dir_all(tree.path().join("usr")).unwrap();
     fs::remove_file(tree.path().join("closure/systemd")).unwrap();
     assert_eq!(version(), Ok(None));
+    // NixOS has it elsewhere.
+    write(&systemd.join("systemd-bootx64.efi.signed"), &signed);
+    let mut digests = Digests::default();
+    let root = Root::new(tree.path());
+    let nixos = Source::find(&root, None, Path::new("/store"), &mut digests);
+    assert!(nixos.unwrap().unwrap().image.is_signed);
 }
 
 /// A run with nothing to do hashes neither copy; one that was changed is looked at again, whichever it is.

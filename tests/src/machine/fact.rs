@@ -1,5 +1,7 @@
 //! What a serial line can say.
 
+use lastgood::report::event;
+
 /// A fact that a test waits for, as a line of the serial console states it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
@@ -11,14 +13,14 @@ pub enum Fact {
     KernelPanic,
     /// lastgood knows which generation runs.
     Begun(u32),
-    /// lastgood has assessed a generation and found it good.
+    /// lastgood has assessed a generation and found it good. That is on record; its entry may still have a counter.
     Proven(u32),
     /// lastgood has assessed a generation and found it bad.
     Rejected(u32),
     /// lastgood has assessed a generation, found it bad, and lets it run for want of a better one.
     Degraded(u32),
-    /// lastgood has assessed a generation and found nothing to complain of; it is not blessed yet.
-    Healthy(u32),
+    /// lastgood reboots the machine, into this generation as far as it can choose.
+    Rebooting(u32),
     /// A line that contains this text.
     Says(String),
 }
@@ -33,23 +35,23 @@ impl Fact {
                 line.contains("initrd: init=") && line.contains(toplevel.as_str())
             }
             Self::KernelPanic => line.contains("Kernel panic - not syncing"),
-            Self::Begun(generation) => agent_says(line, "begun: generation ", *generation),
-            Self::Proven(generation) => agent_says(line, "proven: generation ", *generation),
-            Self::Rejected(generation) => agent_says(line, "rejected: generation ", *generation),
-            Self::Degraded(generation) => agent_says(line, "degraded: generation ", *generation),
-            Self::Healthy(generation) => agent_says(line, "healthy: generation ", *generation),
+            Self::Begun(generation) => is_event(line, "began", *generation),
+            Self::Proven(generation) => is_event(line, "proven", *generation),
+            Self::Rejected(generation) => is_event(line, "rejected", *generation),
+            Self::Degraded(generation) => is_event(line, "degraded", *generation),
+            Self::Rebooting(generation) => is_event(line, "rebooting", *generation),
             Self::Says(text) => line.contains(text.as_str()),
         }
     }
 }
 
-/// Whether the agent says `words` about exactly this generation: 2 is not the beginning of 21.
-fn agent_says(line: &str, words: &str, generation: u32) -> bool {
-    let Some((_, rest)) = line.split_once(words) else {
-        return false;
-    };
-    let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    line.contains("lastgood") && number == generation.to_string()
+/// Whether the agent says that such an event happens to this generation. A line begins with what the journal has in its fields
+/// `LASTGOOD_EVENT` and `LASTGOOD_GENERATION`; what follows is not looked at.
+fn is_event(line: &str, name: &str, generation: u32) -> bool {
+    let said = line
+        .split_once("lastgood[")
+        .and_then(|(_, rest)| rest.split_once("]: "));
+    said.is_some_and(|(_, text)| event::is_about(text, name, &generation.to_string()))
 }
 
 impl From<&str> for Fact {
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_generation_is_not_its_prefix() {
-        assert!(Fact::Proven(2).is_in("lastgood[123]: proven: generation 2"));
+        assert!(Fact::Proven(2).is_in("[   42.66] lastgood[123]: proven: generation 2"));
         assert!(Fact::Rejected(3).is_in("lastgood[9]: rejected: generation 3: nginx.service"));
         assert!(!Fact::Proven(2).is_in("lastgood[123]: proven: generation 21"));
         assert!(!Fact::Proven(2).is_in("somebody: proven: generation 2"));

@@ -40,6 +40,10 @@ impl Asked {
         let view = &session.view;
         let subject = wanted(view, request.toplevel)?;
         check_config(&view.root, &subject.toplevel)?;
+        // It is installed all the same: what is booted next is what was asked for. But nobody is to rely on a way back.
+        if let Some(volatile) = view.volatile_state() {
+            tracing::warn!("{volatile}");
+        }
         if !request.again {
             may_be_tried(view, &subject)?;
         }

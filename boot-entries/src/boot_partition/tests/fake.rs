@@ -72,6 +72,13 @@ impl Fake {
         }
     }
 
+    /// One more mount, in bytes.
+    pub(super) fn mounted_as_well(&self, line: &[u8]) {
+        let path = self.0.path().join("proc/self/mountinfo");
+        let mut file = std::fs::File::options().append(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, line).unwrap();
+    }
+
     /// Mounts by point and device; `r` after the device makes it read-only.
     pub(super) fn mount(&self, list: &[(&str, &str)]) {
         let line = |(point, device): &(&str, &str)| {

@@ -1,0 +1,90 @@
+//! Events in words: one line each, said where they are recorded. Pure.
+//!
+//! A line begins with what the journal's fields say as well: `EVENT: generation GENERATION`, where the event is about one. What
+//! follows is for people, and may change.
+
+use tracing::Level;
+
+use crate::state::{Event, State, WhenUnhealthy};
+
+/// One line about an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// How much it matters.
+    pub level: Level,
+    /// The line.
+    pub text: String,
+}
+
+/// The line about `event`, which happens in the state `before`.
+#[must_use]
+pub fn line(event: &Event, before: &State) -> Line {
+    let (level, rest) = match event {
+        Event::Selected { .. } | Event::Armed { .. } => (Level::DEBUG, String::new()),
+        Event::Began { running: None, .. } => {
+            (Level::DEBUG, "what runs is no generation".to_owned())
+        }
+        Event::Began {
+            running: Some(running),
+            ..
+        } => {
+            let closure = running.toplevel.display();
+            match before.selected.as_ref().filter(|s| *s != running) {
+                None => (Level::INFO, closure.to_string()),
+                Some(selected) => {
+                    let selected = &selected.generation;
+                    let rest = format!("{closure}, although generation {selected} was selected");
+                    (Level::WARN, rest)
+                }
+            }
+        }
+        Event::Reached { stage } => (Level::DEBUG, stage.name().to_owned()),
+        Event::Proven { .. } => (Level::INFO, String::new()),
+        Event::Rejected { cause, .. } => (Level::ERROR, cause.summary.clone()),
+        Event::Degraded { cause, .. } => {
+            let summary = &cause.summary;
+            let rest = match before.when_unhealthy() {
+                WhenUnhealthy::StayUp(why) => format!("{summary}; it stays up: {why}"),
+                WhenUnhealthy::FallBack { .. } => summary.clone(),
+            };
+            (Level::ERROR, rest)
+        }
+        Event::Excused { .. } => {
+            let rest = "the last good one fails for the same; `lastgood install` takes it again";
+            (Level::WARN, rest.to_owned())
+        }
+        Event::Uninstalled => (Level::DEBUG, "$BOOT is given back".to_owned()),
+        Event::Named { owner } => (Level::DEBUG, format!("entries are marked {owner}")),
+        Event::Rebooting { from, .. } => {
+            let rest = format!("falling back from generation {}", from.generation);
+            (Level::WARN, rest)
+        }
+    };
+    let generation = event.subject().map(|s| s.generation.to_string());
+    let head = head(event.name(), generation.as_deref());
+    Line {
+        level,
+        text: match rest.as_str() {
+            "" => head,
+            rest => format!("{head}: {rest}"),
+        },
+    }
+}
+
+/// What the line about an event begins with.
+fn head(name: &str, generation: Option<&str>) -> String {
+    match generation {
+        Some(generation) => format!("{name}: generation {generation}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Whether `text` is the line about an event of this name (`LASTGOOD_EVENT`) and this generation (`LASTGOOD_GENERATION`).
+#[must_use]
+pub fn is_about(text: &str, name: &str, generation: &str) -> bool {
+    let rest = text.strip_prefix(&head(name, Some(generation)));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
+}
+
+#[cfg(test)]
+mod tests;
