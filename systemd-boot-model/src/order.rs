@@ -1,5 +1,6 @@
 //! The order of the menu.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 
 use crate::listed::Listed;
@@ -10,27 +11,36 @@ use crate::version;
 ///
 /// Where no two entries are alike there is one order, and any way leads to it.
 pub(crate) fn menu(entries: &[Listed], release: ReleaseRange) -> Vec<usize> {
-    let items = || entries.iter().map(|listed| Item::new(listed, release));
-    let menu = insert(items(), |menu, new| {
-        menu.partition_point(|(_, old)| old.compare(new).is_le())
+    let items: Vec<Item<'_>> = entries
+        .iter()
+        .map(|listed| Item::new(listed, release))
+        .collect();
+    let menu = insert(&items, |menu, new| {
+        menu.partition_point(|old| old.item.compare(new).is_le())
     });
-    let menu = if menu.is_sorted_by(|(_, a), (_, b)| a.compare_names(b).is_lt()) {
+    let is_before = |a: &Placed<'_>, b: &Placed<'_>| a.item.compare_names(b.item).is_lt();
+    let menu = if menu.is_sorted_by(is_before) {
         menu
     } else {
-        insert(items(), |menu, new| as_the_loader(menu, new))
+        insert(&items, |menu, new| as_the_loader(menu, new))
     };
-    menu.into_iter().map(|(at, _)| at).collect()
+    menu.into_iter().map(|placed| placed.at).collect()
 }
 
-type Placed<'a> = (usize, Item<'a>);
+/// An entry's place in the directory's order. It is small: half of a menu is moved for each new entry.
+#[derive(Clone, Copy)]
+struct Placed<'a> {
+    at: usize,
+    item: &'a Item<'a>,
+}
 
 fn insert<'a>(
-    items: impl Iterator<Item = Item<'a>>,
+    items: &'a [Item<'a>],
     place: impl Fn(&[Placed<'a>], &Item<'a>) -> usize,
 ) -> Vec<Placed<'a>> {
-    let mut menu = Vec::new();
-    for (at, new) in items.enumerate() {
-        menu.insert(place(&menu, &new), (at, new));
+    let mut menu = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        menu.insert(place(&menu, item), Placed { at, item });
     }
     menu
 }
@@ -38,7 +48,7 @@ fn insert<'a>(
 /// The loader looks for the place of a new entry from the end. Where its comparison is no order (a counted and an uncounted
 /// file of one id, from 258 on), only the same steps give the same result.
 fn as_the_loader(menu: &[Placed<'_>], new: &Item<'_>) -> usize {
-    let is_before = |(_, old): &Placed<'_>| old.compare(new).is_le();
+    let is_before = |old: &Placed<'_>| old.item.compare(new).is_le();
     menu.iter()
         .rposition(is_before)
         .map_or(0, |place| place + 1)
@@ -48,17 +58,22 @@ fn as_the_loader(menu: &[Placed<'_>], new: &Item<'_>) -> usize {
 pub(crate) struct Item<'a> {
     listed: &'a Listed,
     release: ReleaseRange,
-    id: String,
+    /// Few are asked for: most entries differ before.
+    id: OnceCell<String>,
 }
 
 impl<'a> Item<'a> {
     pub(crate) fn new(listed: &'a Listed, release: ReleaseRange) -> Self {
-        let id = listed.id_without_profile(release);
         Self {
             listed,
             release,
-            id,
+            id: OnceCell::new(),
         }
+    }
+
+    fn id(&self) -> &str {
+        let id = || self.listed.id_without_profile(self.release);
+        self.id.get_or_init(id)
     }
 
     /// Who is listed first.
@@ -98,7 +113,7 @@ impl<'a> Item<'a> {
         a.is_bad()
             .cmp(&b.is_bad())
             .then_with(by_key)
-            .then_with(|| newest_first(Some(&self.id), Some(&other.id)))
+            .then_with(|| newest_first(Some(self.id()), Some(other.id())))
     }
 }
 
@@ -154,14 +169,15 @@ mod tests {
         let mut differ = 0;
         for entries in &sequences {
             for release in [ReleaseRange::V252, ReleaseRange::V258_1, ReleaseRange::V260] {
-                let items = || entries.iter().map(|listed| Item::new(listed, release));
+                let items = entries.iter().map(|listed| Item::new(listed, release));
+                let items: Vec<Item<'_>> = items.collect();
                 let places = |menu: Vec<Placed<'_>>| -> Vec<usize> {
-                    menu.into_iter().map(|(at, _)| at).collect()
+                    menu.into_iter().map(|placed| placed.at).collect()
                 };
-                let slow = places(insert(items(), as_the_loader));
+                let slow = places(insert(&items, as_the_loader));
                 assert_eq!(menu(entries, release), slow, "{release:?} {entries:?}");
-                let quick = insert(items(), |menu, new| {
-                    menu.partition_point(|(_, old)| old.compare(new).is_le())
+                let quick = insert(&items, |menu, new| {
+                    menu.partition_point(|old| old.item.compare(new).is_le())
                 });
                 differ += usize::from(places(quick) != slow);
             }

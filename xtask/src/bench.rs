@@ -8,7 +8,7 @@ use lastgood_tests::{host, program};
 
 use crate::output;
 use fixture::Fixture;
-use measure::Cost;
+use measure::{Cost, Run};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -32,14 +32,17 @@ enum Case {
     Nothing,
     /// Nothing was changed, and nothing was read before: the first run of a boot.
     NothingKnown,
+    /// Somebody asks how the machine is.
+    Status,
 }
 
 impl Case {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::First,
         Self::OneMore,
         Self::Nothing,
         Self::NothingKnown,
+        Self::Status,
     ];
 
     fn name(self) -> &'static str {
@@ -48,6 +51,15 @@ impl Case {
             Self::OneMore => "one more",
             Self::Nothing => "nothing to do",
             Self::NothingKnown => "nothing to do, all read",
+            Self::Status => "status",
+        }
+    }
+
+    /// What is run.
+    fn command(self) -> &'static [&'static str] {
+        match self {
+            Self::Status => &["status"],
+            _ => &["install"],
         }
     }
 
@@ -60,16 +72,17 @@ impl Case {
                 settle(fixture)?;
                 fixture.add(count + 1)
             }
-            Self::Nothing => Ok(()),
+            Self::Nothing | Self::Status => Ok(()),
             Self::NothingKnown => fixture.forget_digests(),
         }
     }
 
-    /// What the program must say at the end: a run that fails quickly is not a fast one.
-    fn ends(self) -> &'static str {
+    /// What the program must say in its last line: a run that fails quickly is not a fast one.
+    fn says(self) -> &'static str {
         match self {
             Self::First | Self::OneMore => "changes",
             Self::Nothing | Self::NothingKnown => "nothing to do",
+            Self::Status => "boots next",
         }
     }
 }
@@ -89,7 +102,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         output::line(&Cost::header());
         settle(&fixture)?;
         for case in Case::ALL {
-            let cost = measure::cost(&fixture, case.ends(), || case.prepare(&fixture, *count))?;
+            let run = Run {
+                command: case.command(),
+                says: case.says(),
+            };
+            let cost = measure::cost(&fixture, run, || case.prepare(&fixture, *count))?;
             output::line(&cost.line(case.name()));
             fixture.keep(*count)?;
             settle(&fixture)?;

@@ -57,36 +57,42 @@ impl Cost {
     }
 }
 
-/// Measures `install`, which must end with a line that ends in `ends`. Every run begins with what `prepare` brings
-/// about.
-pub(crate) fn cost(
-    fixture: &Fixture,
-    ends: &str,
-    prepare: impl Fn() -> Result<()>,
-) -> Result<Cost> {
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    /// The command.
+    pub(crate) command: &'static [&'static str],
+    /// What its last line must say.
+    pub(crate) says: &'static str,
+}
+
+/// Measures `run`. It begins every time with what `prepare` brings about.
+pub(crate) fn cost(fixture: &Fixture, run: Run, prepare: impl Fn() -> Result<()>) -> Result<Cost> {
     let mut cost = Cost::default();
     let mut times = Vec::new();
     for _ in 0..TIMES {
         prepare()?;
         let begun = Instant::now();
-        let ended = fixture.tree().lastgood(&["install"])?;
+        let ended = fixture.tree().lastgood(run.command)?;
         times.push(begun.elapsed());
+        let last = ended.stdout.lines().last().unwrap_or_default();
         ensure!(
-            ended.status == 0 && ended.stdout.trim_end().ends_with(ends),
-            "install: {ended:?}"
+            ended.status == 0 && last.contains(run.says),
+            "{:?}: {ended:?}",
+            run.command
         );
     }
     times.sort();
     cost.wall = times.get(TIMES / 2).copied().unwrap_or_default();
     prepare()?;
-    changes(fixture, &mut cost)?;
+    changes(fixture, run, &mut cost)?;
     prepare()?;
-    cost.peak = peak(fixture)?;
+    cost.peak = peak(fixture, run)?;
     Ok(cost)
 }
 
-fn changes(fixture: &Fixture, cost: &mut Cost) -> Result<()> {
-    for call in faults::calls(fixture.tree(), &["install"])? {
+fn changes(fixture: &Fixture, run: Run, cost: &mut Cost) -> Result<()> {
+    for call in faults::calls(fixture.tree(), run.command)? {
         cost.calls += 1;
         match call.name.as_str() {
             "fsync" | "fdatasync" | "syncfs" | "sync_file_range" => cost.syncs += 1,
@@ -98,7 +104,7 @@ fn changes(fixture: &Fixture, cost: &mut Cost) -> Result<()> {
 }
 
 /// As time(1) says. A process starts with the resident set of the one that made it: that one must be small.
-fn peak(fixture: &Fixture) -> Result<u64> {
+fn peak(fixture: &Fixture, run: Run) -> Result<u64> {
     let told = tempfile::NamedTempFile::new()?;
     let mut time = Command::new("time");
     time.args(["--format=%M", "--output"])
@@ -106,7 +112,7 @@ fn peak(fixture: &Fixture) -> Result<u64> {
         .arg(program::build()?)
         .arg("--root")
         .arg(fixture.tree().path(""))
-        .arg("install");
+        .args(run.command);
     command::output(time.stdin(Stdio::null()))?;
     let told = std::fs::read_to_string(told.path())?;
     told.trim().parse().context(told)
