@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 
 use anyhow::Result;
+use lastgood_tests::files;
 use lastgood_tests::tree::Tree;
 use serde_json::{Value, json};
 
@@ -79,7 +80,7 @@ fn what_an_older_agent_does_not_know_ties_its_hands() -> Result<()> {
     // An agent that knows the record is not bound by it.
     let text = fs::read_to_string(tree.path(LEDGER))?;
     assert!(text.contains(HELD) && text.contains(TOLD));
-    fs::write(tree.path(LEDGER), text.replace(&format!("{HELD}\n"), ""))?;
+    files::write(&tree.path(LEDGER), text.replace(&format!("{HELD}\n"), ""))?;
     ok(&tree.lastgood(&["install", "1"])?);
     assert_eq!(tree.entries()?.len(), 2);
     Ok(())

@@ -93,8 +93,11 @@ impl Ledger {
             }
         }
         let is_long = bytes.len() > fold::MOST_BYTES || count > fold::MOST_LINES;
-        let has_log = |record: &Record| logs::take(&mut record.event.clone()).is_some();
-        ledger.is_due = is_long || ledger.records.iter().any(has_log);
+        ledger.is_due = is_long
+            || ledger
+                .records
+                .iter()
+                .any(|record| logs::is_in(&record.event));
         ledger
     }
 

@@ -248,12 +248,17 @@ fn gist(name: &str, members: &Map<String, Value>) -> Option<Event> {
         "rejected" | "degraded" => {
             let subject: Subject = serde_json::from_value(members.get("subject")?.clone()).ok()?;
             let cause = members.get("cause").unwrap_or(&Value::Null);
+            // What else was at fault, somebody else may not have: units alone would excuse too much.
+            let is_first = |name: &String| ["stage", "summary", "units"].contains(&name.as_str());
+            let has_more = cause
+                .as_object()
+                .is_none_or(|members| !members.keys().all(is_first));
             let summary = cause.get("summary").and_then(Value::as_str);
             let summary = summary.unwrap_or("for a cause that this lastgood does not know");
             let mut known = serde_json::json!({
                 "stage": known_stage(cause.get("stage")),
                 "summary": summary,
-                "units": cause.get("units").unwrap_or(&Value::Null),
+                "units": cause.get("units").filter(|_| !has_more).unwrap_or(&Value::Null),
             });
             let cause = serde_json::from_value(known.clone()).or_else(|_| {
                 // With none, nothing is excused for it.

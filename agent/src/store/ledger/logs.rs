@@ -48,6 +48,16 @@ pub(super) enum Logs {
     Withheld,
 }
 
+/// Whether lines of the journal are in an event.
+pub(super) fn is_in(event: &Event) -> bool {
+    match event {
+        Event::Rejected { cause, .. } | Event::Degraded { cause, .. } => {
+            cause.units.iter().any(|unit| !unit.log.is_empty())
+        }
+        _ => false,
+    }
+}
+
 /// Takes the lines of the journal out of an event.
 pub(super) fn take(event: &mut Event) -> Option<Log> {
     let (Event::Rejected { cause, .. } | Event::Degraded { cause, .. }) = event else {
@@ -165,10 +175,9 @@ fn place(root: &Root) -> Result<(PathBuf, durable::Access), Error> {
 fn group(root: &Root) -> Option<u32> {
     let path = root.resolve("/etc/group").ok()?;
     let text = String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned();
-    let numbers = text.lines().filter_map(|line| {
+    let mut numbers = text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         (fields.next()? == GROUP).then(|| fields.nth(1)?.parse().ok())?
     });
-    let mut numbers = numbers;
     numbers.next()
 }
