@@ -18,6 +18,7 @@ mod carry_out;
 mod complaints;
 mod findings;
 pub mod initrds;
+pub(crate) mod intent;
 mod loader;
 pub mod overrides;
 pub mod prediction;
@@ -28,14 +29,11 @@ mod verdict;
 
 use std::cell::OnceCell;
 use std::iter;
-use std::path::Path;
 
 use boot_entries::boot_partition::{Place, Places};
-use boot_entries::closure;
 use boot_entries::digests::Digests;
-use boot_entries::extra::Extra;
 use boot_entries::observe::{self, BootFiles, Found, Observation};
-use boot_entries::plan::{self, Intent, Plan, Proof};
+use boot_entries::plan::{self, InPlace, Intent, Plan, Proof};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
 use systemd_boot_model::ReleaseRange;
@@ -218,15 +216,7 @@ fn prepare_with(
     };
     let places = view.places(state)?;
     let found = found(view, state, unfinished, &mut digests);
-    let mut intent = Intent {
-        above_other_systems: aim == Aim::Request,
-        ..view.intent(state)
-    };
-    add_extras(view, state, policy, &mut intent, &mut digests)?;
-    // Whoever repairs, repairs what can be: that the selected generation cannot be booted is told below.
-    if aim == Aim::Repair && is_unbootable(&found, intent.selected.as_ref()) {
-        intent.selected = None;
-    }
+    let intent = intent::for_aim(view, state, aim, &found, &mut digests)?;
     let mut loader = loader::Planner::new(view, state, policy, &mut digests);
     let has_next = places.has_next;
     if !has_next {
@@ -265,13 +255,6 @@ fn found(view: &View, state: &State, unfinished: &Unfinished, digests: &mut Dige
         initrds.insert(toplevel.clone(), Err(why.clone()));
     }
     observe::generations(&view.root, &generations, &initrds, &view.documents, digests)
-}
-
-fn is_unbootable(found: &[Found], subject: Option<&Subject>) -> bool {
-    subject.is_some_and(|subject| {
-        let found = found.iter().find(|found| found.generation.is(subject));
-        found.is_some_and(|found| found.bootable.is_err())
-    })
 }
 
 /// Plans place by place. What fails in one stops no other, unless it ends the run ([`Aim::is_ended_by`]).
@@ -328,49 +311,6 @@ fn tell_what_is_left_out(view: &View, planned: &[Planned]) {
     }
 }
 
-/// The further files that the selected closure asks for. One that cannot be had refuses a request, but stops no repair:
-/// then what is there stays.
-fn add_extras(
-    view: &View,
-    state: &State,
-    policy: Policy,
-    intent: &mut Intent,
-    digests: &mut Digests,
-) -> Result<(), Error> {
-    let Some(subject) = state.selected.as_ref().or(state.last_good()) else {
-        return Ok(());
-    };
-    for (path, source) in view.boot_config(state).extra_files {
-        // A path that is absolute stays what it is.
-        let source = subject.toplevel.join(source);
-        match extra(view, path.as_str(), &source, digests) {
-            Ok(extra) => intent.extras.push(extra),
-            Err(why) if policy == Policy::Mend => {
-                tracing::warn!("{why}");
-                intent.extras_left.insert(path.as_str().to_owned());
-            }
-            Err(why) => return Err(Error::Refused(why)),
-        }
-    }
-    Ok(())
-}
-
-fn extra(view: &View, path: &str, source: &Path, digests: &mut Digests) -> Result<Extra, String> {
-    let found = view.root.resolve(source).map_err(|error| error.to_string());
-    let found = found.and_then(|here| {
-        closure::is_payload(&here)?;
-        let content = digests.in_store(&here).map_err(|error| error.to_string())?;
-        Ok((here, content))
-    });
-    let (source, content) =
-        found.map_err(|why| format!("extra file {path}: {} {why}", source.display()))?;
-    Ok(Extra {
-        path: path.to_owned(),
-        source,
-        content,
-    })
-}
-
 fn planned_in(
     place: &Place,
     found: Vec<Found>,
@@ -381,16 +321,15 @@ fn planned_in(
 ) -> Result<Planned, Error> {
     let mut observed = Observation::read(place, found, &intent.extras, digests)?;
     let (loader, loader_steps) = loader.plan(place, digests)?;
-    let intent = Intent {
+    let here = InPlace {
         rearm,
         loader_steps,
-        ..intent.clone()
     };
-    let mut plan = plan::plan(&observed, &intent)?;
+    let mut plan = plan::plan(&observed, intent, &here)?;
     // Most runs have nothing to write, and for that there is always room.
     if !plan.steps.is_empty() {
         observed.measure();
-        plan = plan::plan(&observed, &intent)?;
+        plan = plan::plan(&observed, intent, &here)?;
     }
     Ok(Planned {
         place: place.clone(),

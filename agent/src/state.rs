@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use boot_entries::Subject;
 use boot_entries::name::TRIES;
-use boot_entries::owner::Owner;
+use boot_entries::owner::{Owner, Ownership};
 pub use event::Event;
 pub use reaction::{REBOOTS_IN_A_ROW, WhenHealthy, WhenUnhealthy};
 
@@ -262,6 +262,15 @@ impl State {
     #[must_use]
     pub fn running(&self) -> Option<&Subject> {
         self.boot.as_ref()?.running.as_ref()
+    }
+
+    /// What entries of this system bear.
+    #[must_use]
+    pub fn ownership(&self) -> Ownership {
+        Ownership {
+            owner: self.owner.clone(),
+            marks_all: !self.wrote_unmarked,
+        }
     }
 
     /// How a generation stands.

@@ -12,8 +12,7 @@ use boot_entries::entry::EntryFile;
 use boot_entries::generation::{Generation, Profiles};
 use boot_entries::name::stem_of;
 use boot_entries::observe;
-use boot_entries::owner::Ownership;
-use boot_entries::plan::{self, Damage, Intent};
+use boot_entries::plan::{self, Damage};
 use boot_entries::{
     GenerationId, Root, boot_partition, closure, efi, kernel, payload, systemd_boot,
 };
@@ -23,7 +22,7 @@ use crate::config;
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::report::remedy;
-use crate::state::{BootRecord, Standing, State, Subject};
+use crate::state::{BootRecord, State, Subject};
 use crate::store::ledger::{self, Ledger};
 use crate::store::secrets;
 use crate::store::state_directory::{self, Volatile};
@@ -134,7 +133,7 @@ impl View {
     }
 
     /// What the kernel's command line says that this boot is of, whether it has begun or not.
-    fn started(&self) -> Option<Subject> {
+    pub(crate) fn started(&self) -> Option<Subject> {
         let closure = command_line::closure(&self.root).ok().flatten()?;
         self.subject_of_closure(&closure)
     }
@@ -218,7 +217,7 @@ impl View {
     /// Whether an entry that is named as ours are is another system's. What it takes to tell is worked out once, however
     /// many entries are asked about.
     pub fn other_systems(&self) -> impl Fn(&EntryFile) -> bool {
-        ownership(&self.state).other_systems(|| self.stems())
+        self.state.ownership().other_systems(|| self.stems())
     }
 
     /// What entries of our generations are called, without a counter.
@@ -348,56 +347,6 @@ impl View {
         let mut initrds = secrets::finished(&self.root, one, &self.documents);
         let initrd = initrds.remove(&generation.toplevel);
         initrd.transpose().map(drop)
-    }
-
-    /// What the entries are to say, as the state `state` has it.
-    #[must_use]
-    pub fn intent(&self, state: &State) -> Intent {
-        let generations = self.generations_in(state);
-        let boot = self.boot_config(state);
-        let known = |subject: &&Subject| generations.iter().any(|g| g.is(subject));
-        let standing = |subject: &Subject| match state.standing(subject) {
-            Standing::Proven => plan::Standing::Proven,
-            Standing::Rejected => plan::Standing::Rejected,
-            Standing::Untested | Standing::Trial => plan::Standing::Untested,
-        };
-        Intent {
-            selected: state.selected.as_ref().filter(known).cloned(),
-            last_good: state.last_good().filter(known).cloned(),
-            standings: generations
-                .iter()
-                .map(Generation::subject)
-                .map(|subject| (subject.clone(), standing(&subject)))
-                .collect(),
-            rearm: false,
-            running: self.running().cloned().or_else(|| self.started()),
-            booted: self.variables.selected.clone(),
-            second: state
-                .proven
-                .iter()
-                .rev()
-                .nth(1)
-                .map(|good| good.subject.clone()),
-            may_lose_second: !boot.keep_second_proven,
-            loader: boot.settings(),
-            ownership: ownership(state),
-            above_other_systems: false,
-            limit: boot.configuration_limit,
-            unneeded: match state.bound_by {
-                Some(_) => plan::Unneeded::Stays,
-                None => plan::Unneeded::Goes,
-            },
-            loader_steps: Vec::new(),
-            extras: Vec::new(),
-            extras_left: BTreeSet::new(),
-        }
-    }
-}
-
-fn ownership(state: &State) -> Ownership {
-    Ownership {
-        owner: state.owner.clone(),
-        marks_all: !state.wrote_unmarked,
     }
 }
 

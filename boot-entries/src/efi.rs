@@ -18,21 +18,11 @@ const SHIM: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
 /// efivarfs puts the variable's attributes before its data.
 const ATTRIBUTES: usize = 4;
 
-/// Reads the variables that the firmware under `root` has. A variable that is not there is None; one that cannot be
-/// read is told and is None: firmware has its moods, and no boot may depend on them.
+/// Reads the variables that the firmware under `root` has. A variable that is not there is None. One that cannot be read is
+/// reported and counts as not there, because no boot may depend on it.
 #[must_use]
 pub fn read(root: &Root) -> LoaderVariables {
-    let read = |name: &str| {
-        let path = root.join(format!("/sys/firmware/efi/efivars/{name}-{LOADER}"));
-        match std::fs::read(&path) {
-            Ok(bytes) => Some(text_of(&bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!("cannot read {}: {error}", path.display());
-                None
-            }
-        }
-    };
+    let read = |name: &str| variable(root, name, LOADER).map(|data| text_of(&data));
     LoaderVariables {
         info: read("LoaderInfo"),
         selected: read("LoaderEntrySelected"),

@@ -21,6 +21,7 @@ mod verdict;
 pub(crate) mod volume;
 
 use crate::name::OurName as _;
+use crate::plan::InPlace;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,6 +51,8 @@ struct Case {
     held: Held,
     intent: Intent,
     goal: Goal,
+    /// The selected generation gets all its tries again.
+    rearm: bool,
     /// A generation that is not in the profile any more.
     gone: Option<u64>,
     /// One that no entry of ours can start, whoever else's could.
@@ -80,6 +83,7 @@ impl Case {
             held: held.clone(),
             intent: intent.clone(),
             goal: Goal::Install,
+            rearm: false,
             gone: None,
             unbootable: None,
             proven: good.iter().copied().collect(),
@@ -176,11 +180,11 @@ impl Case {
 
     fn try_plan(&self, held: &Held) -> Result<Vec<Step>, Refusal> {
         let plan = |held: &Held| {
-            let intent = Intent {
+            let here = InPlace {
+                rearm: self.rearm,
                 loader_steps: systemd_boot::steps(held, self.loader),
-                ..self.intent.clone()
             };
-            plan(&self.observation(held), &intent).map(|plan| plan.steps)
+            plan(&self.observation(held), &self.intent, &here).map(|plan| plan.steps)
         };
         match self.goal {
             Goal::Install => plan(held),
@@ -455,7 +459,9 @@ fn what_a_step_relies_on_is_on_the_disk() {
         proven(select(3), 2),
         proven(select(3), 3),
     ] {
-        let steps = plan(&observe(&held).0, &intent).unwrap().steps;
+        let steps = plan(&observe(&held).0, &intent, &InPlace::default())
+            .unwrap()
+            .steps;
         let before = held.clone();
         let is_new_entry = |step: &Step| {
             let is_there = before.on(step.on()).contains_key(Path::new(step.path()));

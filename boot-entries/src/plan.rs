@@ -85,8 +85,6 @@ pub struct Intent {
     pub last_good: Option<Subject>,
     /// What is known. A generation that is not here is untested.
     pub standings: BTreeMap<Subject, Standing>,
-    /// Give the selected generation, if it is untested, all its tries again.
-    pub rearm: bool,
     /// What runs. It is not removed, whatever else it is (invariant B2).
     pub running: Option<Subject>,
     /// The entry that this boot was started from (`LoaderEntrySelected`), whoever wrote it. None: it is not known.
@@ -101,8 +99,6 @@ pub struct Intent {
     pub extras_left: BTreeSet<String>,
     /// The loader's own settings.
     pub loader: loader_conf::Settings,
-    /// What is to be done about the loader itself, in this order ([`crate::systemd_boot::decide`]).
-    pub loader_steps: Vec<Step>,
     /// What this system's entries bear, so that another system's on the same `$BOOT` are known and stay.
     pub ownership: Ownership,
     /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
@@ -123,6 +119,15 @@ pub enum Unneeded {
     /// They stay, but for one that another of the same generation replaces: something on record that nobody here understands
     /// may need them.
     Stays,
+}
+
+/// What is wanted in one place alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InPlace {
+    /// Give the selected generation, if it is untested, all its tries again.
+    pub rearm: bool,
+    /// What is to be done about the loader itself, in this order ([`crate::systemd_boot::decide`]).
+    pub loader_steps: Vec<Step>,
 }
 
 /// What to do, and what was left out.
@@ -169,7 +174,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// When the request cannot be granted safely; nothing is to be changed then.
-pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
+pub fn plan(observed: &Observation, intent: &Intent, here: &InPlace) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     for found in &observed.generations {
         if let Err(why) = &found.bootable {
@@ -177,7 +182,7 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
             plan.skipped.push((subject, why.clone()));
         }
     }
-    let mut all = candidates(observed, intent);
+    let mut all = candidates(observed, intent, here);
     let long: Vec<String> = all.iter().filter_map(too_long).collect();
     if all.is_empty() {
         // The one that is asked for, then the newest.
@@ -197,14 +202,14 @@ pub fn plan(observed: &Observation, intent: &Intent) -> Result<Plan, Refusal> {
     if let Some((appointed, told)) = substitute::appoint(observed, &intent) {
         intent = Cow::Owned(appointed);
         plan.substituted = Some(told);
-        all = candidates(observed, &intent);
+        all = candidates(observed, &intent, here);
     }
     within_limit(&intent, &mut all);
     let still = all
         .iter()
         .filter_map(|candidate| stands_still(&intent, candidate));
     plan.notes.extend(still);
-    let fitting = fit::fit(observed, &intent, all)?;
+    let fitting = fit::fit(observed, &intent, here, all)?;
     plan.steps = fitting.steps;
     plan.notes.extend(fitting.notes);
     plan.notes.extend(long);
@@ -229,13 +234,17 @@ fn none_bootable(skipped: &[(Subject, String)]) -> String {
 /// A generation that can be booted, and its entry.
 type Candidate<'a> = (Wanted<'a>, &'a Bootable);
 
-fn candidates<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Candidate<'a>> {
+fn candidates<'a>(
+    observed: &'a Observation,
+    intent: &Intent,
+    here: &InPlace,
+) -> Vec<Candidate<'a>> {
     let candidate = |found: &'a Found| {
         let bootable = found.bootable.as_ref().ok()?;
         let files = files_of(&observed.boot, &found.stem);
         let id = found.generation.subject();
         let entry = entry_of(&id.generation, bootable);
-        let wanted = Wanted::new(intent, id, &found.stem, entry, &files);
+        let wanted = Wanted::new(intent, here, id, &found.stem, entry, &files);
         Some((wanted, bootable))
     };
     observed.generations.iter().filter_map(candidate).collect()
@@ -272,6 +281,7 @@ fn stands_still(intent: &Intent, (wanted, bootable): &Candidate<'_>) -> Option<S
 fn steps(
     observed: &Observation,
     intent: &Intent,
+    here: &InPlace,
     all: &[Candidate<'_>],
     early: &BTreeSet<String>,
 ) -> Result<Plan, Refusal> {
@@ -305,7 +315,7 @@ fn steps(
     plan.steps
         .extend(writes(&observed.boot, intent, &all, files));
     // A loader that does not start is then met by a machine on which everything else is in place.
-    plan.steps.extend_from_slice(&intent.loader_steps);
+    plan.steps.extend_from_slice(&here.loader_steps);
     let present = observed.boot.loader_conf.as_deref();
     let text = loader_conf::wanted(present, &intent.loader);
     if let Some(timeout) = present.and_then(systemd_boot_model::endless_timeout) {
@@ -352,7 +362,8 @@ pub fn verdict(
         let files = files_of(boot, stem);
         if let Some(file) = best_of(&files) {
             let entry = file.entry.clone();
-            let mut wanted = Wanted::new(intent, generation.subject(), stem, entry, &files);
+            let here = InPlace::default();
+            let mut wanted = Wanted::new(intent, &here, generation.subject(), stem, entry, &files);
             // Where its payload is.
             wanted.on = file.on;
             all.push(wanted);

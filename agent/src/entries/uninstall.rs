@@ -9,6 +9,7 @@ use boot_entries::observe::{Found, Observation};
 use boot_entries::plan::{self, Intent};
 
 use super::initrds::Unfinished;
+use super::intent;
 use super::{Aim, Planned, Prepared, found, in_each, loader};
 use crate::error::Error;
 use crate::report::progress;
@@ -29,7 +30,7 @@ pub fn prepare_uninstall(view: &View) -> Result<Prepared, Error> {
     // Nobody reads it after us.
     digests.forget_boot();
     let found = found(view, &view.state, &Unfinished::default(), &mut digests);
-    let intent = view.intent(&view.state);
+    let intent = intent::of(view, &view.state);
     let (planned, complaints) = in_each(places, found, Aim::Uninstall, |place, found| {
         planned_in(place, found, &intent, &mut digests)
     })?;

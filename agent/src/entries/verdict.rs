@@ -5,6 +5,7 @@ use boot_entries::observe::BootFiles;
 use boot_entries::progress::Progress;
 use boot_entries::{apply, plan};
 
+use super::intent;
 use super::ready::may_be_written;
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -19,7 +20,7 @@ use crate::view::{View, damage_of};
 pub fn write_verdict(view: &View) -> Result<(), Error> {
     let mut places = view.places(&view.state)?;
     let generations = view.generations();
-    let intent = view.intent(&view.state);
+    let intent = intent::of(view, &view.state);
     let mut outcome = Ok(());
     if !places.has_next && !places.unusable.is_empty() {
         outcome = Err(places.unusable.remove(0).into());

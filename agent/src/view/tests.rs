@@ -53,10 +53,13 @@ fn a_number_that_came_back_is_there_twice_and_means_the_new_closure() {
     assert_eq!(all, [new.clone(), old.clone()]);
     assert_eq!(view.subject(&old.generation).unwrap(), new);
     assert!(view.is_current(&new) && !view.is_current(&old));
-    let intent = view.intent(&view.state);
+    let intent = crate::entries::intent::of(&view, &view.state);
     assert_eq!(intent.last_good, Some(old.clone()));
-    assert_eq!(intent.standings[&old], plan::Standing::Proven);
-    assert_eq!(intent.standings[&new], plan::Standing::Untested);
+    assert_eq!(intent.standings[&old], boot_entries::plan::Standing::Proven);
+    assert_eq!(
+        intent.standings[&new],
+        boot_entries::plan::Standing::Untested
+    );
     assert_eq!(
         view.subject_of_closure(Path::new("/nix/store/old")),
         Some(old)

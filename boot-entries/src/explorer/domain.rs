@@ -139,13 +139,10 @@ pub(super) fn cases() -> Vec<Case> {
                 if standing == Rejected || rearm && (standing == Proven || gone.is_some()) {
                     continue;
                 }
-                let intent = Intent {
-                    rearm,
-                    ..intent.clone()
-                };
-                let key = (format!("{intent:?}"), gone, machine.held.clone());
+                let key = (format!("{rearm} {intent:?}"), gone, machine.held.clone());
                 let proven: Vec<u64> = proven.iter().copied().collect();
                 let case = Case {
+                    rearm,
                     gone,
                     ..Case::install(&machine.held, &intent, &proven)
                 };

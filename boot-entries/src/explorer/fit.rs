@@ -19,7 +19,7 @@ pub(super) fn squeezed(cases: &[Case]) -> Vec<Case> {
 impl Case {
     /// The same with the selected generation just arrived: nothing of it is there.
     fn arrived(&self) -> Option<Self> {
-        let is_new = self.goal == Goal::Install && !self.intent.rearm;
+        let is_new = self.goal == Goal::Install && !self.rearm;
         let selected = self.intent.selected.as_ref().filter(|_| is_new)?;
         let number = selected.generation.number();
         let disk = observe(&self.held);

@@ -5,6 +5,7 @@ use super::place::Held;
 use super::{Case, make};
 use crate::name::OurName as _;
 use crate::owner::Ownership;
+use crate::plan::InPlace;
 use crate::plan::tests::{Disk, proven, select};
 use crate::plan::{Intent, plan};
 use std::path::Path;
@@ -34,7 +35,7 @@ fn other_installs(held: &mut Held, is_proven: bool) {
         select(OTHER)
     };
     let intent = as_system("99999999", intent);
-    for step in plan(&disk.0, &intent).unwrap().steps {
+    for step in plan(&disk.0, &intent, &InPlace::default()).unwrap().steps {
         make(held, &step);
     }
 }

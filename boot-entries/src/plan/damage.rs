@@ -82,6 +82,7 @@ pub fn left(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::InPlace;
     use crate::plan::plan;
     use crate::plan::tests::{Disk, proven, select};
 
@@ -91,7 +92,7 @@ mod tests {
         let intent = proven(select(2), 1);
         disk.run(&intent);
         disk.0.payload.clear();
-        let plan = plan(&disk.0, &intent).unwrap();
+        let plan = plan(&disk.0, &intent, &InPlace::default()).unwrap();
         assert_eq!(
             left(&disk.0, &plan, |_| false),
             BTreeSet::new(),

@@ -19,7 +19,7 @@ use std::fmt;
 use super::damage::is_whole;
 use super::housekeeping::copies;
 use super::wanted::Wanted;
-use super::{Candidate, Intent, Plan, Refusal, Standing, Step, Unneeded, files_of, steps};
+use super::{Candidate, InPlace, Intent, Plan, Refusal, Standing, Step, Unneeded, files_of, steps};
 use crate::closure::{Bootable, Payload};
 use crate::entry::EntryFile;
 use crate::generation::Subject;
@@ -92,12 +92,14 @@ impl fmt::Display for Shortage {
 pub(super) fn fit(
     observed: &Observation,
     intent: &Intent,
+    here: &InPlace,
     all: Vec<Candidate<'_>>,
 ) -> Result<Plan, Refusal> {
     let kept = kept(observed, intent, &all);
     let mut choice = Choice {
         observed,
         intent,
+        here,
         all,
         is_early: false,
         may_be_proven: false,
@@ -126,6 +128,7 @@ pub(super) fn fit(
 struct Choice<'a> {
     observed: &'a Observation,
     intent: &'a Intent,
+    here: &'a InPlace,
     all: Vec<Candidate<'a>>,
     /// What goes, goes before anything is written.
     is_early: bool,
@@ -145,11 +148,11 @@ impl Choice<'_> {
     /// The plan for this choice, and what is missing for it.
     fn plan(&mut self) -> Result<(Plan, Option<Shortage>), Refusal> {
         let none = BTreeSet::new();
-        let late = steps(self.observed, self.intent, &self.all, &none)?;
+        let late = steps(self.observed, self.intent, self.here, &self.all, &none)?;
         let plan = if self.is_early {
             let (early, may_be_proven) = early(self.observed, self.intent, &self.all, &late.steps);
             self.may_be_proven = may_be_proven;
-            steps(self.observed, self.intent, &self.all, &early)?
+            steps(self.observed, self.intent, self.here, &self.all, &early)?
         } else {
             late
         };

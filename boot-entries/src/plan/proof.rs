@@ -166,6 +166,7 @@ fn bounded(loader: &mut Loader) -> usize {
 mod tests {
     use super::*;
     use crate::name::OurName as _;
+    use crate::plan::InPlace;
     use crate::plan::plan;
     use crate::plan::tests::{Disk, RELEASES, comes_back, prove, proven, select};
     use systemd_boot_model::{Part, Partition, Uki, Why};
@@ -176,7 +177,7 @@ mod tests {
         variables: &LoaderVariables,
     ) -> Result<(), Refusal> {
         let intent = proven(select(3), 2);
-        let plan = plan(&disk.0, &intent).unwrap();
+        let plan = plan(&disk.0, &intent, &InPlace::default()).unwrap();
         prove(&disk.0, &plan, &intent, release, variables)
     }
 
@@ -213,7 +214,7 @@ mod tests {
         let intent = proven(select(3), 2);
         let never = comes_back(
             &disk.0,
-            &plan(&disk.0, &intent).unwrap(),
+            &plan(&disk.0, &intent, &InPlace::default()).unwrap(),
             &intent,
             ReleaseRange::V260,
             &prefers("z*"),
@@ -254,7 +255,7 @@ mod tests {
     fn an_image_is_nothing_proven() {
         let mut disk = Disk::with(3);
         let intent = proven(select(3), 2);
-        let plan = plan(&disk.0, &intent).unwrap();
+        let plan = plan(&disk.0, &intent, &InPlace::default()).unwrap();
         let image = format!("{}.efi", disk.0.generations[1].stem);
         let says = Uki {
             parts: vec![Part::OsRelease("ID=a\n".to_owned())],
@@ -288,7 +289,7 @@ mod tests {
         let (mut disk, variables) = named_by_the_firmware();
         let intent = proven(select(3), 2);
         disk.run(&intent);
-        let plan = plan(&disk.0, &intent).unwrap();
+        let plan = plan(&disk.0, &intent, &InPlace::default()).unwrap();
         let release = ReleaseRange::V258_1;
         assert_eq!(prove(&disk.0, &plan, &intent, release, &variables), Ok(()));
         assert!(comes_back(&disk.0, &plan, &intent, release, &variables).is_err());
@@ -319,7 +320,10 @@ mod tests {
                 };
                 assert!(stranding.to_string().contains(&damage.to_string()));
                 assert_eq!(stranding.damage, Some(damage));
-                assert_eq!(ask(&plan(&disk.0, &intent).unwrap()), Ok(()));
+                assert_eq!(
+                    ask(&plan(&disk.0, &intent, &InPlace::default()).unwrap()),
+                    Ok(())
+                );
             }
         }
     }

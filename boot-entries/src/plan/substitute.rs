@@ -121,6 +121,7 @@ fn rank_of(boot: &BootFiles, subject: &Subject) -> Option<Rank> {
 mod tests {
     use super::*;
     use crate::generation::Generation;
+    use crate::plan::InPlace;
     use crate::plan::tests::{Disk, RELEASES, comes_back, id, proven, select};
     use crate::plan::{plan, verdict};
     use systemd_boot_model::LoaderVariables;
@@ -147,7 +148,7 @@ mod tests {
     fn what_fails_leads_to_a_proven_one_that_is_whole() {
         for is_missing in [false, true] {
             let (mut disk, intent) = rotten(is_missing);
-            let plan = plan(&disk.0, &intent).unwrap();
+            let plan = plan(&disk.0, &intent, &InPlace::default()).unwrap();
             let word = if is_missing { "missing" } else { "damaged" };
             let told = plan.substituted.clone().unwrap().to_string();
             for word in ["generation 2 is", word, "to generation 1 instead"] {

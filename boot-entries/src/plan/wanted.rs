@@ -1,6 +1,6 @@
 //! The entry that a generation is to have: its counter, and its place in the order.
 
-use super::{Intent, Refusal, Standing, Step, best_of, remove};
+use super::{InPlace, Intent, Refusal, Standing, Step, best_of, remove};
 use crate::closure::PANIC;
 use crate::entry::{EntryFile, Rank};
 use crate::generation::Subject;
@@ -29,6 +29,7 @@ pub(super) struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     pub(super) fn new(
         intent: &Intent,
+        here: &InPlace,
         id: Subject,
         stem: &'a str,
         entry: Entry,
@@ -46,7 +47,7 @@ impl<'a> Wanted<'a> {
         let counters = files.iter().filter_map(|file| file.name.tries);
         let lowest = counters.min_by_key(|tries| tries.left);
         let tries = match standing {
-            _ if intent.rearm && is_selected && !is_last_good => Some(ARMED),
+            _ if here.rearm && is_selected && !is_last_good => Some(ARMED),
             Standing::Rejected => Some(used_up(lowest.unwrap_or(ARMED))),
             // Whoever goes back to an older proven generation has a way back from it, too, should it have rotted.
             Standing::Proven if is_selected && !is_last_good => Some(lowest.unwrap_or(ARMED)),

@@ -1,6 +1,7 @@
 //! Small disks.
 
 use crate::payload::Digest;
+use crate::plan::InPlace;
 use crate::plan::tests::{Disk, RELEASES, id, loader, proven, select};
 use crate::plan::*;
 
@@ -22,12 +23,16 @@ fn numbers(skipped: &[(Subject, String)]) -> Vec<u64> {
 
 /// The plan on the smallest disk that it is not refused on, and how many clusters that has.
 fn tightest(disk: &Disk, intent: &Intent) -> (u64, Plan) {
-    let on = |size| plan(&disk.of_size(size).0, intent).ok();
+    tightest_with(disk, intent, &InPlace::default())
+}
+
+fn tightest_with(disk: &Disk, intent: &Intent, here: &InPlace) -> (u64, Plan) {
+    let on = |size| plan(&disk.of_size(size).0, intent, here).ok();
     (0..9999).find_map(|size| Some((size, on(size)?))).unwrap()
 }
 
 fn run(disk: &mut Disk, size: u64, intent: &Intent) -> Result<Plan, Refusal> {
-    let plan = plan(&disk.of_size(size).0, intent)?;
+    let plan = plan(&disk.of_size(size).0, intent, &InPlace::default())?;
     plan.steps.iter().for_each(|step| disk.step(step));
     Ok(plan)
 }
@@ -36,7 +41,13 @@ fn run(disk: &mut Disk, size: u64, intent: &Intent) -> Result<Plan, Refusal> {
 fn what_nobody_needs_is_not_copied_when_it_does_not_fit() {
     let disk = with(4, 20);
     let intent = proven(select(2), 3);
-    let skipped = |size| numbers(&plan(&disk.of_size(size).0, &intent).unwrap().skipped);
+    let skipped = |size| {
+        numbers(
+            &plan(&disk.of_size(size).0, &intent, &InPlace::default())
+                .unwrap()
+                .skipped,
+        )
+    };
     let (least, tight) = tightest(&disk, &intent);
     assert_eq!(numbers(&tight.skipped), [1, 4]);
     assert_eq!(
@@ -51,10 +62,13 @@ fn what_nobody_needs_is_not_copied_when_it_does_not_fit() {
 fn the_loader_needs_room_as_well() {
     let mut disk = with(2, 20);
     disk.run(&proven(select(1), 1));
-    let mut intent = proven(select(2), 1);
+    let intent = proven(select(2), 1);
     let (without, _) = tightest(&disk, &intent);
-    intent.loader_steps = vec![loader(280 * 512)];
-    let (least, plan) = tightest(&disk, &intent);
+    let here = InPlace {
+        loader_steps: vec![loader(280 * 512)],
+        ..InPlace::default()
+    };
+    let (least, plan) = tightest_with(&disk, &intent, &here);
     // And its directories, with the names in them.
     assert!((281..290).contains(&(least - without)), "{least} {without}");
     let volume = disk.of_size(least).0.space.unwrap();
@@ -70,7 +84,7 @@ fn a_refusal_says_how_much_and_what_stays() {
     let intent = proven(proven(select(4), 1), 2);
     let (least, _) = tightest(&disk, &intent);
     let before = disk.0.clone();
-    let refused = plan(&disk.of_size(least - 1).0, &intent).unwrap_err();
+    let refused = plan(&disk.of_size(least - 1).0, &intent, &InPlace::default()).unwrap_err();
     let Refusal::NoSpace(shortage) = &refused else {
         panic!("{refused:?}");
     };
@@ -107,7 +121,7 @@ fn what_is_mended_is_mended_one_by_one() {
             }
             drop(files);
             let keeps_all = |size: &u64| {
-                let plan = plan(&disk.of_size(*size).0, &intent);
+                let plan = plan(&disk.of_size(*size).0, &intent, &InPlace::default());
                 plan.is_ok_and(|plan| plan.skipped.is_empty())
             };
             (0..9999).find(keeps_all).unwrap()
@@ -254,7 +268,7 @@ fn what_interrupted_runs_left_makes_room_first() {
     disk.0.boot.leftovers = leftovers.map(|path| (Partition::Boot, path)).collect();
     let full = disk.of_size(0);
     assert_eq!(full.0.space.as_ref().unwrap().free, 0);
-    let plan = plan(&full.0, &proven(select(3), 2)).unwrap();
+    let plan = plan(&full.0, &proven(select(3), 2), &InPlace::default()).unwrap();
     assert!(
         plan.steps
             .iter()

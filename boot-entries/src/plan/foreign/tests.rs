@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::nixpkgs::Payload;
+use crate::plan::InPlace;
 use crate::plan::tests::{Disk, RELEASES, proven, select};
 use crate::plan::{Intent, plan, uninstall};
 use crate::step::Step;
@@ -74,7 +75,11 @@ fn a_failed_trial_leads_back_to_what_booted_the_machine() {
             [ours(3), theirs(4)].concat(),
             "{booted}"
         );
-        assert_eq!(plan(&disk.0, &intent).unwrap().steps, [], "{booted}");
+        assert_eq!(
+            plan(&disk.0, &intent, &InPlace::default()).unwrap().steps,
+            [],
+            "{booted}"
+        );
 
         // It boots, by the stand-in now; another trial is tried.
         let files = disk.0.boot.entries.values();
@@ -132,7 +137,11 @@ fn a_failed_trial_leads_back_to_the_very_profile_of_an_image() {
             let [ours, theirs] = [&ours.text, theirs].map(|text| image_of(release, text));
             assert_eq!(ours, theirs, "{release:?}: {booted}");
         }
-        assert_eq!(plan(&disk.0, &intent).unwrap().steps, [], "{booted}");
+        assert_eq!(
+            plan(&disk.0, &intent, &InPlace::default()).unwrap().steps,
+            [],
+            "{booted}"
+        );
     }
 }
 
@@ -156,7 +165,10 @@ fn of_two_programs_the_one_that_has_booted_is_copied() {
             (listed.program, listed.entry.linux, listed.entry.efi)
         };
         assert_eq!(started(&ours.text), started(text));
-        assert_eq!(plan(&disk.0, &intent).unwrap().steps, []);
+        assert_eq!(
+            plan(&disk.0, &intent, &InPlace::default()).unwrap().steps,
+            []
+        );
     }
 }
 

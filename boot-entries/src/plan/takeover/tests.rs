@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::nixpkgs::hashed_name;
+use crate::plan::InPlace;
 use crate::plan::tests::{Disk, RELEASES, id, proven, select, theirs};
 use crate::plan::{Standing, plan};
 use crate::space::Volume;
@@ -277,9 +278,9 @@ fn space_is_never_made_of_theirs() {
         ..Volume::default()
     };
     disk.0.space = Some(volume(21));
-    if let Ok(plan) = plan(&disk.0, &select(4)) {
+    if let Ok(plan) = plan(&disk.0, &select(4), &InPlace::default()) {
         assert!(!plan.steps.iter().any(|s| matches!(s, Step::Remove { .. })));
     }
     disk.0.space = Some(volume(0));
-    assert!(plan(&disk.0, &select(4)).is_err());
+    assert!(plan(&disk.0, &select(4), &InPlace::default()).is_err());
 }

@@ -6,6 +6,7 @@ use crate::name::{OurName as _, stem_of};
 use crate::nixpkgs;
 use crate::observe::{Found, Observation};
 use crate::payload::{self, Content, Kind};
+use crate::plan::InPlace;
 use crate::plan::*;
 use crate::space::{Directory, Volume, slots};
 use systemd_boot_model::{EntryName, Loader, LoaderVariables, ReleaseRange, Tries};
@@ -104,7 +105,12 @@ impl Disk {
     }
 
     pub(crate) fn run(&mut self, intent: &Intent) -> Plan {
-        let plan = plan(&self.0, intent).unwrap();
+        self.run_with(intent, &InPlace::default())
+    }
+
+    /// [`Self::run`], with what is wanted here alone.
+    pub(crate) fn run_with(&mut self, intent: &Intent, here: &InPlace) -> Plan {
+        let plan = plan(&self.0, intent, here).unwrap();
         plan.steps.iter().for_each(|step| self.step(step));
         plan
     }

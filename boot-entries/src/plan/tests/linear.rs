@@ -1,6 +1,7 @@
 //! What a plan looks at must not grow faster than the number of generations.
 
 use super::*;
+use crate::plan::InPlace;
 use crate::work;
 
 /// How often something is looked at by a plan that finds nothing to do, where `count` generations and as many of another
@@ -40,7 +41,7 @@ fn twice_as_many_generations_take_twice_the_looks() {
 fn twice_as_many_steps_take_twice_the_looks() {
     let looks = |count| {
         let disk = Disk::with(count);
-        let plan = plan(&disk.0, &select(count)).unwrap();
+        let plan = plan(&disk.0, &select(count), &InPlace::default()).unwrap();
         assert!(plan.steps.len() > usize::try_from(count).unwrap());
         work::looks();
         assert!(

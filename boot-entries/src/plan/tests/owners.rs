@@ -3,6 +3,7 @@
 use super::*;
 use crate::owner::Owner;
 use crate::payload;
+use crate::plan::InPlace;
 
 const FIRST: &str = "11111111";
 const OTHER: &str = "22222222";
@@ -162,7 +163,7 @@ fn going_above_another_systems_entries_risks_nothing() {
                 ..shared.seen_by(1, &proven(select(selected), 1))
             };
             let mut now = shared.disk.clone();
-            for step in plan(&now.0, &asked).unwrap().steps {
+            for step in plan(&now.0, &asked, &InPlace::default()).unwrap().steps {
                 // A file that is replaced may be lost.
                 if let Step::Text { on, path, .. } = &step {
                     let (on, path) = (*on, path.clone());
@@ -290,7 +291,7 @@ fn what_the_other_system_has_proven_is_an_end_for_verify_only() {
         ..Default::default()
     };
     let returns = |shared: &Shared, release, variables: &_| {
-        let plan = plan(&shared.disk.0, &intent).unwrap();
+        let plan = plan(&shared.disk.0, &intent, &InPlace::default()).unwrap();
         comes_back(&shared.disk.0, &plan, &intent, release, variables).is_ok()
     };
     shared.install(&proven(select(5), 4));

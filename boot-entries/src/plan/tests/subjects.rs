@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::payload::Kind;
+use crate::plan::InPlace;
 
 /// [`Disk::with`], and one more: `text` (`3/x`, or `3` for a number that came back) with a closure of its own.
 fn with(count: u64, text: &str) -> (Disk, Subject) {
@@ -85,7 +86,7 @@ fn a_broken_specialisation_is_reported_and_does_no_harm() {
         selected: Some(special),
         ..Intent::default()
     };
-    let refused = super::super::plan(&disk.0, &intent)
+    let refused = super::super::plan(&disk.0, &intent, &InPlace::default())
         .unwrap_err()
         .to_string();
     assert_eq!(refused, "generation 3/x cannot be booted: no kernel");

@@ -1,6 +1,7 @@
 //! Verdicts where entries are not as a run of ours leaves them.
 
 use super::*;
+use crate::plan::InPlace;
 
 /// Writes the verdicts of `intent`, and checks that once is enough.
 fn written(disk: &mut Disk, intent: &Intent) -> Vec<Step> {
@@ -87,7 +88,7 @@ fn between_two_partitions() -> Disk {
     }
     boot.esp_payload = disk.0.payload.keys().cloned().collect();
     disk.0.payload.clear();
-    let steps = plan(&disk.0, &intent).unwrap().steps;
+    let steps = plan(&disk.0, &intent, &InPlace::default()).unwrap().steps;
     let is_removal = |step: &&Step| matches!(step, Step::Remove { .. });
     assert!(steps.iter().any(|step| is_removal(&step)));
     for step in steps.iter().filter(|step| !is_removal(step)) {

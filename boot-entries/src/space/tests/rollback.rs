@@ -3,6 +3,7 @@
 
 use super::Fat;
 use crate::generation::Generation;
+use crate::plan::InPlace;
 use crate::plan::tests::{Disk, id, proven, select};
 use crate::plan::{self, Intent, Standing, plan};
 use crate::step::Step;
@@ -35,7 +36,9 @@ impl Machine {
     fn plan(&self, intent: &Intent, free: u64) -> Option<Vec<Step>> {
         let mut disk = self.disk.clone();
         disk.0.space = Some(self.fat.volume(free));
-        plan(&disk.0, intent).ok().map(|plan| plan.steps)
+        plan(&disk.0, intent, &InPlace::default())
+            .ok()
+            .map(|plan| plan.steps)
     }
 
     /// The same with so little free that one cluster less would not do for `intent`, which is carried out. None: there is
