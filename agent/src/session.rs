@@ -122,8 +122,15 @@ impl Session {
             let state = std::mem::take(&mut self.view.state);
             self.view.state = state.after(event);
         }
-        // After the record, so that nothing here stands in a verdict's way.
-        if std::mem::take(&mut self.view.ledger.is_due)
+        // After the record, and when nothing waits for what follows: neither a boot nor a fallback.
+        let may_wait = events.iter().all(|event| {
+            matches!(
+                event,
+                Event::Selected { .. } | Event::Proven { .. } | Event::Degraded { .. }
+            )
+        });
+        if may_wait
+            && std::mem::take(&mut self.view.ledger.is_due)
             && let Err(error) = ledger::tend(&self.view.root, &|subject| self.view.lists(subject))
         {
             tracing::warn!("{} is not tidied: {}", ledger::PATH, one_line(&error));

@@ -98,6 +98,14 @@ impl View {
 
     /// Adds what services wrote to the journal to the causes, if this process may read it. That it cannot be read is told.
     pub fn add_logs(&mut self) {
+        if self
+            .ledger
+            .records
+            .iter()
+            .all(|record| record.log_lines == 0)
+        {
+            return;
+        }
         if let Err(error) = self.ledger.add_logs(&self.root) {
             tracing::warn!("what the units wrote is left out: {}", one_line(&error));
         }

@@ -8,6 +8,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::line::{Meaning, says_more};
+use crate::state::cause::Stage;
 use crate::state::{Event, State, Subject};
 
 /// A longer ledger is folded.
@@ -69,7 +70,7 @@ pub(super) fn fold(
         must.extend(deciding(&past, forgotten));
         let past_ats = past.iter().map(|(at, _)| *at);
         must.extend(past_ats.filter(|at| lines.get(*at).is_none_or(holds_more)));
-        let chosen = enough(&past, &must, forgotten);
+        let chosen = chosen(&past, &must, forgotten);
         let stays = |(at, (_, meaning)): (usize, &Line<'_>)| match meaning {
             _ if at >= recent => true,
             Meaning::Damaged => false,
@@ -161,7 +162,127 @@ fn deciding(past: &[(usize, &Event)], forgotten: &BTreeSet<PathBuf>) -> BTreeSet
     latest.into_values().collect()
 }
 
-/// As few of `past` as add up to the same, with those that `must` stay.
+/// Which of `past` stay. Trying takes long where there is much, and most of it is known without: what was before the latest
+/// selection matters by its verdicts, and by how far boots got that were never judged.
+fn chosen(
+    past: &[(usize, &Event)],
+    must: &BTreeSet<usize>,
+    forgotten: &BTreeSet<PathBuf>,
+) -> BTreeSet<usize> {
+    let is_selection = |(_, event): &(usize, &Event)| matches!(event, Event::Selected { .. });
+    let selection = past.iter().rposition(is_selection).unwrap_or(0);
+    let (old, new) = past.split_at_checked(selection).unwrap_or((past, &[]));
+    let mut likely = must.clone();
+    likely.extend(deciding(old, forgotten));
+    likely.extend(lifting(old));
+    likely.extend(unjudged(past, forgotten));
+    likely.extend(marking(past));
+    let is_likely = |(at, _): &&(usize, &Event)| likely.contains(at);
+    let fewer: Vec<(usize, &Event)> = old.iter().filter(is_likely).chain(new).copied().collect();
+    let state = |events: &[(usize, &Event)]| State::of(events.iter().map(|(_, event)| *event));
+    if !is_same(&state(&fewer), &state(past), forgotten) {
+        return enough(past, must, forgotten);
+    }
+    let before_new = |(at, _): &(usize, &Event)| new.first().is_none_or(|(first, _)| at < first);
+    let old = fewer
+        .iter()
+        .filter(|one| before_new(one))
+        .map(|(at, _)| *at);
+    let must: BTreeSet<usize> = must.iter().copied().chain(old).collect();
+    enough(&fewer, &must, forgotten)
+}
+
+/// What made the latest rejection of a closure void.
+fn lifting(past: &[(usize, &Event)]) -> BTreeSet<usize> {
+    let mut latest = BTreeMap::new();
+    for (at, event) in past {
+        match event {
+            Event::Rejected { subject, .. } => {
+                latest.insert(subject.toplevel.as_path(), None);
+            }
+            Event::Selected { subject } | Event::Excused { subject } => {
+                if let Some(lifted) = latest.get_mut(subject.toplevel.as_path()) {
+                    *lifted = Some(*at);
+                }
+            }
+            _ => {}
+        }
+    }
+    latest.into_values().flatten().collect()
+}
+
+/// Of each closure that was not judged the boot that got furthest, and all that was heard of the latest boot.
+fn unjudged(past: &[(usize, &Event)], forgotten: &BTreeSet<PathBuf>) -> BTreeSet<usize> {
+    let mut furthest: BTreeMap<&Path, Boot> = BTreeMap::new();
+    let mut latest = BTreeSet::new();
+    let mut boot = None;
+    for (at, event) in past {
+        match event {
+            Event::Selected { subject }
+            | Event::Proven { subject, .. }
+            | Event::Rejected { subject, .. } => {
+                furthest.remove(subject.toplevel.as_path());
+            }
+            Event::Began { running, .. } => {
+                latest.clear();
+                let stage = Stage::Begun;
+                let closure = running.as_ref().map(|subject| subject.toplevel.as_path());
+                boot = closure.map(|closure| {
+                    (
+                        closure,
+                        Boot {
+                            stage,
+                            lines: [*at].into(),
+                        },
+                    )
+                });
+            }
+            Event::Reached { stage } => {
+                if let Some((_, boot)) = boot.as_mut().filter(|(_, boot)| boot.stage < *stage) {
+                    boot.stage = *stage;
+                    boot.lines.insert(*at);
+                }
+            }
+            Event::Degraded { .. } => {}
+            _ => continue,
+        }
+        if matches!(
+            event,
+            Event::Began { .. } | Event::Reached { .. } | Event::Degraded { .. }
+        ) {
+            latest.insert(*at);
+        }
+        if let Some((closure, boot)) = &boot
+            && furthest
+                .get(closure)
+                .is_none_or(|best| best.stage <= boot.stage)
+            && matches!(event, Event::Began { .. } | Event::Reached { .. })
+        {
+            furthest.insert(closure, boot.clone());
+        }
+    }
+    furthest.retain(|closure, _| !forgotten.contains(*closure));
+    latest.extend(furthest.into_values().flat_map(|boot| boot.lines));
+    latest
+}
+
+/// How far a boot got, and the lines that say so.
+#[derive(Debug, Clone)]
+struct Boot {
+    stage: Stage,
+    lines: BTreeSet<usize>,
+}
+
+/// What the system's mark is, and whether there were entries without one.
+fn marking(past: &[(usize, &Event)]) -> BTreeSet<usize> {
+    let is_name = |(_, event): &&(usize, &Event)| matches!(event, Event::Named { .. });
+    let first_entries = past.iter().find(|(_, event)| event.leads_to_entries());
+    let names = past.iter().find(is_name).into_iter();
+    let names = names.chain(past.iter().rfind(is_name));
+    names.chain(first_entries).map(|(at, _)| *at).collect()
+}
+
+/// As few of `past` as add up to the same, with those that `must` stay, found by trying.
 ///
 /// Runs of events are left out as long as nothing changes by it: twice as many after one that could go, half as many after
 /// one that could not.

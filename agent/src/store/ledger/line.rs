@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::state::{Event, Subject};
+use crate::state::Event;
 
 /// The format that this agent writes, and the newest that it may interpret.
 const FORMAT: u32 = 1;
@@ -176,13 +176,8 @@ fn has_first_members_only(line: &[u8]) -> bool {
 
 /// A line that is whole, and not all of which is known.
 fn read_in_part(number: usize, sum: String, members: &Map<String, Value>) -> Meaning {
-    let text = |name: &str| {
-        members
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let name = text("event").to_owned();
+    let name = members.get("event").and_then(Value::as_str);
+    let name = name.unwrap_or_default();
     let unknown = |binding, what| Unknown {
         line: number,
         binding,
@@ -196,84 +191,79 @@ fn read_in_part(number: usize, sum: String, members: &Map<String, Value>) -> Mea
         let what = format!("{name:?} in format {oldest}, where this one knows format {FORMAT}");
         return Meaning::Unknown(unknown(binding, what));
     }
-    let time = members.get("time").cloned().unwrap_or_default();
-    let record = |event| {
-        Some(Record {
-            line: number,
-            time: serde_json::from_value(time).ok()?,
-            event,
-            log_lines: usize::try_from(number_of("logLines").unwrap_or(0)).ok()?,
-            log_withheld: false,
-            sum: Some(sum),
-        })
-    };
     let named = members.get("binding").and_then(Value::as_array);
     let is_known = |name: &&Value| {
         let name = name.as_str().unwrap_or_default();
         FIRST_MEMBERS.contains(&name) || LATER_MEMBERS.contains(&name)
     };
     let strange = named.into_iter().flatten().find(|name| !is_known(name));
-    let whole = serde_json::from_value::<Event>(Value::Object(members.clone())).ok();
+    let whole = understood(members);
     let is_whole = whole.is_some();
-    let event = whole.or_else(|| gist(&name, members));
-    match (event.and_then(record), strange) {
-        (Some(record), None) if is_whole => Meaning::Known(record),
-        (Some(record), None) => {
-            Meaning::Partly(record, unknown(false, format!("a value in {name:?}")))
-        }
-        (Some(record), Some(member)) => {
+    let gist = || gists(name, members).iter().find_map(understood);
+    let Some(read) = whole.or_else(gist) else {
+        return Meaning::Unknown(unknown(binding, format!("{name:?}")));
+    };
+    let record = Record {
+        line: number,
+        time: read.time,
+        event: read.event,
+        log_lines: read.log_lines,
+        log_withheld: false,
+        sum: Some(sum),
+    };
+    match strange {
+        Some(member) => {
             let what = format!("the member {member} in {name:?}");
             Meaning::Partly(record, unknown(true, what))
         }
-        (None, _) => Meaning::Unknown(unknown(binding, format!("{name:?}"))),
+        None if is_whole => Meaning::Known(record),
+        None => Meaning::Partly(record, unknown(false, format!("a value in {name:?}"))),
     }
 }
 
+fn understood(members: &Map<String, Value>) -> Option<Whole> {
+    serde_json::from_slice(&serde_json::to_vec(members).ok()?).ok()
+}
+
 /// What can be understood of an event that has a value which is not known: that something was rejected must not get lost for
-/// a new kind of cause. No more is taken for known than leads to fewer changes.
-fn gist(name: &str, members: &Map<String, Value>) -> Option<Event> {
-    const STAGE: &str = "begun";
-    let known_stage = |stage: Option<&Value>| {
-        let known = stage.filter(|stage| {
-            serde_json::from_value::<crate::state::cause::Stage>((*stage).clone()).is_ok()
-        });
-        // Whoever wrote it ran: so far the boot got at least.
-        known.cloned().unwrap_or_else(|| STAGE.into())
+/// a new kind of cause. The first that can be is meant. No more is taken for known than leads to fewer changes.
+fn gists(name: &str, members: &Map<String, Value>) -> Vec<Map<String, Value>> {
+    // Whoever wrote it ran: so far the boot got at least.
+    let stage = || Value::from("begun");
+    let with = |member: &str, value: Value| {
+        let mut members = members.clone();
+        members.insert(member.to_owned(), value);
+        members
     };
     match name {
-        "reached" => members.get("stage")?.as_str().and_then(|_| {
-            let stage = serde_json::from_value(STAGE.into()).ok()?;
-            Some(Event::Reached { stage })
-        }),
-        "rejected" | "degraded" => {
-            let subject: Subject = serde_json::from_value(members.get("subject")?.clone()).ok()?;
-            let cause = members.get("cause").unwrap_or(&Value::Null);
-            // What else was at fault, somebody else may not have: units alone would excuse too much.
-            let is_first = |name: &String| ["stage", "summary", "units"].contains(&name.as_str());
-            let has_more = cause
-                .as_object()
-                .is_none_or(|members| !members.keys().all(is_first));
-            let summary = cause.get("summary").and_then(Value::as_str);
-            let summary = summary.unwrap_or("for a cause that this lastgood does not know");
-            let mut known = serde_json::json!({
-                "stage": known_stage(cause.get("stage")),
-                "summary": summary,
-                "units": cause.get("units").filter(|_| !has_more).unwrap_or(&Value::Null),
-            });
-            let cause = serde_json::from_value(known.clone()).or_else(|_| {
-                // With none, nothing is excused for it.
-                if let Some(units) = known.get_mut("units") {
-                    *units = Value::Array(Vec::new());
-                }
-                serde_json::from_value(known)
-            });
-            let cause = cause.ok()?;
-            Some(match name {
-                "rejected" => Event::Rejected { subject, cause },
-                _ => Event::Degraded { subject, cause },
-            })
+        "reached" if members.get("stage").is_some_and(Value::is_string) => {
+            vec![with("stage", stage())]
         }
-        _ => None,
+        "rejected" | "degraded" => {
+            let nothing = Map::new();
+            let cause = members.get("cause").and_then(Value::as_object);
+            let cause = cause.unwrap_or(&nothing);
+            let is_first = |name: &String| ["stage", "summary", "units"].contains(&name.as_str());
+            let none = || Value::Array(Vec::new());
+            // What else was at fault, somebody else may not have: units alone would excuse too much.
+            let units = cause.get("units").filter(|_| cause.keys().all(is_first));
+            let units = [units.cloned().unwrap_or_else(none), none()];
+            let stages = [cause.get("stage").cloned().unwrap_or_else(stage), stage()];
+            let summary = cause.get("summary").filter(|summary| summary.is_string());
+            let summary = summary.cloned();
+            let summary =
+                summary.unwrap_or_else(|| "for a cause that this lastgood does not know".into());
+            let each = units
+                .iter()
+                .flat_map(|units| stages.iter().map(move |stage| (units, stage)));
+            each.map(|(units, stage)| {
+                let cause = [("stage", stage), ("summary", &summary), ("units", units)];
+                let cause = cause.map(|(name, value)| (name.to_owned(), value.clone()));
+                with("cause", Value::Object(cause.into_iter().collect()))
+            })
+            .collect()
+        }
+        _ => Vec::new(),
     }
 }
 
