@@ -41,7 +41,7 @@ pub enum Fault {
 pub struct Call {
     /// Its name.
     pub name: String,
-    /// It is the so-manieth call of this name in the run, counted from 1.
+    /// It is the so-manieth call of this name in the run, by the thread that makes it, counted from 1.
     pub number: usize,
     /// The file it is about, within the tree; the last one if it is about two.
     pub path: String,
@@ -140,16 +140,23 @@ fn parse(trace: &str, root: &str) -> Result<Vec<Call>> {
         let Some((name, rest)) = line.split_once('(') else {
             continue;
         };
-        let name = name.rsplit(' ').next().unwrap_or(name);
+        let (thread, name) = name.rsplit_once(' ').unwrap_or(("", name));
         if !CALLS.split(',').any(|call| call.trim() == name) {
             continue;
         }
-        let number = counts.entry(name.to_owned()).or_insert(0);
+        // strace counts by thread where a fault is to be. Those that only read change nothing.
+        let number = counts
+            .entry((thread.trim().to_owned(), name.to_owned()))
+            .or_insert(0);
         *number += 1;
         let changes = name != "openat"
             || ["O_CREAT", "O_TRUNC"]
                 .iter()
                 .any(|flag| rest.contains(flag));
+        // Another thread's call came in between: only reading is done by several.
+        if !changes && rest.ends_with("<unfinished ...>") {
+            continue;
+        }
         let inside = |text: &str| Some(text.strip_prefix(root)?.trim_matches('/').to_owned());
         let (arguments, result) = rest.rsplit_once(" = ").context(line.to_owned())?;
         let named = arguments
@@ -219,6 +226,9 @@ mod tests {
     #[test]
     fn what_strace_writes() {
         let trace = "7 openat(AT_FDCWD</>, \"/t/etc\", O_RDONLY|O_CLOEXEC) = 3</t/etc>\n\
+                     8 openat(AT_FDCWD</>, \"/t/nix/a\", O_RDONLY|O_CLOEXEC <unfinished ...>\n\
+                     9 openat(AT_FDCWD</>, \"/t/nix/b\", O_RDONLY|O_CLOEXEC) = 4</t/nix/b>\n\
+                     8 <... openat resumed>) = 5</t/nix/a>\n\
                      7 openat(AT_FDCWD</>, \"/t/boot/a.part\", O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC, 0666) = 3</t/boot/a.part>\n\
                      7 write(1</dev/null>, \"\"..., 3) = 3\n\
                      7 write(3</t/boot/a.part>, \"\"..., 3) = 3\n\

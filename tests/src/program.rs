@@ -9,10 +9,9 @@ use anyhow::Result;
 use crate::{command, paths};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// Static: what is started before the network must not depend on what else is there. A panic ends the process and the names of
-/// functions are stripped, so tables for unwinding would serve nobody. They and relocations that are not packed are a tenth
-/// of the binary.
-const FLAGS: &str = "-C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs";
+/// Static: what is started before the network must not depend on what else is there. Relocations that are not packed are a hundred
+/// kilobytes.
+const FLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
 
 /// Builds `lastgood`, once in a process, and gives its path. Cargo knows when there is nothing to do, but takes longer
 /// to find out than a run of the program takes.

@@ -131,3 +131,38 @@ fn verify(part: &Path, content: &Content) -> io::Result<()> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Several are read back at once. What is damaged on its way to the disk is noticed all the same; what comes before it is
+    /// in place, and nothing of what follows is.
+    #[test]
+    fn of_several_files_each_is_read_back() {
+        for damaged in 0..5 {
+            let tree = tempfile::tempdir().unwrap();
+            let to = |number: usize| tree.path().join(format!("{number}-initrd"));
+            let parts: Vec<Part> = (0..5)
+                .map(|number| {
+                    let text = format!("initrd {number}");
+                    let content = Content::of_text(&text);
+                    Part::write(&mut text.as_bytes(), &content, &to(number)).unwrap()
+                })
+                .collect();
+            let mut file = File::options()
+                .write(true)
+                .open(&parts[damaged].path)
+                .unwrap();
+            std::io::Write::write_all(&mut file, b"x").unwrap();
+            let error = place(parts).unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("{damaged}-initrd")),
+                "{error}"
+            );
+            let there = std::fs::read_dir(tree.path()).unwrap().count();
+            assert_eq!(there, damaged, "nothing else is left");
+            assert!((0..damaged).all(|number| to(number).is_file()));
+        }
+    }
+}
