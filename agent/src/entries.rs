@@ -212,6 +212,15 @@ fn prepare_with(
         ..view.intent(state)
     };
     add_extras(view, state, policy, &mut intent, &mut digests)?;
+    // Whoever repairs, repairs what a boot needs.
+    if aim == Aim::Repair {
+        let names = places
+            .usable
+            .iter()
+            .filter_map(|place| observe::entry_names(place).ok());
+        let stems = names.flatten().map(|name| name.stem).collect();
+        intent.left_out = view.only_built(&stems);
+    }
     // Whoever repairs, repairs what can be: that the selected generation cannot be booted is told below.
     if aim == Aim::Repair && is_unbootable(&found, intent.selected.as_ref()) {
         intent.selected = None;

@@ -50,6 +50,7 @@ use crate::step::Step;
 pub use flaw::{Flaw, flaw, left};
 pub use outcome::after;
 pub use proof::{Outlook, Stranding};
+pub use takeover::lost_stand_in;
 pub use uninstall::uninstall;
 
 pub use room::Shortage;
@@ -107,6 +108,8 @@ pub struct Intent {
     /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
     /// order stays as it is, because whoever merely mends has not been asked.
     pub over_anothers: bool,
+    /// Generations that get no entry where they have none: nobody has asked for one yet.
+    pub left_out: BTreeSet<Subject>,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
 }
@@ -200,6 +203,9 @@ fn candidates<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Candidate<'
         let bootable = found.bootable.as_ref().ok()?;
         let files = files_of(&observed.boot, &found.stem);
         let id = found.generation.subject();
+        if files.is_empty() && intent.left_out.contains(&id) {
+            return None;
+        }
         let entry = entry_of(&id.generation, bootable);
         let wanted = Wanted::new(intent, id, &found.stem, entry, &files);
         Some((wanted, bootable))

@@ -418,11 +418,14 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "anothersEntries automaticReboots damagedLedgerLines degraded lastGood lostRecord nextBoot overrides rejected running \
-         selected stage state version waitsAtMenu"
+        "anothersEntries automaticReboots damagedLedgerLines degraded healthyTrial lastGood lostRecord lostStandIn nextBoot \
+         overrides profileAhead rejected running selected stage state version waitsAtMenu"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
-    assert_eq!(keys(&why), "cause generation state time toplevel version");
+    assert_eq!(
+        keys(&why),
+        "cause generation healthyTrial state time toplevel version"
+    );
     assert_eq!(keys(&why["cause"]), "stage summary units");
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(

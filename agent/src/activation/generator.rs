@@ -10,11 +10,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use boot_entries::Root;
 use boot_entries::efi::LoaderVariables;
+use boot_entries::generation::{Generation, Profiles, Subject};
 use boot_entries::name::{EntryName, TRIES};
+use boot_entries::{Root, closure};
 
 use crate::report::line::{one_line, plain};
+use crate::state::started_by::{StartedBy, started_by};
 use crate::store::handover::PROVEN;
 use crate::store::ledger::Ledger;
 use crate::system::command_line;
@@ -182,15 +184,31 @@ pub fn run(root: &Root, early: &Path) {
     );
 }
 
+/// The entry file that a `LoaderBootCountPath` names.
+fn file_of(boot_count_path: &str) -> &str {
+    let mut parts = boot_count_path.rsplit(['\\', '/']);
+    parts.next().unwrap_or_default()
+}
+
+/// Whether the counted entry `file` may be the one that started `booted`. The variable is another boot's after a kexec, and
+/// after an entry that could not be started. `$BOOT` is not mounted yet: the name has to tell. What a profile does not say is
+/// not known then, and the counter decides.
+fn is_about(file: &str, root: &Root, booted: &Path) -> bool {
+    let mut known = Profiles::read(root).unwrap_or_default().generations;
+    let number = EntryName::parse(file).and_then(|name| name.generation_number());
+    let numbered = known.iter().filter(|one| Some(one.id.number()) == number);
+    let numbered: Vec<Generation> = numbered.cloned().collect();
+    known.extend(closure::with_specialisations(root, &numbered).generations);
+    let known: Vec<Subject> = known.iter().map(Generation::subject).collect();
+    let by = started_by(booted, Some(file), &[], &known);
+    !matches!(by, StartedBy::NotTheLoader { .. })
+}
+
 /// Whether the boot of this entry was one of the tries it was given.
 ///
 /// systemd-boot sets `LoaderBootCountPath` for every entry with a counter. One whose tries are used up is started only
 /// when nothing good is left: then there is nothing to fall back to, and rebooting would go on for ever (A3).
-fn has_tries(boot_count_path: &str) -> bool {
-    let file = boot_count_path
-        .rsplit(['\\', '/'])
-        .next()
-        .unwrap_or_default();
+fn has_tries(file: &str) -> bool {
     let tries = EntryName::parse(file).and_then(|name| name.tries);
     tries.is_some_and(|tries| tries.left > 0 || tries.done.unwrap_or(0) <= TRIES)
 }
@@ -241,7 +259,8 @@ fn observe(root: &Root, log: &mut Log) -> Found {
         return Found::default();
     };
     // A live switch moves this link and has systemd reload: generators run again, for the closure that is now active.
-    let closure = std::fs::read_link(root.join("/run/current-system")).unwrap_or(booted);
+    let current = std::fs::read_link(root.join("/run/current-system"));
+    let closure = current.unwrap_or_else(|_| booted.clone());
     let nixos = there("/etc/NIXOS", log);
     let units = if nixos {
         Vec::new()
@@ -253,9 +272,10 @@ fn observe(root: &Root, log: &mut Log) -> Found {
         })
     };
     let counted = LoaderVariables::read(root).boot_count_path;
-    let counted = counted.as_deref().is_some_and(has_tries);
+    let counted = counted.as_deref().map(file_of);
+    let is_counted = counted.is_some_and(|file| has_tries(file) && is_about(file, root, &booted));
     Found {
-        trial: counted && !there(PROVEN, log) && !is_judged(root, &closure, log),
+        trial: is_counted && !there(PROVEN, log) && !is_judged(root, &closure, log),
         closure: Some(closure),
         units,
         nixos,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::Output;
 use crate::entries::prediction;
 use crate::error::Error;
-use crate::report::label::StateLabel;
+use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
 use crate::report::line::one_line;
 use crate::report::print::{print, print_json, table};
 use crate::state::Subject;
@@ -35,6 +35,11 @@ struct Status<'a> {
     damaged_ledger_lines: &'a [usize],
     lost_record: Option<String>,
     waits_at_menu: Option<String>,
+    /// What the profile points at, newer than what is selected, and not selected.
+    profile_ahead: Option<&'a Subject>,
+    /// What was found healthy in a boot that the loader did not make.
+    healthy_trial: Option<&'a Subject>,
+    lost_stand_in: Option<String>,
     /// So many entries are another system's.
     anothers_entries: usize,
 }
@@ -56,6 +61,10 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         Some(prediction::predict_of(&view, boot, band.ok()?, 0))
     });
     let next = next.unwrap_or_default();
+    let ahead = view.ahead();
+    let lost = boot
+        .as_ref()
+        .and_then(|boot| view.lost_stand_in(boot, boot));
     let files = boot.iter().flat_map(Boot::all).map(|(_, file)| file);
     let running = view.running();
     let status = Status {
@@ -77,6 +86,9 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         damaged_ledger_lines: &view.ledger.damaged,
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         waits_at_menu,
+        profile_ahead: ahead.as_ref(),
+        healthy_trial: state.healthy.as_ref().map(|healthy| &healthy.subject),
+        lost_stand_in: lost.map(|lost| lost.to_string()),
         anothers_entries: files.filter(|file| view.is_anothers(file)).count(),
     };
     if output.json {
@@ -110,6 +122,17 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     ];
     if let Some(cause) = status.degraded {
         lines.push(("not well", cause.summary.clone()));
+    }
+    if let Some(ahead) = status.profile_ahead {
+        lines.push(("profile", not_selected(ahead)));
+    }
+    if let Some(trial) = status.healthy_trial {
+        let id = &trial.generation;
+        let line = format!("generation {id} was {HEALTHY_TRIAL}");
+        lines.push(("healthy", line));
+    }
+    if let Some(lost) = &status.lost_stand_in {
+        lines.push(("no way back", lost.clone()));
     }
     for rejected in &status.rejected {
         lines.push(("rejected", subject(Some(rejected))));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Output;
 use crate::error::Error;
-use crate::report::label::StateLabel;
+use crate::report::label::{HEALTHY_TRIAL, StateLabel};
 use crate::report::print::{local, print, print_json};
 use crate::state::cause::{Cause, UnitFailure};
 use crate::state::{Event, Subject};
@@ -24,6 +24,8 @@ struct Why<'a> {
     state: StateLabel,
     time: Timestamp,
     cause: Option<&'a Cause>,
+    /// It was found healthy in a boot that the loader did not make.
+    healthy_trial: bool,
 }
 
 pub(super) fn run(
@@ -56,7 +58,7 @@ pub(super) fn run(
 fn latest<'a>(view: &'a View, id: Option<&GenerationId>) -> Option<Why<'a>> {
     let verdict = |record: &'a crate::store::ledger::Record| {
         let (subject, cause) = match &record.event {
-            Event::Proven { subject, .. } => (subject, None),
+            Event::Proven { subject, .. } | Event::Healthy { subject, .. } => (subject, None),
             Event::Rejected { subject, cause } | Event::Degraded { subject, cause } => {
                 (subject, Some(cause))
             }
@@ -68,6 +70,7 @@ fn latest<'a>(view: &'a View, id: Option<&GenerationId>) -> Option<Why<'a>> {
             state: StateLabel::of(view.state.standing(subject), true),
             time: record.time,
             cause,
+            healthy_trial: matches!(record.event, Event::Healthy { .. }),
         })
     };
     let mut verdicts = view.ledger.records.iter().rev().filter_map(verdict);
@@ -84,6 +87,11 @@ fn told(why: &Why<'_>) -> String {
     let when = local(why.time);
     let closure = why.subject.toplevel.display();
     let Some(cause) = why.cause else {
+        if why.healthy_trial {
+            return format!(
+                "generation {id} was {HEALTHY_TRIAL}, at {when}\n  closure  {closure}\n"
+            );
+        }
         let state = why.state.text();
         return format!("generation {id} is {state} since {when}\n  closure  {closure}\n");
     };

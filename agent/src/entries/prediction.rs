@@ -77,7 +77,9 @@ pub fn look(
                 .to_owned(),
         )
     } else {
-        loader::endless_menu(files.loader_conf.as_deref(), &view.variables)
+        let waits = loader::endless_menu(files.loader_conf.as_deref(), &view.variables);
+        let lost = || view.lost_stand_in(&files, &files);
+        waits.or_else(|| lost().map(|lost| lost.to_string()))
     };
     Ok((boots, trouble))
 }

@@ -3,7 +3,7 @@
 use boot_entries::boot_partition::Place;
 use boot_entries::loader::Band;
 use boot_entries::name::stem_of;
-use boot_entries::plan::{Intent, Outlook, Plan, Stranding};
+use boot_entries::plan::{self, Intent, Outlook, Plan, Stranding};
 use boot_entries::step::Step;
 
 use super::{Aim, Complaints, Planned, Prepared};
@@ -102,8 +102,16 @@ impl Prepared {
         for planned in &self.planned {
             let mut outlooks = planned.outlooks(view, &self.intent).iter();
             let stranded = outlooks.find_map(|outlook| outlook.comes_back().err());
-            let Some(stranding) = stranded else { continue };
-            let error = Error::Refused(format!("{stranding}; {}", stranding.advice()));
+            let stranded = stranded.map(|stranding| format!("{stranding}; {}", stranding.advice()));
+            let behind = || {
+                let Planned { observed, plan, .. } = planned;
+                let lost = view.lost_stand_in(&observed.boot, &plan::after(observed, plan))?;
+                Some(lost.to_string())
+            };
+            let Some(why) = stranded.or_else(behind) else {
+                continue;
+            };
+            let error = Error::Refused(why);
             self.complaints
                 .in_place(planned.is_first, &planned.place, error);
         }

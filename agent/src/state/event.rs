@@ -50,6 +50,14 @@ pub enum Event {
         /// What the machine looked like.
         baseline: Baseline,
     },
+    /// An assessment found it good in a boot that the loader did not make: it stays a trial. That it was started tells
+    /// nothing about its entry.
+    Healthy {
+        /// Which.
+        subject: Subject,
+        /// What the machine looked like.
+        baseline: Baseline,
+    },
     /// An assessment, the loader's counter, or the operator found it bad.
     Rejected {
         /// Which.
