@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use boot_entries::Root;
+use boot_entries::durable::unflushed;
 
 use crate::config;
 use crate::system::{command_line, program};
@@ -17,9 +18,12 @@ pub mod firewall;
 pub mod generator;
 mod ruleset;
 
-const CURRENT: &str = "/run/current-system";
-const BOOTED: &str = "/run/booted-system";
-const GC_ROOTS: &str = "/nix/var/nix/gcroots";
+/// Leads to the closure that is in place.
+pub const CURRENT: &str = "/run/current-system";
+/// Leads to the closure that was booted.
+pub const BOOTED: &str = "/run/booted-system";
+/// Nix's own directory of roots.
+pub const GC_ROOTS: &str = "/nix/var/nix/gcroots";
 
 /// Programs that have run by now and must run again for what the closure adds; `lastgood-activate.service` says why
 /// they cannot wait for it. Each with the directory that tells whether there is anything to do.
@@ -127,7 +131,11 @@ pub fn firewall(
     firewall::load(root, closure, firewall)
 }
 
-fn is_nixos(root: &Root) -> Result<bool, Error> {
+/// Whether the host is a NixOS one.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn is_nixos(root: &Root) -> Result<bool, Error> {
     let path = root.join("/etc/NIXOS");
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
@@ -156,10 +164,11 @@ fn check(root: &Root, closure: &Path) -> Result<Done, Error> {
 fn links(root: &Root, closure: &Path) -> Result<usize, etc::Problem> {
     let mut changes = 0;
     let mut link = |place: &str, target: &Path| {
-        etc::replace_link(&root.join(place), target).map(|new| changes += usize::from(new))
+        let new = unflushed::put_link(target, &root.join(place))?;
+        changes += usize::from(new);
+        Ok::<(), etc::Problem>(())
     };
-    let run = root.join("/run");
-    std::fs::create_dir_all(&run).map_err(etc::at("make", &run))?;
+    unflushed::make_directories(&root.join("/run"))?;
     // A live switch comes here as well, and must not change what was booted: the kernel says what that is.
     if let Ok(Some(booted)) = command_line::closure(root) {
         link(BOOTED, &booted)?;

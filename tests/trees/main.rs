@@ -386,7 +386,9 @@ fn foreign_files_and_the_operators_settings_stay() -> Result<()> {
     let conf = fs::read_to_string(tree.path("boot/loader/loader.conf"))?;
     assert_eq!(
         conf,
-        format!("timeout 0\nconsole-mode max\neditor no\ndefault {DEFAULT_PATTERN}\n")
+        format!(
+            "timeout 0\nconsole-mode max\neditor no\ndefault {DEFAULT_PATTERN}\n# added by lastgood: editor no\n"
+        )
     );
     Ok(())
 }
