@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
+use boot_entries::durable::unflushed;
 
 use crate::config;
 use crate::host::{self, BOOTED_SYSTEM, CURRENT_SYSTEM, GC_ROOTS, Kind, Program, RUN};
@@ -141,10 +142,11 @@ fn check(root: &Root, closure: &Path) -> Result<Done, Error> {
 fn links(root: &Root, closure: &Path) -> Result<usize, etc::Problem> {
     let mut changes = 0;
     let mut link = |place: &str, target: &Path| {
-        etc::replace_link(&root.join(place), target).map(|new| changes += usize::from(new))
+        let new = unflushed::put_link(target, &root.join(place))?;
+        changes += usize::from(new);
+        Ok::<(), etc::Problem>(())
     };
-    let run = root.join(RUN);
-    std::fs::create_dir_all(&run).map_err(etc::at("make", &run))?;
+    unflushed::make_directories(&root.join("/run"))?;
     // A live switch comes here as well, and must not change what was booted: the kernel says what that is.
     if let Ok(Some(booted)) = command_line::closure(root) {
         link(BOOTED_SYSTEM, &booted)?;

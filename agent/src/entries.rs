@@ -216,7 +216,7 @@ fn prepare_with(
     };
     let places = view.places(state)?;
     let found = found(view, state, unfinished, &mut digests);
-    let intent = intent::for_aim(view, state, aim, &found, &mut digests)?;
+    let intent = intent::for_aim(view, state, aim, (&places, &found), &mut digests)?;
     let mut loader = loader::Planner::new(view, state, policy, &mut digests);
     let has_next = places.has_next;
     if !has_next {

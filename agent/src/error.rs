@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
 use crate::activation;
+use crate::host;
 use crate::report::{print, remedy};
 use crate::store::{gc_roots, handover, ledger, lock, profile, secrets};
 use crate::system::{boot_id, bootctl, command_line, program};
@@ -50,6 +51,9 @@ pub enum Error {
     /// See the source.
     #[error(transparent)]
     Profile(#[from] profile::Error),
+    /// See the source.
+    #[error(transparent)]
+    Host(#[from] host::Error),
     /// See the source.
     #[error(transparent)]
     BootId(#[from] boot_id::Error),

@@ -20,6 +20,7 @@ pub mod cause;
 mod event;
 pub mod fault;
 pub mod reaction;
+pub mod started_by;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,15 @@ pub struct Good {
     pub subject: Subject,
     /// What the machine looked like then.
     pub baseline: Baseline,
+}
+
+/// A trial that was found healthy in a boot that the loader did not make, and so is none the less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthyTrial {
+    /// Which.
+    pub subject: Subject,
+    /// The boot it was found healthy in: the kernel's id.
+    pub boot: Option<String>,
 }
 
 /// A generation that did not pass.
@@ -88,6 +98,8 @@ pub struct State {
     pub proven: Vec<Good>,
     /// What did not, and why, by closure.
     pub rejected: BTreeMap<PathBuf, Rejection>,
+    /// The latest trial that is healthy and not proven.
+    pub healthy: Option<HealthyTrial>,
     /// Why what runs is not well, if it is not.
     pub degraded: Option<Cause>,
     /// The furthest stage that an unjudged closure's boots have reached.
@@ -168,6 +180,7 @@ impl State {
                 }
             }
             Event::Proven { subject, baseline } => self.proven(subject, baseline),
+            Event::Healthy { subject, .. } => self.healthy(subject),
             Event::Rejected { subject, cause } => self.rejected(subject, cause),
             Event::Degraded { cause, .. } => self.degraded = Some(cause.clone()),
             Event::Excused { subject } => {
@@ -208,6 +221,20 @@ impl State {
         self.reboots = 0;
     }
 
+    /// It proves nothing, and takes nothing away.
+    fn healthy(&mut self, subject: &Subject) {
+        // Boots without a verdict are counted, and this one has come to one.
+        if same_closure(self.selected.as_ref(), subject) {
+            self.attempts = 0;
+        }
+        if self.standing(subject) == Standing::Trial {
+            self.healthy = Some(HealthyTrial {
+                subject: subject.clone(),
+                boot: self.boot.as_ref().map(|boot| boot.id.clone()),
+            });
+        }
+    }
+
     fn rejected(&mut self, subject: &Subject, cause: &Cause) {
         self.forget(&subject.toplevel);
         let rejection = Rejection {
@@ -244,6 +271,8 @@ impl State {
         self.proven.retain(|good| good.subject.toplevel != toplevel);
         self.rejected.remove(toplevel);
         self.furthest.remove(toplevel);
+        let healthy = self.healthy.take();
+        self.healthy = healthy.filter(|healthy| healthy.subject.toplevel != toplevel);
     }
 
     /// The proven generation a fallback goes to: the one proven last.

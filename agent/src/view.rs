@@ -1,5 +1,9 @@
 //! The machine as commands see it: ledger, profiles, loader variables, `$BOOT`.
 
+mod ahead;
+mod known_places;
+mod stand_in;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -22,12 +26,16 @@ use crate::config;
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::report::remedy;
+use crate::state::started_by::{StartedBy, Starts, started_by};
 use crate::state::{BootRecord, State, Subject};
 use crate::store::ledger::{self, Ledger};
 use crate::store::secrets;
 use crate::store::state_directory::{self, Volatile};
 use crate::system::boot_id::boot_id;
 use crate::system::command_line;
+
+use known_places::KnownPlaces;
+pub use stand_in::LostStandIn;
 
 /// Nothing is on record, and so many entries on `$BOOT` are ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +77,8 @@ pub struct View {
     pub variables: LoaderVariables,
     /// What closures say about this machine's boot.
     configs: config::Known,
+    /// Where entries go, as far as it was looked up.
+    places: KnownPlaces,
 }
 
 impl View {
@@ -93,6 +103,7 @@ impl View {
             documents: listed.documents,
             variables: efi::read(root),
             configs: config::Known::default(),
+            places: KnownPlaces::default(),
         })
     }
 
@@ -146,6 +157,21 @@ impl View {
         self.subject_of_closure(&closure)
     }
 
+    /// Who started `closure`, which runs. Where entries cannot be read, names have to tell.
+    #[must_use]
+    pub fn started_by(&self, closure: &Path) -> StartedBy {
+        let named = self.variables.selected.as_deref();
+        let name = named.and_then(EntryName::parse);
+        let boot = name.as_ref().and_then(|_| self.boot().ok());
+        let files = name
+            .iter()
+            .zip(&boot)
+            .flat_map(|(name, boot)| boot.files_of(&name.stem));
+        let starts: Vec<Starts> = files.map(|(_, file)| Starts::of(&file.entry)).collect();
+        let known: Vec<Subject> = self.generations().iter().map(Generation::subject).collect();
+        started_by(closure, named, &starts, &known)
+    }
+
     /// Where entries go, when `state` is the state.
     ///
     /// # Errors
@@ -167,7 +193,8 @@ impl View {
         mirrors.retain(|mirror| known.insert(mirror.clone()));
         let esp = config.esp();
         let wanted = Wanted { esp, mirrors };
-        Ok(boot_partition::find(&self.root, &self.variables, &wanted)?)
+        let find = || boot_partition::find(&self.root, &self.variables, &wanted);
+        Ok(self.places.of(&wanted, find)?)
     }
 
     /// What the selected closure says about boot partitions and loader; the last good one's, where nothing is selected.

@@ -11,6 +11,7 @@ mod mounts;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
@@ -84,7 +85,7 @@ impl Wanted {
 }
 
 /// All places of a machine.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Places {
     /// Those that can be used: never none.
     pub usable: Vec<Place>,
@@ -134,7 +135,7 @@ impl fmt::Display for Doubt {
 }
 
 /// Why a place cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// Nothing that may be the ESP is a mounted FAT file system. Holds what was looked at.
     #[error("no EFI system partition: {0} a mounted FAT file system; mount it and run again")]
@@ -190,7 +191,7 @@ pub enum Error {
         /// What.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
 }
 
@@ -294,7 +295,10 @@ fn usable(mut places: Places) -> Result<Places, Error> {
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Read { path, source }
+    move |source| Error::Read {
+        path,
+        source: Arc::new(source),
+    }
 }
 
 fn holds_something(directory: &Path) -> bool {

@@ -1,5 +1,5 @@
-//! The only module that writes. What it has written is on the disk, whole, when it returns; but for [`put_unnamed`] and
-//! [`Part`].
+//! The only module that writes. What it has written is on the disk, whole, when it returns; but for [`put_unnamed`],
+//! [`Part`] and what is [`unflushed`].
 //!
 //! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, and renamed; then
 //! its new name is flushed ([`flush_names`]). An interrupted write leaves the old file, or none, and a temporary file that the
@@ -7,6 +7,7 @@
 
 pub(crate) mod call;
 mod part;
+pub mod unflushed;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -113,12 +114,48 @@ const OWNER: u32 = 0o700;
 /// # Errors
 /// As [`put`].
 pub fn put_text_for(access: Access, text: &str, to: &Path) -> Result<(), Error> {
-    let content = Content::of_text(text);
-    let (part, file) = Part::create(&mut text.as_bytes(), &content, to, access.at_first())?;
+    put_for(access, &mut text.as_bytes(), &Content::of_text(text), to)
+}
+
+/// [`put`] with this access, which the file has from the moment it has its name.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_for(
+    access: Access,
+    from: &mut impl Read,
+    content: &Content,
+    to: &Path,
+) -> Result<(), Error> {
+    let (part, file) = Part::create(from, content, to, access.at_first())?;
     call::grant(&file, access);
     at("write", to, call::flush(&file, &part.path))?;
     part.rename()?;
     flush_names(&[to.to_owned()])
+}
+
+/// Where something is made that is to be [exchanged](exchange) for what is at `place`.
+#[must_use]
+pub fn beside(place: &Path) -> PathBuf {
+    place.with_file_name(part_name(place))
+}
+
+/// Puts the directory that was made [`beside`] `place` there, in one step, and removes what was there, which is a file or
+/// a link. Not for FAT.
+///
+/// # Errors
+/// When a step fails. Until they are exchanged all is as it was.
+pub fn exchange(beside: &Path, place: &Path) -> Result<(), Error> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    let exchanged = renameat2(
+        AT_FDCWD,
+        beside,
+        AT_FDCWD,
+        place,
+        RenameFlags::RENAME_EXCHANGE,
+    );
+    at("put in place", place, exchanged.map_err(io::Error::from))?;
+    remove(beside)
 }
 
 /// Replaces a file that may get lost, or be found cut short: whoever reads it can tell, and does without. It is not flushed.
@@ -179,6 +216,11 @@ pub fn remove_empty_directory(path: &Path) -> Result<(), Error> {
 pub fn put_link(target: &Path, link: &Path) -> Result<(), Error> {
     let directory = at("find the directory of", link, parent(link))?;
     make_directory(directory)?;
+    replace_link(target, link, directory)?;
+    flush(directory)
+}
+
+fn replace_link(target: &Path, link: &Path, directory: &Path) -> Result<(), Error> {
     let part = directory.join(part_name(link));
     match std::fs::remove_file(&part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -192,8 +234,7 @@ pub fn put_link(target: &Path, link: &Path) -> Result<(), Error> {
         // As above.
         drop(std::fs::remove_file(&part));
     }
-    placed?;
-    flush(directory)
+    placed
 }
 
 /// Adds lines to a file that only ever grows.

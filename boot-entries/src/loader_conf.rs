@@ -1,6 +1,8 @@
 //! What we want `loader/loader.conf` to say (loader.conf(5)). It is shared with the operator: we set what safety needs and
 //! keep every other line as it is.
 
+use std::collections::BTreeSet;
+
 use systemd_boot_model::{endless_timeout, lines, read_part};
 
 /// First good entry of ours, in every version of systemd-boot: bad entries sort last, and the first match wins.
@@ -42,6 +44,15 @@ impl Settings {
     }
 }
 
+/// How a comment begins that says which line of a key that had none is ours: it goes when we go.
+const ADDED: &str = "# added by lastgood: ";
+
+/// The lines that are said to be ours.
+fn added(present: Option<&str>) -> Vec<&str> {
+    let lines = kept_lines(present);
+    lines.filter_map(|line| line.strip_prefix(ADDED)).collect()
+}
+
 /// The text the file must have, given the text it has.
 ///
 /// `default` becomes our pattern, and `preferred` goes: it would choose over our order. So does a `timeout` without end:
@@ -49,9 +60,15 @@ impl Settings {
 #[must_use]
 pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
     let mut lines = settings.lines();
+    let added = added(present);
+    let mut theirs = BTreeSet::new();
+    let mut marks = String::new();
+    let mut mark = |line: &str| marks.extend([ADDED, line, "\n"]);
     let mut text = String::new();
-    for line in kept_lines(present) {
+    for line in kept_lines(present).filter(|line| !line.starts_with(ADDED)) {
         let key = key(line);
+        let is_added = added.contains(&line);
+        theirs.extend(key.filter(|_| !is_added));
         if matches!(key, Some("default" | "preferred")) || endless_timeout(line).is_some() {
             continue;
         }
@@ -61,24 +78,33 @@ pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
             Some((..)) => continue,
             None => {}
         }
-        text.push_str(line);
-        text.push('\n');
+        if is_added {
+            mark(line);
+        }
+        text.extend([line, "\n"]);
     }
     for (key, value, default) in lines {
         if let Some(value) = value.or(default) {
-            text.extend([key, " ", value, "\n"]);
+            let line = format!("{key} {value}");
+            text.extend([&line, "\n"]);
+            if !theirs.contains(key) {
+                mark(&line);
+            }
         }
     }
-    text.extend(["default ", DEFAULT_PATTERN, "\n"]);
+    text.extend(["default ", DEFAULT_PATTERN, "\n", &marks]);
     text
 }
 
-/// The text the file must have for `id` to be started and nothing else of it to change, given the text it has.
+/// The text the file must have for `id` to be started and nothing else of it to be ours, given the text it has. A line that
+/// somebody has changed since we added it is theirs.
 #[must_use]
 pub fn with_default(present: Option<&str>, id: &str) -> String {
     let mut text = String::new();
+    let added = added(present);
     for line in kept_lines(present) {
-        if !matches!(key(line), Some("default" | "preferred")) {
+        let is_ours = line.starts_with(ADDED) || added.contains(&line);
+        if !is_ours && !matches!(key(line), Some("default" | "preferred")) {
             text.extend([line, "\n"]);
         }
     }
@@ -107,7 +133,63 @@ mod tests {
     fn a_new_file_has_what_safety_needs() {
         assert_eq!(
             wanted(None, &Settings::default()),
-            format!("timeout 3\neditor no\ndefault {DEFAULT_PATTERN}\n")
+            format!(
+                "timeout 3\neditor no\ndefault {DEFAULT_PATTERN}\n# added by lastgood: timeout 3\n\
+                 # added by lastgood: editor no\n"
+            )
+        );
+    }
+
+    /// What was there before us is there after us.
+    #[test]
+    fn what_was_added_goes_with_us() {
+        let settings = |timeout: Option<&str>, editor| Settings {
+            timeout: timeout.map(str::to_owned),
+            editor,
+            console_mode: None,
+        };
+        let all = [
+            settings(None, None),
+            settings(Some("7"), None),
+            settings(Some("3"), Some(true)),
+            settings(None, Some(false)),
+        ];
+        for before in [
+            "",
+            "# mine\nconsole-mode max\n",
+            "timeout 5\n",
+            "timeout 3\neditor no\n",
+        ] {
+            for one in &all {
+                for other in &all {
+                    let once = wanted(Some(before), one);
+                    let twice = wanted(Some(&once), other);
+                    assert_eq!(wanted(Some(&twice), other), twice);
+                    let after = with_default(Some(&twice), "x.conf");
+                    // What a closure set in place of the operator's cannot be given back.
+                    let is_set = |key: &str| before.contains(key) && after.contains(key);
+                    let theirs = before
+                        .lines()
+                        .filter(|line| !is_set(line.split(' ').next().unwrap()));
+                    for line in theirs {
+                        assert!(
+                            after.contains(line),
+                            "{before:?} {one:?} {other:?}: {after}"
+                        );
+                    }
+                    for key in ["timeout", "editor"] {
+                        assert_eq!(before.contains(key), after.contains(key), "{twice} {after}");
+                    }
+                    assert!(!after.contains("lastgood"), "{after}");
+                }
+            }
+        }
+        let ours = wanted(None, &all[0]);
+        let changed = ours.replace("editor no\ndefault", "editor yes\ndefault");
+        let kept = wanted(Some(&changed), &all[0]);
+        assert_eq!(
+            with_default(Some(&kept), "x.conf"),
+            "editor yes\ndefault x.conf\n"
         );
     }
 

@@ -51,6 +51,7 @@ pub use damage::{Damage, damage, left};
 pub use outcome::after;
 pub use proof::{Proof, Stranding};
 pub use substitute::Substituted;
+pub use takeover::lost_stand_in;
 pub use uninstall::uninstall;
 
 pub use fit::{Kept, Shortage};
@@ -104,6 +105,8 @@ pub struct Intent {
     /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
     /// order stays as it is, because whoever merely mends has not been asked.
     pub above_other_systems: bool,
+    /// Generations that get no entry where they have none: nobody has asked for one yet.
+    pub left_out: BTreeSet<Subject>,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
     /// What becomes of our entries that nobody needs.
@@ -243,6 +246,9 @@ fn candidates<'a>(
         let bootable = found.bootable.as_ref().ok()?;
         let files = files_of(&observed.boot, &found.stem);
         let id = found.generation.subject();
+        if files.is_empty() && intent.left_out.contains(&id) {
+            return None;
+        }
         let entry = entry_of(&id.generation, bootable);
         let wanted = Wanted::new(intent, here, id, &found.stem, entry, &files);
         Some((wanted, bootable))

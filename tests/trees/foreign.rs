@@ -156,3 +156,52 @@ fn next_boot_tells_of_an_image_that_is_chosen() -> Result<()> {
     }
     Ok(())
 }
+
+/// A purged kernel, and nobody has proven anything yet.
+#[test]
+fn a_trial_with_nothing_behind_it_is_told_until_something_is_proven() -> Result<()> {
+    let tree = machine("debian.conf")?;
+    ok(&tree.lastgood(&["install"])?);
+    let all: [&[&str]; 3] = [&["install"], &["verify"], &["next-boot"]];
+    for command in all {
+        ok(&tree.lastgood(command)?);
+    }
+    fs::remove_dir_all(tree.path("boot/debian"))?;
+    fs::remove_file(tree.path("boot/loader/entries/debian.conf"))?;
+    let words = [
+        "a failed trial has nothing to go back to",
+        "lastgood-before-",
+        "lastgood good",
+    ];
+    // Each time, and not only at the first.
+    for command in all.iter().chain(&all) {
+        refused(&tree.lastgood(command)?, &words);
+    }
+    let told = tree.lastgood(&["status"])?;
+    assert!(ok(&told).contains(words[0]), "{told:?}");
+    let told = tree.lastgood(&["status", "--json"])?;
+    assert!(ok(&told).contains(words[1]), "{told:?}");
+
+    let stub = fs::read(STUB)?;
+    files::write(&tree.path("boot/debian/6.1/linux"), &stub)?;
+    ok(&tree.lastgood(&["install"])?);
+    fs::remove_dir_all(tree.path("boot/debian"))?;
+    ok(&tree.lastgood(&["good", "1"])?);
+    for command in all {
+        ok(&tree.lastgood(command)?);
+    }
+    assert!(!tree.entries()?.iter().any(|name| name.contains("before")));
+    Ok(())
+}
+
+/// A machine that has had nothing before lastgood has lost nothing.
+#[test]
+fn a_first_trial_on_an_empty_disk_is_no_loss() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(1)?;
+    let all: [&[&str]; 3] = [&["install"], &["verify"], &["next-boot"]];
+    for command in all {
+        ok(&tree.lastgood(command)?);
+    }
+    Ok(())
+}

@@ -388,7 +388,9 @@ fn foreign_files_and_the_operators_settings_stay() -> Result<()> {
     let conf = fs::read_to_string(tree.path("boot/loader/loader.conf"))?;
     assert_eq!(
         conf,
-        format!("timeout 0\nconsole-mode max\neditor no\ndefault {DEFAULT_PATTERN}\n")
+        format!(
+            "timeout 0\nconsole-mode max\neditor no\ndefault {DEFAULT_PATTERN}\n# added by lastgood: editor no\n"
+        )
     );
     Ok(())
 }
@@ -420,14 +422,14 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded lastGood logWithheld \
-         lostRecord nextBoot overrides rejected running selected stage state unknownLedgerLines version volatileState \
+        "anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded healthyTrial lastGood logWithheld \
+         lostRecord lostStandIn nextBoot overrides profileAhead rejected running selected stage state unknownLedgerLines version volatileState \
          waitsAtMenu warnings"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(
         keys(&why),
-        "cause generation logWithheld state time toplevel version"
+        "cause generation healthyTrial logWithheld state time toplevel version"
     );
     assert_eq!(keys(&why["cause"]), "faults stage summary units");
     assert_eq!(keys(&why["cause"]["faults"][0]), "key kind");

@@ -215,7 +215,7 @@ fn uninstalled_and_installed_again() -> Result<()> {
     assert_eq!(end(&tree)?, toplevels[2]);
     assert_eq!(
         loader_conf(&tree)?,
-        "timeout 5\nconsole-mode keep\neditor no\ndefault nixos-generation-3.conf\n"
+        "timeout 5\nconsole-mode keep\ndefault nixos-generation-3.conf\n"
     );
     assert!(!tree.path("boot/EFI/lastgood").try_exists()?);
     let ours = |name: &String| name.starts_with("lastgood");
@@ -332,5 +332,64 @@ fn what_we_cannot_replace_is_not_removed() -> Result<()> {
     assert!(left.contains(&second) && left.contains(&kernel), "{left:?}");
     let told = "nixos-generation-2.conf stays, because no entry of ours can take its place";
     assert!(said.stderr.contains(told), "{said:?}");
+    Ok(())
+}
+
+/// What is left of a plain host's `/etc` does not depend on the store, and Nix may collect what nothing starts.
+#[test]
+fn what_is_off_boot_is_given_back_too() -> Result<()> {
+    let tree = Tree::new()?;
+    let files =
+        "mkdir -p $out/etc/nginx; echo hello > $out/etc/motd; echo 1 > $out/etc/nginx/nginx.conf";
+    let toplevel = tree.build("1", files)?;
+    tree.set(&toplevel)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    boot(&tree, &toplevel, 1)?;
+    ok(&tree.lastgood(&["boot", "activate"])?);
+    assert!(tree.path("etc/motd").is_symlink() && tree.path("run/current-system").is_symlink());
+    let roots = tree.path("nix/var/nix/gcroots/lastgood");
+    assert_eq!(fs::read_dir(&roots)?.count(), 1);
+
+    let would = tree.lastgood(&["uninstall", "--dry-run"])?;
+    for line in [
+        "would make /etc/motd a copy of what it leads to",
+        "would remove /etc/static",
+        "would remove /run/current-system",
+        "would leave to the garbage collector what",
+    ] {
+        assert!(ok(&would).contains(line), "{line}: {would:?}");
+    }
+    assert!(tree.path("etc/motd").is_symlink());
+    ok(&tree.lastgood(&["uninstall"])?);
+    for (path, text) in [("etc/motd", "hello\n"), ("etc/nginx/nginx.conf", "1\n")] {
+        assert!(!tree.path(path).is_symlink(), "{path}");
+        assert_eq!(fs::read_to_string(tree.path(path))?, text);
+    }
+    for gone in ["etc/static", "run/current-system", "run/booted-system"] {
+        assert!(!tree.path(gone).is_symlink(), "{gone}");
+    }
+    assert_eq!(fs::read_dir(&roots)?.count(), 0);
+    assert!(ok(&tree.lastgood(&["uninstall"])?).contains("nothing to do"));
+    // The next boot of it touches nothing of that.
+    boot(&tree, &toplevel, 2)?;
+    ok(&tree.lastgood(&["boot", "activate"])?);
+    assert!(!tree.path("etc/static").is_symlink());
+    assert_eq!(fs::read_dir(&roots)?.count(), 0);
+    Ok(())
+}
+
+#[test]
+fn nothing_in_the_etc_of_nixos_is_touched() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevel = tree.build("1", "mkdir -p $out/etc; echo hello > $out/etc/motd")?;
+    tree.set(&toplevel)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    lastgood_tests::files::write(&tree.path("etc/NIXOS"), "")?;
+    std::os::unix::fs::symlink(toplevel.join("etc"), tree.path("etc/static"))?;
+    std::os::unix::fs::symlink("/etc/static/motd", tree.path("etc/motd"))?;
+    assert!(ok(&tree.lastgood(&["uninstall"])?).contains("nothing in /etc was touched"));
+    assert!(tree.path("etc/static").is_symlink() && tree.path("etc/motd").is_symlink());
     Ok(())
 }

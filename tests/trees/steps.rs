@@ -283,3 +283,77 @@ fn why_reads_records_from_before_there_were_faults() -> Result<()> {
     }
     Ok(())
 }
+
+/// An assessment of this boot has found it healthy.
+fn is_healthy(tree: &Tree, number: u32) -> Result<()> {
+    let healthy = format!("{{\"boot\":\"boot-{number}\",\"baseline\":{{\"unwell\":[]}}}}");
+    files::write(&tree.path("run/lastgood/healthy.json"), healthy)
+}
+
+/// By kexec into the trial, while the loader's variables are those of the boot before.
+#[test]
+fn a_trial_that_the_loader_did_not_start_keeps_its_counter() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    let proven = tree.entry_of(1)?;
+    tree.booted(&proven)?;
+    boot(&tree, &toplevels[1], 1)?;
+    is_healthy(&tree, 1)?;
+    for _ in 0..2 {
+        let told = tree.lastgood(&["boot", "bless"])?;
+        ok(&told);
+        for words in [
+            "healthy, and not proven: generation 2",
+            &proven,
+            "the counter stays",
+        ] {
+            assert!(told.stderr.contains(words), "{words}: {told:?}");
+        }
+    }
+    let ledger = fs::read_to_string(tree.path("var/lib/lastgood/ledger.jsonl"))?;
+    assert_eq!(
+        ledger.matches("\"event\":\"healthy\"").count(),
+        1,
+        "{ledger}"
+    );
+    assert!(tree.entry_of(2)?.ends_with("+3-0.conf"));
+    let told = status(&tree)?;
+    assert_eq!(told["lastGood"]["generation"], "1");
+    assert_eq!(told["state"], "trial");
+    assert_eq!(told["healthyTrial"]["generation"], "2");
+    let words = "in a boot that the loader did not make";
+    for command in [&["status"][..], &["why", "2"]] {
+        let told = ok(&tree.lastgood(command)?).to_owned();
+        assert!(told.contains(words), "{told}");
+    }
+    assert_eq!(boots(&tree, 3)?, ["2", "2", "2", "1"]);
+
+    // Its own entry, whose counter has moved since.
+    tree.booted(&tree.entry_of(2)?)?;
+    tree.count_a_boot(2)?;
+    boot(&tree, &toplevels[1], 2)?;
+    is_healthy(&tree, 2)?;
+    ok(&tree.lastgood(&["boot", "bless"])?);
+    assert!(!tree.entry_of(2)?.contains('+'));
+    let told = status(&tree)?;
+    assert_eq!(told["lastGood"]["generation"], "2");
+    assert_eq!(told["healthyTrial"], Value::Null);
+    Ok(())
+}
+
+/// What is proven needs no second proof, however it was started.
+#[test]
+fn a_proven_generation_may_be_started_by_anybody() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    tree.booted(&tree.entry_of(2)?)?;
+    boot(&tree, &toplevels[0], 1)?;
+    is_healthy(&tree, 1)?;
+    ok(&tree.lastgood(&["boot", "bless"])?);
+    let told = status(&tree)?;
+    assert_eq!(
+        (&told["state"], &told["healthyTrial"]),
+        (&Value::from("proven"), &Value::Null)
+    );
+    Ok(())
+}

@@ -224,3 +224,48 @@ fn a_machine_whose_record_is_lost_says_so() -> Result<()> {
     assert_eq!(boots(&tree, 6)?, ["2", "2", "2", "1", "1", "1", "1"]);
     Ok(())
 }
+
+/// Nobody has asked for it: no boot needs it.
+#[test]
+fn a_generation_that_was_only_built_is_nothing_amiss() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.generations(2)?;
+    ok(&tree.lastgood(&["install"])?);
+    let status = || -> Result<Value> {
+        Ok(serde_json::from_str(ok(
+            &tree.lastgood(&["status", "--json"])?
+        ))?)
+    };
+    assert_eq!(status()?["profileAhead"], Value::Null);
+    tree.set(&tree.build("3", "")?)?;
+    for verify in [&["verify"][..], &["verify", "--repair"]] {
+        ok(&tree.lastgood(verify)?);
+    }
+    assert_eq!(tree.entries()?.len(), 2);
+    assert_eq!(status()?["profileAhead"]["generation"], "3");
+    let words = "is at generation 3, which is not selected; `lastgood install` selects it";
+    let told = ok(&tree.lastgood(&["status"])?).to_owned();
+    assert!(told.contains(words), "{told}");
+    let told = tree.lastgood(&["next-boot"])?;
+    ok(&told);
+    assert!(told.stderr.contains(words), "{told:?}");
+
+    // An entry that was there is missed.
+    let first = tree.entry_of(1)?;
+    fs::remove_file(tree.path("boot/loader/entries").join(&first))?;
+    refused(
+        &tree.lastgood(&["verify"])?,
+        &["1 file is not as it should be"],
+    );
+    ok(&tree.lastgood(&["verify", "--repair"])?);
+    assert!(tree.entries()?.contains(&first));
+
+    ok(&tree.lastgood(&["install"])?);
+    assert_eq!(status()?["profileAhead"], Value::Null);
+    assert_eq!(tree.entries()?.len(), 3);
+    // What was rejected is nothing to select.
+    ok(&tree.lastgood(&["good", "2"])?);
+    ok(&tree.lastgood(&["bad", "3"])?);
+    assert_eq!(status()?["profileAhead"], Value::Null);
+    Ok(())
+}

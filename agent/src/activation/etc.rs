@@ -7,17 +7,20 @@
 //! Directories have no such mark. Those made here stay when they are empty again (the distribution's own may be among
 //! them), unless the closure wants a file in their place.
 
+pub mod give_back;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
+use boot_entries::durable::{self, unflushed};
 
 use crate::host::{ETC, STATIC};
 
-/// What a half-made link is called, with its name behind.
-const HALF_MADE: &str = ".lastgood-new-";
+/// What a half-made link was called by earlier versions, with its name behind.
+const FORMER_HALF_MADE: &str = ".lastgood-new-";
 
 /// What is at a place in the host's `/etc`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +72,10 @@ pub enum Problem {
     /// `/etc/static` itself is somebody else's.
     #[error("cannot switch /etc/static: lastgood did not make what is there; move it away")]
     Static,
-    /// A file could not be read or changed.
+    /// A file could not be changed.
+    #[error("{0}: {source}", source = .0.source().map(ToString::to_string).unwrap_or_default())]
+    Write(#[from] durable::Error),
+    /// A file could not be read.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
         /// What was tried.
@@ -81,7 +87,7 @@ pub enum Problem {
     },
 }
 
-pub(super) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Problem {
+fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Problem {
     let path = path.to_owned();
     move |source| Problem::Io { what, path, source }
 }
@@ -205,66 +211,32 @@ fn switch_static(root: &Root, closure: &Path) -> Result<bool, Problem> {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(Problem::Static),
         Err(error) => return Err(at("read", &place)(error)),
     }
-    replace_link(&place, &closure.join("etc"))
+    Ok(unflushed::put_link(&closure.join("etc"), &place)?)
 }
 
 fn apply(root: &Root, step: &Step) -> Result<(), Problem> {
     let place = |path: &Path| root.join(Path::new(ETC).join(path));
     match step {
-        Step::Remove(path) => {
-            let path = place(path);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(at("remove", &path)(error))
-                }
-                _ => Ok(()),
-            }
+        Step::Remove(path) => unflushed::remove(&place(path))?,
+        Step::RemoveDirectory(path) => unflushed::remove_directory(&place(path))?,
+        Step::MakeDirectory(path) => unflushed::make_directory(&place(path))?,
+        Step::Link(path) => {
+            unflushed::put_link(&Path::new(STATIC).join(path), &place(path))?;
         }
-        Step::RemoveDirectory(path) => {
-            let path = place(path);
-            std::fs::remove_dir(&path).map_err(at("remove", &path))
-        }
-        Step::MakeDirectory(path) => {
-            let path = place(path);
-            std::fs::create_dir(&path).map_err(at("make", &path))
-        }
-        Step::Link(path) => replace_link(&place(path), &Path::new(STATIC).join(path)).map(drop),
     }
-}
-
-/// Makes `place` a link to `target`, atomically. False: it was one already, and nothing was written.
-///
-/// # Errors
-/// When it cannot be made. What was there before is then still there.
-pub fn replace_link(place: &Path, target: &Path) -> Result<bool, Problem> {
-    if std::fs::read_link(place).is_ok_and(|found| found == target) {
-        return Ok(false);
-    }
-    let mut name = std::ffi::OsString::from(HALF_MADE);
-    name.extend(place.file_name());
-    let new = place.with_file_name(name);
-    // Left over by a run that was cut off here.
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(at("remove", &new)(error));
-        }
-        _ => {}
-    }
-    symlink(target, &new).map_err(at("make", &new))?;
-    std::fs::rename(&new, place).map_err(at("replace", place))?;
-    Ok(true)
+    Ok(())
 }
 
 /// Whether a link is one that a run left when it was cut off.
 fn half_made(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(HALF_MADE))
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    durable::is_leftover(&name) || name.starts_with(FORMER_HALF_MADE)
 }
 
 /// The host's `/etc`, no link followed.
 fn observe(root: &Root) -> Result<Tree, Problem> {
     let etc = root.join(ETC);
-    std::fs::create_dir_all(&etc).map_err(at("make", &etc))?;
+    unflushed::make_directories(&etc)?;
     let mut tree = Tree::new();
     let mut todo = vec![PathBuf::new()];
     while let Some(directory) = todo.pop() {

@@ -10,13 +10,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use boot_entries::Root;
-use boot_entries::efi;
-use boot_entries::name::TRIES;
+use boot_entries::generation::{Generation, Profiles, Subject};
+use boot_entries::name::{OurName as _, TRIES};
+use boot_entries::{Root, closure, efi};
 use systemd_boot_model::EntryName;
 
 use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN};
 use crate::report::line::{one_line, plain};
+use crate::state::started_by::{StartedBy, started_by};
 use crate::store::ledger::Ledger;
 use crate::system::command_line;
 
@@ -184,15 +185,31 @@ pub fn run(root: &Root, early: &Path) {
     );
 }
 
+/// The entry file that a `LoaderBootCountPath` names.
+fn file_of(boot_count_path: &str) -> &str {
+    let mut parts = boot_count_path.rsplit(['\\', '/']);
+    parts.next().unwrap_or_default()
+}
+
+/// Whether the counted entry `file` may be the one that started `booted`. The variable is another boot's after a kexec, and
+/// after an entry that could not be started. `$BOOT` is not mounted yet: the name has to tell. What a profile does not say is
+/// not known then, and the counter decides.
+fn is_about(file: &str, root: &Root, booted: &Path) -> bool {
+    let mut known = Profiles::read(root).unwrap_or_default().generations;
+    let number = EntryName::parse(file).and_then(|name| name.generation_number());
+    let numbered = known.iter().filter(|one| Some(one.id.number()) == number);
+    let numbered: Vec<Generation> = numbered.cloned().collect();
+    known.extend(closure::with_specialisations(root, &numbered).generations);
+    let known: Vec<Subject> = known.iter().map(Generation::subject).collect();
+    let by = started_by(booted, Some(file), &[], &known);
+    !matches!(by, StartedBy::NotTheLoader { .. })
+}
+
 /// Whether the boot of this entry was one of the tries it was given.
 ///
 /// systemd-boot sets `LoaderBootCountPath` for every entry with a counter. One whose tries are used up is started only
 /// when nothing good is left: then there is nothing to fall back to, and rebooting would go on for ever (A3).
-fn has_tries(boot_count_path: &str) -> bool {
-    let file = boot_count_path
-        .rsplit(['\\', '/'])
-        .next()
-        .unwrap_or_default();
+fn has_tries(file: &str) -> bool {
     let tries = EntryName::parse(file).and_then(|name| name.tries);
     tries.is_some_and(|tries| tries.left > 0 || tries.done.unwrap_or(0) <= TRIES)
 }
@@ -244,7 +261,8 @@ fn observe(root: &Root, log: &mut Log) -> Found {
         return Found::default();
     };
     // A live switch moves this link and has systemd reload: generators run again, for the closure that is now active.
-    let closure = std::fs::read_link(root.join(CURRENT_SYSTEM)).unwrap_or(booted);
+    let current = std::fs::read_link(root.join(CURRENT_SYSTEM));
+    let closure = current.unwrap_or_else(|_| booted.clone());
     let host = host::kind(root)
         .inspect_err(|error| log.say(ERROR, &one_line(error)))
         .ok();
@@ -258,9 +276,10 @@ fn observe(root: &Root, log: &mut Log) -> Found {
         Vec::new()
     };
     let counted = efi::read(root).boot_count_path;
-    let counted = counted.as_deref().is_some_and(has_tries);
+    let counted = counted.as_deref().map(file_of);
+    let is_counted = counted.is_some_and(|file| has_tries(file) && is_about(file, root, &booted));
     Found {
-        trial: counted && !there(PROVEN, log) && !is_judged(root, &closure, log),
+        trial: is_counted && !there(PROVEN, log) && !is_judged(root, &closure, log),
         closure: Some(closure),
         units,
         host,

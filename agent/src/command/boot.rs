@@ -28,7 +28,9 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
 
 fn activate(root: &Root) -> Result<(), Error> {
     match activate::activate(root)? {
-        None => tracing::info!("nothing to activate: this boot is no generation's"),
+        None => tracing::info!(
+            "nothing to activate: this boot is no generation's, or lastgood is uninstalled"
+        ),
         Some((closure, Done::Linked(changes))) => {
             tracing::info!("activated: {} ({changes} changes)", closure.display());
         }
@@ -73,6 +75,11 @@ fn bless(root: &Root) -> Result<(), Error> {
     match bless::bless(root)? {
         Blessed::NotOurs => tracing::info!("nothing to bless: this boot is no generation's"),
         Blessed::Proven(subject) => tracing::info!("blessed: generation {}", subject.generation),
+        Blessed::NotByTheLoader(subject, named) => tracing::warn!(
+            "healthy, and not proven: generation {}: the loader did not make this boot, it started {named}; the counter stays \
+             until a boot that the loader makes; `lastgood good` accepts it now",
+            subject.generation
+        ),
         Blessed::Left(why) => tracing::warn!("not blessed: {why}"),
     }
     Ok(())

@@ -8,7 +8,7 @@ use boot_entries::boot_partition::Place;
 use crate::cli::Output;
 use crate::entries::prediction::{Prediction, look};
 use crate::error::Error;
-use crate::report::label::StateLabel;
+use crate::report::label::{StateLabel, not_selected};
 use crate::report::line::one_line;
 use crate::report::print::{print, print_json, table};
 use crate::view::View;
@@ -25,6 +25,9 @@ pub(super) fn run(
     let is_missing = !places.has_next && !places.unusable.is_empty();
     let missing = is_missing.then(|| places.unusable.remove(0));
     let mut outcome = missing.map_or(Ok(()), |error| Err(Error::from(error)));
+    if let Some(ahead) = view.ahead() {
+        tracing::warn!("{}", not_selected(&ahead));
+    }
     for error in &places.unusable {
         tracing::warn!("{}", one_line(error));
     }

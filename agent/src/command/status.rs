@@ -11,7 +11,7 @@ use systemd_boot_model::{EndlessMenu, Override};
 use crate::cli::Output;
 use crate::entries::prediction;
 use crate::error::Error;
-use crate::report::label::StateLabel;
+use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
 use crate::report::line::one_line;
 use crate::report::print::{print, print_json, table};
 use crate::report::remedy;
@@ -47,6 +47,11 @@ struct Status<'a> {
     volatile_state: Option<String>,
     #[serde(serialize_with = "as_line")]
     waits_at_menu: Option<EndlessMenu>,
+    /// What the profile points at, newer than what is selected, and not selected.
+    profile_ahead: Option<&'a Subject>,
+    /// What was found healthy in a boot that the loader did not make.
+    healthy_trial: Option<&'a Subject>,
+    lost_stand_in: Option<String>,
     /// So many entries are another system's.
     #[serde(rename = "anothersEntries")]
     other_systems_entries: usize,
@@ -77,6 +82,10 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     let degraded = view.this_boot().and(state.degraded.as_ref());
     let mut records = view.ledger.records.iter().rev();
     let latest = records.find(|record| matches!(record.event, Event::Degraded { .. }));
+    let ahead = view.ahead();
+    let lost = boot
+        .as_ref()
+        .and_then(|boot| view.lost_stand_in(boot, boot));
     let running = view.running();
     let status = Status {
         version: 1,
@@ -102,6 +111,9 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         volatile_state: view.volatile_state().map(|volatile| volatile.to_string()),
         waits_at_menu,
+        profile_ahead: ahead.as_ref(),
+        healthy_trial: state.healthy.as_ref().map(|healthy| &healthy.subject),
+        lost_stand_in: lost.map(|lost| lost.to_string()),
         other_systems_entries: files.filter(|file| is_other_systems(file)).count(),
         warnings: boot
             .as_ref()
@@ -172,6 +184,17 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     ];
     if let Some(cause) = status.degraded {
         lines.push(("not well", cause.summary.clone()));
+    }
+    if let Some(ahead) = status.profile_ahead {
+        lines.push(("profile", not_selected(ahead)));
+    }
+    if let Some(trial) = status.healthy_trial {
+        let id = &trial.generation;
+        let line = format!("generation {id} was {HEALTHY_TRIAL}");
+        lines.push(("healthy", line));
+    }
+    if let Some(lost) = &status.lost_stand_in {
+        lines.push(("no way back", lost.clone()));
     }
     for rejected in &status.rejected {
         lines.push(("rejected", subject(Some(rejected))));

@@ -11,8 +11,9 @@ use crate::store::ledger;
 
 pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<(), Error> {
     if dry_run {
-        let ready = would_uninstall(root)?;
-        let lines = ready.prepared().lines();
+        let (ready, off_boot) = would_uninstall(root)?;
+        let mut lines = ready.prepared().lines();
+        lines.extend(off_boot.lines());
         print_would(out, &lines)?;
         if lines.is_empty() {
             print(out, "nothing to do: nothing of ours is on $BOOT\n")?;
@@ -32,5 +33,8 @@ pub(super) fn run(root: &Root, dry_run: bool, out: &mut impl Write) -> Result<()
         out,
         &format!("nothing of ours is on $BOOT; {next} boots next; {count}; {kept} is kept\n"),
     )?;
+    if done.is_nixos {
+        print(out, "nothing in /etc was touched: it is NixOS's own\n")?;
+    }
     done.complaints.into_result()
 }

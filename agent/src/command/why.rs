@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Output;
 use crate::error::Error;
-use crate::report::label::StateLabel;
+use crate::report::label::{HEALTHY_TRIAL, StateLabel};
 use crate::report::print::{local, print, print_json};
 use crate::state::cause::{Cause, UnitFailure};
 use crate::state::fault::Fault;
@@ -31,6 +31,8 @@ struct Why<'a> {
     cause: Option<&'a Cause>,
     /// The units wrote something that this user may not read.
     log_withheld: bool,
+    /// It was found healthy in a boot that the loader did not make.
+    healthy_trial: bool,
 }
 
 pub(super) fn run(
@@ -64,7 +66,7 @@ pub(super) fn run(
 fn latest<'a>(view: &'a View, id: Option<&GenerationId>) -> Option<Why<'a>> {
     let verdict = |record: &'a crate::store::ledger::Record| {
         let (subject, cause) = match &record.event {
-            Event::Proven { subject, .. } => (subject, None),
+            Event::Proven { subject, .. } | Event::Healthy { subject, .. } => (subject, None),
             Event::Rejected { subject, cause } | Event::Degraded { subject, cause } => {
                 (subject, Some(cause))
             }
@@ -77,6 +79,7 @@ fn latest<'a>(view: &'a View, id: Option<&GenerationId>) -> Option<Why<'a>> {
             time: record.time,
             cause,
             log_withheld: record.log_withheld,
+            healthy_trial: matches!(record.event, Event::Healthy { .. }),
         })
     };
     let mut verdicts = view.ledger.records.iter().rev().filter_map(verdict);
@@ -93,6 +96,11 @@ fn told(why: &Why<'_>) -> String {
     let when = local(why.time);
     let closure = why.subject.toplevel.display();
     let Some(cause) = why.cause else {
+        if why.healthy_trial {
+            return format!(
+                "generation {id} was {HEALTHY_TRIAL}, at {when}\n  closure  {closure}\n"
+            );
+        }
         let state = why.state.text();
         return format!("generation {id} is {state} since {when}\n  closure  {closure}\n");
     };

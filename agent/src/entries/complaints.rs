@@ -16,7 +16,7 @@ impl Complaints {
     }
 
     /// Takes one more.
-    pub(super) fn add(&mut self, error: Error) {
+    pub fn add(&mut self, error: Error) {
         self.0.push(error);
     }
 

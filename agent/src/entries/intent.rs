@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use boot_entries::boot_partition::Places;
 use boot_entries::closure;
 use boot_entries::digests::Digests;
 use boot_entries::extra::Extra;
 use boot_entries::generation::Generation;
-use boot_entries::observe::Found;
+use boot_entries::observe::{self, Found};
 use boot_entries::plan::{self, Intent};
 
 use super::Aim;
@@ -49,6 +50,7 @@ pub(crate) fn of(view: &View, state: &State) -> Intent {
             Some(_) => plan::Unneeded::Stays,
             None => plan::Unneeded::Goes,
         },
+        left_out: BTreeSet::new(),
         extras: Vec::new(),
         extras_left: BTreeSet::new(),
     }
@@ -62,7 +64,7 @@ pub(super) fn for_aim(
     view: &View,
     state: &State,
     aim: Aim,
-    found: &[Found],
+    (places, found): (&Places, &[Found]),
     digests: &mut Digests,
 ) -> Result<Intent, Error> {
     let intent = of(view, state);
@@ -72,10 +74,23 @@ pub(super) fn for_aim(
     Ok(Intent {
         selected: intent.selected.filter(|subject| !is_left_out(subject)),
         above_other_systems: aim == Aim::Request,
+        // Whoever repairs, repairs what a boot needs.
+        left_out: match aim {
+            Aim::Repair => only_built(view, places),
+            Aim::Request | Aim::Uninstall => BTreeSet::new(),
+        },
         extras: extras.files,
         extras_left: extras.unreadable,
         ..intent
     })
+}
+
+/// Generations that were built and never asked for: they have no entry anywhere.
+fn only_built(view: &View, places: &Places) -> BTreeSet<Subject> {
+    let usable = places.usable.iter();
+    let names = usable.filter_map(|place| observe::entry_names(place).ok());
+    let stems = names.flatten().map(|name| name.stem).collect();
+    view.only_built(&stems)
 }
 
 fn standing(state: &State, subject: &Subject) -> plan::Standing {

@@ -88,7 +88,9 @@ pub fn look(
         )
     } else {
         let menu = systemd_boot_model::endless_menu(files.loader_conf.as_deref(), &view.variables);
-        menu.as_ref().map(remedy::endless_menu)
+        let lost = || view.lost_stand_in(&files, &files);
+        let waits = menu.as_ref().map(remedy::endless_menu);
+        waits.or_else(|| lost().map(|lost| lost.to_string()))
     };
     Ok((boots, trouble))
 }

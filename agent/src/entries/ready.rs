@@ -2,7 +2,7 @@
 
 use boot_entries::boot_partition::Place;
 use boot_entries::name::stem_of;
-use boot_entries::plan::{Intent, Plan, Proof, Stranding};
+use boot_entries::plan::{self, Intent, Plan, Proof, Stranding};
 use boot_entries::step::Step;
 
 use super::{Aim, Complaints, Planned, Prepared};
@@ -104,8 +104,17 @@ impl Prepared {
         for planned in &self.planned {
             let mut proofs = planned.proofs(view, &self.intent).iter();
             let stranded = proofs.find_map(|proof| proof.comes_back().err());
-            let Some(stranding) = stranded else { continue };
-            let error = Error::Refused(format!("{stranding}; {}", remedy::come_back(stranding)));
+            let stranded =
+                stranded.map(|stranding| format!("{stranding}; {}", remedy::come_back(stranding)));
+            let behind = || {
+                let Planned { observed, plan, .. } = planned;
+                let lost = view.lost_stand_in(&observed.boot, &plan::after(observed, plan))?;
+                Some(lost.to_string())
+            };
+            let Some(why) = stranded.or_else(behind) else {
+                continue;
+            };
+            let error = Error::Refused(why);
             self.complaints
                 .in_place(planned.is_first, &planned.place, error);
         }

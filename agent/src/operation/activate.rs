@@ -14,6 +14,7 @@ use crate::report::line::one_line;
 use crate::state::Event;
 use crate::state::cause::Stage;
 use crate::store::handover::mark;
+use crate::store::ledger::Ledger;
 use crate::system::command_line;
 
 /// What became of a closure's firewall.
@@ -27,7 +28,7 @@ pub enum Firewalled {
     Loaded(PathBuf),
 }
 
-/// Makes the machine the booted closure's. None: this boot is no generation's.
+/// Makes the machine the booted closure's. None: this boot is no generation's, or lastgood is uninstalled.
 ///
 /// # Errors
 /// Everything that is not as it should be. What could be done was done.
@@ -35,6 +36,10 @@ pub fn activate(root: &Root) -> Result<Option<(PathBuf, Done)>, Error> {
     let Some(closure) = command_line::closure(root)? else {
         return Ok(None);
     };
+    // What was given back is the operator's: copies of ours would be in the way of links.
+    if Ledger::read(root).is_ok_and(|ledger| ledger.state().uninstalled) {
+        return Ok(None);
+    }
     let done = activation::activate(root, &closure)?;
     reached(root, Stage::Activated);
     Ok(Some((closure, done)))

@@ -9,9 +9,10 @@ use crate::error::Error;
 use crate::host::PROVEN;
 use crate::report::line::one_line;
 use crate::session::Session;
-use crate::state::Subject;
 use crate::state::cause::Stage;
 use crate::state::reaction::{NotBlessed, WhenHealthy};
+use crate::state::started_by::StartedBy;
+use crate::state::{Event, Standing, Subject};
 use crate::store::handover::{Healthy, mark};
 
 /// What a blessing came to.
@@ -21,6 +22,8 @@ pub enum Blessed {
     NotOurs,
     /// It is the last good one now.
     Proven(Subject),
+    /// It is healthy, and stays a trial: the loader, which names this entry, has not started it.
+    NotByTheLoader(Subject, String),
     /// It is left as it is, and why.
     Left(NotBlessed),
 }
@@ -45,6 +48,14 @@ pub fn bless(root: &Root) -> Result<Blessed, Error> {
         WhenHealthy::Bless(subject) => subject,
         WhenHealthy::Leave(why) => return Ok(Blessed::Left(why)),
     };
+    if session.state().standing(&subject) != Standing::Proven
+        && let StartedBy::NotTheLoader { named } = session.view.started_by(&subject.toplevel)
+    {
+        record_healthy(&mut session, &subject, healthy)?;
+        mark(root, PROVEN)?;
+        mend(&session);
+        return Ok(Blessed::NotByTheLoader(subject, named));
+    }
     let on_record = on_record(&mut session, &subject, healthy)?;
     // From here on the boot is no trial any more: an emergency mode is then the operator's.
     mark(root, PROVEN)?;
@@ -56,10 +67,29 @@ pub fn bless(root: &Root) -> Result<Blessed, Error> {
         tracing::warn!("{}", one_line(&error));
     }
     carried.entries?;
-    if let Err(error) = repair::repair(&session) {
+    mend(&session);
+    Ok(Blessed::Proven(subject))
+}
+
+/// What a boot needs is read and mended at every boot.
+fn mend(session: &Session) {
+    if let Err(error) = repair::repair(session) {
         tracing::warn!("{}", one_line(&error));
     }
-    Ok(Blessed::Proven(subject))
+}
+
+/// Once for each boot.
+fn record_healthy(
+    session: &mut Session,
+    subject: &Subject,
+    Healthy { boot, baseline }: Healthy,
+) -> Result<(), Error> {
+    let known = session.state().healthy.as_ref();
+    if known.is_some_and(|known| known.subject == *subject && known.boot.as_ref() == Some(&boot)) {
+        return Ok(());
+    }
+    let subject = subject.clone();
+    session.record(&Event::Healthy { subject, baseline })
 }
 
 /// A second attempt at what follows is no second verdict. The operator's own one is none of that: it knows no baseline.

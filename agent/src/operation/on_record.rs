@@ -105,5 +105,9 @@ impl CarriedThrough {
 /// # Errors
 /// When a root cannot be written.
 pub fn keep_roots(session: &Session) -> Result<(), Error> {
+    // Nothing is gone back to then, and nobody would release them.
+    if session.state().uninstalled {
+        return Ok(());
+    }
     Ok(gc_roots::keep(&session.view.root, session.state())?)
 }

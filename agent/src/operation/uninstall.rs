@@ -1,4 +1,6 @@
-//! Gives `$BOOT` back, with something bootable on it.
+//! Gives `$BOOT` back, with something bootable on it, and then what else is lastgood's.
+
+mod off_boot;
 
 use boot_entries::{Root, durable, payload};
 use systemd_boot_model::Partition;
@@ -10,6 +12,8 @@ use crate::session::Session;
 use crate::state::Event;
 use crate::store::ledger;
 
+pub use off_boot::OffBoot;
+
 /// `$BOOT` is given back.
 #[derive(Debug)]
 pub struct Uninstalled {
@@ -17,6 +21,8 @@ pub struct Uninstalled {
     pub changes: usize,
     /// What boots next. None: nothing, or nobody can tell.
     pub next: Option<Prediction>,
+    /// The host is a NixOS one, and nothing in its `/etc` was touched.
+    pub is_nixos: bool,
     /// Where it could not be done.
     pub complaints: Complaints,
 }
@@ -25,39 +31,50 @@ pub struct Uninstalled {
 ///
 /// # Errors
 /// When an uninstall would be refused.
-pub fn would_uninstall(root: &Root) -> Result<Ready, Error> {
-    let session = Session::look(root)?;
-    may_be_given_back(&session)?;
-    prepare_uninstall(&session.view).and_then(Prepared::without_proof)
+pub fn would_uninstall(root: &Root) -> Result<(Ready, OffBoot), Error> {
+    make_ready(&Session::look(root)?)
 }
 
-/// Gives `$BOOT` back. The ledger is kept.
+fn make_ready(session: &Session) -> Result<(Ready, OffBoot), Error> {
+    may_be_given_back(session)?;
+    let view = &session.view;
+    let ready = prepare_uninstall(view).and_then(Prepared::without_proof)?;
+    let left = ready.prepared().outcome();
+    let off_boot = OffBoot::look(view, left.as_ref().map(|(boot, _)| boot))?;
+    Ok((ready, off_boot))
+}
+
+/// Gives `$BOOT` back, and the rest when nothing of it is needed to boot. The ledger is kept.
 ///
 /// # Errors
 /// When nothing could be left to boot; then nothing has changed. When a step fails in the first place; then running it again
 /// goes on from there.
 pub fn uninstall(root: &Root) -> Result<Uninstalled, Error> {
     let mut session = Session::open(root)?;
-    may_be_given_back(&session)?;
-    let ready = prepare_uninstall(&session.view).and_then(Prepared::without_proof)?;
-    let changes = ready.prepared().steps().count();
+    let (ready, off_boot) = make_ready(&session)?;
+    let changes = ready.prepared().steps().count() + off_boot.lines().len();
     let state = session.state();
     // On record before the first change: no step of a boot may write again what is about to go.
     if !state.uninstalled && (changes > 0 || state.selected.is_some()) {
         session.record(&Event::Uninstalled)?;
     }
     let places: Vec<_> = ready.prepared().places().cloned().collect();
-    let done = carry_out(&session.view, ready)?;
+    let mut done = carry_out(&session.view, ready)?;
     for place in &places {
         for on in [Partition::Esp, Partition::Boot] {
             durable::remove_empty_directory(&place.directory(on).join(payload::DIRECTORY))?;
         }
+    }
+    let is_nixos = off_boot.is_nixos;
+    if let Err(error) = off_boot.carry_out(&session.view) {
+        done.complaints.add(error);
     }
     // Which loader it is does not matter here.
     let next = prediction::predict(&session.view, 0).unwrap_or_default();
     Ok(Uninstalled {
         changes,
         next: next.into_iter().next(),
+        is_nixos,
         complaints: done.complaints,
     })
 }

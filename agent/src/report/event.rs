@@ -40,6 +40,10 @@ pub fn line(event: &Event, before: &State) -> Line {
         }
         Event::Reached { stage } => (Level::DEBUG, stage.name().to_owned()),
         Event::Proven { .. } => (Level::INFO, String::new()),
+        Event::Healthy { .. } => {
+            let rest = "it stays a trial, because the loader did not make this boot";
+            (Level::INFO, rest.to_owned())
+        }
         Event::Rejected { cause, .. } => (Level::ERROR, cause.summary.clone()),
         Event::Degraded { cause, .. } => {
             let summary = &cause.summary;

@@ -3,7 +3,7 @@
 use boot_entries::GenerationId;
 use serde::Serialize;
 
-use crate::state::Standing;
+use crate::state::{Standing, Subject};
 
 /// How a generation stands, as the contract names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,6 +45,19 @@ impl StateLabel {
             Self::Unbootable => "unbootable",
         }
     }
+}
+
+/// What is told of a trial that was found healthy and is none the less one.
+pub const HEALTHY_TRIAL: &str = "healthy in a boot that the loader did not make; it is proven by the next boot through the loader, if that is healthy";
+
+/// That the profile is at a generation that nobody has selected.
+#[must_use]
+pub fn not_selected(ahead: &Subject) -> String {
+    let id = &ahead.generation;
+    format!(
+        "{} is at generation {id}, which is not selected; `lastgood install` selects it",
+        id.profile()
+    )
 }
 
 /// A plain number for the system profile, as nixos-rebuild has it; `profile:number` for another.

@@ -51,6 +51,14 @@ pub enum Event {
         /// What the machine looked like.
         baseline: Baseline,
     },
+    /// An assessment found it good in a boot that the loader did not make: it stays a trial. That it was started tells
+    /// nothing about its entry.
+    Healthy {
+        /// Which.
+        subject: Subject,
+        /// What the machine looked like.
+        baseline: Baseline,
+    },
     /// An assessment, the loader's counter, or the operator found it bad.
     Rejected {
         /// Which.
@@ -96,6 +104,7 @@ impl Event {
             Self::Began { .. } => "began",
             Self::Reached { .. } => "reached",
             Self::Proven { .. } => "proven",
+            Self::Healthy { .. } => "healthy",
             Self::Rejected { .. } => "rejected",
             Self::Degraded { .. } => "degraded",
             Self::Excused { .. } => "excused",
@@ -112,6 +121,7 @@ impl Event {
             Self::Selected { subject }
             | Self::Armed { subject, .. }
             | Self::Proven { subject, .. }
+            | Self::Healthy { subject, .. }
             | Self::Rejected { subject, .. }
             | Self::Degraded { subject, .. }
             | Self::Excused { subject }
@@ -152,6 +162,7 @@ impl Event {
             | Self::Armed { subject, .. }
             | Self::Proven { subject, .. }
             | Self::Rejected { subject, .. }
+            | Self::Healthy { subject, .. }
             | Self::Degraded { subject, .. }
             | Self::Excused { subject } => (Some(subject), None),
             Self::Began { running, .. } => (running.as_ref(), None),

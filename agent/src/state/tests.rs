@@ -28,6 +28,13 @@ pub(super) fn proven(number: u64) -> Event {
     }
 }
 
+fn healthy(number: u64) -> Event {
+    Event::Healthy {
+        subject: subject(number),
+        baseline: Baseline::default(),
+    }
+}
+
 pub(super) fn rejected(number: u64) -> Event {
     Event::Rejected {
         subject: subject(number),
@@ -308,4 +315,48 @@ fn what_was_written_before_there_was_a_mark_is_known() {
     );
     assert_eq!(both(&[proven(1)]), (false, true));
     assert_eq!(State::of(&[named]).owner, Some(owner));
+}
+
+/// A generation that was the last good one for many boots, and is a trial now because another one is, has all its tries.
+#[test]
+fn boots_as_the_last_good_one_are_no_tries() {
+    let mut state = State::of(&[proven(1), selected(2), proven(2)]);
+    for _ in 0..9 {
+        state = state.after(&began(2));
+    }
+    state = state.after(&proven(1));
+    for _ in 0..TRIES {
+        state = state.after(&began(2));
+        assert_eq!(state.is_not_counted(), None);
+    }
+    assert!(state.after(&began(2)).is_not_counted().is_some());
+}
+
+/// After a kexec the loader's counter has nothing to do with what runs, so that nothing is proven; nor is anything lost.
+#[test]
+fn a_trial_that_is_healthy_without_the_loader_stays_one() {
+    let before = [proven(1), selected(2), armed(2), began(2)];
+    let state = State::of(&before).after(&healthy(2));
+    assert_eq!(state.standing(&subject(2)), Standing::Trial);
+    assert_eq!(state.last_good(), Some(&subject(1)));
+    assert_eq!(state.selected, Some(subject(2)));
+    let found = state.healthy.as_ref().unwrap();
+    assert_eq!(
+        (&found.subject, found.boot.as_deref()),
+        (&subject(2), Some("b"))
+    );
+    for verdict in [proven(2), rejected(2)] {
+        assert_eq!(state.clone().after(&verdict).healthy, None);
+    }
+    assert!(state.after(&proven(3)).healthy.is_some());
+    // That it began as often as it may is no sign that nobody counts.
+    let boots = [began(2), healthy(2), began(2), began(2), began(2)];
+    let state = boots.iter().fold(State::of(&before), State::after);
+    assert_eq!(state.is_not_counted(), None);
+    assert!(state.after(&began(2)).is_not_counted().is_some());
+    let state = State::of(&[proven(1), healthy(1), healthy(3)]);
+    assert_eq!(
+        state.healthy, None,
+        "what is proven, or was never tried, is no trial"
+    );
 }

@@ -1,6 +1,6 @@
 //! What a fallback may need is kept from `nix-collect-garbage` (invariant B2), even when its profile link is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -100,13 +100,31 @@ fn changes_in(directory: &Path, state: &State) -> Result<Vec<Change>, Error> {
     Ok(changes)
 }
 
+/// What leaves to the garbage collector all that our roots keep, but for the closures in `needed`.
+///
+/// # Errors
+/// When those that are there cannot be read.
+pub fn releases(root: &Root, needed: &BTreeSet<PathBuf>) -> Result<Vec<Change>, Error> {
+    let present = read(&directory(root)?)?.into_iter();
+    let gone = present.filter(|(_, toplevel)| !needed.contains(toplevel));
+    Ok(gone.map(|(name, _)| Change::Release { name }).collect())
+}
+
 /// Makes these [`changes`].
 ///
 /// # Errors
 /// At the first one that cannot be read or made.
 pub fn keep(root: &Root, state: &State) -> Result<(), Error> {
+    make(root, changes(root, state)?)
+}
+
+/// Makes these changes.
+///
+/// # Errors
+/// At the first one that cannot be made.
+pub fn make(root: &Root, changes: Vec<Change>) -> Result<(), Error> {
     let directory = directory(root)?;
-    for change in changes_in(&directory, state)? {
+    for change in changes {
         match change {
             Change::Keep { name, toplevel } => {
                 durable::put_link(&toplevel, &directory.join(name))?;

@@ -33,6 +33,7 @@ fn view(listed: &[(&str, &str)]) -> View {
         troubles: Vec::new(),
         variables: LoaderVariables::default(),
         configs: config::Known::default(),
+        places: KnownPlaces::default(),
     }
 }
 
@@ -96,4 +97,46 @@ fn a_specialisation_that_is_not_there_is_told_apart() {
     let told = |id: &str| view.subject(&id.parse().unwrap()).unwrap_err().to_string();
     assert!(told("3/y").contains("has no specialisation \"y\""));
     assert!(told("4/x").contains("is in no profile"));
+}
+
+/// A directory that comes and goes says whether somebody looks.
+#[test]
+fn places_are_looked_up_once_a_run_for_each_wish() {
+    let tree = tempfile::tempdir().unwrap();
+    let root = Root::new(tree.path());
+    std::fs::create_dir_all(root.join("/boot/loader")).unwrap();
+    let view = View {
+        root,
+        ..view(&[("3", "/nix/store/3")])
+    };
+    assert_eq!(view.places(&view.state).unwrap().usable.len(), 1);
+    std::fs::remove_dir_all(tree.path().join("boot")).unwrap();
+    assert_eq!(view.places(&view.state).unwrap().usable.len(), 1);
+    let other = super::View::read(&Root::new(tree.path())).unwrap();
+    assert!(other.places(&other.state).is_err());
+}
+
+#[test]
+fn what_was_built_after_all_that_was_to_be_booted_is_only_built() {
+    let mut view = view(&[
+        ("1", "/1"),
+        ("2", "/2"),
+        ("3", "/3"),
+        ("3/x", "/x"),
+        ("web:1", "/w"),
+    ]);
+    let of = |view: &View, written: &[(&str, &str)]| {
+        let stem = |(id, toplevel): &(&str, &str)| stem_of(&subject(id, toplevel));
+        let names = written.iter().map(stem).collect();
+        let all = view.only_built(&names);
+        let all: Vec<String> = all.iter().map(|one| one.generation.to_string()).collect();
+        all.join(" ")
+    };
+    assert_eq!(of(&view, &[]), "1 2 3 3/x web:1");
+    assert_eq!(of(&view, &[("2", "/2")]), "3 3/x web:1");
+    assert_eq!(of(&view, &[("1", "/1"), ("web:1", "/w")]), "2 3 3/x");
+    // A specialisation of what has an entry is to have one.
+    assert_eq!(of(&view, &[("3", "/3")]), "web:1");
+    view.state.selected = Some(subject("2", "/2"));
+    assert_eq!(of(&view, &[]), "3 3/x web:1", "the first is missing");
 }

@@ -9,6 +9,9 @@
 //! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine and
 //! the payload that no other entry needs. Never before, and never for space. What no entry of ours can replace stays as long
 //! as that is so: its generation cannot be booted by us, for whatever reason, and it was by them. Foreign entries stay for ever.
+//!
+//! Where the kernel of what booted before is purged the stand-in stays, though no loader lists it any more: it is how anybody
+//! can tell that a failed trial has nothing to go back to ([`lost_stand_in`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -123,8 +126,16 @@ impl<'a> Takeover<'a> {
             let wanted = self.stand_in.as_ref();
             wanted.is_some_and(|wanted| wanted.on == file.on && wanted.name == name)
         };
+        // It is all that tells of what booted before. No loader lists it.
+        let is_lost = |file: &EntryFile| {
+            let is_last = !self.is_over && self.stand_in.is_none();
+            is_last && !file.has_program
+        };
         let is_gone = |name: &str, file: &EntryFile| {
-            file.name.is_stand_in() && !is_wanted(name, file) && !self.other_systems.contains(&file)
+            file.name.is_stand_in()
+                && !is_wanted(name, file)
+                && !is_lost(file)
+                && !self.other_systems.contains(&file)
                 || self.is_over
                     && (nixpkgs::is_husk(file)
                         || self
@@ -291,6 +302,19 @@ fn present<'a>(observed: &'a Observation, intent: &Intent) -> impl Iterator<Item
             && is_whole(boot, file)
             && !observed.is_other_systems(&intent.ownership, file)
     })
+}
+
+/// A stand-in of ours that is there `before`, where `after` has none that could be started.
+pub fn lost_stand_in<'a>(
+    before: &'a BootFiles,
+    after: &BootFiles,
+    is_other_systems: impl Fn(&EntryFile) -> bool,
+) -> Option<&'a EntryFile> {
+    let is_ours = |file: &&EntryFile| file.name.is_stand_in() && !is_other_systems(file);
+    let files = |boot: &'a BootFiles| boot.all().map(|(_, file)| file);
+    let lost = files(before).find(is_ours)?;
+    let mut left = after.all().map(|(_, file)| file).filter(is_ours);
+    (!left.any(|file| is_whole(after, file))).then_some(lost)
 }
 
 /// Whether an entry has no counter, and all it needs is there.

@@ -1,4 +1,5 @@
 use super::*;
+use std::os::unix::fs::symlink;
 
 /// What `steps` make of `have`, by the rules of a file system: None where one would fail.
 fn after(have: &Tree, steps: &[Step]) -> Option<Tree> {
@@ -208,7 +209,7 @@ fn two_closures_one_after_the_other() {
     write(root.join("/etc/hostname"), "host");
     // A run was cut off between making a link and moving it to its place.
     symlink("/etc/static/x", root.join("/etc/.lastgood-new-x")).unwrap();
-    symlink("/nix/store/no/etc", root.join("/etc/.lastgood-new-static")).unwrap();
+    symlink("/nix/store/no/etc", root.join("/etc/.lastgood-static.part")).unwrap();
 
     assert!(switch(&root, Path::new("/nix/store/one")).unwrap() > 0);
     let link = |path: &str| (PathBuf::from(path), Path::new(STATIC).join(path));
@@ -229,9 +230,9 @@ fn two_closures_one_after_the_other() {
     assert_eq!(read("/etc/zoneinfo/Europe"), "z");
     assert_eq!(switch(&root, Path::new("/nix/store/one")).unwrap(), 0);
     // Another, on its way to another closure, which is not the one that is booted then.
-    symlink("/nix/store/no/etc", root.join("/etc/.lastgood-new-static")).unwrap();
+    symlink("/nix/store/no/etc", root.join("/etc/.lastgood-static.part")).unwrap();
     assert_eq!(switch(&root, Path::new("/nix/store/one")).unwrap(), 1);
-    assert!(!root.join("/etc/.lastgood-new-static").is_symlink());
+    assert!(!root.join("/etc/.lastgood-static.part").is_symlink());
 
     switch(&root, Path::new("/nix/store/two")).unwrap();
     assert_eq!(

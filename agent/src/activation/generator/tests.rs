@@ -148,7 +148,11 @@ impl Machine {
 
     /// What systemd-boot leaves when it has started an entry with this counter.
     fn counted(&self, counter: &str) {
-        let path = format!("\\loader\\entries\\lastgood-1-00000000{counter}.conf\0");
+        self.counted_entry(&format!("lastgood-1-00000000{counter}.conf"));
+    }
+
+    fn counted_entry(&self, file: &str) {
+        let path = format!("\\loader\\entries\\{file}\0");
         let units: Vec<String> = path.chars().map(|c| format!("{c}\0")).collect();
         let variable =
             "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
@@ -273,6 +277,32 @@ fn nothing_is_rebooted_while_a_record_binds_that_is_not_known() {
     assert!(!machine.early().contains_key(drop_in));
 }
 
+/// The variable is the last firmware boot's after a kexec, and a failed entry's after one that could not be started.
+#[test]
+fn a_counter_of_another_entry_makes_no_trial() {
+    use boot_entries::name::stem_of;
+    let drop_in = "lastgood-fall-back.service.d/50-lastgood-trial.conf";
+    let stem = |number, toplevel: &str| {
+        stem_of(&Subject {
+            generation: boot_entries::GenerationId::system(number),
+            toplevel: toplevel.into(),
+        })
+    };
+    let other = "/nix/store/b-nixos";
+    for (number, toplevel, trial) in [(2, CLOSURE, true), (3, other, false)] {
+        let machine = Machine::new(OURS);
+        machine.link(CLOSURE, "/nix/var/nix/profiles/system-2-link");
+        machine.link(other, "/nix/var/nix/profiles/system-3-link");
+        machine.counted_entry(&format!("{}+2-1.conf", stem(number, toplevel)));
+        let made = machine.early();
+        assert_eq!(made.contains_key(drop_in), trial, "{number} {toplevel}");
+    }
+    // Somebody else's name says nothing.
+    let machine = Machine::new(OURS);
+    machine.counted_entry("nixos-generation-3+2-1.conf");
+    assert!(machine.early().contains_key(drop_in));
+}
+
 #[test]
 fn after_a_live_switch_the_units_are_the_current_system_s() {
     let machine = Machine::new(OURS);
@@ -307,6 +337,6 @@ fn a_closure_s_file_is_never_written_through() {
 fn a_bad_entry_started_for_want_of_a_good_one_is_no_trial() {
     let path = |counter: &str| format!("\\loader\\entries\\lastgood-1-00000000{counter}.conf");
     for (counter, trial) in [("+2-1", true), ("+0-3", true), ("+0-4", false), ("", false)] {
-        assert_eq!(has_tries(&path(counter)), trial, "{counter}");
+        assert_eq!(has_tries(file_of(&path(counter))), trial, "{counter}");
     }
 }

@@ -118,7 +118,10 @@ pub(super) fn sealed(object: &str) -> (String, String) {
 
 /// What follows from it is told, and decides nothing.
 fn binds(event: &Event) -> bool {
-    !matches!(event, Event::Reached { .. } | Event::Degraded { .. })
+    !matches!(
+        event,
+        Event::Reached { .. } | Event::Degraded { .. } | Event::Healthy { .. }
+    )
 }
 
 fn sum_of(bytes: &[u8]) -> String {

@@ -52,6 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => stage().prop_map(|stage| Event::Reached { stage }),
         3 => (subject(), baseline)
             .prop_map(|(subject, baseline)| Event::Proven { subject, baseline }),
+        2 => subject().prop_map(|subject| Event::Healthy { subject, baseline: Baseline::default() }),
         3 => (subject(), cause()).prop_map(|(subject, cause)| Event::Rejected { subject, cause }),
         2 => (subject(), cause()).prop_map(|(subject, cause)| Event::Degraded { subject, cause }),
         1 => subject().prop_map(|subject| Event::Excused { subject }),
