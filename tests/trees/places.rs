@@ -186,7 +186,8 @@ fn the_loaders_settings_are_the_closures() -> Result<()> {
     assert_eq!(
         conf,
         format!(
-            "# mine\neditor yes\ntimeout menu-hidden\nconsole-mode max\ndefault {DEFAULT_PATTERN}\n"
+            "# mine\neditor yes\ntimeout menu-hidden\nconsole-mode max\ndefault {DEFAULT_PATTERN}\n\
+             # added by lastgood: console-mode max\n"
         )
     );
     let wrong = tree.build("wrong", &says("timeout = \"never\""))?;
