@@ -239,9 +239,9 @@ fn prepare_with(
         aim,
         intent,
         needed,
-        unsigned,
         digests,
         has_next,
+        unsigned,
         complaints,
     }
     .unless_in_vain()

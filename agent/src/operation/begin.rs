@@ -55,15 +55,14 @@ pub fn begin(root: &Root) -> Result<(), Error> {
         tracing::error!("{}", one_line(&error));
         None
     });
-    // What is on record and not understood may want another order of the entries.
-    match session.state().bound_by {
-        Some(_) => keep_roots(&session).unwrap_or_else(|error| {
+    if session.state().bound_by.is_some() {
+        // What is on record and not understood may want another order of the entries.
+        if let Err(error) = keep_roots(&session) {
             tracing::error!("{}", one_line(&error));
-        }),
-        None => {
-            let on_record = given_up.unwrap_or_else(OnRecord::already);
-            on_record.carry_through(&session).tell();
         }
+    } else {
+        let on_record = given_up.unwrap_or_else(OnRecord::already);
+        on_record.carry_through(&session).tell();
     }
     for one in systemd_boot_model::overrides(&session.view.variables) {
         tracing::warn!("{one}");
