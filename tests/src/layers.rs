@@ -1,7 +1,7 @@
 //! Arrows run down: no module of a crate imports from its own layer or from one above it.
 //!
-//! The layers are those of `docs/architecture.md`, so that the map and the code cannot differ: a block of the page begins with
-//! `layers of DIRECTORY`, and has a line for each layer, the highest first.
+//! The layers are those of `docs/architecture.md`, so that the map and the code cannot differ. A line of the page is
+//! `layers of DIRECTORY: A > B, C > D`, the highest layer first; it goes on in lines that begin with a blank.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// What a block of layers begins with.
+/// What a line of layers begins with.
 const HEADING: &str = "layers of ";
 
 /// The layers of one crate: modules directly below its `src`, and how high each is.
@@ -21,26 +21,29 @@ pub struct Layers {
     pub heights: BTreeMap<String, usize>,
 }
 
-/// All blocks of layers in `page`.
+/// All layers in `page`.
 #[must_use]
 pub fn read(page: &str) -> Vec<Layers> {
     let mut all = Vec::new();
-    let mut lines = page.lines();
+    let mut lines = page.lines().peekable();
     while let Some(line) = lines.next() {
-        let Some(source) = line.strip_prefix(HEADING) else {
+        let Some((source, first)) = line
+            .strip_prefix(HEADING)
+            .and_then(|rest| rest.split_once(':'))
+        else {
             continue;
         };
-        let block: Vec<&str> = lines
-            .by_ref()
-            .take_while(|line| !line.starts_with("```"))
-            .collect();
+        let mut text = first.to_owned();
+        while let Some(more) = lines.next_if(|line| line.starts_with(' ')) {
+            text.push_str(more);
+        }
         let mut heights = BTreeMap::new();
-        for (height, line) in block.iter().rev().enumerate() {
-            let names = line.split(',').map(str::trim);
+        for (height, layer) in text.split('>').rev().enumerate() {
+            let names = layer.split(',').map(str::trim);
             heights.extend(names.map(|name| (name.to_owned(), height)));
         }
         all.push(Layers {
-            source: PathBuf::from(source.trim()),
+            source: PathBuf::from(source),
             heights,
         });
     }
@@ -196,9 +199,9 @@ mod tests {
             "// crate::high is fine here\nfn f() { crate::high::g() }\n",
         );
         write("beside.rs", "#[cfg(test)]\nuse crate::high;\n");
-        let page = "layers of src\nhigh\nlow, beside, lost\n```\n";
+        let page = "layers of src: high >\n  low, beside, lost\nno more\n";
         let [layers] = &read(page)[..] else {
-            panic!("one block")
+            panic!("one crate")
         };
         assert_eq!(
             broken(place.path(), layers).unwrap(),

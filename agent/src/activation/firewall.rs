@@ -115,6 +115,12 @@ fn without_lockdown() -> String {
     format!("add table {LOCKDOWN}\ndelete table {LOCKDOWN}\n")
 }
 
+/// The ruleset of a closed machine, with the default management ports. `lastgood-firewall.service` loads the same file when
+/// the agent itself is gone.
+const CLOSED: &str = include_str!("../../../units/lockdown.nft");
+/// What its line about management ports begins with.
+const MANAGEMENT: &str = "\t\ttcp dport ";
+
 /// The script that closes the machine but for `ports`.
 ///
 /// What stays open is what keeps a closed machine reachable: its own answers, the address it has (neighbours, routers,
@@ -122,30 +128,18 @@ fn without_lockdown() -> String {
 /// accept.
 #[must_use]
 pub fn lockdown(ports: &[u16]) -> String {
-    let management = if ports.is_empty() {
-        String::new()
-    } else {
-        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-        format!("\t\ttcp dport {{ {} }} accept\n", ports.join(", "))
-    };
-    let removal = without_lockdown();
-    format!(
-        "{removal}table {LOCKDOWN} {{
-\tchain input {{
-\t\ttype filter hook input priority filter; policy drop;
-\t\tiif lo accept
-\t\tct state {{ established, related }} accept
-\t\ticmp type echo-request accept
-\t\ticmpv6 type {{ echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, mld-listener-query }} accept
-\t\tudp sport 67 udp dport 68 accept
-\t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
-{management}\t}}
-\tchain forward {{
-\t\ttype filter hook forward priority filter; policy drop;
-\t}}
-}}
-"
-    )
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let management = format!("{MANAGEMENT}{{ {} }} accept", ports.join(", "));
+    let lines = CLOSED.lines().filter_map(|line| {
+        let is_about_ports = line.starts_with(MANAGEMENT);
+        // An empty set is an error to nft.
+        match (is_about_ports, ports.is_empty()) {
+            (false, _) => Some(line),
+            (true, false) => Some(management.as_str()),
+            (true, true) => None,
+        }
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]

@@ -171,11 +171,20 @@ fn without_nft_it_is_an_error_that_tells_both_reasons() {
     assert!(matches!(*error.why, Refusal::Load { .. }), "{error}");
 }
 
-/// `lastgood-firewall.service` loads that file when the agent itself is gone.
+/// `lastgood-firewall.service` loads that file when the agent itself is gone, with the default ports.
 #[test]
-fn the_unit_s_own_lockdown_is_ours() {
-    let file = include_str!("../../../../units/lockdown.nft");
-    let text: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
-    let ours = lockdown(&config::Firewall::default().management_ports);
-    assert_eq!(text, ours.lines().collect::<Vec<_>>());
+fn the_ports_are_those_of_the_closure() {
+    assert_eq!(
+        lockdown(&config::Firewall::default().management_ports),
+        CLOSED
+    );
+    let of = |ports: &[u16]| lockdown(ports).lines().map(str::to_owned).collect::<Vec<_>>();
+    let closed = of(&[22]);
+    let two = of(&[22, 8022]);
+    let differing: Vec<_> = closed.iter().zip(&two).filter(|(a, b)| a != b).collect();
+    assert_eq!(differing.len(), 1);
+    assert_eq!(differing[0].1.trim(), "tcp dport { 22, 8022 } accept");
+    let none = of(&[]);
+    assert_eq!(none.len(), closed.len() - 1);
+    assert!(!none.iter().any(|line| line.contains("dport {")), "{none:?}");
 }
