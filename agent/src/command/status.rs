@@ -159,27 +159,31 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
     warnings
 }
 
+/// A line of the answer: what it is about, and what there is to say.
+type Line = (&'static str, String);
+
 fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
-    let subject = |subject: Option<&Subject>| {
-        subject.map_or_else(
-            || "none".to_owned(),
-            |s| format!("generation {} ({})", s.generation, s.toplevel.display()),
-        )
-    };
+    let all = [generations(status), boots(status), records(status)];
+    all.into_iter()
+        .flatten()
+        .map(|(key, value)| vec![key.to_owned(), value])
+        .collect()
+}
+
+/// How the generations stand.
+fn generations(status: &Status<'_>) -> Vec<Line> {
+    let next = status.next_boot.as_ref();
     let mut lines = vec![
-        ("running", subject(status.running)),
+        ("running", named(status.running)),
         (
             "state",
             status.state.map_or("unknown", StateLabel::text).to_owned(),
         ),
-        ("selected", subject(status.selected)),
-        ("last good", subject(status.last_good)),
+        ("selected", named(status.selected)),
+        ("last good", named(status.last_good)),
         (
             "boots next",
-            status
-                .next_boot
-                .as_ref()
-                .map_or_else(|| "unknown".to_owned(), |id| format!("generation {id}")),
+            next.map_or_else(|| "unknown".to_owned(), |id| format!("generation {id}")),
         ),
     ];
     if let Some(cause) = status.degraded {
@@ -193,28 +197,56 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
         let line = format!("generation {id} was {HEALTHY_TRIAL}");
         lines.push(("healthy", line));
     }
+    let rejected = status.rejected.iter();
+    lines.extend(rejected.map(|rejected| ("rejected", named(Some(rejected)))));
+    lines
+}
+
+fn named(subject: Option<&Subject>) -> String {
+    subject.map_or_else(
+        || "none".to_owned(),
+        |s| format!("generation {} ({})", s.generation, s.toplevel.display()),
+    )
+}
+
+/// What the next boots are up against.
+fn boots(status: &Status<'_>) -> Vec<Line> {
+    let mut lines = Vec::new();
     if let Some(lost) = &status.lost_stand_in {
         lines.push(("no way back", lost.clone()));
     }
-    for rejected in &status.rejected {
-        lines.push(("rejected", subject(Some(rejected))));
-    }
-    for one in &status.overrides {
-        lines.push(("overridden by", one.to_string()));
-    }
+    let overrides = status.overrides.iter();
+    lines.extend(overrides.map(|one| ("overridden by", one.to_string())));
     // What a variable does is among the overrides.
     if let Some(menu @ EndlessMenu::Conf(_)) = &status.waits_at_menu {
         lines.push(("waits", remedy::endless_menu(menu)));
     }
+    if status.other_systems_entries > 0 {
+        let line = format!(
+            "{} entries of another system's lastgood are on $BOOT, or of ours before its record was lost: they stay",
+            status.other_systems_entries
+        );
+        lines.push(("others", line));
+    }
+    let warnings = status.warnings.iter();
+    lines.extend(warnings.map(|warning| ("warning", warning.clone())));
+    if status.automatic_reboots > 0 {
+        let line = format!("{} automatic in a row", status.automatic_reboots);
+        lines.push(("reboots", line));
+    }
+    lines
+}
+
+/// What is wrong with the record of all that.
+fn records(status: &Status<'_>) -> Vec<Line> {
+    let mut lines = Vec::new();
     if let Some(what) = status.bound_by {
         let path = ledger::PATH;
-        lines.push((
-            "bound by",
-            format!(
-                "{path}, {what}: a newer lastgood wrote it, so that this one removes nothing, judges nothing and reboots for \
-                 nothing"
-            ),
-        ));
+        let line = format!(
+            "{path}, {what}: a newer lastgood wrote it, so that this one removes nothing, judges nothing and reboots for \
+             nothing"
+        );
+        lines.push(("bound by", line));
     }
     if let Some(lost) = &status.lost_record {
         lines.push(("record lost", lost.clone()));
@@ -222,28 +254,7 @@ fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
     if let Some(volatile) = &status.volatile_state {
         lines.push(("forgets", volatile.clone()));
     }
-    if status.other_systems_entries > 0 {
-        lines.push((
-            "others",
-            format!(
-                "{} entries of another system's lastgood are on $BOOT, or of ours before its record was lost: they stay",
-                status.other_systems_entries
-            ),
-        ));
-    }
-    for warning in &status.warnings {
-        lines.push(("warning", warning.clone()));
-    }
-    if status.automatic_reboots > 0 {
-        lines.push((
-            "reboots",
-            format!("{} automatic in a row", status.automatic_reboots),
-        ));
-    }
     lines
-        .into_iter()
-        .map(|(key, value)| vec![key.to_owned(), value])
-        .collect()
 }
 
 #[allow(

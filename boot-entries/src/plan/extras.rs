@@ -22,6 +22,9 @@ pub(super) struct Steps {
     pub(super) notes: Vec<String>,
 }
 
+/// Paths, and the digests of what we have put there.
+type Digests = BTreeMap<String, BTreeSet<String>>;
+
 pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     let garbage = there.leftovers.iter().cloned().map(remove);
     let mut steps = Steps {
@@ -30,37 +33,10 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     };
     let known = Known::new(there, intent);
     let mut record = known.ours.clone();
-    let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut wanted = Digests::new();
     for extra in &intent.extras {
-        if let Some(why) = there.blocked.get(&extra.path) {
-            let path = &extra.path;
-            steps
-                .notes
-                .push(format!("{path} cannot be put on $BOOT: {why}"));
-            continue;
-        }
-        if let Some(other) = wanted.keys().find(|other| is_inside(other, &extra.path)) {
-            let path = &extra.path;
-            steps.notes.push(format!(
-                "{path} is left out: one of it and {other} would have to be a directory"
-            ));
-            continue;
-        }
-        // FAT does not tell large letters from small ones: each run would put one in the place of the other.
-        if let Some(other) = wanted.keys().find(|other| is_same(other, &extra.path)) {
-            steps.notes.push(format!(
-                "{} is left out: on $BOOT it would be the same file as {other}",
-                extra.path
-            ));
-            continue;
-        }
-        let is_free = known.is_ours(&extra.path) && !known.is_other_systems(&extra.path);
-        let differs = |content| content != &extra.content;
-        if !is_free && there.present.get(&extra.path).is_some_and(differs) {
-            let path = &extra.path;
-            steps.notes.push(format!(
-                "{path} on $BOOT is somebody else's file: left alone"
-            ));
+        if let Some(why) = known.left_out(extra, &wanted) {
+            steps.notes.push(why);
             continue;
         }
         let digest = extra.content.digest.to_string();
@@ -92,25 +68,7 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
     if record != known.ours {
         steps.files.insert(0, known.write(&record));
     }
-    // Entries before what they start.
-    let mut gone: Vec<&String> = known
-        .ours
-        .keys()
-        .filter(|path| !wanted.keys().any(|wanted| is_same(wanted, path)))
-        .filter(|path| !known.is_other_systems(path))
-        .collect();
-    gone.sort_by_key(|path| !path.starts_with(systemd_boot_model::ENTRIES));
-    for path in gone {
-        if there.present.contains_key(path) {
-            if known.is_ours(path) {
-                steps.removals.push(remove(path.clone()));
-            } else {
-                steps.notes.push(format!(
-                    "{path} on $BOOT was changed by somebody else: left alone"
-                ));
-            }
-        }
-    }
+    known.remove_unwanted(&wanted, &mut steps);
     let is_known = !known.ours.is_empty() || there.is_damaged;
     if wanted.is_empty() && known.others.is_empty() && is_known {
         steps.removals.push(remove(RECORD.to_owned()));
@@ -124,8 +82,8 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
 struct Known<'a> {
     there: &'a Extras,
     owner: Option<&'a Owner>,
-    /// By us: paths, and digests.
-    ours: BTreeMap<String, BTreeSet<String>>,
+    /// By us.
+    ours: Digests,
     /// By other systems.
     others: Record,
 }
@@ -148,6 +106,50 @@ impl<'a> Known<'a> {
         known
     }
 
+    /// Why `extra` is not put on `$BOOT` beside what is `wanted` already. None: it is.
+    fn left_out(&self, extra: &Extra, wanted: &Digests) -> Option<String> {
+        let path = &extra.path;
+        if let Some(why) = self.there.blocked.get(path) {
+            return Some(format!("{path} cannot be put on $BOOT: {why}"));
+        }
+        if let Some(other) = wanted.keys().find(|other| is_inside(other, path)) {
+            return Some(format!(
+                "{path} is left out: one of it and {other} would have to be a directory"
+            ));
+        }
+        // FAT does not tell large letters from small ones: each run would put one in the place of the other.
+        if let Some(other) = wanted.keys().find(|other| is_same(other, path)) {
+            return Some(format!(
+                "{path} is left out: on $BOOT it would be the same file as {other}"
+            ));
+        }
+        let is_free = self.is_ours(path) && !self.is_other_systems(path);
+        let differs = |content| content != &extra.content;
+        let is_foreign = !is_free && self.there.present.get(path).is_some_and(differs);
+        is_foreign.then(|| format!("{path} on $BOOT is somebody else's file: left alone"))
+    }
+
+    /// What is ours and no longer wanted: entries before what they start.
+    fn remove_unwanted(&self, wanted: &Digests, steps: &mut Steps) {
+        let unwanted = |path: &&String| !wanted.keys().any(|wanted| is_same(wanted, path));
+        let mut gone: Vec<&String> = self
+            .ours
+            .keys()
+            .filter(unwanted)
+            .filter(|path| !self.is_other_systems(path) && self.there.present.contains_key(*path))
+            .collect();
+        gone.sort_by_key(|path| !path.starts_with(systemd_boot_model::ENTRIES));
+        for path in gone {
+            if self.is_ours(path) {
+                steps.removals.push(remove(path.clone()));
+            } else {
+                steps.notes.push(format!(
+                    "{path} on $BOOT was changed by somebody else: left alone"
+                ));
+            }
+        }
+    }
+
     /// Whether what lies under `path` is what we put there, or nothing does. An empty file is what a power cut leaves of one
     /// of ours.
     fn is_ours(&self, path: &str) -> bool {
@@ -163,7 +165,7 @@ impl<'a> Known<'a> {
     }
 
     /// Puts `ours` on record, and leaves what others have put there.
-    fn write(&self, ours: &BTreeMap<String, BTreeSet<String>>) -> Step {
+    fn write(&self, ours: &Digests) -> Step {
         let mut record = self.others.clone();
         for (path, digests) in ours {
             record.insert((path.clone(), self.owner.cloned()), digests.clone());

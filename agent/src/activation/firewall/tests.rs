@@ -178,7 +178,12 @@ fn the_ports_are_those_of_the_closure() {
         lockdown(&config::Firewall::default().management_ports),
         CLOSED
     );
-    let of = |ports: &[u16]| lockdown(ports).lines().map(str::to_owned).collect::<Vec<_>>();
+    let of = |ports: &[u16]| {
+        lockdown(ports)
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let closed = of(&[22]);
     let two = of(&[22, 8022]);
     let differing: Vec<_> = closed.iter().zip(&two).filter(|(a, b)| a != b).collect();
@@ -186,5 +191,8 @@ fn the_ports_are_those_of_the_closure() {
     assert_eq!(differing[0].1.trim(), "tcp dport { 22, 8022 } accept");
     let none = of(&[]);
     assert_eq!(none.len(), closed.len() - 1);
-    assert!(!none.iter().any(|line| line.contains("dport {")), "{none:?}");
+    assert!(
+        !none.iter().any(|line| line.contains("dport {")),
+        "{none:?}"
+    );
 }
