@@ -83,6 +83,7 @@ pub fn broken(repository: &Path, layers: &Layers) -> Result<Vec<String>> {
 /// The modules of a crate, and which others of it each imports.
 fn imports(source: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let left_out = test_modules(source)?;
     let mut todo = vec![source.to_owned()];
     while let Some(directory) = todo.pop() {
         let listing = fs::read_dir(&directory);
@@ -96,7 +97,7 @@ fn imports(source: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
             let is_test = below
                 .iter()
                 .any(|part| part == "tests" || part == "tests.rs");
-            if is_test || matches!(module.as_str(), "lib" | "main") {
+            if is_test || left_out.contains(&module) {
                 continue;
             }
             if path.is_dir() {
@@ -110,6 +111,23 @@ fn imports(source: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
         }
     }
     Ok(all)
+}
+
+/// What is no module of a layer: the crate's roots, and what they declare for tests alone.
+fn test_modules(source: &Path) -> Result<BTreeSet<String>> {
+    let path = source.join("lib.rs");
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines = text.lines();
+    let declared = lines
+        .clone()
+        .zip(lines.skip(1))
+        .filter_map(|(above, line)| {
+            let module = line.strip_prefix("mod ")?.strip_suffix(';')?;
+            (above == "#[cfg(test)]").then(|| module.to_owned())
+        });
+    let roots = ["lib", "main"].map(str::to_owned);
+    Ok(declared.chain(roots).collect())
 }
 
 /// The modules that `text` names behind `crate::`, outside of comments and tests.
