@@ -1,7 +1,7 @@
 //! Watches the machine until it is proven healthy or proven not, and says why.
 //!
-//! Read in this order: [`requirements`] (what a closure asks for), [`complaint`] (what is wrong with one snapshot), [`verdict`]
-//! (what follows from it, and when).
+//! Read in this order: [`requirements`] (what a closure asks for), [`complaint`] (what is wrong with one snapshot),
+//! [`verdict`] (what follows from it, and when).
 
 pub mod complaint;
 pub mod requirements;
@@ -33,8 +33,8 @@ pub trait Observer {
     /// When systemd does not answer.
     fn snapshot(&mut self) -> Result<Snapshot, systemd::Error>;
 
-    /// What is known about a fault beyond its name. None: nothing. What cannot be found out about a unit is left out or said in
-    /// its log.
+    /// What is known about a fault beyond its name. None: nothing. What cannot be found out about a unit is left out or
+    /// said in its log.
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure>;
 }
 

@@ -17,8 +17,8 @@ GENERATION is NUMBER, PROFILE:NUMBER, or either with /SPECIALISATION.
 `lastgood COMMAND --help` has an example of each; the operator's guide (docs/operator.md) has the rest."
 )]
 pub struct Cli {
-    /// Work on the tree under DIR instead of the running machine. Links inside it are followed inside it. Checks that need a
-    /// live machine (mounts, EFI variables, units) are left out.
+    /// Work on the tree under DIR instead of the running machine. Links inside it are followed inside it. Checks that
+    /// need a live machine (mounts, EFI variables, units) are left out.
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
     /// Say more.
@@ -37,9 +37,9 @@ pub struct Cli {
 pub enum Command {
     /// Write boot entries for all generations, and select TOPLEVEL for the next boot.
     ///
-    /// Copies kernels and initrds to $BOOT, writes an entry for each generation, and lets the loader try TOPLEVEL at the
-    /// next boot, with three tries. If all of them fail, the machine goes back to the last good generation by itself. With
-    /// nothing to do it writes nothing. A generation that was rejected is refused without --again.
+    /// Copies kernels and initrds to $BOOT, writes an entry for each generation, and lets the loader try TOPLEVEL at
+    /// the next boot, with three tries. If all of them fail, the machine goes back to the last good generation by
+    /// itself. With nothing to do it writes nothing. A generation that was rejected is refused without --again.
     #[command(after_long_help = "\
 Example:
   nix-env --profile /nix/var/nix/profiles/system --set /nix/store/...-nixos-system-web-25.05
@@ -50,8 +50,8 @@ what was proven still boots, and running it again finishes the work; 2 usage.")]
     Install(Install),
     /// List generations and how each stands.
     ///
-    /// Prints what `nixos-rebuild list-generations` prints, and the state of each: proven, trial (being tried), untested,
-    /// rejected, unbootable. Also the tries it has left, and which one is booted, selected and last good.
+    /// Prints what `nixos-rebuild list-generations` prints, and the state of each: proven, trial (being tried),
+    /// untested, rejected, unbootable. Also the tries it has left, and which one is booted, selected and last good.
     #[command(after_long_help = "\
 Example:
   lastgood list-generations --json | jq '.[] | select(.state == \"proven\") | .generation'
@@ -79,7 +79,8 @@ Exit status: 0 done; 1 there is no verdict yet, or failed; 2 usage.")]
     Why {
         /// Which generation; by default the one that was judged last.
         ///
-        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
+        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION
+        /// (47/debug).
         generation: Option<GenerationId>,
         /// How to print.
         #[command(flatten)]
@@ -112,7 +113,8 @@ Exit status: 0 all is whole, or whole again; 1 something is not, and the line sa
     Verify(Verify),
     /// Accept a generation as proven, without an assessment.
     ///
-    /// The machine then falls back to it. Its entry loses its counter, and its closure is kept from the garbage collector.
+    /// The machine then falls back to it. Its entry loses its counter, and its closure is kept from the garbage
+    /// collector.
     #[command(after_long_help = "\
 Example:
   lastgood good
@@ -122,13 +124,14 @@ Exit status: 0 it is proven; 1 refused or failed; 2 usage.")]
     Good {
         /// Which; by default the running one.
         ///
-        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
+        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION
+        /// (47/debug).
         generation: Option<GenerationId>,
     },
     /// Reject a generation. It is not booted again until it is installed with --again.
     ///
-    /// The profile points at the last good generation again. What runs goes on running until the next boot. The command is
-    /// refused when no other generation is proven.
+    /// The profile points at the last good generation again. What runs goes on running until the next boot. The command
+    /// is refused when no other generation is proven.
     #[command(after_long_help = "\
 Example:
   lastgood bad 47 && systemctl reboot
@@ -137,13 +140,14 @@ Exit status: 0 it is rejected; 1 refused or failed; 2 usage.")]
     Bad {
         /// Which; by default the running one.
         ///
-        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
+        /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION
+        /// (47/debug).
         generation: Option<GenerationId>,
     },
     /// Remove everything of lastgood's from the boot partition, and leave it bootable.
     ///
-    /// The last good generation stays bootable, by an entry as nixpkgs' builder writes it: the next `nixos-rebuild` takes it
-    /// over. The ledger is kept.
+    /// The last good generation stays bootable, by an entry as nixpkgs' builder writes it: the next `nixos-rebuild`
+    /// takes it over. The ledger is kept.
     #[command(after_long_help = "\
 Example:
   lastgood uninstall --dry-run && lastgood uninstall && nixos-rebuild boot
@@ -165,8 +169,8 @@ left, or failed; 2 usage.")]
 pub struct Install {
     /// The closure to boot next; by default what the system profile points at.
     ///
-    /// The store path of a generation or of a specialisation, a link to it, or a generation: NUMBER (of the system profile,
-    /// as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
+    /// The store path of a generation or of a specialisation, a link to it, or a generation: NUMBER (of the system
+    /// profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
     pub toplevel: Option<PathBuf>,
     /// Print what would be done, and change nothing. Refuses what install would refuse.
     #[arg(long)]

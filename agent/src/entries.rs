@@ -6,13 +6,14 @@
 //!
 //! Only what is [`Ready`] can be carried out, so that nobody writes what was not checked.
 //!
-//! A place that is missing, full or read-only never stops the others, and the first one is no exception: what fails there
-//! is told at the end. Where something is requested ([`Aim::Request`]), only what is wrong with the request itself ends the
-//! run, and that there is no place to write it to. For an uninstall the first place decides: a machine is not half given
-//! back.
+//! A place that is missing, full or read-only never stops the others, and the first one is no exception: what fails
+//! there is told at the end. Where something is requested ([`Aim::Request`]), only what is wrong with the request
+//! itself ends the run, and that there is no place to write it to. For an uninstall the first place decides: a machine
+//! is not half given back.
 //!
-//! Read in this order: this file, `ready` (what is checked before anything is written), `carry_out`, [`prediction`] (what
-//! boots next), `findings` (what a plan says about the present), `loader` (systemd-boot itself), `initrds`, `uninstall`.
+//! Read in this order: this file, `ready` (what is checked before anything is written), `carry_out`, [`prediction`]
+//! (what boots next), `findings` (what a plan says about the present), `loader` (systemd-boot itself), `initrds`,
+//! `uninstall`.
 
 mod carry_out;
 mod complaints;
@@ -36,7 +37,7 @@ use boot_entries::observe::{self, BootFiles, Found, Observation};
 use boot_entries::plan::{self, InPlace, Intent, Plan, Proof};
 use boot_entries::step::Step;
 use boot_entries::systemd_boot::Policy;
-use systemd_boot_model::ReleaseRange;
+use systemd_boot_model::{LoaderVariables, ReleaseRange};
 
 use crate::error::Error;
 use crate::report::{progress, remedy};
@@ -61,7 +62,16 @@ struct Planned {
     observed: Observation,
     plan: Plan,
     loader: loader::Planned,
-    proofs: OnceCell<Vec<Proof>>,
+    proofs: OnceCell<Proofs>,
+}
+
+/// What the model of the loader makes of a plan.
+#[derive(Debug)]
+struct Proofs {
+    /// What the firmware was taken to say.
+    variables: LoaderVariables,
+    /// For each release that may choose.
+    all: Vec<Proof>,
 }
 
 /// What a run is about, and so whom trouble stops.
@@ -130,11 +140,13 @@ impl Prepared {
         let unchanged = next.filter(|planned| planned.plan.steps.is_empty())?;
         let [release, _] = unchanged.loader.releases();
         let (boot, release) = (&unchanged.observed.boot, release?);
-        // The proof has asked the model what is started, a request for a single boot aside.
-        let mut proofs = unchanged.proofs.get().into_iter().flatten();
-        let proof = proofs.find(|proof| proof.release == release);
+        // The proof has asked the model what is started, a request for a single boot aside. It holds as long as the
+        // firmware says what it was taken to say: an override that could not be cleared is one that it left out.
         let is_asked_once = view.variables.one_shot.is_some();
-        Some(match proof.filter(|_| !is_asked_once) {
+        let proofs = unchanged.proofs.get();
+        let proofs = proofs.filter(|proofs| !is_asked_once && proofs.variables == view.variables);
+        let mut proofs = proofs.into_iter().flat_map(|proofs| &proofs.all);
+        Some(match proofs.find(|proof| proof.release == release) {
             Some(proof) => prediction::predictions(view, boot, proof.starts.as_slice()),
             None => prediction::predict_of(view, boot, release, 0),
         })
@@ -147,6 +159,14 @@ impl Prepared {
         let [before, after] = first.loader.releases();
         let boot = plan::after(&first.observed, &first.plan);
         Some((boot, after.or(before)))
+    }
+
+    /// What is left in each place, once all of it is carried out. None: not everywhere can that be told.
+    #[must_use]
+    pub fn left(&self) -> Option<Vec<BootFiles>> {
+        let left = |planned: &Planned| plan::after(&planned.observed, &planned.plan);
+        let is_everywhere = self.complaints.iter().next().is_none();
+        is_everywhere.then(|| self.planned.iter().map(left).collect())
     }
 
     /// The programs that are run when the steps are made, and where.
@@ -175,12 +195,12 @@ impl Prepared {
     }
 }
 
-/// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing. A request
-/// ([`Policy::Update`]) gives the selected generation all its tries where it has not been given them.
+/// Plans the entries that `state` asks for and what `policy` has to say about the loader, and changes nothing. A
+/// request ([`Policy::Update`]) gives the selected generation all its tries where it has not been given them.
 ///
 /// # Errors
-/// When places cannot be told. With [`Policy::Update`] also when no plan can be made in any, or the request is refused in
-/// the first one where it can be looked at.
+/// When places cannot be told. With [`Policy::Update`] also when no plan can be made in any, or the request is refused
+/// in the first one where it can be looked at.
 pub fn prepare(
     view: &View,
     state: &State,

@@ -1,11 +1,12 @@
 //! Where things are on a host: every path and every program that the agent uses there.
 //!
-//! Paths are the machine's own: [`Root`](boot_entries::Root) makes paths of this process of them. [`kind`] tells the two
-//! kinds of hosts apart, and nothing else does. What differs between them is a method of [`Kind`]. [`program`] finds the
-//! programs of the running machine.
+//! Paths are the machine's own: [`Root`](boot_entries::Root) makes paths of this process of them. [`kind`] tells the
+//! two kinds of hosts apart, and nothing else does. What differs between them is a method of [`Kind`]. [`program`]
+//! finds the programs of the running machine.
 //!
-//! Not here: what is inside a closure (`etc/systemd/system`), which is the same on every host, and stands with what reads
-//! it; what is on `$BOOT`, in the firmware, in `/sys`, and where profiles are, which is the business of `boot-entries`.
+//! Not here: what is inside a closure (`etc/systemd/system`), which is the same on every host, and stands with what
+//! reads it; what is on `$BOOT`, in the firmware, in `/sys`, and where profiles are, which is the business of
+//! `boot-entries`.
 
 mod kind;
 mod program;
@@ -26,8 +27,8 @@ pub const INITRDS: &str = "/var/lib/lastgood/initrds";
 
 /// What an assessment leaves for the blessing. In `/run`: it speaks of this boot only.
 pub const HEALTHY: &str = "/run/lastgood/healthy.json";
-/// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good. `lastgood-no-prompt.service` looks
-/// for it, too.
+/// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good. `lastgood-no-prompt.service`
+/// looks for it, too.
 pub const PROVEN: &str = "/run/lastgood/proven";
 /// The ruleset is in the kernel: `lastgood-firewall.service` looks for it.
 pub const FIREWALLED: &str = "/run/lastgood/firewalled";

@@ -7,7 +7,8 @@
 //! An operation returns plain data. Whoever calls it says what it means: [`crate::command`].
 //!
 //! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]. The steps of a boot, in their order:
-//! [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`]. What all verdicts have in common: [`on_record`].
+//! [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`]. What all verdicts have in common:
+//! [`on_record`].
 
 pub mod activate;
 pub mod assess;

@@ -1,7 +1,7 @@
 //! The right to change things, one run at a time: the lock, and the machine as it was when that was taken.
 //!
-//! What is changed, and in which order, is for [`crate::operation`]. Here is only what every change begins with (the lock)
-//! and rests on (the ledger).
+//! What is changed, and in which order, is for [`crate::operation`]. Here is only what every change begins with (the
+//! lock) and rests on (the ledger).
 
 use std::time::Duration;
 
@@ -106,8 +106,8 @@ impl Session {
     /// # Errors
     /// As [`Self::record`]: then none of them has happened, or those before the one that is missing.
     pub fn record_all(&mut self, events: &[&Event]) -> Result<(), Error> {
-        // Before the first entry of all. Where there are some without a mark, marking them is for a run that is asked to
-        // write entries.
+        // Before the first entry of all. Where there are some without a mark, marking them is for a run that is asked
+        // to write entries.
         let leads_to_entries = events.iter().any(|event| event.leads_to_entries());
         let is_named = events
             .iter()
@@ -122,13 +122,10 @@ impl Session {
             let state = std::mem::take(&mut self.view.state);
             self.view.state = state.after(event);
         }
-        // After the record, and when nothing waits for what follows: neither a boot nor a fallback.
-        let may_wait = events.iter().all(|event| {
-            matches!(
-                event,
-                Event::Selected { .. } | Event::Proven { .. } | Event::Degraded { .. }
-            )
-        });
+        // After the record, and when nothing waits for what follows: neither a fallback nor a counter that is to go.
+        let may_wait =
+            |event: &&Event| matches!(event, Event::Selected { .. } | Event::Degraded { .. });
+        let may_wait = events.iter().all(may_wait);
         if may_wait
             && std::mem::take(&mut self.view.ledger.is_due)
             && let Err(error) = ledger::tend(&self.view.root, &|subject| self.view.lists(subject))
@@ -138,8 +135,8 @@ impl Session {
         Ok(())
     }
 
-    /// Says once, to whoever reads, that `event` happens now: to the journal with fields, and then to the console; without a
-    /// journal on standard error.
+    /// Says once, to whoever reads, that `event` happens now: to the journal with fields, and then to the console;
+    /// without a journal on standard error.
     fn say(&self, event: &Event) {
         let line = report::event::line(event, self.state());
         let is_taken = self.view.root.is_live() && journal::event(event, line.level, &line.text);

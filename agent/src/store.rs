@@ -3,8 +3,8 @@
 //!
 //! [`ledger`] (what happened), [`lock`] (one run at a time), [`state_directory`] (does all that outlive a boot?),
 //! [`digests`] (what large files held), [`secrets`] (initrds with
-//! secrets), [`gc_roots`] (what Nix must keep), [`profile`] (which generation is current), [`handover`] (from one step of a boot to
-//! another).
+//! secrets), [`gc_roots`] (what Nix must keep), [`profile`] (which generation is current), [`handover`] (from one step
+//! of a boot to another).
 
 pub mod digests;
 pub mod gc_roots;

@@ -1,7 +1,7 @@
 //! The running system, asked and told: other programs, systemd, the journal, the console, the kernel's command line.
 //!
-//! [`program`] (how programs are run), [`systemd`] (what the service manager says), [`journal`], [`console`], [`bootctl`],
-//! [`command_line`] (which closure this boot is of), [`boot_id`] (which boot this is).
+//! [`program`] (how programs are run), [`systemd`] (what the service manager says), [`journal`], [`console`],
+//! [`bootctl`], [`command_line`] (which closure this boot is of), [`boot_id`] (which boot this is).
 
 pub mod boot_id;
 pub mod bootctl;

@@ -107,7 +107,8 @@ impl View {
         })
     }
 
-    /// Adds what services wrote to the journal to the causes, if this process may read it. That it cannot be read is told.
+    /// Adds what services wrote to the journal to the causes, if this process may read it. That it cannot be read is
+    /// told.
     pub fn add_logs(&mut self) {
         if self
             .ledger
@@ -123,8 +124,8 @@ impl View {
         self.state = self.ledger.state();
     }
 
-    /// What the ledger knows of the boot that is under way. None: this boot has not begun, so that what the ledger knows
-    /// last is about another one.
+    /// What the ledger knows of the boot that is under way. None: this boot has not begun, so that what the ledger
+    /// knows last is about another one.
     #[must_use]
     pub fn this_boot(&self) -> Option<&BootRecord> {
         let id = boot_id(&self.root).ok()?;
@@ -205,7 +206,8 @@ impl View {
         config.unwrap_or_default().boot
     }
 
-    /// How the loader in `place` chooses. What started this boot may have been replaced since, or have come from elsewhere.
+    /// How the loader in `place` chooses. What started this boot may have been replaced since, or have come from
+    /// elsewhere.
     ///
     /// # Errors
     /// When there is none, or none whose choices are known.
@@ -249,8 +251,8 @@ impl View {
         Ok(first.or_else(|error| read.find_map(Result::ok).ok_or(error))?)
     }
 
-    /// Whether an entry that is named as ours are is another system's. What it takes to tell is worked out once, however
-    /// many entries are asked about.
+    /// Whether an entry that is named as ours are is another system's. What it takes to tell is worked out once,
+    /// however many entries are asked about.
     pub fn other_systems(&self) -> impl Fn(&EntryFile) -> bool {
         self.state.ownership().other_systems(|| self.stems())
     }
@@ -261,8 +263,8 @@ impl View {
         generations.iter().map(|g| stem_of(&g.subject())).collect()
     }
 
-    /// That entries of ours are there and nothing is on record of them. What is known by nothing but its name may be another
-    /// system's.
+    /// That entries of ours are there and nothing is on record of them. What is known by nothing but its name may be
+    /// another system's.
     #[must_use]
     pub fn lost_record(&self) -> Option<LostRecord> {
         let state = &self.state;
@@ -317,8 +319,8 @@ impl View {
     #[must_use]
     pub fn is_to_be_repointed(&self, rejected: &Subject, to: &Subject) -> bool {
         let (from, to_id) = (&rejected.generation, &to.generation);
-        // A profile knows nothing of specialisations: that one of them is bad says nothing about what it points at. And a
-        // link whose number came back with another closure leads to that one.
+        // A profile knows nothing of specialisations: that one of them is bad says nothing about what it points at. And
+        // a link whose number came back with another closure leads to that one.
         from.profile() == to_id.profile()
             && from.number() != to_id.number()
             && self.is_current(rejected)

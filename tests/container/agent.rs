@@ -41,8 +41,8 @@ fn a_configuration_that_cannot_be_read_closes_the_machine() -> Result<()> {
     })
 }
 
-/// Ends the assessor as its own panic would. Not by SIGSEGV: a Rust program survives the first one that was sent and not
-/// earned, because the handler that looks for stack overflows takes it.
+/// Ends the assessor as its own panic would. Not by SIGSEGV: a Rust program survives the first one that was sent and
+/// not earned, because the handler that looks for stack overflows takes it.
 fn crash(server: &Container) -> Result<()> {
     server.run_ok("systemctl kill --kill-whom=main --signal=ABRT lastgood-assess.service")?;
     Ok(())

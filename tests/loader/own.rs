@@ -1,6 +1,7 @@
 //! What the shipped binary itself leaves on `$BOOT`, as layouts.
 //!
-//! The disks hold the same entries, settings and names of programs; the programs are none, because each boot is to fail.
+//! The disks hold the same entries, settings and names of programs; the programs are none, because each boot is to
+//! fail.
 
 use boot_entries::systemd_boot::Installed;
 use std::fs;
@@ -36,8 +37,8 @@ pub(crate) fn machines() -> Result<Vec<Machine>> {
     ])
 }
 
-/// As a layout. What `lastgood next-boot` foretells of it, with `loader` on its ESP, is what the model makes of the files,
-/// for `boots` boots that fail.
+/// As a layout. What `lastgood next-boot` foretells of it, with `loader` on its ESP, is what the model makes of the
+/// files, for `boots` boots that fail.
 pub(crate) fn layout(machine: &Machine, loader: &Path, boots: usize) -> Result<Layout> {
     let Machine {
         label,

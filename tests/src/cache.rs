@@ -1,7 +1,8 @@
 //! Build steps whose result is found again by the hash of what went into it.
 //!
-//! A result is a directory `target/rig/<step>-<key>`. It is built beside that under a temporary name and renamed when it
-//! is complete, so a run that dies leaves no half image; what such runs left is removed by the next build of the step.
+//! A result is a directory `target/rig/<step>-<key>`. It is built beside that under a temporary name and renamed when
+//! it is complete, so a run that dies leaves no half image; what such runs left is removed by the next build of the
+//! step.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
-//! The closures the rig boots: real store paths in NixOS's layout, built by real Nix inside the guest's own root, so that
-//! the store and its database are the guest's.
+//! The closures the rig boots: real store paths in NixOS's layout, built by real Nix inside the guest's own root, so
+//! that the store and its database are the guest's.
 
 use std::collections::BTreeMap;
 use std::fs;

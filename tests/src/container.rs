@@ -1,10 +1,10 @@
 //! The typed driver of one container: the guest's real systemd as PID 1, in a network namespace of its own.
 //!
 //! What it is not: there is no loader, so a test says which generation it starts and whether the boot is counted; and
-//! there is no boot partition. The agent takes nothing but a mounted FAT file system for `$BOOT` (B6), which a container
-//! cannot have everywhere (it takes the host's kernel). So every boot here is that of a machine whose boot partition is
-//! gone: verdicts must be reached, recorded and acted upon all the same, and are. That entries are written is for the
-//! rings around this one.
+//! there is no boot partition. The agent takes nothing but a mounted FAT file system for `$BOOT` (B6), which a
+//! container cannot have everywhere (it takes the host's kernel). So every boot here is that of a machine whose boot
+//! partition is gone: verdicts must be reached, recorded and acted upon all the same, and are. That entries are written
+//! is for the rings around this one.
 
 mod nspawn;
 

@@ -101,7 +101,8 @@ fn boot_partition(disk: &Path, dir: &Path) -> Result<()> {
 
 /// The guest's journal, as files and as text.
 fn journal(disk: &Path, dir: &Path) -> Result<()> {
-    // Its own copy, because the file system's journal is replayed before anything is read: the machine was not shut down.
+    // Its own copy, because the file system's journal is replayed before anything is read: the machine was not shut
+    // down.
     let root = dir.join("root.ext4");
     let mut dd = Command::new("dd");
     dd.arg(format!("if={}", disk.display()))

@@ -13,8 +13,8 @@ const CALLS: &str = "openat,write,pwrite64,writev,rename,renameat,renameat2,unli
                      linkat,mkdir,mkdirat,fsync,fdatasync,syncfs,sync_file_range,ftruncate,fallocate,copy_file_range,sendfile,\
                      chmod,fchmod,fchmodat,chown,fchown,fchownat,utimensat,mknodat";
 
-/// What the kernel of these machines has not: `$BOOT` is a directory, and seems to be a FAT file system (`MSDOS_SUPER_MAGIC`)
-/// to whoever asks of an open file. Flushing all of the disk that the tests share is left out.
+/// What the kernel of these machines has not: `$BOOT` is a directory, and seems to be a FAT file system
+/// (`MSDOS_SUPER_MAGIC`) to whoever asks of an open file. Flushing all of the disk that the tests share is left out.
 const FAT: [&str; 4] = [
     "-e",
     "inject=fstatfs:poke_exit=@arg2=444d000000000000",

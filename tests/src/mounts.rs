@@ -22,8 +22,8 @@ impl Mounts {
         Ok(Self(()))
     }
 
-    /// A file system of `size` (as mount(8) takes it for a tmpfs) over the directory at `path`. What is in the directory
-    /// now is taken over.
+    /// A file system of `size` (as mount(8) takes it for a tmpfs) over the directory at `path`. What is in the
+    /// directory now is taken over.
     ///
     /// # Errors
     /// When it cannot be mounted, or is too small.

@@ -63,8 +63,8 @@ pub fn write(tree: &Tree, scheme: Scheme, number: usize, toplevel: &Path) -> Res
     Ok(name)
 }
 
-/// Three generations that the builder wrote, the third running; a fourth that it did not. And what is nobody's business:
-/// Debian, another machine's entry, the builder's notes of extra files.
+/// Three generations that the builder wrote, the third running; a fourth that it did not. And what is nobody's
+/// business: Debian, another machine's entry, the builder's notes of extra files.
 ///
 /// The four closures, and the names of the builder's three entries.
 ///

@@ -9,8 +9,8 @@ use anyhow::Result;
 use crate::{command, paths};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// Static: what is started before the network must not depend on what else is there. Relocations that are not packed are a hundred
-/// kilobytes.
+/// Static: what is started before the network must not depend on what else is there. Relocations that are not packed
+/// are a hundred kilobytes.
 const FLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
 
 /// Builds `lastgood`, once in a process, and gives its path. Cargo knows when there is nothing to do, but takes longer

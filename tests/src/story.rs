@@ -79,8 +79,8 @@ pub fn json(vm: &mut Machine, command: &str) -> Result<Value> {
     serde_json::from_str(&printed).with_context(|| format!("{command}: {printed}"))
 }
 
-/// What `lastgood next-boot` says about this boot and `failures` failed ones: the entries, as they are called on the ESP
-/// before each boot.
+/// What `lastgood next-boot` says about this boot and `failures` failed ones: the entries, as they are called on the
+/// ESP before each boot.
 ///
 /// # Errors
 /// When it cannot tell.

@@ -1,7 +1,7 @@
 //! A directory that plays a machine: a real Nix store and profile in it, made by real Nix, and a `/boot`.
 //!
-//! The golden-tree ring runs the shipped binary on it with `--root`. There is no kernel to boot here: systemd's EFI stub,
-//! which is an x86-64 EFI application like a kernel's, plays it.
+//! The golden-tree ring runs the shipped binary on it with `--root`. There is no kernel to boot here: systemd's EFI
+//! stub, which is an x86-64 EFI application like a kernel's, plays it.
 
 use std::collections::BTreeMap;
 use std::fs;

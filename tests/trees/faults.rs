@@ -78,8 +78,8 @@ fn end(tree: &Tree) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// An extra file that is there is on record, or nobody would ever take it away again; and an entry is not there before what
-/// it starts.
+/// An extra file that is there is on record, or nobody would ever take it away again; and an entry is not there before
+/// what it starts.
 fn extra_files_are_known(contents: &Contents) -> Result<()> {
     let record = contents.get(&format!("boot/{}", extra::RECORD));
     let record = record.map_or_else(String::new, |text| {
@@ -102,7 +102,8 @@ fn extra_files_are_known(contents: &Contents) -> Result<()> {
     Ok(())
 }
 
-/// A first run that was cut short may not have got to keep what it marked entries with. A stand-in's name is made of its text.
+/// A first run that was cut short may not have got to keep what it marked entries with. A stand-in's name is made of
+/// its text.
 fn without_marks(contents: Contents) -> Contents {
     let without = |(path, bytes): (String, Vec<u8>)| {
         if !path.contains("/loader/entries/") {

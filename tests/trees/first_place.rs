@@ -1,4 +1,5 @@
-//! A first place that cannot be written stops no mirror, and nothing is concluded from entries that heard of no selection.
+//! A first place that cannot be written stops no mirror, and nothing is concluded from entries that heard of no
+//! selection.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use super::{boots, ok, refused};
 
 const MIRRORED: &str = r#"mirrors = ["/boot2"]"#;
 
-/// Generation 1 is proven in two places, generation 2 is in the profile, and what [`Mounts`] mounts at `/boot` has `size`.
+/// Generation 1 is proven in two places, generation 2 is in the profile, and what [`Mounts`] mounts at `/boot` has
+/// `size`.
 fn mirrored(mounts: &Mounts, size: &str) -> Result<(Tree, Vec<PathBuf>)> {
     let tree = Tree::new()?;
     fs::create_dir(tree.path("boot2"))?;
@@ -170,8 +172,8 @@ fn a_first_place_that_is_missing_stops_no_mirror() -> Result<()> {
     Ok(())
 }
 
-/// A request that can be granted nowhere, or should be granted nowhere, changes nothing anywhere; nor is a machine half given
-/// back.
+/// A request that can be granted nowhere, or should be granted nowhere, changes nothing anywhere; nor is a machine half
+/// given back.
 #[test]
 fn a_refusal_changes_no_place_and_no_ledger() -> Result<()> {
     let mounts = Mounts::private()?;

@@ -114,8 +114,8 @@ fn two_systems_on_one_boot_partition_leave_each_other_alone() -> Result<()> {
     Ok(())
 }
 
-/// What was written before there were marks is marked by the next run that is asked to write entries, but for the last good
-/// entry; and is ours as before.
+/// What was written before there were marks is marked by the next run that is asked to write entries, but for the last
+/// good entry; and is ours as before.
 #[test]
 fn a_machine_from_before_there_were_marks_goes_on() -> Result<()> {
     let tree = Tree::new()?;

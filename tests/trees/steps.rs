@@ -113,7 +113,7 @@ fn nothing_is_blessed_without_an_assessment_of_this_boot() -> Result<()> {
         let mut file = fs::File::create(tree.path("run/lastgood/healthy.json"))?;
         write!(
             file,
-            "{{\"boot\":\"{boot}\",\"baseline\":{{\"failing\":[]}}}}"
+            "{{\"boot\":\"{boot}\",\"baseline\":{{\"unwell\":[]}}}}"
         )?;
         Ok(())
     };

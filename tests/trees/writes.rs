@@ -30,8 +30,9 @@ fn row_of(call: &Call) -> Option<Row> {
     }
 }
 
-/// Whether everything that `calls` change is on the disk before the next change: what is written; what is removed or made, by
-/// its directory; a file before it has its name, and then that as on FAT. What is in a row waits for the last of it.
+/// Whether everything that `calls` change is on the disk before the next change: what is written; what is removed or
+/// made, by its directory; a file before it has its name, and then that as on FAT. What is in a row waits for the last
+/// of it.
 pub(super) fn flushed(calls: &[Call]) -> Result<()> {
     for (at, call) in calls.iter().enumerate() {
         if call.path == DIGESTS || call.path == part(DIGESTS).1 {
@@ -79,8 +80,8 @@ pub(super) fn flushed(calls: &[Call]) -> Result<()> {
             "rename" if former.is_some_and(|former| is(former, "symlink", &part)) => {
                 flush(directory).is_some()
             }
-            // FAT keeps where a file's bytes are beside its name: everything that is not written yet, then what the disk
-            // keeps to itself.
+            // FAT keeps where a file's bytes are beside its name: everything that is not written yet, then what the
+            // disk keeps to itself.
             "rename" => {
                 let files = position("syncfs", directory);
                 let is_whole = row_of(call) == Some(Row::Payload)
@@ -102,7 +103,8 @@ fn every_file_is_flushed_before_it_has_its_name_and_with_its_directory_before_th
     flushed(&faults::calls(&tree, &["install"])?)
 }
 
-/// Calls that change files, a line each, with `*` for what is made of hashes. Several writes in a row to one file are one.
+/// Calls that change files, a line each, with `*` for what is made of hashes. Several writes in a row to one file are
+/// one.
 fn lines(calls: &[Call]) -> Vec<String> {
     let is_hash = |word: &str| match word.len() {
         8 => word.bytes().all(|byte| byte.is_ascii_hexdigit()),

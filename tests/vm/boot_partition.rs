@@ -81,8 +81,8 @@ fn each_trouble_has_a_line_of_its_own() -> Result<()> {
     })
 }
 
-/// The root's partition says that it is for the loader's entries, which nobody could mount: nothing is written to the ESP
-/// instead, until it has another type, as the line says.
+/// The root's partition says that it is for the loader's entries, which nobody could mount: nothing is written to the
+/// ESP instead, until it has another type, as the line says.
 fn beside_an_xbootldr_partition(vm: &mut Machine) -> Result<()> {
     const XBOOTLDR: &str = "bc13c2ff-59e6-4262-a352-b275fd6f7172";
     const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";

@@ -250,8 +250,8 @@ fn a_power_cut_during_the_trial_does_not_lose_the_proven_one() -> Result<()> {
 /// The agent itself may die. On a trial that is no verdict to live with; the last good one is.
 #[test]
 fn an_assessor_that_crashes_on_a_trial_is_acted_upon() -> Result<()> {
-    // As its own panic would end it. A Rust program survives the first SIGSEGV that was sent and not earned: the handler
-    // that looks for stack overflows takes it.
+    // As its own panic would end it. A Rust program survives the first SIGSEGV that was sent and not earned: the
+    // handler that looks for stack overflows takes it.
     let crash = "systemctl kill --kill-whom=main --signal=ABRT lastgood-assess.service";
     scenario("assessor-crash", |vm| {
         first_boot(vm)?;

@@ -115,8 +115,8 @@ fn without_lockdown() -> String {
     format!("add table {LOCKDOWN}\ndelete table {LOCKDOWN}\n")
 }
 
-/// The ruleset of a closed machine, with the default management ports. `lastgood-firewall.service` loads the same file when
-/// the agent itself is gone.
+/// The ruleset of a closed machine, with the default management ports. `lastgood-firewall.service` loads the same file
+/// when the agent itself is gone.
 const CLOSED: &str = include_str!("../../../units/lockdown.nft");
 /// What its line about management ports begins with.
 const MANAGEMENT: &str = "\t\ttcp dport ";

@@ -53,8 +53,8 @@ pub struct Found {
     pub closure: Option<PathBuf>,
     /// Its units.
     pub units: Vec<Listed>,
-    /// What kind of host it is. NixOS has linked the units itself, in its own way. None: nobody can tell, and nothing is
-    /// linked; activation then says so.
+    /// What kind of host it is. NixOS has linked the units itself, in its own way. None: nobody can tell, and nothing
+    /// is linked; activation then says so.
     pub host: Option<Kind>,
     /// The boot is an unproven generation's.
     pub trial: bool,
@@ -191,9 +191,9 @@ fn file_of(boot_count_path: &str) -> &str {
     parts.next().unwrap_or_default()
 }
 
-/// Whether the counted entry `file` may be the one that started `booted`. The variable is another boot's after a kexec, and
-/// after an entry that could not be started. `$BOOT` is not mounted yet: the name has to tell. What a profile does not say is
-/// not known then, and the counter decides.
+/// Whether the counted entry `file` may be the one that started `booted`. The variable is another boot's after a kexec,
+/// and after an entry that could not be started. `$BOOT` is not mounted yet: the name has to tell. What a profile does
+/// not say is not known then, and the counter decides.
 fn is_about(file: &str, root: &Root, booted: &Path) -> bool {
     let mut known = Profiles::read(root).unwrap_or_default().generations;
     let number = EntryName::parse(file).and_then(|name| name.generation_number());
@@ -214,8 +214,8 @@ fn has_tries(file: &str) -> bool {
     tries.is_some_and(|tries| tries.left > 0 || tries.done.unwrap_or(0) <= TRIES)
 }
 
-/// Whether a verdict on this closure is on record. A proven one may still have its counter, because `$BOOT` could not be
-/// written: that is no reason to reboot it. A rejected one runs only for want of anything better: neither is it.
+/// Whether a verdict on this closure is on record. A proven one may still have its counter, because `$BOOT` could not
+/// be written: that is no reason to reboot it. A rejected one runs only for want of anything better: neither is it.
 ///
 /// `/var` may not be mounted yet. Then nobody knows, and the counter decides.
 fn is_judged(root: &Root, closure: &Path, log: &mut Log) -> bool {

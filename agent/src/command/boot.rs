@@ -59,7 +59,7 @@ fn assess(root: &Root) -> Result<(), Error> {
     match assess::assess(root)? {
         Assessed::NotOurs => tracing::info!("nothing to assess: this boot is no generation's"),
         Assessed::Healthy(subject) => {
-            tracing::info!("healthy: generation {}", subject.generation);
+            tracing::info!("assessed: generation {} is healthy", subject.generation);
         }
         Assessed::Unhealthy(subject, cause) => {
             return Err(Error::Refused(format!(
@@ -76,8 +76,8 @@ fn bless(root: &Root) -> Result<(), Error> {
         Blessed::NotOurs => tracing::info!("nothing to bless: this boot is no generation's"),
         Blessed::Proven(subject) => tracing::info!("blessed: generation {}", subject.generation),
         Blessed::NotByTheLoader(subject, named) => tracing::warn!(
-            "healthy, and not proven: generation {}: the loader did not make this boot, it started {named}; the counter stays \
-             until a boot that the loader makes; `lastgood good` accepts it now",
+            "not blessed: generation {} is healthy, and the loader did not make this boot: what it started is {named}; the \
+             counter stays until a boot that the loader makes; `lastgood good` accepts it now",
             subject.generation
         ),
         Blessed::Left(why) => tracing::warn!("not blessed: {why}"),

@@ -24,8 +24,8 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     }
 }
 
-/// The last line: that it is installed and selected is not all. Something else may be stronger, or it is not where the loader
-/// looks.
+/// The last line: that it is installed and selected is not all. Something else may be stronger, or it is not where the
+/// loader looks.
 fn boots_next(selected: Selected, out: &mut impl Write) -> Result<(), Error> {
     let Selected { next, done, .. } = selected;
     let id = &selected.subject.generation;

@@ -23,7 +23,7 @@ struct Answer {
     /// Something was made good.
     repaired: bool,
     places: Vec<Inspected>,
-    /// Wishes in the firmware that override the selection.
+    /// Requests in the firmware that override the selection.
     overrides: Vec<Override>,
     /// Places that could not be looked at or mended, and why.
     troubles: Vec<String>,

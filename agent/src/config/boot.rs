@@ -27,8 +27,8 @@ pub struct BootConfig {
     pub configuration_limit: Option<NonZeroUsize>,
     /// Whether EFI variables may be written: the loader's boot option, and requests that override the selection.
     pub can_touch_efi_variables: bool,
-    /// Whether the second of two proven generations keeps its entry when there is no room for a third. Its closure is kept
-    /// either way.
+    /// Whether the second of two proven generations keeps its entry when there is no room for a third. Its closure is
+    /// kept either way.
     pub keep_second_proven: bool,
     /// Files to put on `$BOOT`, by their path there: where each is, in this closure or in the store. Entries are files,
     /// too.

@@ -1,12 +1,12 @@
 //! What a plan says about the present: everything it would write is missing or damaged, everything it would remove is
 //! left over. And what no step of it mends: payload that an entry of ours needs and the store no longer has.
 
-use boot_entries::name::OurName as _;
 use std::io;
 
 use boot_entries::Subject;
 use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
+use boot_entries::name::OurName as _;
 use boot_entries::observe::Observation;
 use boot_entries::plan::{self, Damage, Plan};
 use boot_entries::step::Step;
@@ -146,8 +146,8 @@ pub fn inspect_without_record(view: &View) -> Result<(Vec<Inspected>, Complaints
     Ok((inspected, complaints))
 }
 
-/// Payload that entries of ours point at and that is not there, or is not what its name says, even when `plan` is carried
-/// out.
+/// Payload that entries of ours point at and that is not there, or is not what its name says, even when `plan` is
+/// carried out.
 fn dangling(
     observed: &Observation,
     plan: &Plan,

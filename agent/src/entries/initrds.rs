@@ -13,8 +13,8 @@ use crate::view::View;
 /// Closures whose initrd could not be finished in this run, and why.
 pub type Unfinished = BTreeMap<PathBuf, String>;
 
-/// Adds initrd secrets where they are still to be added: for `selected` first, then for all others. This runs programs of
-/// the closures, and is left out in a tree.
+/// Adds initrd secrets where they are still to be added: for `selected` first, then for all others. This runs programs
+/// of the closures, and is left out in a tree.
 ///
 /// # Errors
 /// When it fails for `selected`. Another generation's failure is its own, and told with the plan.

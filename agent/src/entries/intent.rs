@@ -1,5 +1,5 @@
-//! What the entries are to say: the ledger's state and the closures' wishes, put together once. Nothing is added to it later;
-//! what is wanted in one place alone is [`plan::InPlace`].
+//! What the entries are to say: the ledger's state and what the closures ask for, put together once. Nothing is added to it
+//! later; what is wanted in one place alone is [`plan::InPlace`].
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -33,8 +33,8 @@ pub(super) struct Planned {
 enum Remaining {
     /// All of a first installation.
     Install,
-    /// What is left of one: the loader is copied, because bootctl would have overwritten somebody else's program, or made
-    /// a mirror the first choice.
+    /// What is left of one: the loader is copied, because bootctl would have overwritten somebody else's program, or
+    /// made a mirror the first choice.
     Complete,
 }
 
@@ -51,8 +51,8 @@ impl Planned {
         after.or(before).filter(|_| self.remaining.is_none())
     }
 
-    /// Whether what the firmware starts here, when all steps are made, carries no signature. What bootctl is to bring is
-    /// looked at when it is there.
+    /// Whether what the firmware starts here, when all steps are made, carries no signature. What bootctl is to bring
+    /// is looked at when it is there.
     pub(super) fn is_unsigned(&self) -> bool {
         self.after.as_ref().is_some_and(|image| !image.is_signed)
     }

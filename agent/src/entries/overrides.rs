@@ -10,8 +10,8 @@ use crate::state::State;
 use crate::system::bootctl::Bootctl;
 use crate::view::View;
 
-/// What the firmware would choose over the order of the entries and `state` allows to be cleared: from here on the run goes
-/// on as if it were not there, and [`clear`] is to follow. What may not be cleared is told.
+/// What the firmware would choose over the order of the entries and `state` allows to be cleared: from here on the run
+/// goes on as if it were not there, and [`clear`] is to follow. What may not be cleared is told.
 ///
 /// # Errors
 /// When there is no place.

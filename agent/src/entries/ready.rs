@@ -4,9 +4,9 @@ use boot_entries::boot_partition::Place;
 use boot_entries::name::stem_of;
 use boot_entries::plan::{self, Intent, Plan, Proof, Stranding};
 use boot_entries::step::Step;
-
-use super::{Aim, Complaints, Planned, Prepared};
 use systemd_boot_model::ReleaseRange;
+
+use super::{Aim, Complaints, Planned, Prepared, Proofs};
 
 use crate::error::Error;
 use crate::report::remedy;
@@ -55,7 +55,7 @@ impl Prepared {
                 }
             }
         }
-        let mut ready = self.without_proof()?;
+        let mut ready = self.writable()?;
         ready.0.look_ahead(view);
         Ok(ready)
     }
@@ -64,7 +64,12 @@ impl Prepared {
     ///
     /// # Errors
     /// When no place can be written; for an uninstall, when the first one cannot be.
-    pub fn without_proof(mut self) -> Result<Ready, Error> {
+    pub fn without_proof(self) -> Result<Ready, Error> {
+        debug_assert!(self.aim != Aim::Request, "a request is proven");
+        self.writable()
+    }
+
+    fn writable(mut self) -> Result<Ready, Error> {
         for planned in std::mem::take(&mut self.planned) {
             let is_first = planned.is_first;
             match may_be_written(&planned.place, &planned.plan.steps) {
@@ -98,8 +103,8 @@ impl Prepared {
         })
     }
 
-    /// Adds to the complaints where a machine does not come back whatever was before. It is told when everything is done:
-    /// what is wanted makes it no worse, and may be what mends it.
+    /// Adds to the complaints where a machine does not come back whatever was before. It is told when everything is
+    /// done: what is wanted makes it no worse, and may be what mends it.
     pub fn look_ahead(&mut self, view: &View) {
         for planned in &self.planned {
             let mut proofs = planned.proofs(view, &self.intent).iter();
@@ -122,8 +127,8 @@ impl Prepared {
 }
 
 impl Planned {
-    /// How the loader that is there chooses, and the one that is to come: a power cut decides which it is. Where none can
-    /// be seen that is told elsewhere.
+    /// How the loader that is there chooses, and the one that is to come: a power cut decides which it is. Where none
+    /// can be seen that is told elsewhere.
     fn choosers(&self, view: &View) -> impl Iterator<Item = ReleaseRange> + use<> {
         let [before, after] = self.loader.releases();
         let before = before.or_else(|| view.release(&self.place).ok());
@@ -133,13 +138,17 @@ impl Planned {
 
     /// What each of these makes of the plan. It is asked more than once, and takes the model a while.
     fn proofs(&self, view: &View, intent: &Intent) -> &[Proof] {
-        self.proofs.get_or_init(|| {
+        let proofs = self.proofs.get_or_init(|| {
             let proof = |release| {
                 let Self { observed, plan, .. } = self;
                 Proof::of(observed, plan, intent, release, &view.variables)
             };
-            self.choosers(view).map(proof).collect()
-        })
+            Proofs {
+                variables: view.variables.clone(),
+                all: self.choosers(view).map(proof).collect(),
+            }
+        });
+        &proofs.all
     }
 }
 

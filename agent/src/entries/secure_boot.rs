@@ -1,7 +1,7 @@
 //! What firmware with Secure Boot will not start, among what is prepared.
 //!
-//! Only what carries no signature at all is told: that is refused for certain. Whose signature the firmware accepts is in its
-//! own keys, in shim's, and in what hardware vendors have revoked, and is not looked at here.
+//! Only what carries no signature at all is told: that is refused for certain. Whose signature the firmware accepts is
+//! in its own keys, in shim's, and in what hardware vendors have revoked, and is not looked at here.
 
 use boot_entries::Subject;
 use boot_entries::kernel;
@@ -17,8 +17,8 @@ impl Prepared {
     }
 }
 
-/// The loader in the `first` place, and the kernels of `needed` generations, that carry no signature where the firmware asks
-/// for one.
+/// The loader in the `first` place, and the kernels of `needed` generations, that carry no signature where the firmware
+/// asks for one.
 pub(super) fn unsigned(view: &View, first: Option<&Planned>, needed: &[Subject]) -> Vec<String> {
     let mut lines = Vec::new();
     let Some(first) = first.filter(|_| view.checks_signatures()) else {

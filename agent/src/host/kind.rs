@@ -1,13 +1,14 @@
 //! Which kind of host this is: NixOS, or a systemd host that runs closures.
 //!
-//! nixpkgs' own switch takes a machine for NixOS if `/etc/NIXOS` is a file or `/etc/os-release` has the distribution's ID.
-//! That is not enough here: on a host of another distribution, activation may have linked a closure's `os-release` into
-//! `/etc`, and that says `ID=nixos`. So only what no closure can bring decides: `/etc/NIXOS`, which activation never links;
-//! the distribution's own `/usr/lib/os-release`, which NixOS does not have; and an `/etc/os-release` that does not lead
-//! through the link farm, as NixOS's does where `/etc` is an overlay.
+//! nixpkgs' own switch takes a machine for NixOS if `/etc/NIXOS` is a file or `/etc/os-release` has the distribution's
+//! ID. That is not enough here: on a host of another distribution, activation may have linked a closure's `os-release`
+//! into
+//! `/etc`, and that says `ID=nixos`. So only what no closure can bring decides: `/etc/NIXOS`, which activation never
+//! links; the distribution's own `/usr/lib/os-release`, which NixOS does not have; and an `/etc/os-release` that does
+//! not lead through the link farm, as NixOS's does where `/etc` is an overlay.
 //!
-//! None of this changes while a machine boots, so the generator and activation come to the same answer. A wrong or missing
-//! answer writes nothing: on NixOS activation only looks.
+//! None of this changes while a machine boots, so the generator and activation come to the same answer. A wrong or
+//! missing answer writes nothing: on NixOS activation only looks.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,8 @@ pub fn decide(facts: Facts) -> Kind {
     if facts.marker {
         return Kind::NixOs;
     }
-    // What the system calls itself counts only where the distribution says nothing: a closure cannot take its word back.
+    // What the system calls itself counts only where the distribution says nothing: a closure cannot take its word
+    // back.
     let says = match facts.vendor {
         Release::Absent | Release::Farm => facts.own,
         vendor => vendor,

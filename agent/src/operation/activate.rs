@@ -57,7 +57,8 @@ pub fn firewall(root: &Root) -> Result<Firewalled, Error> {
     match outcome {
         Outcome::NotAsked => Ok(Firewalled::NotAsked),
         Outcome::Loaded(path) => {
-            // Should this program die before it can say so by its exit status, the unit would close a machine that is well.
+            // Should this program die before it can say so by its exit status, the unit would close a machine that is
+            // well.
             if let Err(error) = mark(root, FIREWALLED) {
                 tracing::warn!("{}", one_line(&error));
             }
@@ -89,8 +90,8 @@ fn load_or_close(root: &Root, closure: &Path) -> Result<(Vec<u16>, Outcome), Err
 }
 
 /// Records how far the boot is. That this cannot be written (a full disk) is the agent's own trouble: were the step to
-/// fail for it, a generation that is in place would count as not being so, and the firewall's unit would close a machine
-/// whose firewall is loaded (A8).
+/// fail for it, a generation that is in place would count as not being so, and the firewall's unit would close a
+/// machine whose firewall is loaded (A8).
 fn reached(root: &Root, stage: Stage) {
     let recorded =
         begin::session(root).and_then(|mut session| session.record(&Event::Reached { stage }));

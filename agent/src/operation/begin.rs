@@ -13,8 +13,8 @@ use crate::state::{Event, Subject};
 use crate::system::boot_id::boot_id;
 use crate::system::command_line;
 
-/// The right to change things, with this boot on record. Every step of a boot opens with it, and begins the boot if that has
-/// not been done: a step must never take what the ledger knows of an earlier boot for this one.
+/// The right to change things, with this boot on record. Every step of a boot opens with it, and begins the boot if
+/// that has not been done: a step must never take what the ledger knows of an earlier boot for this one.
 ///
 /// # Errors
 /// When the machine cannot be read, or the record cannot be written.

@@ -28,8 +28,8 @@ pub enum Blessed {
     Left(NotBlessed),
 }
 
-/// Blesses the running generation. Only an assessment of this very boot blesses (invariant A1): not a unit started by hand,
-/// not a verdict of before.
+/// Blesses the running generation. Only an assessment of this very boot blesses (invariant A1): not a unit started by
+/// hand, not a verdict of before.
 ///
 /// # Errors
 /// When there is no such assessment, or the verdict cannot be recorded or carried through.

@@ -31,6 +31,9 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
         WhenUnhealthy::FallBack { from, to } => (from, to),
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
+            if let Some(on_record) = on_record {
+                on_record.carry_through(&session).tell();
+            }
             // Blessing does this on a machine that is well: what a boot needs is read and mended at every boot.
             if session.view.running().is_some()
                 && session.state().bound_by.is_none()
@@ -50,13 +53,18 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     // Neither a broken profile link nor a read-only $BOOT may keep the machine in a state known to be bad: the loader's
     // counter falls by itself, and the next boot tries again. What is to be repaired can wait for the next boot, and no
     // mirror may keep this one waiting.
-    let carried = on_record.going_back(&from, &to).carry_through(&session);
-    if carried.entries.is_err()
+    tracing::error!(
+        "going back from generation {} to generation {}",
+        from.generation,
+        to.generation
+    );
+    let in_entries = on_record.going_back(&from, &to).write_entries(&session);
+    if !in_entries.is_written()
         && let Err(error) = ask_firmware(&session, &to)
     {
         tracing::error!("{}", one_line(&error));
     }
-    carried.tell();
+    in_entries.go_on(&session).tell();
     session.record(&Event::Rebooting { from, to })?;
     if session.view.root.is_live() {
         systemd::reboot()?;
@@ -74,8 +82,8 @@ fn reject(session: &mut Session, from: &Subject) -> Result<OnRecord, Error> {
     OnRecord::rejected(session, from.clone(), cause)
 }
 
-/// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The firmware keeps this for
-/// one boot, and nothing persistent is left in it.
+/// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The firmware keeps this
+/// for one boot, and nothing persistent is left in it.
 fn ask_firmware(session: &Session, to: &Subject) -> Result<(), Error> {
     let view = &session.view;
     if !view.root.is_live() {

@@ -12,11 +12,20 @@ use crate::state::cause::Cause;
 use crate::state::{Event, Subject};
 use crate::store::{gc_roots, profile};
 
-/// A verdict that the ledger has. Nothing else changes entries, profile and roots.
+/// A verdict that the ledger has: what entries, profile and roots are changed by while a machine boots. A repair
+/// changes them to what is on record already, a selection to what it has [recorded](super::select).
 #[derive(Debug)]
 #[must_use = "a verdict on record is to be carried through"]
 pub struct OnRecord {
     /// What was rejected, and what its profile is to point at instead.
+    repoint: Option<(Subject, Subject)>,
+}
+
+/// A verdict that the entries say, or cannot be made to say.
+#[derive(Debug)]
+#[must_use = "a verdict on record is to be carried through"]
+pub struct InEntries {
+    written: Result<(), Error>,
     repoint: Option<(Subject, Subject)>,
 }
 
@@ -69,14 +78,35 @@ impl OnRecord {
         }
     }
 
-    /// Brings entries, profile and roots to what is on record: the entries first, because they decide what boots. No
-    /// payload is read or written for it, so that this ends soon.
+    /// Brings entries, profile and roots to what is on record.
     pub fn carry_through(self, session: &Session) -> CarriedThrough {
+        self.write_entries(session).go_on(session)
+    }
+
+    /// Brings the entries to what is on record: they come first, because they decide what boots. No payload is read or
+    /// written for it, so that this ends soon.
+    pub fn write_entries(self, session: &Session) -> InEntries {
+        InEntries {
+            written: write_verdict(&session.view),
+            repoint: self.repoint,
+        }
+    }
+}
+
+impl InEntries {
+    /// Whether they say so.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.written.is_ok()
+    }
+
+    /// Brings the profile and the roots to what is on record.
+    pub fn go_on(self, session: &Session) -> CarriedThrough {
         let view = &session.view;
         let repoint = self.repoint.as_ref();
         let repoint = repoint.filter(|(rejected, to)| view.is_to_be_repointed(rejected, to));
         CarriedThrough {
-            entries: write_verdict(view),
+            entries: self.written,
             profile: repoint.map_or(Ok(()), |(_, to)| {
                 Ok(profile::point_at(&view.root, &to.generation)?)
             }),

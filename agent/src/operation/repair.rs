@@ -1,13 +1,12 @@
 //! Is everything that a boot needs where the loader reads it, byte for byte? And if not, made so.
 
 use boot_entries::systemd_boot::Policy;
-
-use super::on_record::keep_roots;
 use systemd_boot_model::Override;
 
 use crate::entries::initrds::Unfinished;
-use crate::entries::{Complaints, Inspected, Prepared, carry_out, inspect_without_record};
-use crate::entries::{prepare, prepare_anew};
+use crate::entries::{
+    Complaints, Inspected, Prepared, carry_out, inspect_without_record, prepare, prepare_anew,
+};
 use crate::error::Error;
 use crate::session::Session;
 use crate::view::LostRecord;
@@ -21,8 +20,8 @@ pub struct Inspection {
     pub overrides: Vec<Override>,
     /// The first of these that does harm with the loader that is there.
     pub harmful: Option<Override>,
-    /// Generations that a fallback may need and that cannot be booted, and what the firmware refuses to start for want of a
-    /// signature, a line each.
+    /// Generations that a fallback may need and that cannot be booted, and what the firmware refuses to start for want
+    /// of a signature, a line each.
     pub missed: Vec<String>,
     /// Nothing is on record of what should be there, so that only what entries point at was looked at.
     pub lost_record: Option<LostRecord>,
@@ -30,15 +29,15 @@ pub struct Inspection {
     pub complaints: Complaints,
 }
 
-/// Brings what the ledger asks for: garbage collector roots, missing and damaged payload, the loader; and removes what is
-/// no longer needed. It comes after verdicts are carried through, so that nothing here stands in their way.
+/// Brings what the ledger asks for on `$BOOT`: missing and damaged payload, the loader; and removes what is no longer
+/// needed. It comes after verdicts are carried through ([`super::on_record`], which keeps roots too), so that nothing
+/// here stands in their way.
 ///
 /// # Errors
 /// The first of what cannot be done. All that can be done is.
 pub fn repair(session: &Session) -> Result<(), Error> {
-    let roots = keep_roots(session);
     if session.state().uninstalled {
-        return roots;
+        return Ok(());
     }
     // A boot brings no other loader: whoever selects a closure does.
     let view = &session.view;
@@ -48,10 +47,9 @@ pub fn repair(session: &Session) -> Result<(), Error> {
             tracing::warn!("{line}");
         }
     });
-    let repaired = prepared
-        .and_then(Prepared::without_proof)
-        .and_then(|ready| carry_out(view, ready)?.complaints.into_result());
-    roots.and(repaired)
+    carry_out(view, prepared.and_then(Prepared::without_proof)?)?
+        .complaints
+        .into_result()
 }
 
 /// Reads everything that a boot needs, and repairs it if `and_repair`.

@@ -8,8 +8,8 @@
 //!                     says it
 //! ```
 //!
-//! Each is made of the one before it, so that nobody can leave one out. A crash anywhere leaves a machine that comes back,
-//! and the next run finishes the work.
+//! Each is made of the one before it, so that nobody can leave one out. A crash anywhere leaves a machine that comes
+//! back, and the next run finishes the work.
 
 mod asked;
 mod dry_run;
@@ -22,7 +22,6 @@ use systemd_boot_model::Override;
 use crate::entries::{Ready, initrds, overrides, prepare};
 use crate::error::Error;
 use crate::session::Session;
-use crate::state::Event;
 
 use asked::Asked;
 pub use asked::Request;
@@ -33,15 +32,14 @@ pub use written::Selected;
 /// Selects a generation.
 ///
 /// # Errors
-/// When it is refused: then nothing has changed. When something fails half-way: then running it again finishes the work,
-/// and what was proven boots meanwhile.
+/// When it is refused: then nothing has changed. When something fails half-way: then running it again finishes the
+/// work, and what was proven boots meanwhile.
 pub fn select(root: &Root, request: &Request<'_>) -> Result<Selected, Error> {
     let mut session = Session::open(root)?;
     let asked = Asked::of(&session, request)?;
-    let (ready, overrides) = make_ready(&mut session, &asked)?;
-    let recorded = record(&mut session, asked, ready)?;
-    overrides::clear(&mut session.view, &overrides, &recorded.asked.state);
-    let written = recorded.write(&session)?;
+    let ready = make_ready(&mut session, &asked)?;
+    let recorded = Recorded::of(&mut session, asked, ready)?;
+    let written = recorded.write(&mut session)?;
     let kept = written.keep(&session)?;
     kept.arm(&mut session)
 }
@@ -64,27 +62,4 @@ fn plan(
     let prepared = prepare(view, &asked.state, Policy::Update, unfinished)?;
     let ready = prepared.prove(view, &asked.subject)?;
     Ok((ready, overrides))
-}
-
-/// Puts the selection on record before the first entry changes: a crash in between leaves a later run to finish it.
-fn record(session: &mut Session, asked: Asked, ready: Ready) -> Result<Recorded, Error> {
-    let changes = ready.prepared().steps().count();
-    // The closure itself must be on the disk before anything boots it: Nix does not see to that. What is armed was
-    // flushed by the run that selected it.
-    if asked.is_news() || !asked.state.armed || changes > 0 {
-        written::flush_store(&session.view.root, &asked.subject.toplevel)?;
-    }
-    let naming = asked
-        .naming
-        .iter()
-        .filter(|_| asked.is_news() || changes > 0);
-    let events: Vec<&Event> = naming.chain(&asked.selected).collect();
-    if !events.is_empty() {
-        session.record_all(&events)?;
-    }
-    Ok(Recorded {
-        asked,
-        ready,
-        changes,
-    })
 }

@@ -39,16 +39,15 @@ fn make_ready(session: &Session) -> Result<(Ready, OffBoot), Error> {
     may_be_given_back(session)?;
     let view = &session.view;
     let ready = prepare_uninstall(view).and_then(Prepared::without_proof)?;
-    let left = ready.prepared().outcome();
-    let off_boot = OffBoot::look(view, left.as_ref().map(|(boot, _)| boot))?;
+    let off_boot = OffBoot::look(view, ready.prepared().left().as_deref())?;
     Ok((ready, off_boot))
 }
 
 /// Gives `$BOOT` back, and the rest when nothing of it is needed to boot. The ledger is kept.
 ///
 /// # Errors
-/// When nothing could be left to boot; then nothing has changed. When a step fails in the first place; then running it again
-/// goes on from there.
+/// When nothing could be left to boot; then nothing has changed. When a step fails in the first place; then running it
+/// again goes on from there.
 pub fn uninstall(root: &Root) -> Result<Uninstalled, Error> {
     let mut session = Session::open(root)?;
     let (ready, off_boot) = make_ready(&session)?;

@@ -1,7 +1,7 @@
 //! Events in words: one line each, said where they are recorded. Pure.
 //!
-//! A line begins with what the journal's fields say as well: `EVENT: generation GENERATION`, where the event is about one. What
-//! follows is for people, and may change.
+//! A line begins with what the journal's fields say as well: `EVENT: generation GENERATION`, where the event is about
+//! one. What follows is for people, and may change.
 
 use tracing::Level;
 
@@ -83,7 +83,8 @@ fn head(name: &str, generation: Option<&str>) -> String {
     }
 }
 
-/// Whether `text` is the line about an event of this name (`LASTGOOD_EVENT`) and this generation (`LASTGOOD_GENERATION`).
+/// Whether `text` is the line about an event of this name (`LASTGOOD_EVENT`) and this generation
+/// (`LASTGOOD_GENERATION`).
 #[must_use]
 pub fn is_about(text: &str, name: &str, generation: &str) -> bool {
     let rest = text.strip_prefix(&head(name, Some(generation)));

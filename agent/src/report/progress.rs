@@ -1,8 +1,8 @@
 //! Long work, for whoever waits: on a terminal one line that is rewritten in place and gone at the end; elsewhere plain
 //! lines, of which there are no more than changes.
 //!
-//! [`Reading`] and [`Writing`] are told what happens and when, and say what to show: they are pure. There is no thread and
-//! no timer: while a disk does not answer, what is shown is the last thing that it did.
+//! [`Reading`] and [`Writing`] are told what happens and when, and say what to show: they are pure. There is no thread
+//! and no timer: while a disk does not answer, what is shown is the last thing that it did.
 
 use std::io::{Write as _, stderr};
 use std::path::Path;

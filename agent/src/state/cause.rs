@@ -58,8 +58,8 @@ pub struct UnitFailure {
     /// systemd's `Result=`, e.g. `exit-code`, `signal`, `timeout`; where that says nothing, the unit's state, e.g.
     /// `not-found`.
     pub result: String,
-    /// The exit status of the command that decided, be it the main process or one before or after it; the signal's number
-    /// when `result` is `signal`. None: nothing was run, or systemd itself ended it.
+    /// The exit status of the command that decided, be it the main process or one before or after it; the signal's
+    /// number when `result` is `signal`. None: nothing was run, or systemd itself ended it.
     pub exit_status: Option<i32>,
     /// The last lines it logged in this boot, oldest first.
     pub log: Vec<String>,
@@ -106,8 +106,9 @@ impl From<Recorded> for Cause {
     }
 }
 
-/// The faults of a record that names units only. Without any it was the operator, an assessment without a verdict, or the loader;
-/// only the loader's own has a stage that no other can have. None of these can be shared, so that nothing depends on the rest.
+/// The faults of a record that names units only. Without any it was the operator, an assessment without a verdict, or
+/// the loader; only the loader's own has a stage that no other can have. None of these can be shared, so that nothing
+/// depends on the rest.
 fn faults_before(stage: Stage, units: &[UnitFailure]) -> Vec<Fault> {
     if units.is_empty() && stage == Stage::Loader {
         return vec![Fault::TriesUsedUp];

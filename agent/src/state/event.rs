@@ -157,19 +157,11 @@ impl Event {
 
     /// The generations that it is about.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
-        let (one, other) = match self {
-            Self::Selected { subject }
-            | Self::Armed { subject, .. }
-            | Self::Proven { subject, .. }
-            | Self::Rejected { subject, .. }
-            | Self::Healthy { subject, .. }
-            | Self::Degraded { subject, .. }
-            | Self::Excused { subject } => (Some(subject), None),
-            Self::Began { running, .. } => (running.as_ref(), None),
-            Self::Rebooting { from, to } => (Some(from), Some(to)),
-            Self::Reached { .. } | Self::Uninstalled | Self::Named { .. } => (None, None),
+        let from = match self {
+            Self::Rebooting { from, .. } => Some(from),
+            _ => None,
         };
-        one.into_iter().chain(other)
+        from.into_iter().chain(self.subject())
     }
 
     /// Whether entries are written because of it.
@@ -209,6 +201,10 @@ mod tests {
                 stage: Stage::Begun,
             },
             Event::Proven {
+                subject: subject(),
+                baseline: Baseline::default(),
+            },
+            Event::Healthy {
                 subject: subject(),
                 baseline: Baseline::default(),
             },

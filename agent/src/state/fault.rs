@@ -1,7 +1,7 @@
 //! What can be at fault when a generation is not good. Pure.
 //!
-//! A fault has a [key](Fault::key) that is stable: it is in the ledger, in `why --json` and in the journal. The key names what
-//! is at fault, not in which way: a unit that hangs in one boot and fails in the next is the same fault.
+//! A fault has a [key](Fault::key) that is stable: it is in the ledger, in `why --json` and in the journal. The key
+//! names what is at fault, not in which way: a unit that hangs in one boot and fails in the next is the same fault.
 //!
 //! | key | what |
 //! |---|---|
@@ -150,13 +150,13 @@ impl Fault {
         }
     }
 
-    /// Whether two generations that have it can be said to have the same fault, so that the one does not speak against the
-    /// other (invariant A4).
+    /// Whether two generations that have it can be said to have the same fault, so that the one does not speak against
+    /// the other (invariant A4).
     ///
-    /// That is so for what was observed in a running system and has a name there. The others say that something was *not*
-    /// seen (no verdict, no answer, no boot that came far enough: it may be a crash for the one and a power cut for the
-    /// other), that the loader's disk is at fault and not the generation, or that somebody decided. What only a newer agent
-    /// knows, this one cannot compare.
+    /// That is so for what was observed in a running system and has a name there. The others say that something was
+    /// *not* seen (no verdict, no answer, no boot that came far enough: it may be a crash for the one and a power cut
+    /// for the other), that the loader's disk is at fault and not the generation, or that somebody decided. What only a
+    /// newer agent knows, this one cannot compare.
     #[must_use]
     pub fn is_shareable(&self) -> bool {
         match self {

@@ -173,8 +173,8 @@ impl State {
         Some((selected.clone(), Cause::new(stage, summary, fault)))
     }
 
-    /// The verdict on a trial that begins once more than it has tries: the loader cannot count its boots, because its file
-    /// system cannot be written, and would start it for ever.
+    /// The verdict on a trial that begins once more than it has tries: the loader cannot count its boots, because its
+    /// file system cannot be written, and would start it for ever.
     #[must_use]
     pub fn is_not_counted(&self) -> Option<Cause> {
         let WhenUnhealthy::FallBack { from, .. } = self.when_unhealthy() else {

@@ -49,9 +49,9 @@ impl Starts {
 
 /// Who started the closure `running`, if the loader names the entry file `named`.
 ///
-/// `starts` is what the entries of that name start, counters aside: they may have moved since. Of an entry that is gone, or
-/// cannot be read, a name of ours still tells the closure: `known` are the generations that it is compared with. Of any
-/// other that is gone nothing is known.
+/// `starts` is what the entries of that name start, counters aside: they may have moved since. Of an entry that is
+/// gone, or cannot be read, a name of ours still tells the closure: `known` are the generations that it is compared
+/// with. Of any other that is gone nothing is known.
 #[must_use]
 pub fn started_by(
     running: &Path,
@@ -78,8 +78,8 @@ pub fn started_by(
     }
 }
 
-/// Whether a name of ours is that of a generation with the closure `running`. None: it is none of a known generation's, and
-/// with which of them to compare it is not known either.
+/// Whether a name of ours is that of a generation with the closure `running`. None: it is none of a known generation's,
+/// and with which of them to compare it is not known either.
 fn names(name: &EntryName, running: &Path, known: &[Subject]) -> Option<bool> {
     let number = name.generation_number()?;
     // A number that its profile does not list any more.

@@ -317,7 +317,8 @@ fn what_was_written_before_there_was_a_mark_is_known() {
     assert_eq!(State::of(&[named]).owner, Some(owner));
 }
 
-/// A generation that was the last good one for many boots, and is a trial now because another one is, has all its tries.
+/// A generation that was the last good one for many boots, and is a trial now because another one is, has all its
+/// tries.
 #[test]
 fn boots_as_the_last_good_one_are_no_tries() {
     let mut state = State::of(&[proven(1), selected(2), proven(2)]);
@@ -332,7 +333,8 @@ fn boots_as_the_last_good_one_are_no_tries() {
     assert!(state.after(&began(2)).is_not_counted().is_some());
 }
 
-/// After a kexec the loader's counter has nothing to do with what runs, so that nothing is proven; nor is anything lost.
+/// After a kexec the loader's counter has nothing to do with what runs, so that nothing is proven; nor is anything
+/// lost.
 #[test]
 fn a_trial_that_is_healthy_without_the_loader_stays_one() {
     let before = [proven(1), selected(2), armed(2), began(2)];

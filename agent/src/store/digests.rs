@@ -8,7 +8,8 @@ use crate::report::line::one_line;
 use crate::report::progress;
 use crate::system::boot_id::boot_id;
 
-/// What is remembered under `root`; what is read beyond that, for so many `generations`, is shown as progress. Where nobody can say which boot this is, nothing of what is on `$BOOT` counts.
+/// What is remembered under `root`; what is read beyond that, for so many `generations`, is shown as progress. Where
+/// nobody can say which boot this is, nothing of what is on `$BOOT` counts.
 #[must_use]
 pub fn load(root: &Root, generations: usize) -> Digests {
     let boot_id = boot_id(root).ok();
@@ -23,8 +24,8 @@ pub fn load(root: &Root, generations: usize) -> Digests {
     digests
 }
 
-/// Keeps what this run has learnt, if it has learnt anything. That it cannot be kept costs the next run time, and is told. A
-/// power cut may take it, or leave a part of it, which its checksum tells.
+/// Keeps what this run has learnt, if it has learnt anything. That it cannot be kept costs the next run time, and is
+/// told. A power cut may take it, or leave a part of it, which its checksum tells.
 pub fn save(root: &Root, digests: &Digests) {
     let Some(text) = digests.news() else {
         return;

@@ -64,9 +64,9 @@ impl fmt::Display for Change {
     }
 }
 
-/// What makes exactly what `state` protects our garbage collector roots, in this order: new ones are made before old ones
-/// go. With nothing proven none goes, because then the record of what was proven may be lost; nor does one while something on
-/// record binds that is not understood.
+/// What makes exactly what `state` protects our garbage collector roots, in this order: new ones are made before old
+/// ones go. With nothing proven none goes, because then the record of what was proven may be lost; nor does one while
+/// something on record binds that is not understood.
 ///
 /// # Errors
 /// When those that are there cannot be read.

@@ -1,8 +1,9 @@
 //! The record of boots, stages, verdicts and causes: one JSON object a line (docs/ledger.md).
 //!
-//! A line is flushed before what it announces is done. A line cut short by a crash, or damaged, is passed over and told. What
-//! a newer agent wrote is kept, and what of it [binds](Unknown::binding) ties this one's hands. Lines are added; only a
-//! ledger that has become [long](fold), or that has what services wrote to the journal in it, is written anew, in one step.
+//! A line is flushed before what it announces is done. A line cut short by a crash, or damaged, is passed over and
+//! told. What a newer agent wrote is kept, and what of it [binds](Unknown::binding) ties this one's hands. Lines are
+//! added; only a ledger that has become [long](fold), or that has what services wrote to the journal in it, is written
+//! anew, in one step.
 
 mod fold;
 mod line;
@@ -175,8 +176,8 @@ fn numbered(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     (1..).zip(lines).filter(|(_, line)| !line.is_empty())
 }
 
-/// Adds events to the ledger under `root`, durably, one after the other: of those that a power cut leaves out none is before
-/// one that is there. What services wrote to the journal goes [elsewhere](logs), before.
+/// Adds events to the ledger under `root`, durably, one after the other: of those that a power cut leaves out none is
+/// before one that is there. What services wrote to the journal goes [elsewhere](logs), before.
 ///
 /// # Errors
 /// When they cannot be written. That the journal's lines cannot be is told, and no verdict gets lost for it.
@@ -206,8 +207,8 @@ fn parted(time: Timestamp, event: &mut Event) -> Result<(String, Option<logs::En
     Ok((line, log.map(|log| logs::Entry::new(sum, log))))
 }
 
-/// Writes a ledger anew that [is due](Ledger::is_due): shorter, if it is long, and without what services wrote to the journal.
-/// What `is_needed` stays known, however old it is. For whoever holds the lock.
+/// Writes a ledger anew that [is due](Ledger::is_due): shorter, if it is long, and without what services wrote to the
+/// journal. What `is_needed` stays known, however old it is. For whoever holds the lock.
 ///
 /// # Errors
 /// When it cannot be read or written. It is then as it was.
@@ -226,7 +227,12 @@ fn tend_within(
         .map(|(number, line)| (line, line::read(number, line)))
         .collect();
     let is_long = bytes.len() > fold::MOST_BYTES || lines.len() > bounds.lines.saturating_mul(4);
-    let stays = is_long
+    // What is not known may rest on any line before it.
+    let is_bound = lines.iter().any(|(_, meaning)| match meaning {
+        Meaning::Unknown(unknown) | Meaning::Partly(_, unknown) => unknown.binding,
+        Meaning::Known(_) | Meaning::Damaged => false,
+    });
+    let stays = (is_long && !is_bound)
         .then(|| fold::fold(&lines, bounds, is_needed))
         .flatten();
     let stays = stays.unwrap_or_else(|| vec![true; lines.len()]);

@@ -67,8 +67,8 @@ pub fn take(root: &Root, patience: Duration) -> Result<Lock, Error> {
     wait(file, &path, patience, File::try_lock)
 }
 
-/// Takes a share in the lock under `root` to look only, waiting for whoever changes something up to `patience`. Makes no
-/// file. None: there is none, so that nobody has changed anything here yet.
+/// Takes a share in the lock under `root` to look only, waiting for whoever changes something up to `patience`. Makes
+/// no file. None: there is none, so that nobody has changed anything here yet.
 ///
 /// # Errors
 /// When somebody is still changing something then, or the file cannot be opened.

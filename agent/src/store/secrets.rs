@@ -2,8 +2,8 @@
 //!
 //! A closure with `initrdSecrets` brings a program that adds the machine's secrets to a copy of its initrd. The program
 //! reads what the machine has *now*, so running it again for an old generation would give that the new key and leave it
-//! unable to unlock what it could. What is made here is therefore never made again: a generation keeps the secrets it had
-//! when it was installed first.
+//! unable to unlock what it could. What is made here is therefore never made again: a generation keeps the secrets it
+//! had when it was installed first.
 //!
 //! Programs of a closure run only when an operator (or the installer hook) asks for `install`, never during a boot.
 
@@ -182,8 +182,8 @@ fn keep(work: &Path, to: &Path) -> Result<(), Error> {
     Ok(put?)
 }
 
-/// Removes what no generation needs any more, and what interrupted runs left. Called when the entries are written: until
-/// then an old entry may be all there is.
+/// Removes what no generation needs any more, and what interrupted runs left. Called when the entries are written:
+/// until then an old entry may be all there is.
 ///
 /// # Errors
 /// When something cannot be listed or removed.

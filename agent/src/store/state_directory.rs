@@ -1,7 +1,8 @@
 //! Whether what the agent keeps outlives a boot. Where it does not, nothing is ever proven, and there is no fallback.
 //!
-//! The clock is not asked: the file system tells, and else the ledger. An entry of ours is written after the first record
-//! is. So when an entry of ours started this boot, and nothing is on record from before it, the records are gone.
+//! The clock is not asked: the file system tells, and else the ledger. An entry of ours is written after the first
+//! record is. So when an entry of ours started this boot, and nothing is on record from before it, the records are
+//! gone.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -62,8 +63,8 @@ impl fmt::Display for Volatile {
     }
 }
 
-/// Whether what is kept is lost: a total function of where it lies, of whether an entry of ours started this boot, and of
-/// whether anything is on record from before this boot.
+/// Whether what is kept is lost: a total function of where it lies, of whether an entry of ours started this boot, and
+/// of whether anything is on record from before this boot.
 #[must_use]
 pub fn judge(medium: Medium, is_started_by_us: bool, remembers: bool) -> Option<Volatile> {
     match medium {
@@ -73,8 +74,8 @@ pub fn judge(medium: Medium, is_started_by_us: bool, remembers: bool) -> Option<
     }
 }
 
-/// [`judge`] of the running machine. `selected` is the entry that the loader started; `boot` the kernel's id of this boot.
-/// None in a tree: it has no boot to outlive.
+/// [`judge`] of the running machine. `selected` is the entry that the loader started; `boot` the kernel's id of this
+/// boot. None in a tree: it has no boot to outlive.
 #[must_use]
 pub fn volatile(
     root: &Root,

@@ -70,8 +70,8 @@ impl Bootctl {
         self.in_place(place, touch_variables, &["install"])
     }
 
-    /// What is left of an installation when the loader itself has been copied already: the firmware's boot entry, and the
-    /// random seed. Overwrites no other program. Comes after the entries: bootctl makes no directories then.
+    /// What is left of an installation when the loader itself has been copied already: the firmware's boot entry, and
+    /// the random seed. Overwrites no other program. Comes after the entries: bootctl makes no directories then.
     ///
     /// # Errors
     /// When bootctl says no, in its own words.

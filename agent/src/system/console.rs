@@ -1,7 +1,7 @@
 //! One line on the machine's console.
 //!
-//! What the steps of a boot say on standard error, systemd copies from the journal to the console. An event of the ledger is given
-//! to the journal itself, with fields, and no copy is made of that.
+//! What the steps of a boot say on standard error, systemd copies from the journal to the console. An event of the
+//! ledger is given to the journal itself, with fields, and no copy is made of that.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -18,8 +18,8 @@ const CONSOLE: &str = "/dev/console";
 /// A serial line that nobody reads may take nothing, and must not hold up a boot.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes `text` as a line of this program, as systemd would. The journal has it: a console that is not there, or takes nothing,
-/// costs nothing.
+/// Writes `text` as a line of this program, as systemd would. The journal has it: a console that is not there, or takes
+/// nothing, costs nothing.
 pub fn line(text: &str) {
     let line = format!("{}lastgood[{}]: {text}\r\n", time(), std::process::id());
     if let Err(error) = write(Path::new(CONSOLE), line, PATIENCE) {

@@ -44,9 +44,7 @@ impl Systemd {
             required: required.to_vec(),
         }
     }
-}
 
-impl Systemd {
     /// What systemd says now.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use super::View;
 use crate::state::{Event, Standing, Subject};
 
 impl View {
-    /// What the profile of the selected generation points at, if that is newer and nobody has selected it: it was built, or
-    /// set, and no more.
+    /// What the profile of the selected generation points at, if that is newer and nobody has selected it: it was
+    /// built, or set, and no more.
     #[must_use]
     pub fn ahead(&self) -> Option<Subject> {
         let selected = self.state.selected.as_ref()?;
@@ -28,8 +28,8 @@ impl View {
         (is_open && subject.toplevel != selected.toplevel).then_some(subject)
     }
 
-    /// The generations that are newer than every one of their profile that was ever to be booted: they were built, and no
-    /// boot needs their entries. `names` are those of the entries that are there.
+    /// The generations that are newer than every one of their profile that was ever to be booted: they were built, and
+    /// no boot needs their entries. `names` are those of the entries that are there.
     #[must_use]
     pub fn only_built(&self, names: &BTreeSet<String>) -> BTreeSet<Subject> {
         let selected = self

@@ -26,7 +26,8 @@ impl fmt::Display for LostStandIn {
 }
 
 impl View {
-    /// That what booted before lastgood cannot be started any more, while nothing is proven. It could be started by what
+    /// That what booted before lastgood cannot be started any more, while nothing is proven. It could be started by
+    /// what
     /// `before` has, and cannot by what `after` has, which may be the same.
     #[must_use]
     pub fn lost_stand_in(

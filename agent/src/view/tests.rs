@@ -101,7 +101,7 @@ fn a_specialisation_that_is_not_there_is_told_apart() {
 
 /// A directory that comes and goes says whether somebody looks.
 #[test]
-fn places_are_looked_up_once_a_run_for_each_wish() {
+fn places_are_looked_up_once_a_run_for_each_question() {
     let tree = tempfile::tempdir().unwrap();
     let root = Root::new(tree.path());
     std::fs::create_dir_all(root.join("/boot/loader")).unwrap();

@@ -51,8 +51,8 @@ pub struct Layout {
 }
 
 impl Image {
-    /// The file: headers that the loader takes for a program's, and the firmware for those of no EFI application, so that
-    /// it does not start.
+    /// The file: headers that the loader takes for a program's, and the firmware for those of no EFI application, so
+    /// that it does not start.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         const HEADERS: usize = 0x1000;

@@ -29,7 +29,8 @@ pub fn loaders() -> Result<Vec<PathBuf>> {
     ])
 }
 
-/// The loader of a Debian release, unpacked once. Updates of Debian are not noticed: remove `target/rig/systemd-boot-*`.
+/// The loader of a Debian release, unpacked once. Updates of Debian are not noticed: remove
+/// `target/rig/systemd-boot-*`.
 fn of_suite(step: &'static str, suite: &str) -> Result<PathBuf> {
     let built = Step::new(step)
         .text(suite)
@@ -39,8 +40,8 @@ fn of_suite(step: &'static str, suite: &str) -> Result<PathBuf> {
     Ok(built.dir.join(FILE))
 }
 
-/// Downloads and unpacks the package, with apt's lists and settings in `dir`, so that the host's own are left alone. apt
-/// checks the signatures, as for every package.
+/// Downloads and unpacks the package, with apt's lists and settings in `dir`, so that the host's own are left alone.
+/// apt checks the signatures, as for every package.
 fn fetch(dir: &Path, suite: &str) -> Result<()> {
     let apt = dir.join("apt");
     let (sources, lists, cache) = (apt.join("sources"), apt.join("lists"), apt.join("cache"));

@@ -15,8 +15,8 @@ use crate::paths;
 
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-/// A loader that waits for somebody at the console says nothing more. (How long all of it takes depends on who else uses
-/// the host.)
+/// A loader that waits for somebody at the console says nothing more. (How long all of it takes depends on who else
+/// uses the host.)
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How one boot follows the other.

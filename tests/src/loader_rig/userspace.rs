@@ -1,11 +1,12 @@
 //! systemd's other reader of the same files: `bootctl list`, over many layouts.
 //!
-//! Version 252's (`src/shared/bootspec.c`) has the order of loaders from 258.1 on, with ids that lack the counter. Where
-//! it means something else by design, [`Layout::as_userspace_reads_it`] leaves that out:
+//! Version 252's (`src/shared/bootspec.c`) has the order of loaders from 258.1 on, with ids that lack the counter.
+//! Where it means something else by design, [`Layout::as_userspace_reads_it`] leaves that out:
 //!
 //! * it lists what cannot start, hidden names and `auto-*`, but no name with a character outside `A-Za-z0-9+-_.`;
 //! * it keeps capitals in ids, and quotes in values, and knows no `uki`;
-//! * two files of one id are equal to it, whatever their counters (its comparison says `!=` where the loader says `==`);
+//! * two files of one id are equal to it, whatever their counters (its comparison says `!=` where the loader says
+//!   `==`);
 //! * `[!set]` is a complement in fnmatch(3);
 //! * it does not print in JSON which one is the default, so this is taken from what it prints for people; which one is
 //!   selected it knows from `LoaderEntrySelected` only, and a host of ours has no EFI variables.

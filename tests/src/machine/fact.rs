@@ -45,8 +45,8 @@ impl Fact {
     }
 }
 
-/// Whether the agent says that such an event happens to this generation. A line begins with what the journal has in its fields
-/// `LASTGOOD_EVENT` and `LASTGOOD_GENERATION`; what follows is not looked at.
+/// Whether the agent says that such an event happens to this generation. A line begins with what the journal has in its
+/// fields `LASTGOOD_EVENT` and `LASTGOOD_GENERATION`; what follows is not looked at.
 fn is_event(line: &str, name: &str, generation: u32) -> bool {
     let said = line
         .split_once("lastgood[")

@@ -116,9 +116,9 @@ impl Machine {
     /// Pulls the plug: QEMU is killed between two instructions.
     ///
     /// The guest's memory is gone, with it every write its kernel had not yet handed to the disk: file data not flushed
-    /// and file system metadata not committed. What it *had* handed over is kept, whole and in order, because the host's
-    /// page cache survives. So this does not simulate a drive that loses or reorders its own volatile cache, nor a torn
-    /// sector; the crash explorer over file operations is there for those.
+    /// and file system metadata not committed. What it *had* handed over is kept, whole and in order, because the
+    /// host's page cache survives. So this does not simulate a drive that loses or reorders its own volatile cache, nor
+    /// a torn sector; the crash explorer over file operations is there for those.
     ///
     /// # Errors
     /// When the machine is off.

@@ -1,8 +1,8 @@
-//! What an uninstall makes of the link farm: each link becomes what it leads to, and then `/etc/static` goes. On a NixOS
-//! host nothing of this is lastgood's.
+//! What an uninstall makes of the link farm: each link becomes what it leads to, and then `/etc/static` goes. On a
+//! NixOS host nothing of this is lastgood's.
 //!
-//! Every step is whole by itself: a run that was cut off leaves links or copies, and the next one goes on with the links
-//! that are left. `/etc/static` goes when no link needs it.
+//! Every step is whole by itself: a run that was cut off leaves links or copies, and the next one goes on with the
+//! links that are left. `/etc/static` goes when no link needs it.
 
 use std::collections::BTreeMap;
 use std::fmt;

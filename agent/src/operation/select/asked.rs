@@ -163,8 +163,8 @@ fn may_be_tried(view: &View, subject: &Subject) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the entry that is looked at has not heard of this selection, while those elsewhere have: its counter is an older
-/// one's.
+/// Whether the entry that is looked at has not heard of this selection, while those elsewhere have: its counter is an
+/// older one's.
 fn is_owed_tries(view: &View, subject: &Subject) -> Result<bool, Error> {
     let state = &view.state;
     let places = view.places(state)?;

@@ -103,8 +103,11 @@ fn changes_of(view: &View, asked: &Asked, ready: &Ready) -> Result<Vec<String>, 
     }
     let roots = gc_roots::changes(&view.root, &asked.state)?;
     all.extend(roots.iter().map(ToString::to_string));
-    let left = secrets::left_over(&view.root, &view.generations_in(&asked.state))?;
-    all.extend(left.iter().map(|path| format!("remove {}", path.display())));
+    // As `Written::keep` has it.
+    if asked.state.bound_by.is_none() {
+        let left = secrets::left_over(&view.root, &view.generations_in(&asked.state))?;
+        all.extend(left.iter().map(|path| format!("remove {}", path.display())));
+    }
     if asked.is_news() {
         all.push(format!("select generation {}", asked.subject.generation));
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
+use systemd_boot_model::Override;
 
 use super::asked::Asked;
 use crate::entries::prediction::{self, Prediction};
-use crate::entries::{Done, Ready, carry_out};
+use crate::entries::{Done, Ready, carry_out, overrides};
 use crate::error::Error;
 use crate::operation::on_record::keep_roots;
 use crate::session::Session;
@@ -17,9 +18,10 @@ use crate::store::secrets;
 /// A selection that the ledger has.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    pub(super) asked: Asked,
-    pub(super) ready: Ready,
-    pub(super) changes: usize,
+    asked: Asked,
+    ready: Ready,
+    overrides: Vec<Override>,
+    changes: usize,
 }
 
 /// A selection that the entries have, as far as they could be written.
@@ -52,8 +54,35 @@ pub struct Selected {
 }
 
 impl Recorded {
-    /// Writes the entries.
-    pub(super) fn write(self, session: &Session) -> Result<Written, Error> {
+    /// Puts the selection on record before the first entry changes: a crash in between leaves a later run to finish it.
+    pub(super) fn of(
+        session: &mut Session,
+        asked: Asked,
+        (ready, overrides): (Ready, Vec<Override>),
+    ) -> Result<Self, Error> {
+        let changes = ready.prepared().steps().count();
+        // The closure itself must be on the disk before anything boots it: Nix does not see to that. What is armed was
+        // flushed by the run that selected it.
+        if asked.is_news() || !asked.state.armed || changes > 0 {
+            flush_store(&session.view.root, &asked.subject.toplevel)?;
+        }
+        let naming = asked.naming.iter();
+        let naming = naming.filter(|_| asked.is_news() || changes > 0);
+        let events: Vec<&Event> = naming.chain(&asked.selected).collect();
+        if !events.is_empty() {
+            session.record_all(&events)?;
+        }
+        Ok(Self {
+            asked,
+            ready,
+            overrides,
+            changes,
+        })
+    }
+
+    /// Clears what the firmware would choose over the entries, and writes these.
+    pub(super) fn write(self, session: &mut Session) -> Result<Written, Error> {
+        overrides::clear(&mut session.view, &self.overrides, &self.asked.state);
         let view = &session.view;
         let unchanged = self.ready.prepared().unchanged(view);
         Ok(Written {
@@ -123,7 +152,7 @@ impl Kept {
 }
 
 /// Puts the file system of `toplevel` on the disk.
-pub(super) fn flush_store(root: &Root, toplevel: &Path) -> Result<(), Error> {
+fn flush_store(root: &Root, toplevel: &Path) -> Result<(), Error> {
     let opened = root.resolve(toplevel).and_then(std::fs::File::open);
     let flushed = opened.and_then(|directory| Ok(nix::unistd::syncfs(directory)?));
     flushed.map_err(|source| Error::Read {

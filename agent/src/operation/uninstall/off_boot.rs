@@ -1,11 +1,11 @@
 //! What lastgood has off `$BOOT`, and gives back with it: the link farm in `/etc`, links in `/run`, and roots for Nix's
-//! garbage collector. The roots go last, and those of closures that an entry still starts stay: until then nothing that is
-//! read may be collected.
+//! garbage collector. The roots go last, and those of closures that an entry still starts stay: until then nothing that
+//! is read may be collected.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use boot_entries::{durable, nixpkgs, observe};
+use boot_entries::observe::BootFiles;
+use boot_entries::{durable, nixpkgs};
 
 use crate::activation;
 use crate::activation::etc::give_back::{self, GiveBack};
@@ -27,11 +27,11 @@ pub struct OffBoot {
 }
 
 impl OffBoot {
-    /// What there is, if `left` is what stays on `$BOOT`.
+    /// What there is, if `left` is what stays in each place. None: not everywhere can that be told, and no root goes.
     ///
     /// # Errors
     /// When something is there and cannot be read.
-    pub(super) fn look(view: &View, left: Option<&observe::BootFiles>) -> Result<Self, Error> {
+    pub(super) fn look(view: &View, left: Option<&[BootFiles]>) -> Result<Self, Error> {
         let root = &view.root;
         let is_nixos = host::kind(root)? == Kind::NixOs;
         let generations = view.generations();
@@ -54,15 +54,18 @@ impl OffBoot {
             links.extend((is_kept && (is_ours || is_gone)).then_some(kept));
             links.extend(is_ours.then_some(link));
         }
-        let entries = left.into_iter().flat_map(observe::BootFiles::all);
-        let started = entries.filter_map(|(_, file)| nixpkgs::init_of(&file.entry));
-        let is_listed = |closure: &PathBuf| view.listed.iter().any(|one| one.toplevel == *closure);
-        let needed: BTreeSet<PathBuf> = started.filter(|closure| !is_listed(closure)).collect();
+        let roots = left.map(|left| {
+            let entries = left.iter().flat_map(BootFiles::all);
+            let started = entries.filter_map(|(_, file)| nixpkgs::init_of(&file.entry));
+            let is_unlisted =
+                |closure: &PathBuf| !view.listed.iter().any(|one| one.toplevel == *closure);
+            gc_roots::releases(root, &started.filter(is_unlisted).collect())
+        });
         Ok(Self {
             is_nixos,
             etc: etc.flatten(),
             links: if is_nixos { Vec::new() } else { links },
-            roots: gc_roots::releases(root, &needed)?,
+            roots: roots.transpose()?.unwrap_or_default(),
         })
     }
 

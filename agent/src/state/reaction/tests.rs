@@ -141,7 +141,8 @@ fn a_trial_that_begins_once_too_often_is_rejected() {
     );
 }
 
-/// A generation that was the last good one for many boots, and is a trial now because another one is, has all its tries.
+/// A generation that was the last good one for many boots, and is a trial now because another one is, has all its
+/// tries.
 #[test]
 fn boots_as_the_last_good_one_are_no_tries() {
     let mut state = State::of(&[proven(1), selected(2), proven(2)]);
@@ -156,8 +157,8 @@ fn boots_as_the_last_good_one_are_no_tries() {
     assert!(state.after(&began(2)).is_not_counted().is_some());
 }
 
-/// Every set of faults that something was rejected for, against every set that the last good one has. What cannot be shared
-/// (no verdict, a power cut, the operator's word) is never excused, whatever comes together.
+/// Every set of faults that something was rejected for, against every set that the last good one has. What cannot be
+/// shared (no verdict, a power cut, the operator's word) is never excused, whatever comes together.
 #[test]
 fn only_what_can_be_shared_and_is_shared_is_excused() {
     let all = one_of_each();

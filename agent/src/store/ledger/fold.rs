@@ -1,7 +1,8 @@
-//! Which lines of a long ledger stay: those of the recent past, those that explain, and of all before as few as add up to
-//! the same state.
+//! Which lines of a long ledger stay: those of the recent past, those that explain, and of all before as few as add up
+//! to the same state.
 //!
-//! Nothing is put together anew. What stays is what was written, so that every agent, before and after this one, reads it.
+//! Nothing is put together anew. What stays is what was written, so that every agent, before and after this one, reads
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -64,7 +65,8 @@ pub(super) fn fold(
         .filter(|(at, _)| *at < recent)
         .copied()
         .collect();
-    // A verdict of the recent past may have led back to a closure that nobody has heard of since: then all are remembered.
+    // A verdict of the recent past may have led back to a closure that nobody has heard of since: then all are
+    // remembered.
     [forgotten, BTreeSet::new()].iter().find_map(|forgotten| {
         let mut must = explaining(&past, bounds.causes);
         must.extend(deciding(&past, forgotten));
@@ -162,8 +164,8 @@ fn deciding(past: &[(usize, &Event)], forgotten: &BTreeSet<PathBuf>) -> BTreeSet
     latest.into_values().collect()
 }
 
-/// Which of `past` stay. Trying takes long where there is much, and most of it is known without: what was before the latest
-/// selection matters by its verdicts, and by how far boots got that were never judged.
+/// Which of `past` stay. Trying takes long where there is much, and most of it is known without: what was before the
+/// latest selection matters by its verdicts, and by how far boots got that were never judged.
 fn chosen(
     past: &[(usize, &Event)],
     must: &BTreeSet<usize>,
@@ -177,6 +179,7 @@ fn chosen(
     likely.extend(lifting(old));
     likely.extend(unjudged(past, forgotten));
     likely.extend(marking(past));
+    likely.extend(in_passing(past));
     let is_likely = |(at, _): &&(usize, &Event)| likely.contains(at);
     let fewer: Vec<(usize, &Event)> = old.iter().filter(is_likely).chain(new).copied().collect();
     let state = |events: &[(usize, &Event)]| State::of(events.iter().map(|(_, event)| *event));
@@ -273,6 +276,22 @@ struct Boot {
     lines: BTreeSet<usize>,
 }
 
+/// The latest boot that was found healthy and is no verdict, and its beginning.
+fn in_passing(past: &[(usize, &Event)]) -> BTreeSet<usize> {
+    let is_healthy = |(_, event): &(usize, &Event)| matches!(event, Event::Healthy { .. });
+    let Some(latest) = past.iter().rposition(is_healthy) else {
+        return BTreeSet::new();
+    };
+    let until = past.get(..=latest).unwrap_or_default();
+    let is_beginning = |(_, event): &&(usize, &Event)| matches!(event, Event::Began { .. });
+    let began = until.iter().rfind(is_beginning);
+    began
+        .into_iter()
+        .chain(until.last())
+        .map(|(at, _)| *at)
+        .collect()
+}
+
 /// What the system's mark is, and whether there were entries without one.
 fn marking(past: &[(usize, &Event)]) -> BTreeSet<usize> {
     let is_name = |(_, event): &&(usize, &Event)| matches!(event, Event::Named { .. });
@@ -284,8 +303,8 @@ fn marking(past: &[(usize, &Event)]) -> BTreeSet<usize> {
 
 /// As few of `past` as add up to the same, with those that `must` stay, found by trying.
 ///
-/// Runs of events are left out as long as nothing changes by it: twice as many after one that could go, half as many after
-/// one that could not.
+/// Runs of events are left out as long as nothing changes by it: twice as many after one that could go, half as many
+/// after one that could not.
 fn enough(
     past: &[(usize, &Event)],
     must: &BTreeSet<usize>,

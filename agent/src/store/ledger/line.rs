@@ -116,7 +116,7 @@ pub(super) fn sealed(object: &str) -> (String, String) {
     (format!("{text}{SUM}{sum}{END}"), sum)
 }
 
-/// What follows from it is told, and decides nothing.
+/// Not: an agent that does not know it removes, judges and reboots nothing that this one would have kept.
 fn binds(event: &Event) -> bool {
     !matches!(
         event,
@@ -228,8 +228,9 @@ fn understood(members: &Map<String, Value>) -> Option<Whole> {
     serde_json::from_slice(&serde_json::to_vec(members).ok()?).ok()
 }
 
-/// What can be understood of an event that has a value which is not known: that something was rejected must not get lost for
-/// a new kind of cause. The first that can be is meant. No more is taken for known than leads to fewer changes.
+/// What can be understood of an event that has a value which is not known: that something was rejected must not get
+/// lost for a new kind of cause. The first that can be is meant. No more is taken for known than leads to fewer
+/// changes.
 fn gists(name: &str, members: &Map<String, Value>) -> Vec<Map<String, Value>> {
     // Whoever wrote it ran: so far the boot got at least.
     let stage = || Value::from("begun");

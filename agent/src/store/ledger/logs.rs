@@ -1,7 +1,8 @@
-//! What services wrote to the journal, for those who may read the journal: apart from the ledger, which everybody may read.
+//! What services wrote to the journal, for those who may read the journal: apart from the ledger, which everybody may
+//! read.
 //!
-//! One JSON object a line, for one record of the ledger each, found by that record's checksum. What is lost here costs an
-//! explanation and no decision.
+//! One JSON object a line, for one record of the ledger each, found by that record's checksum. What is lost here costs
+//! an explanation and no decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -398,3 +398,22 @@ fn a_long_ledger_becomes_short_and_means_the_same() {
     };
     assert_eq!(latest(&after), latest(&before));
 }
+
+#[test]
+fn a_long_ledger_that_is_bound_keeps_every_line() {
+    let (_tree, root) = tree();
+    let events: Vec<Event> = (0..40).map(|number| event(number % 3)).collect();
+    write(&root, &events.iter().collect::<Vec<_>>());
+    let before = text(&root)
+        + &line::sealed(r#"{"v":1,"time":"2026-01-01T00:00:00Z","event":"frozen"}"#).0
+        + "\n";
+    put(&root, &before);
+    assert!(Ledger::read(&root).unwrap().state().bound_by.is_some());
+    let bounds = fold::Bounds {
+        lines: 2,
+        causes: 0,
+        ..fold::Bounds::default()
+    };
+    tend_within(&root, &|_| true, bounds).unwrap();
+    assert_eq!(text(&root), before);
+}

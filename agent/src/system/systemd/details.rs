@@ -75,7 +75,8 @@ fn decisive(result: &str, main: &Command, others: &[Command]) -> Option<i32> {
         .filter(|main| main.explains(result))
         .or_else(|| others.iter().find(|command| command.explains(result)))
         .or(Some(main).filter(|main| main.code != Code::Not))?;
-    // A death by signal is only the unit's own where `result` says so. Otherwise systemd killed it, e.g. after a timeout.
+    // A death by signal is only the unit's own where `result` says so. Otherwise systemd killed it, e.g. after a
+    // timeout.
     let own_death = matches!(result, "signal" | "core-dump" | "watchdog" | "oom-kill");
     (decisive.code == Code::Exited || own_death).then_some(decisive.status)
 }
@@ -178,8 +179,8 @@ enum Message {
     Bytes(Vec<u8>),
 }
 
-/// The end of a log, oldest line first: what is of another run of `unit` than `invocation` is left out, if that is known. PID 1's
-/// lines are kept where they say what went wrong.
+/// The end of a log, oldest line first: what is of another run of `unit` than `invocation` is left out, if that is
+/// known. PID 1's lines are kept where they say what went wrong.
 pub(super) fn log(json_lines: &str, unit: &str, invocation: Option<&str>) -> Vec<String> {
     let mut lines = Vec::new();
     for line in json_lines.lines() {
