@@ -282,7 +282,8 @@ impl Container {
     /// # Errors
     /// When the ledger cannot be read, or is damaged.
     pub fn events(&self) -> Result<Vec<Event>> {
-        let ledger = Ledger::read(&self.disk())?;
+        let mut ledger = Ledger::read(&self.disk())?;
+        ledger.add_logs(&self.disk())?;
         ensure!(ledger.damaged.is_empty(), "damaged: {:?}", ledger.damaged);
         Ok(ledger
             .records

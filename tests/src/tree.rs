@@ -8,8 +8,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::{command, files, paths, program};
@@ -36,6 +39,16 @@ pub struct Ended {
     pub stdout: String,
     /// What it said.
     pub stderr: String,
+}
+
+/// One of the processors that there are for this process, another one each time.
+fn next_processor() -> Result<usize> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    let all = (0..CpuSet::count()).filter(|at| allowed.is_set(*at) == Ok(true));
+    let all: Vec<usize> = all.collect();
+    let at = NEXT.fetch_add(1, Ordering::Relaxed) % all.len().max(1);
+    all.get(at).copied().context("no processor")
 }
 
 impl Tree {
@@ -212,9 +225,11 @@ impl Tree {
     /// # Errors
     /// When it cannot be built or started.
     pub fn traced(&self, options: &[&str], trace: &Path, arguments: &[&str]) -> Result<Ended> {
-        let mut strace = Command::new("strace");
+        // On one processor it reads in one thread, and so makes the same calls in the same order every time.
+        let mut strace = Command::new("taskset");
         strace
             .env("TZ", "UTC")
+            .args(["--cpu-list", &next_processor()?.to_string(), "strace"])
             .arg("-o")
             .arg(trace)
             .args(options)
