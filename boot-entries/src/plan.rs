@@ -5,7 +5,7 @@
 //! were not there before are for certain no sooner than all of these in a row (`crate::apply`):
 //!
 //! 1. garbage that nothing points at, to make room; and where that is not enough, generations that nobody needs
-//!    (`room`), entries before the payload they pointed at;
+//!    (`fit`), entries before the payload they pointed at;
 //! 2. payload, before any entry that points at it;
 //! 3. entries, the selected one last;
 //! 4. the loader itself, if something is to be done about it;
@@ -105,7 +105,8 @@ pub struct Intent {
     /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
     /// order stays as it is, because whoever merely mends has not been asked.
     pub above_other_systems: bool,
-    /// Generations that get no entry where they have none: nobody has asked for one yet.
+    /// Generations that get no entry where they have none: nobody has asked for one yet. None that is asked for, or
+    /// that a fallback may need, is left out; nor are all of them.
     pub left_out: BTreeSet<Subject>,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
@@ -185,7 +186,13 @@ pub fn plan(observed: &Observation, intent: &Intent, here: &InPlace) -> Result<P
             plan.skipped.push((subject, why.clone()));
         }
     }
-    let mut all = candidates(observed, intent, here);
+    let mut intent = Cow::Borrowed(intent);
+    let mut all = candidates(observed, &intent, here);
+    if all.is_empty() && !intent.left_out.is_empty() {
+        // A machine without an entry boots nothing.
+        intent.to_mut().left_out.clear();
+        all = candidates(observed, &intent, here);
+    }
     let long: Vec<String> = all.iter().filter_map(too_long).collect();
     if all.is_empty() {
         // The one that is asked for, then the newest.
@@ -201,7 +208,6 @@ pub fn plan(observed: &Observation, intent: &Intent, here: &InPlace) -> Result<P
             Some(Ok(_)) => {}
         }
     }
-    let mut intent = Cow::Borrowed(intent);
     if let Some((appointed, told)) = substitute::appoint(observed, &intent) {
         intent = Cow::Owned(appointed);
         plan.substituted = Some(told);
@@ -244,16 +250,24 @@ fn candidates<'a>(
 ) -> Vec<Candidate<'a>> {
     let candidate = |found: &'a Found| {
         let bootable = found.bootable.as_ref().ok()?;
-        let files = files_of(&observed.boot, &found.stem);
-        let id = found.generation.subject();
-        if files.is_empty() && intent.left_out.contains(&id) {
+        if is_left_out(&observed.boot, intent, found) {
             return None;
         }
+        let files = files_of(&observed.boot, &found.stem);
+        let id = found.generation.subject();
         let entry = entry_of(&id.generation, bootable);
         let wanted = Wanted::new(intent, here, id, &found.stem, entry, &files);
         Some((wanted, bootable))
     };
     observed.generations.iter().filter_map(candidate).collect()
+}
+
+/// Whether a generation gets no entry of ours: it has none, and nobody needs one.
+fn is_left_out(boot: &BootFiles, intent: &Intent, found: &Found) -> bool {
+    let id = found.generation.subject();
+    intent.left_out.contains(&id)
+        && !housekeeping::is_needed(intent, &id)
+        && boot.files_of(&found.stem).next().is_none()
 }
 
 /// That a generation's command line is longer than what the kernel takes.
@@ -271,7 +285,7 @@ fn too_long((wanted, _): &Candidate<'_>) -> Option<String> {
 /// kept.
 fn stands_still(intent: &Intent, (wanted, bootable): &Candidate<'_>) -> Option<String> {
     let is_told =
-        housekeeping::is_needed(intent, wanted) && closure::stands_still(&bootable.options);
+        housekeeping::is_needed(intent, &wanted.id) && closure::stands_still(&bootable.options);
     is_told.then(|| {
         format!(
             "generation {}: its command line says panic=0: a kernel that panics stands still for ever, its failed boot is \

@@ -5,10 +5,10 @@ use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::needed::Needed;
-use super::wanted::Wanted;
 use super::{Candidate, Intent, Refusal, Step, Unneeded, remove};
 use crate::closure::Bootable;
 use crate::entry::{EntryFile, Rank};
+use crate::generation::Subject;
 use crate::observe::{Found, Observation};
 use crate::payload;
 use systemd_boot_model::{Partition, Tries};
@@ -29,16 +29,16 @@ pub(super) fn within_limit(intent: &Intent, all: &mut Vec<Candidate<'_>>) {
         let id = &wanted.id.generation;
         let newer = numbers.get(id.profile()).into_iter().flatten();
         let newer = newer.filter(|number| **number > id.number()).count();
-        newer < limit.get() || is_needed(intent, wanted)
+        newer < limit.get() || is_needed(intent, &wanted.id)
     });
 }
 
 /// Whether a fallback may need it, or somebody has asked for it (invariant B2).
-pub(super) fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
+pub(super) fn is_needed(intent: &Intent, id: &Subject) -> bool {
     let asked = [&intent.selected, &intent.last_good];
     let kept = [&intent.running, &intent.second];
     let mut all = asked.iter().chain(&kept);
-    all.any(|id| id.as_ref() == Some(&wanted.id))
+    all.any(|needed| needed.as_ref() == Some(id))
 }
 
 /// Whether an entry of ours that no generation wants stays all the same.

@@ -7,8 +7,9 @@
 //! the last good one would be.
 //!
 //! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine and
-//! the payload that no other entry needs. Never before, and never for space. What no entry of ours can replace stays as long
-//! as that is so: its generation cannot be booted by us, for whatever reason, and it was by them. Foreign entries stay for ever.
+//! the payload that no other entry needs. Never before, and never for space. What no entry of ours can replace stays as
+//! long as that is so: its generation cannot be booted by us, for whatever reason, and it was by them; or it has no entry of
+//! ours, because nobody has asked for it. Foreign entries stay for ever.
 //!
 //! Where the kernel of what booted before is purged the stand-in stays, though no loader lists it any more: it is how anybody
 //! can tell that a failed trial has nothing to go back to ([`lost_stand_in`]).
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::foreign::Foreign;
 use super::needed::Needed;
-use super::{Intent, Step, remove};
+use super::{Intent, Step, is_left_out, remove};
 use crate::closure::Bootable;
 use crate::entry::{EntryFile, Rank};
 use crate::name::{OurName as _, stand_in_of, stem_of};
@@ -33,8 +34,25 @@ const NOTE: &str = " (before lastgood)";
 struct Theirs<'a> {
     file: &'a EntryFile,
     closure: PathBuf,
-    /// Whether an entry of ours can start the same closure.
-    is_replaceable: bool,
+    start: Start,
+}
+
+/// Whether an entry of ours starts the same closure. The last one counts, where several generations have that closure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Start {
+    /// It cannot.
+    #[default]
+    Impossible,
+    /// It does not, because nobody has asked for one. Theirs is all there is.
+    LeftOut,
+    /// It does, or will.
+    Ours,
+}
+
+impl Theirs<'_> {
+    fn is_replaceable(&self) -> bool {
+        self.start == Start::Ours
+    }
 }
 
 /// An entry of ours that starts what one of theirs starts, on the same partition.
@@ -66,7 +84,7 @@ impl<'a> Takeover<'a> {
         entries: &BTreeMap<String, String>,
         rank: Rank,
     ) -> Self {
-        let theirs = theirs(observed);
+        let theirs = theirs(observed, intent);
         let is_over = intent.last_good.as_ref().is_some_and(|good| {
             let stem = stem_of(good);
             let wanted = entries.keys().filter_map(|name| EntryName::parse(name));
@@ -104,10 +122,11 @@ impl<'a> Takeover<'a> {
         })
     }
 
-    /// What stays of theirs although it is over, a line each.
+    /// What stays of theirs although it is over, a line each. Of one that nobody has asked us for there is nothing to tell.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
         let theirs = self.theirs.iter().filter(|_| self.is_over);
-        theirs.filter(|theirs| !theirs.is_replaceable).map(|theirs| {
+        let lasting = theirs.filter(|theirs| theirs.start == Start::Impossible);
+        lasting.map(|theirs| {
             format!(
                 "{} stays, because no entry of ours can take its place: {} cannot be booted by one",
                 theirs.file.name,
@@ -141,7 +160,7 @@ impl<'a> Takeover<'a> {
                         || self
                             .theirs
                             .iter()
-                            .any(|theirs| theirs.file == file && theirs.is_replaceable))
+                            .any(|theirs| theirs.file == file && theirs.is_replaceable()))
         };
         let (gone, kept): (Vec<_>, Vec<_>) =
             boot.all().partition(|(name, file)| is_gone(name, file));
@@ -223,21 +242,26 @@ impl StandIn {
 }
 
 /// Their entries that start a closure of this machine. Another machine's may have the very same names.
-fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
-    let mut known: BTreeMap<&Path, bool> = BTreeMap::new();
+fn theirs<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Theirs<'a>> {
+    let mut known: BTreeMap<&Path, Start> = BTreeMap::new();
     for found in &observed.generations {
-        let is_replaceable = known.entry(&found.generation.toplevel).or_default();
-        *is_replaceable |= found.bootable.is_ok();
+        let start = match &found.bootable {
+            Err(_) => Start::Impossible,
+            Ok(_) if is_left_out(&observed.boot, intent, found) => Start::LeftOut,
+            Ok(_) => Start::Ours,
+        };
+        let best = known.entry(&found.generation.toplevel).or_default();
+        *best = start.max(*best);
     }
     let files = observed.boot.all();
     files
         .filter_map(|(_, file)| {
             let closure = nixpkgs::closure_of(file)?;
-            let is_replaceable = *known.get(closure.as_path())?;
+            let start = *known.get(closure.as_path())?;
             Some(Theirs {
                 file,
                 closure,
-                is_replaceable,
+                start,
             })
         })
         .collect()

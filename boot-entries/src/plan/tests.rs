@@ -91,6 +91,31 @@ fn no_entry_goes_that_may_be_needed_by_what_is_not_understood() {
 }
 
 #[test]
+fn what_is_asked_for_or_kept_for_a_fallback_is_never_left_out() {
+    let mut disk = Disk::with(5);
+    disk.run(&Intent {
+        running: Some(id(3)),
+        second: Some(id(4)),
+        left_out: (1..=5).map(id).collect(),
+        ..proven(select(1), 2)
+    });
+    let files = disk.0.boot.entries.values();
+    let numbers: Vec<_> = files.map(|file| file.name.generation_number()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4].map(Some));
+}
+
+/// Then somebody needs them after all: a machine without an entry boots nothing.
+#[test]
+fn where_all_are_left_out_none_is() {
+    let mut disk = Disk::with(2);
+    disk.run(&Intent {
+        left_out: [id(1), id(2)].into(),
+        ..Intent::default()
+    });
+    assert_eq!(disk.files().len(), 2);
+}
+
+#[test]
 fn the_loader_is_written_after_the_entries_and_before_its_settings() {
     let mut disk = Disk::with(2);
     disk.run(&select(1));

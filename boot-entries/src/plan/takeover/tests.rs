@@ -251,6 +251,48 @@ fn what_we_cannot_replace_stays_for_as_long_as_that_is_so() {
     assert_eq!(their_payload(&disk), [""; 0]);
 }
 
+/// Their builder wrote it beside us, and nobody has asked us for it: their entry is all it has.
+#[test]
+fn what_nobody_has_asked_us_for_keeps_their_entry() {
+    let mut disk = written(4, NUMBERED, NUMBERED[2]);
+    disk.nixpkgs_wrote("nixos-generation-4.conf", 4);
+    let mut intent = proven(select(1), 1);
+    intent.left_out.insert(id(4));
+    assert_eq!(disk.run(&intent).notes, [""; 0]);
+    assert_eq!(their_files(&disk), ["nixos-generation-4.conf"]);
+    assert_eq!(their_payload(&disk), ["initrd.efi", "kernel-4.efi"]);
+    assert_eq!(disk.run(&intent).steps, []);
+    // It has an entry of ours, which takes its place, and is never left out again.
+    intent.left_out.clear();
+    let mut both = disk.clone();
+    both.run(&intent);
+    assert_eq!(their_files(&both), [""; 0]);
+    assert_eq!(their_payload(&both), [""; 0]);
+    both.nixpkgs_wrote("nixos-generation-4.conf", 4);
+    intent.left_out.insert(id(4));
+    both.run(&intent);
+    assert_eq!(their_files(&both), [""; 0]);
+    // Of what cannot be booted it is told, left out or not.
+    disk.0.generations[3].bootable = Err("no plain path".to_owned());
+    let notes = disk.run(&intent).notes;
+    assert!(notes.len() == 1 && notes[0].contains("cannot be booted"));
+}
+
+/// Two generations are one closure, and one of them has an entry of ours.
+#[test]
+fn a_closure_that_we_can_start_is_replaced_whichever_generation_is_left_out() {
+    let mut disk = written(4, NUMBERED, NUMBERED[2]);
+    let found = &mut disk.0.generations[3];
+    found.generation.toplevel = id(3).toplevel;
+    let again = found.generation.subject();
+    found.stem = stem_of(&again);
+    disk.nixpkgs_wrote("nixos-generation-4.conf", 3);
+    let mut intent = proven(select(1), 1);
+    intent.left_out.insert(again);
+    disk.run(&intent);
+    assert_eq!(their_files(&disk), [""; 0]);
+}
+
 /// A run was cut short between their entries and their payload.
 #[test]
 fn payload_without_entries_goes_if_it_is_this_machines() {
