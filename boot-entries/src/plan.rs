@@ -110,18 +110,18 @@ pub struct Intent {
     pub left_out: BTreeSet<Subject>,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
-    /// What becomes of our entries that nobody needs.
+    /// What becomes of what nobody needs.
     pub unneeded: Unneeded,
 }
 
-/// What becomes of our entries that nobody needs.
+/// What becomes of entries, payload and extra files that nobody needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unneeded {
     /// They go.
     #[default]
     Goes,
-    /// They stay, but for one that another of the same generation replaces: something on record that nobody here understands
-    /// may need them.
+    /// They stay, but for an entry that another of the same generation replaces, and for what interrupted runs left:
+    /// something on record that nobody here understands may need them (invariant A13).
     Stays,
 }
 
@@ -320,9 +320,9 @@ fn steps(
     let takeover = Takeover::new(observed, intent, &entries, stand_in);
     plan.notes.extend(takeover.notes());
     let extras = extras::steps(&observed.extras, intent);
-    plan.steps.extend(garbage(observed, &entries));
+    plan.steps.extend(garbage(observed, intent, &entries));
     for step in extras.garbage {
-        if intent.unneeded == Unneeded::Goes && !plan.steps.contains(&step) {
+        if !plan.steps.contains(&step) {
             plan.steps.push(step);
         }
     }
@@ -356,9 +356,11 @@ fn steps(
             plan.steps.push(step);
         }
     }
-    plan.steps.extend(extras.removals);
-    plan.steps
-        .extend(takeover.removals(&observed.boot, &entries));
+    if intent.unneeded == Unneeded::Goes {
+        plan.steps.extend(extras.removals);
+        plan.steps
+            .extend(takeover.removals(&observed.boot, &entries));
+    }
     Ok(plan)
 }
 
