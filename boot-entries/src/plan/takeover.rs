@@ -145,15 +145,15 @@ impl<'a> Takeover<'a> {
             let wanted = self.stand_in.as_ref();
             wanted.is_some_and(|wanted| wanted.on == file.on && wanted.name == name)
         };
-        // It is all that tells of what booted before. No loader lists it.
-        let is_lost = |file: &EntryFile| {
+        // It is all that tells of what booted before, if it is to the letter what was written. No loader lists it.
+        let is_lost = |name: &str, file: &EntryFile| {
             let is_last = !self.is_over && self.stand_in.is_none();
-            is_last && !file.has_program
+            is_last && !file.has_program && name == StandIn::name(&file.text)
         };
         let is_gone = |name: &str, file: &EntryFile| {
             file.name.is_stand_in()
                 && !is_wanted(name, file)
-                && !is_lost(file)
+                && !is_lost(name, file)
                 && !self.other_systems.contains(&file)
                 || self.is_over
                     && (nixpkgs::is_husk(file)

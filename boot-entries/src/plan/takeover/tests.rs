@@ -209,6 +209,28 @@ fn only_what_is_whole_and_this_machines_is_stood_in_for() {
     assert_eq!(disk.0.boot.nixpkgs.len(), 2);
 }
 
+/// One that has lost what it starts stays for what it says, and this one says nothing that we wrote.
+#[test]
+fn a_damaged_stand_in_that_starts_nothing_goes() {
+    let mut disk = Disk::with(3);
+    disk.nixpkgs_wrote(NUMBERED[0], 1);
+    disk.run(&select(3));
+    disk.0.boot.nixpkgs.clear();
+    let (on, path) = (Partition::Boot, format!("{ENTRIES}/{}", NUMBERED[0]));
+    disk.step(&Step::Remove { on, path });
+    disk.run(&select(3));
+    assert_eq!(stand_ins(&disk), 1);
+    let name = disk.files().into_iter().find(|n| n.contains("before"));
+    let name = name.unwrap().to_owned();
+    let text = disk.0.boot.entries[&name].text.clone();
+    for damaged in ["", &text[..text.len() / 2]] {
+        let mut disk = disk.clone();
+        disk.wrote(&name, damaged);
+        disk.run(&select(3));
+        assert_eq!(stand_ins(&disk), 0, "{damaged}");
+    }
+}
+
 /// The record may say that something is proven whose entry cannot be had.
 #[test]
 fn nothing_of_theirs_goes_before_the_last_good_entry_is_there() {
