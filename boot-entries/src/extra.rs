@@ -164,9 +164,11 @@ pub fn check(path: &str) -> Result<(), String> {
     let lower = path.to_ascii_lowercase();
     let in_directory = |directory: &str| {
         let rest = lower.strip_prefix(&directory.to_ascii_lowercase())?;
-        rest.strip_prefix('/')
+        // The loader looks into no directory below it.
+        rest.strip_prefix('/').filter(|name| !name.contains('/'))
     };
-    // The loader renames what it counts: then the file is there under a name that nobody knows, and once more under this one.
+    // The loader renames what it counts: then the file is there under a name that nobody knows, and once more under
+    // this one.
     let name = in_directory(IMAGES).and_then(EntryName::of_image);
     let name = name.or_else(|| in_directory(ENTRIES).and_then(EntryName::parse));
     if name.is_some_and(|name| name.tries.is_some()) {
@@ -234,6 +236,8 @@ mod tests {
             "EFI/Linux/tool+3.txt",
             "EFI/Linux/tool.efi.extra.d/x+3.addon.efi",
             "EFI/tools/tool+3.efi",
+            "EFI/Linux/sub/x+3.efi",
+            "loader/entries/sub/x+3.conf",
             "a",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
