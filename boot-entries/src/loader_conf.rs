@@ -96,15 +96,27 @@ pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
     text
 }
 
+/// The text the file must have for nothing that we added to be in it, given the text it has. None: nothing is.
+#[must_use]
+pub fn without_added(present: &str) -> Option<String> {
+    let present = Some(present);
+    let is_marked = kept_lines(present).any(|line| line.starts_with(ADDED));
+    is_marked.then(|| theirs(present).flat_map(|line| [line, "\n"]).collect())
+}
+
+/// The lines that are not said to be ours.
+fn theirs(present: Option<&str>) -> impl Iterator<Item = &str> {
+    let added = added(present);
+    kept_lines(present).filter(move |line| !line.starts_with(ADDED) && !added.contains(line))
+}
+
 /// The text the file must have for `id` to be started and nothing else of it to be ours, given the text it has. A line that
 /// somebody has changed since we added it is theirs.
 #[must_use]
 pub fn with_default(present: Option<&str>, id: &str) -> String {
     let mut text = String::new();
-    let added = added(present);
-    for line in kept_lines(present) {
-        let is_ours = line.starts_with(ADDED) || added.contains(&line);
-        if !is_ours && !matches!(key(line), Some("default" | "preferred")) {
+    for line in theirs(present) {
+        if !matches!(key(line), Some("default" | "preferred")) {
             text.extend([line, "\n"]);
         }
     }
