@@ -19,8 +19,8 @@ pub const RECORD: &str = "EFI/lastgood/extra-files";
 const LIMIT: u64 = 256 * 1024;
 /// What FAT and the loader can do with a name, in bytes.
 const LONGEST: usize = 255;
-/// Our entries start so, of whatever kind, and the loader's settings prefer what starts so: an extra entry that did would be
-/// started unasked, and no proof knows what is in it.
+/// Our entries start so, of whatever kind, and the loader's settings prefer what starts so: an extra entry that did
+/// would be started unasked, and no proof knows what is in it.
 const PREFIX: &str = "lastgood-";
 /// The loader itself is not an extra file.
 const LOADER: [&str; 2] = ["efi/systemd/", "efi/boot/bootx64.efi"];
@@ -70,8 +70,8 @@ pub struct Extras {
 }
 
 impl Extras {
-    /// Reads the `$BOOT` at `directory` (a path of this process), which is to have `wanted`. Files that `digests` knows are
-    /// not read.
+    /// Reads the `$BOOT` at `directory` (a path of this process), which is to have `wanted`. Files that `digests` knows
+    /// are not read.
     ///
     /// # Errors
     /// When the record is there and cannot be read.
@@ -106,8 +106,8 @@ impl Extras {
 /// Digests, by path and by who has put that there: two, while a file is replaced.
 pub type Record = BTreeMap<(String, Option<Owner>), BTreeSet<String>>;
 
-/// The record with this text, and whether it is damaged: a power cut while it was replaced may have left a part of it, or
-/// nothing.
+/// The record with this text, and whether it is damaged: a power cut while it was replaced may have left a part of it,
+/// or nothing.
 pub(crate) fn read(text: &str) -> (Record, bool) {
     let record = parse(text);
     let is_damaged = text.is_empty() || text_of(&record) != text;

@@ -1,8 +1,8 @@
 //! From what is there and what is wanted to the steps between them. Pure.
 //!
 //! The order of the steps is the safety of the machine. Each step is on the disk before the next begins
-//! ([`crate::durable`]), so a crash leaves a prefix of the plan; only payload, which nothing points at yet, and entries that
-//! were not there before are for certain no sooner than all of these in a row (`crate::apply`):
+//! ([`crate::durable`]), so a crash leaves a prefix of the plan; only payload, which nothing points at yet, and entries
+//! that were not there before are for certain no sooner than all of these in a row (`crate::apply`):
 //!
 //! 1. garbage that nothing points at, to make room; and where that is not enough, generations that nobody needs
 //!    (`fit`), entries before the payload they pointed at;
@@ -102,8 +102,8 @@ pub struct Intent {
     pub loader: loader_conf::Settings,
     /// What this system's entries bear, so that another system's on the same `$BOOT` are known and stay.
     pub ownership: Ownership,
-    /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
-    /// order stays as it is, because whoever merely mends has not been asked.
+    /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else
+    /// their order stays as it is, because whoever merely mends has not been asked.
     pub above_other_systems: bool,
     /// Generations that get no entry where they have none: nobody has asked for one yet. None that is asked for, or
     /// that a fallback may need, is left out; nor are all of them.
@@ -365,8 +365,8 @@ fn steps(
 }
 
 /// The part of a plan that verdicts are made of: counters and ranks of the entries that are there. It reads no payload
-/// and writes none, so neither a broken closure nor a full `$BOOT` nor a slow disk stands in its way. Only where another
-/// proven entry stands above that of the last good one it asks whether that one `is_whole` (`substitute`).
+/// and writes none, so neither a broken closure nor a full `$BOOT` nor a slow disk stands in its way. Only where
+/// another proven entry stands above that of the last good one it asks whether that one `is_whole` (`substitute`).
 ///
 /// # Errors
 /// When there is no rank left.
@@ -409,8 +409,8 @@ pub fn verdict(
     Ok(changes)
 }
 
-/// The one of a generation's entry files that the others are written after. Half a rename leaves an empty file beside the
-/// whole one, and its name may come first. None: they are all empty.
+/// The one of a generation's entry files that the others are written after. Half a rename leaves an empty file beside
+/// the whole one, and its name may come first. None: they are all empty.
 fn best_of<'a>(files: &[&'a EntryFile]) -> Option<&'a EntryFile> {
     let starts = files.iter().find(|file| file.has_program);
     // Its payload may be missing for now only. The verdict holds all the same.
@@ -445,8 +445,8 @@ fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
     }
 }
 
-/// Puts `all` in the order in which they are written: the lowest rank first, the selected one last. Gives the names and texts
-/// of their files.
+/// Puts `all` in the order in which they are written: the lowest rank first, the selected one last. Gives the names and
+/// texts of their files.
 fn in_order(all: &mut [Wanted<'_>]) -> Vec<(String, String)> {
     all.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
     all.iter().map(Wanted::file).collect()

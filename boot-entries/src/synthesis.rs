@@ -67,9 +67,9 @@ fn adds_secrets(root: &Root, program: &Path) -> bool {
     !text.is_ok_and(|text| does_nothing(&text))
 }
 
-/// Whether a script looks at its arguments and ends: that is what nixpkgs makes of no secrets (its `stage-1.nix` puts an
-/// `exit 0` of its own before everything else). A line of any other kind before that one may do something, and one inside
-/// an `if` or a function need not be reached.
+/// Whether a script looks at its arguments and ends: that is what nixpkgs makes of no secrets (its `stage-1.nix` puts
+/// an `exit 0` of its own before everything else). A line of any other kind before that one may do something, and one
+/// inside an `if` or a function need not be reached.
 fn does_nothing(script: &str) -> bool {
     let Some(rest) = script.strip_prefix("#!") else {
         return false;

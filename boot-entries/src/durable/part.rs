@@ -18,8 +18,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// Writes the bytes of `from`, which must be `content`, and are to become the file `to`. Nothing of it is on the disk for
-    /// certain before [`place`].
+    /// Writes the bytes of `from`, which must be `content`, and are to become the file `to`. Nothing of it is on the
+    /// disk for certain before [`place`].
     ///
     /// # Errors
     /// When a step fails.
@@ -151,8 +151,8 @@ mod tests {
         assert_eq!(&written, b"initrd");
     }
 
-    /// Several are read back at once. What is damaged on its way to the disk is noticed all the same; what comes before it is
-    /// in place, and nothing of what follows is.
+    /// Several are read back at once. What is damaged on its way to the disk is noticed all the same; what comes before
+    /// it is in place, and nothing of what follows is.
     #[test]
     fn of_several_files_each_is_read_back() {
         for damaged in 0..5 {

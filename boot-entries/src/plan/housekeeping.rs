@@ -1,6 +1,5 @@
 //! Payload that is to come, and what has to go.
 
-use crate::name::OurName as _;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +8,7 @@ use super::{Candidate, Intent, Refusal, Step, Unneeded, remove};
 use crate::closure::Bootable;
 use crate::entry::{EntryFile, Rank};
 use crate::generation::Subject;
+use crate::name::OurName as _;
 use crate::observe::{Found, Observation};
 use crate::payload;
 use systemd_boot_model::{Partition, Tries};
@@ -62,8 +62,8 @@ fn stays(
     }
 }
 
-/// The highest rank among the good entries that stay although no generation wants them: ours, and another system's if ours
-/// are to be above those.
+/// The highest rank among the good entries that stay although no generation wants them: ours, and another system's if
+/// ours are to be above those.
 pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
     let generations = observed.by_stem();
     let is_other_systems = observed.other_systems(&intent.ownership);

@@ -1,18 +1,18 @@
 //! A machine that nixpkgs' builder wrote, or somebody else, until one generation is proven under us.
 //!
-//! Before that, what is known to boot is theirs, and it has to be what a failed trial leads to. Their own entries cannot
-//! see to that: our `default` in loader.conf does not match them, and which of them would come first depends on their sort
-//! key, on the other machines on the same `$BOOT` and on a generation that was built last and never booted. So there is a
-//! *stand-in*: an entry of ours without a counter that starts what one of theirs starts, ranked below the selected one as
-//! the last good one would be.
+//! Before that, what is known to boot is theirs, and it has to be what a failed trial leads to. Their own entries
+//! cannot see to that: our `default` in loader.conf does not match them, and which of them would come first depends on
+//! their sort key, on the other machines on the same `$BOOT` and on a generation that was built last and never booted.
+//! So there is a *stand-in*: an entry of ours without a counter that starts what one of theirs starts, ranked below the
+//! selected one as the last good one would be.
 //!
-//! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine and
-//! the payload that no other entry needs. Never before, and never for space. What no entry of ours can replace stays as
-//! long as that is so: its generation cannot be booted by us, for whatever reason, and it was by them; or it has no entry of
-//! ours, because nobody has asked for it. Foreign entries stay for ever.
+//! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine
+//! and the payload that no other entry needs. Never before, and never for space. What no entry of ours can replace
+//! stays as long as that is so: its generation cannot be booted by us, for whatever reason, and it was by them; or it
+//! has no entry of ours, because nobody has asked for it. Foreign entries stay for ever.
 //!
-//! Where the kernel of what booted before is purged the stand-in stays, though no loader lists it any more: it is how anybody
-//! can tell that a failed trial has nothing to go back to ([`lost_stand_in`]).
+//! Where the kernel of what booted before is purged the stand-in stays, though no loader lists it any more: it is how
+//! anybody can tell that a failed trial has nothing to go back to ([`lost_stand_in`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -77,7 +77,8 @@ pub(super) struct Takeover<'a> {
 }
 
 impl<'a> Takeover<'a> {
-    /// `entries` are those that our generations are to have, and `rank` is that of the stand-in, or the lowest it may have.
+    /// `entries` are those that our generations are to have, and `rank` is that of the stand-in, or the lowest it may
+    /// have.
     pub(super) fn new(
         observed: &'a Observation,
         intent: &Intent,
@@ -122,7 +123,8 @@ impl<'a> Takeover<'a> {
         })
     }
 
-    /// What stays of theirs although it is over, a line each. Of one that nobody has asked us for there is nothing to tell.
+    /// What stays of theirs although it is over, a line each. Of one that nobody has asked us for there is nothing to
+    /// tell.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
         let theirs = self.theirs.iter().filter(|_| self.is_over);
         let lasting = theirs.filter(|theirs| theirs.start == Start::Impossible);
@@ -202,8 +204,8 @@ fn payload(observed: &Observation, theirs: &[Theirs<'_>]) -> BTreeSet<(Partition
 }
 
 impl StandIn {
-    /// One that does what `entry` does, with paths on the partition `on`. With its rank it stands where the last good one
-    /// would: under what is selected, over what never was.
+    /// One that does what `entry` does, with paths on the partition `on`. With its rank it stands where the last good
+    /// one would: under what is selected, over what never was.
     fn new(on: Partition, entry: &Entry, rank: Rank, intent: &Intent) -> Self {
         let title = entry.title.as_deref().unwrap_or("NixOS");
         let title = title.strip_suffix(NOTE).unwrap_or(title);
@@ -269,9 +271,10 @@ fn theirs<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Theirs<'a>> {
 
 /// The stand-in to have. One that is there already stays: what it stands for will not have got better.
 ///
-/// Otherwise what runs, because it does; then what their loader.conf names; then the newest, by its number. And where none of these is to
-/// be had, one that is there although its generation is in no profile any more: its closure may still be in the store.
-/// What runs may be anybody's ([`Foreign`]); of what does not run, only what nixpkgs wrote is known to be a generation.
+/// Otherwise what runs, because it does; then what their loader.conf names; then the newest, by its number. And where
+/// none of these is to be had, one that is there although its generation is in no profile any more: its closure may
+/// still be in the store. What runs may be anybody's ([`Foreign`]); of what does not run, only what nixpkgs wrote is
+/// known to be a generation.
 fn stand_in(
     observed: &Observation,
     intent: &Intent,

@@ -1,8 +1,8 @@
 //! Giving `$BOOT` back, with something bootable on it. Pure.
 //!
-//! What is left must be proven; or, with nothing proven, what runs; or, with nothing known of that, what ran before us, or
-//! what loader.conf names, even if that is a foreign entry. If an entry of somebody else's starts it, that will do. If none does, one is written as
-//! nixpkgs' builder would, so that the next `nixos-rebuild` takes it over. The order:
+//! What is left must be proven; or, with nothing proven, what runs; or, with nothing known of that, what ran before us,
+//! or what loader.conf names, even if that is a foreign entry. If an entry of somebody else's starts it, that will do.
+//! If none does, one is written as nixpkgs' builder would, so that the next `nixos-rebuild` takes it over. The order:
 //!
 //! 1. leftovers, and where room is short everything of ours but what is handed back;
 //! 2. payload under its new name, entry, loader.conf, which names that entry;
@@ -328,7 +328,8 @@ impl<'a> Ground<'a> {
         Err(Refusal::NoSpace(Box::new(shortage)))
     }
 
-    /// What loader.conf is to say for no line of ours to be in it. None: it has none, or another system needs them as well.
+    /// What loader.conf is to say for no line of ours to be in it. None: it has none, or another system needs them as
+    /// well.
     fn without_added(&self) -> Option<String> {
         let present = self.observed.boot.loader_conf.as_deref();
         let without = present.and_then(loader_conf::without_added);
@@ -363,8 +364,8 @@ impl<'a> Ground<'a> {
         steps
     }
 
-    /// Whether nothing of ours is needed for a while but entries with a stem in `kept`: one of them is whole, or none of
-    /// ours is.
+    /// Whether nothing of ours is needed for a while but entries with a stem in `kept`: one of them is whole, or none
+    /// of ours is.
     fn needs_only(&self, kept: &BTreeSet<String>) -> bool {
         let entries = self.observed.boot.entries.values();
         let mut whole = entries

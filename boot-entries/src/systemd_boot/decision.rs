@@ -117,8 +117,8 @@ fn is_first(installed: &Installed) -> bool {
     installed.systemd.state == State::Absent && installed.fallback.image().is_none()
 }
 
-/// The places that are ours to write to. A foreign program never is, and the fallback only if the other one is, or if it
-/// is a systemd-boot already.
+/// The places that are ours to write to. A foreign program never is, and the fallback only if the other one is, or if
+/// it is a systemd-boot already.
 fn ours<'a>(installed: &'a Installed, told: &mut Vec<String>) -> Vec<&'a Place> {
     let Installed {
         systemd, fallback, ..
