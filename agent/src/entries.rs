@@ -232,7 +232,7 @@ fn prepare_with(
     let _shown = progress::Shown;
     let aim = match policy {
         Policy::Update => Aim::Request,
-        Policy::Mend | Policy::Leave => Aim::Repair,
+        Policy::Mend => Aim::Repair,
     };
     let places = view.places(state)?;
     let found = found(view, state, unfinished, &mut digests);

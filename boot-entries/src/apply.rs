@@ -28,8 +28,8 @@ pub enum Error {
     Write(#[from] durable::Error),
 }
 
-/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `heard` hears of each before it begins, and of what is
-/// copied for it.
+/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `heard` hears of each before it begins, and
+/// of what is copied for it.
 ///
 /// # Errors
 /// At the first step that cannot be made.
@@ -55,15 +55,16 @@ pub fn apply(
     Ok(())
 }
 
-/// The partitions that must be on the disk as they are to be seen, before the first of `steps` is made. That is both: what
-/// a step on one of them relies on may be on the other, where a killed run left it and nothing is to be done any more.
+/// The partitions that must be on the disk as they are to be seen, before the first of `steps` is made. That is both:
+/// what a step on one of them relies on may be on the other, where a killed run left it and nothing is to be done any
+/// more.
 pub(crate) fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Path> {
     let both = [Partition::Esp, Partition::Boot].map(|on| place.directory(on));
     both.into_iter().filter(|_| !steps.is_empty()).collect()
 }
 
-/// Copies all of `steps`, and then puts all of it in place. What cannot be copied stands in the way of nothing that came before
-/// it.
+/// Copies all of `steps`, and then puts all of it in place. What cannot be copied stands in the way of nothing that
+/// came before it.
 fn copy_together(
     place: &Place,
     steps: &[Step],
@@ -85,8 +86,8 @@ fn copy_together(
     Ok(placed?)
 }
 
-/// Writes entries. The last of them may be what boots next, and what it falls back to may be among the others: before that one
-/// is written the names of all others are flushed.
+/// Writes entries. The last of them may be what boots next, and what it falls back to may be among the others: before
+/// that one is written the names of all others are flushed.
 fn write_row(
     place: &Place,
     steps: &[Step],

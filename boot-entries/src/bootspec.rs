@@ -43,8 +43,8 @@ pub struct Document {
     /// `org.nixos.systemd-boot`: a devicetree for the loader to install. The same extension's `sortKey` has no say: the
     /// sort key of our entries is what selects (`crate::entry::Rank`).
     pub devicetree: Option<PathBuf>,
-    /// `org.nixos.extra-initrd.v1`: further initrds, by their paths on `$BOOT`, where somebody else put them. Each begins with
-    /// a slash, as an entry has it.
+    /// `org.nixos.extra-initrd.v1`: further initrds, by their paths on `$BOOT`, where somebody else put them. Each
+    /// begins with a slash, as an entry has it.
     pub extra_initrds: Vec<String>,
 }
 
@@ -267,8 +267,9 @@ impl Document {
     }
 }
 
-/// `path` from the top of `$BOOT`. The option is documented as relative to the ESP and nixpkgs' builder puts a slash before
-/// whatever it says, so `a`, `/a` and `./a` are the same file. What is none stays as it is, for [`Document::check`] to refuse.
+/// `path` from the top of `$BOOT`. The option is documented as relative to the ESP and nixpkgs' builder puts a slash
+/// before whatever it says, so `a`, `/a` and `./a` are the same file. What is none stays as it is, for
+/// [`Document::check`] to refuse.
 fn from_top(path: &String) -> String {
     let mut whole = String::new();
     for part in Path::new(path).components() {

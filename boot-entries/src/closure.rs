@@ -78,8 +78,8 @@ pub type Finished = BTreeMap<PathBuf, Result<PathBuf, String>>;
 const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 /// Larger files do not fit into FAT.
 const PAYLOAD_LIMIT: u64 = u32::MAX as u64;
-/// More text from a closure than this is in no entry, in bytes: with what comes with each word, all of it would still be
-/// read back.
+/// More text from a closure than this is in no entry, in bytes: with what comes with each word, all of it would still
+/// be read back.
 const LONGEST: usize = 32 * 1024;
 const _: () = assert!(8 * LONGEST as u64 <= entry::LONGEST);
 /// How long a reason may get, in characters: it may repeat what the closure says.
@@ -134,8 +134,8 @@ impl Examined<'_> {
     }
 }
 
-/// [`examine`], but for what is in the kernel. `file` says where payload is, as a path of this process, or why it cannot be
-/// had.
+/// [`examine`], but for what is in the kernel. `file` says where payload is, as a path of this process, or why it
+/// cannot be had.
 fn look<'a>(
     toplevel: &Path,
     document: Cow<'a, Document>,
@@ -287,8 +287,8 @@ pub fn with_specialisations(root: &Root, generations: &[Generation]) -> Listed {
     }
 }
 
-/// Added to a command line that says nothing of panics: ten seconds to read it, then the next try. It comes first, because
-/// the kernel cuts a long line at its end.
+/// Added to a command line that says nothing of panics: ten seconds to read it, then the next try. It comes first,
+/// because the kernel cuts a long line at its end.
 pub(crate) const PANIC: &str = " panic=10";
 
 /// Whether a kernel with the command line `options` stands still for ever when it panics.
@@ -297,9 +297,9 @@ pub fn stands_still(options: &str) -> bool {
     panic_timeout(options) == Some(0)
 }
 
-/// After how many seconds a kernel with these `options` reboots when it panics: at once if that is negative, never if it is
-/// 0. None: they do not say. Of several values the last one counts that is a number, as Linux takes it; what follows `--` is
-/// for init.
+/// After how many seconds a kernel with these `options` reboots when it panics: at once if that is negative, never if
+/// it is 0. None: they do not say. Of several values the last one counts that is a number, as Linux takes it; what
+/// follows `--` is for init.
 fn panic_timeout(options: &str) -> Option<i32> {
     let words = options.split_whitespace().take_while(|word| *word != "--");
     let values = words.filter_map(|word| {
@@ -329,8 +329,8 @@ fn number(text: &str) -> Option<i32> {
     value.filter(|_| is_number)
 }
 
-/// Reads closures. What `digests` knows is not read again: neither what several of them share, nor what an earlier run has
-/// read.
+/// Reads closures. What `digests` knows is not read again: neither what several of them share, nor what an earlier run
+/// has read.
 pub(crate) struct Closures<'a> {
     root: &'a Root,
     finished: &'a Finished,
@@ -407,8 +407,8 @@ impl<'a> Closures<'a> {
         let kernel = self.payload(examined.kernel, Kind::Kernel)?;
         let mut options = format!("init={}", bootspec.init.display());
         let parameters = &bootspec.kernel_params;
-        // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins: that it
-        // is `panic=0` is told with the plan.
+        // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins: that
+        // it is `panic=0` is told with the plan.
         if panic_timeout(&parameters.join(" ")).is_none() {
             options.push_str(PANIC);
         }

@@ -2,16 +2,16 @@
 //!
 //! Two kinds of memory, because two kinds of file change in different ways:
 //!
-//! - A file of the store is never changed. What it held is what it should hold, as long as inode, size and times of change and
-//!   modification are those of the file that was read. So a store file whose bytes decay later does not become the new truth: copying it
-//!   fails, because it is no longer what it was.
+//! - A file of the store is never changed. What it held is what it should hold, as long as inode, size and times of
+//!   change and modification are those of the file that was read. So a store file whose bytes decay later does not
+//!   become the new truth: copying it fails, because it is no longer what it was.
 //! - A file on `$BOOT` lies on a file system that firmware, other systems and power cuts have written to. What it held
-//!   counts only within the boot of the kernel that really read it, and as long as file system, size and times stay. The first run of
-//!   every boot therefore reads all of it.
+//!   counts only within the boot of the kernel that really read it, and as long as file system, size and times stay.
+//!   The first run of every boot therefore reads all of it.
 //!
-//! The memory is data; the caller keeps it where it likes. What is lost or damaged is read again. Stamps are as fine as the
-//! file system's clock, two seconds on FAT: a foreign change that leaves the size and comes that soon after our own write, or
-//! keeps the file's time, is found by the next boot, or by whoever asks with nothing remembered.
+//! The memory is data; the caller keeps it where it likes. What is lost or damaged is read again. Stamps are as fine as
+//! the file system's clock, two seconds on FAT: a foreign change that leaves the size and comes that soon after our own
+//! write, or keeps the file's time, is found by the next boot, or by whoever asks with nothing remembered.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -62,15 +62,15 @@ struct Record {
 struct Known {
     stamp: Stamp,
     digest: Digest,
-    /// [`kernel::check`] had nothing against it. Whenever that looks at more, [`VERSION`] has to be another one: what is
-    /// remembered was looked at with fewer doubts.
+    /// [`kernel::check`] had nothing against it. Whenever that looks at more, [`VERSION`] has to be another one: what
+    /// is remembered was looked at with fewer doubts.
     is_started: bool,
     /// This run has asked for it. What no run asks for any more is not kept.
     is_asked: bool,
 }
 
-/// [`Known`] as it is kept. Without names: every run reads all of them. The fields of the stamp, in their order; the digest;
-/// whether it is a kernel.
+/// [`Known`] as it is kept. Without names: every run reads all of them. The fields of the stamp, in their order; the
+/// digest; whether it is a kernel.
 type Row = (
     u64,
     Option<u64>,
@@ -120,8 +120,8 @@ struct Stamp {
     size: u64,
     /// Not on `$BOOT`: FAT has no inodes, and Linux makes up new numbers for it.
     inode: Option<u64>,
-    /// The file system's device. Only on `$BOOT`, where another one may be mounted next; the store's may be called otherwise
-    /// after a reboot.
+    /// The file system's device. Only on `$BOOT`, where another one may be mounted next; the store's may be called
+    /// otherwise after a reboot.
     device: Option<u64>,
     /// Seconds and nanoseconds since 1970.
     changed: (i64, i64),
@@ -137,8 +137,8 @@ struct Head {
     sum: u64,
 }
 
-/// Tells whether the record was damaged, nothing more, and takes less time than reading it does. It may be another one in
-/// the next version of the standard library: then the record is forgotten once.
+/// Tells whether the record was damaged, nothing more, and takes less time than reading it does. It may be another one
+/// in the next version of the standard library: then the record is forgotten once.
 fn sum(record: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(record.as_bytes());
@@ -153,8 +153,8 @@ enum Kind {
 }
 
 impl Digests {
-    /// Nothing remembered: every file under `root` is read. `boot_id` is the kernel's name for the boot that is under way;
-    /// None in a tree, where what was read counts by its stamps alone.
+    /// Nothing remembered: every file under `root` is read. `boot_id` is the kernel's name for the boot that is under
+    /// way; None in a tree, where what was read counts by its stamps alone.
     #[must_use]
     pub fn new(root: &Root, boot_id: Option<String>) -> Self {
         let record = Record {
@@ -189,8 +189,8 @@ impl Digests {
         self.watch = watch;
     }
 
-    /// Forgets what was read on `$BOOT`: for whoever wants to know what is there now. What the store held stays known, since
-    /// that is what `$BOOT` is compared with.
+    /// Forgets what was read on `$BOOT`: for whoever wants to know what is there now. What the store held stays known,
+    /// since that is what `$BOOT` is compared with.
     pub fn forget_boot(&mut self) {
         self.record.boot.clear();
     }
@@ -200,8 +200,8 @@ impl Digests {
         self.record.boot.remove(key(&self.root, path).as_ref());
     }
 
-    /// What the caller is to keep; None when this run has read nothing that was not known. Files that this run did not ask
-    /// for are no longer in it.
+    /// What the caller is to keep; None when this run has read nothing that was not known. Files that this run did not
+    /// ask for are no longer in it.
     #[must_use]
     pub fn news(&self) -> Option<String> {
         self.news.then(|| self.record.asked().text()).flatten()
@@ -215,8 +215,8 @@ impl Digests {
         Ok(self.known(Kind::Store, path)?.content())
     }
 
-    /// Whether `path` (a path of this process) leads to a file of the store that was read before under this very name. It is
-    /// the same file by its stamp, so it is no matter what the way to it consists of.
+    /// Whether `path` (a path of this process) leads to a file of the store that was read before under this very name.
+    /// It is the same file by its stamp, so it is no matter what the way to it consists of.
     pub fn knows_in_store(&mut self, path: &Path) -> bool {
         let key = key(&self.root, path);
         let Some(known) = self.record.store.get_mut(key.as_ref()) else {
@@ -259,8 +259,8 @@ impl Digests {
         Ok(())
     }
 
-    /// Takes note that `content` was just written to `path` on `$BOOT` and read back ([`crate::durable`]). A file that cannot
-    /// be looked at now will be read.
+    /// Takes note that `content` was just written to `path` on `$BOOT` and read back ([`crate::durable`]). A file that
+    /// cannot be looked at now will be read.
     pub fn wrote(&mut self, path: &Path, content: &Content) {
         let Ok(found) = std::fs::symlink_metadata(path) else {
             return;
@@ -271,8 +271,8 @@ impl Digests {
         }
     }
 
-    /// Reads those of `paths` that are not known, several at once, so that nobody waits for them one after the other. What
-    /// cannot be read is the trouble of whoever asks for it.
+    /// Reads those of `paths` that are not known, several at once, so that nobody waits for them one after the other.
+    /// What cannot be read is the trouble of whoever asks for it.
     pub(crate) fn read_in_store(&mut self, paths: &[PathBuf]) {
         self.read_all(Kind::Store, paths);
     }

@@ -1,9 +1,9 @@
 //! The only module that writes. What it has written is on the disk, whole, when it returns; but for [`put_unnamed`],
 //! [`Part`] and what is [`unflushed`].
 //!
-//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, and renamed; then
-//! its new name is flushed ([`flush_names`]). An interrupted write leaves the old file, or none, and a temporary file that the
-//! next run takes over or sweeps away.
+//! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, and renamed;
+//! then its new name is flushed ([`flush_names`]). An interrupted write leaves the old file, or none, and a temporary
+//! file that the next run takes over or sweeps away.
 
 pub(crate) mod call;
 mod part;
@@ -51,8 +51,8 @@ pub fn put(from: &mut impl Read, content: &Content, to: &Path) -> Result<(), Err
     flush_names(&[to.to_owned()])
 }
 
-/// [`put`] without its end: the bytes are on the disk, but not for certain under the name `to` before [`flush_names`]. For
-/// files that nothing needs before that, one after the other.
+/// [`put`] without its end: the bytes are on the disk, but not for certain under the name `to` before [`flush_names`].
+/// For files that nothing needs before that, one after the other.
 ///
 /// # Errors
 /// As [`put`].
@@ -94,8 +94,8 @@ pub fn put_text(text: &str, to: &Path) -> Result<(), Error> {
 pub struct Access {
     /// Its permissions.
     pub mode: u32,
-    /// The group that they are given to, if it is not that of the process. Where it cannot be given, only the owner may use
-    /// the file.
+    /// The group that they are given to, if it is not that of the process. Where it cannot be given, only the owner may
+    /// use the file.
     pub group: Option<u32>,
 }
 
@@ -140,8 +140,8 @@ pub fn beside(place: &Path) -> PathBuf {
     place.with_file_name(part_name(place))
 }
 
-/// Puts the directory that was made [`beside`] `place` there, in one step, and removes what was there, which is a file or
-/// a link. Not for FAT.
+/// Puts the directory that was made [`beside`] `place` there, in one step, and removes what was there, which is a file
+/// or a link. Not for FAT.
 ///
 /// # Errors
 /// When a step fails. Until they are exchanged all is as it was.
@@ -158,7 +158,8 @@ pub fn exchange(beside: &Path, place: &Path) -> Result<(), Error> {
     remove(beside)
 }
 
-/// Replaces a file that may get lost, or be found cut short: whoever reads it can tell, and does without. It is not flushed.
+/// Replaces a file that may get lost, or be found cut short: whoever reads it can tell, and does without. It is not
+/// flushed.
 ///
 /// # Errors
 /// When it cannot be written; it is then as it was.
@@ -166,9 +167,9 @@ pub fn put_unflushed(text: &str, to: &Path) -> Result<(), Error> {
     Part::write(&mut text.as_bytes(), &Content::of_text(text), to)?.rename()
 }
 
-/// Puts on the disk what somebody has changed on the FAT file system at `directory` and not flushed: a run that was killed
-/// between two calls, and whose work would be taken for done. A file that is flushed afterwards would be there, and what it
-/// relies on might not. Other file systems keep changes in their order by themselves.
+/// Puts on the disk what somebody has changed on the FAT file system at `directory` and not flushed: a run that was
+/// killed between two calls, and whose work would be taken for done. A file that is flushed afterwards would be there,
+/// and what it relies on might not. Other file systems keep changes in their order by themselves.
 ///
 /// # Errors
 /// When it cannot be flushed. A directory that is not there needs nothing.
@@ -239,8 +240,8 @@ fn replace_link(target: &Path, link: &Path, directory: &Path) -> Result<(), Erro
 
 /// Adds lines to a file that only ever grows.
 ///
-/// A line cut short by a crash stays a line of its own: the reader can tell and pass it over. Where the file's permissions
-/// are not those of `access` and cannot be changed, the lines are added all the same.
+/// A line cut short by a crash stays a line of its own: the reader can tell and pass it over. Where the file's
+/// permissions are not those of `access` and cannot be changed, the lines are added all the same.
 ///
 /// # Errors
 /// When they cannot be written or flushed.

@@ -1,13 +1,12 @@
 //! What firmware and systemd-boot tell the running system through EFI variables (UEFI specification; Boot Loader
 //! Interface).
 //!
-//! Read only, and each variable at most once: some firmware stalls on every read.
+//! Read only, and by each function here each variable at most once: some firmware stalls on every read.
 
 use std::io;
 
-use systemd_boot_model::LoaderVariables;
-
 use crate::Root;
+use systemd_boot_model::LoaderVariables;
 
 /// The vendor of every `Loader*` variable.
 const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
@@ -18,8 +17,8 @@ const SHIM: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
 /// efivarfs puts the variable's attributes before its data.
 const ATTRIBUTES: usize = 4;
 
-/// Reads the variables that the firmware under `root` has. A variable that is not there is None. One that cannot be read is
-/// reported and counts as not there, because no boot may depend on it.
+/// Reads the variables that the firmware under `root` has. A variable that is not there is None. One that cannot be
+/// read is reported and counts as not there, because no boot may depend on it.
 #[must_use]
 pub fn read(root: &Root) -> LoaderVariables {
     let read = |name: &str| variable(root, name, LOADER).map(|data| text_of(&data));
@@ -36,8 +35,9 @@ pub fn read(root: &Root) -> LoaderVariables {
     }
 }
 
-/// Whether this machine starts only what is signed: Secure Boot is on, its keys are enrolled, and shim has not been told to
-/// let everything pass (`mokutil --disable-validation`). Linux asks the same three variables. What cannot be read says no.
+/// Whether this machine starts only what is signed: Secure Boot is on, its keys are enrolled, and shim has not been
+/// told to let everything pass (`mokutil --disable-validation`). Linux asks the same three variables. What cannot be
+/// read says no.
 #[must_use]
 pub fn checks_signatures(root: &Root) -> bool {
     let is_set = |name: &str, vendor: &str| {

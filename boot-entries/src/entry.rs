@@ -1,8 +1,7 @@
 //! An entry file on a place, anybody's; and where ours stand among each other.
 
-use systemd_boot_model::{Entry, EntryName, Partition};
-
 use crate::GenerationId;
+use systemd_boot_model::{Entry, EntryName, Partition};
 
 /// What is longer is no entry, in bytes: ours are a page at most.
 pub(crate) const LONGEST: u64 = 256 * 1024;
@@ -18,8 +17,8 @@ pub struct EntryFile {
     pub entry: Entry,
     /// Its content to the letter.
     pub text: String,
-    /// Whether what it starts is there: by its last `linux` or `efi` line, or where it has none, by its last `uki` line.
-    /// (No loader takes a `uki` line beside one of the others.) An entry without is not listed.
+    /// Whether what it starts is there: by its last `linux` or `efi` line, or where it has none, by its last `uki`
+    /// line. (No loader takes a `uki` line beside one of the others.) An entry without is not listed.
     pub has_program: bool,
 }
 

@@ -20,8 +20,6 @@ mod systemd_boot;
 mod verdict;
 pub(crate) mod volume;
 
-use crate::name::OurName as _;
-use crate::plan::InPlace;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,9 +27,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::apply::relied_on;
 use crate::durable::call::Call;
 use crate::entry::EntryFile;
+use crate::name::OurName as _;
 use crate::nixpkgs;
 use crate::observe::{Found, Observation};
 use crate::payload;
+use crate::plan::InPlace;
 use crate::plan::tests::{Disk, id, proven, select};
 use crate::plan::{Intent, Refusal, damage, plan, uninstall, verdict};
 use crate::step::Step;
@@ -59,7 +59,8 @@ struct Case {
     unbootable: Option<u64>,
     /// The generations that are proven before, after, or both.
     proven: BTreeSet<u64>,
-    /// The one whose entry and payload must not be touched at any instant, if it has an entry without a counter on `$BOOT`.
+    /// The one whose entry and payload must not be touched at any instant, if it has an entry without a counter on
+    /// `$BOOT`.
     ground: Option<u64>,
     /// The size of `$BOOT`, in clusters. None: there is room for everything.
     size: Option<u64>,
@@ -101,8 +102,8 @@ impl Case {
         }
     }
 
-    /// The files that a power cut must not touch: that entry, unless it has to go above another system's entries; those; and
-    /// what they point at; and what a predecessor wrote that no entry of ours can replace.
+    /// The files that a power cut must not touch: that entry, unless it has to go above another system's entries;
+    /// those; and what they point at; and what a predecessor wrote that no entry of ours can replace.
     fn ground(&self) -> Files {
         let disk = observe(&self.held);
         let mut ground = self.ground_of_ours(&disk);
@@ -220,8 +221,8 @@ impl Case {
         Ok(seen.len())
     }
 
-    /// Kills the run right after each rename, lets another one go on from what the system shows then, and cuts the power
-    /// after every call of that.
+    /// Kills the run right after each rename, lets another one go on from what the system shows then, and cuts the
+    /// power after every call of that.
     fn explore_killed(&self) -> Result<usize, String> {
         let steps = self.plan(&self.held);
         let claim = Claim::of(self)?;
@@ -346,7 +347,8 @@ fn no_power_cut_during_a_verdict_strands_a_machine() {
 
 /// One in so many of the plans on one partition is tried on two: what is planned is the same, but for where it goes.
 const BESIDE: usize = 11;
-/// The same of the moves from one to the other. These copy all payload in a row, which leaves a hundred times as many states.
+/// The same of the moves from one to the other. These copy all payload in a row, which leaves a hundred times as many
+/// states.
 const MOVED: usize = 67;
 
 #[test]
@@ -445,8 +447,8 @@ fn explore(
     );
 }
 
-/// What `apply` makes of pieces: before payload that is made together, and before new entries in a row but for the last of these,
-/// something may be left to flush; before every other step, and at the end, nothing is.
+/// What `apply` makes of pieces: before payload that is made together, and before new entries in a row but for the last
+/// of these, something may be left to flush; before every other step, and at the end, nothing is.
 #[test]
 fn what_a_step_relies_on_is_on_the_disk() {
     let is_payload =

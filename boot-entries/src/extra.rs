@@ -19,8 +19,8 @@ pub const RECORD: &str = "EFI/lastgood/extra-files";
 const LIMIT: u64 = 256 * 1024;
 /// What FAT and the loader can do with a name, in bytes.
 const LONGEST: usize = 255;
-/// Our entries start so, of whatever kind, and the loader's settings prefer what starts so: an extra entry that did would be
-/// started unasked, and no proof knows what is in it.
+/// Our entries start so, of whatever kind, and the loader's settings prefer what starts so: an extra entry that did
+/// would be started unasked, and no proof knows what is in it.
 const PREFIX: &str = "lastgood-";
 /// The loader itself is not an extra file.
 const LOADER: [&str; 2] = ["efi/systemd/", "efi/boot/bootx64.efi"];
@@ -70,8 +70,8 @@ pub struct Extras {
 }
 
 impl Extras {
-    /// Reads the `$BOOT` at `directory` (a path of this process), which is to have `wanted`. Files that `digests` knows are
-    /// not read.
+    /// Reads the `$BOOT` at `directory` (a path of this process), which is to have `wanted`. Files that `digests` knows
+    /// are not read.
     ///
     /// # Errors
     /// When the record is there and cannot be read.
@@ -106,8 +106,8 @@ impl Extras {
 /// Digests, by path and by who has put that there: two, while a file is replaced.
 pub type Record = BTreeMap<(String, Option<Owner>), BTreeSet<String>>;
 
-/// The record with this text, and whether it is damaged: a power cut while it was replaced may have left a part of it, or
-/// nothing.
+/// The record with this text, and whether it is damaged: a power cut while it was replaced may have left a part of it,
+/// or nothing.
 pub(crate) fn read(text: &str) -> (Record, bool) {
     let record = parse(text);
     let is_damaged = text.is_empty() || text_of(&record) != text;
@@ -164,9 +164,11 @@ pub fn check(path: &str) -> Result<(), String> {
     let lower = path.to_ascii_lowercase();
     let in_directory = |directory: &str| {
         let rest = lower.strip_prefix(&directory.to_ascii_lowercase())?;
-        rest.strip_prefix('/')
+        // The loader looks into no directory below it.
+        rest.strip_prefix('/').filter(|name| !name.contains('/'))
     };
-    // The loader renames what it counts: then the file is there under a name that nobody knows, and once more under this one.
+    // The loader renames what it counts: then the file is there under a name that nobody knows, and once more under
+    // this one.
     let name = in_directory(IMAGES).and_then(EntryName::of_image);
     let name = name.or_else(|| in_directory(ENTRIES).and_then(EntryName::parse));
     if name.is_some_and(|name| name.tries.is_some()) {
@@ -234,6 +236,8 @@ mod tests {
             "EFI/Linux/tool+3.txt",
             "EFI/Linux/tool.efi.extra.d/x+3.addon.efi",
             "EFI/tools/tool+3.efi",
+            "EFI/Linux/sub/x+3.efi",
+            "loader/entries/sub/x+3.conf",
             "a",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");

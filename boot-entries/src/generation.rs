@@ -99,14 +99,14 @@ impl GenerationId {
         format!("{}-{}-link", self.profile, self.number)
     }
 
-    /// Sorts newer ones later. Numbers of different profiles say nothing about each other: the system profile's are taken for
-    /// newer.
+    /// Sorts newer ones later. Numbers of different profiles say nothing about each other: the system profile's are
+    /// taken for newer.
     pub(crate) fn age(&self) -> (bool, u64) {
         (self.profile == SYSTEM, self.number)
     }
 
-    /// When the link was made: its change time, which `nixos-rebuild list-generations` shows as the build date. None: there is
-    /// none.
+    /// When the link was made: its change time, which `nixos-rebuild list-generations` shows as the build date. None:
+    /// there is none.
     #[must_use]
     pub fn made(&self, root: &Root) -> Option<SystemTime> {
         let link = self.profile_link().with_file_name(self.link_name());

@@ -24,8 +24,8 @@ const COMPRESSED: [(&[u8], &str); 7] = [
     (b"\x5d\0\0", "lzma"),
 ];
 
-/// Sections that only systemd's stub reads: an image that has one of them starts the kernel in its `.linux`, and nothing else
-/// (`bootctl kernel-identify` calls it an addon without that). systemd-boot itself has an `.osrel`.
+/// Sections that only systemd's stub reads: an image that has one of them starts the kernel in its `.linux`, and
+/// nothing else (`bootctl kernel-identify` calls it an addon without that). systemd-boot itself has an `.osrel`.
 const OF_STUB: [&[u8; 8]; 4] = [b".cmdline", b".initrd\0", b".ucode\0\0", b".dtb\0\0\0\0"];
 
 /// A file that the firmware would refuse, or that starts no kernel.

@@ -1,5 +1,5 @@
-//! What we want `loader/loader.conf` to say (loader.conf(5)). It is shared with the operator: we set what safety needs and
-//! keep every other line as it is.
+//! What we want `loader/loader.conf` to say (loader.conf(5)). It is shared with the operator: we set what safety needs
+//! and keep every other line as it is.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use systemd_boot_model::{endless_timeout, lines, read_part};
 /// First good entry of ours, in every version of systemd-boot: bad entries sort last, and the first match wins.
 /// Never an exact id, which would start a bad entry for ever from 257.10 and 258.1 on.
 ///
-/// It has the form of our names, and of few others: an entry that an operator calls `lastgood-rescue` is not chosen by it,
-/// wherever that sorts.
+/// It has the form of our names, and of few others: an entry that an operator calls `lastgood-rescue` is not chosen by
+/// it, wherever that sorts.
 pub const DEFAULT_PATTERN: &str = "lastgood-[0-9b]*-????????*.conf";
 /// What earlier versions wrote in its place.
 const FORMER_PATTERN: &str = "lastgood-*";
@@ -55,8 +55,8 @@ fn added(present: Option<&str>) -> Vec<&str> {
 
 /// The text the file must have, given the text it has.
 ///
-/// `default` becomes our pattern, and `preferred` goes: it would choose over our order. So does a `timeout` without end:
-/// nobody is there to press a key. What `settings` say is set, and every other line stays.
+/// `default` becomes our pattern, and `preferred` goes: it would choose over our order. So does a `timeout` without
+/// end: nobody is there to press a key. What `settings` say is set, and every other line stays.
 #[must_use]
 pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
     let mut lines = settings.lines();
@@ -96,15 +96,27 @@ pub fn wanted(present: Option<&str>, settings: &Settings) -> String {
     text
 }
 
-/// The text the file must have for `id` to be started and nothing else of it to be ours, given the text it has. A line that
-/// somebody has changed since we added it is theirs.
+/// The text the file must have for nothing that we added to be in it, given the text it has. None: nothing is.
+#[must_use]
+pub fn without_added(present: &str) -> Option<String> {
+    let present = Some(present);
+    let is_marked = kept_lines(present).any(|line| line.starts_with(ADDED));
+    is_marked.then(|| theirs(present).flat_map(|line| [line, "\n"]).collect())
+}
+
+/// The lines that are not said to be ours.
+fn theirs(present: Option<&str>) -> impl Iterator<Item = &str> {
+    let added = added(present);
+    kept_lines(present).filter(move |line| !line.starts_with(ADDED) && !added.contains(line))
+}
+
+/// The text the file must have for `id` to be started and nothing else of it to be ours, given the text it has. A line
+/// that somebody has changed since we added it is theirs.
 #[must_use]
 pub fn with_default(present: Option<&str>, id: &str) -> String {
     let mut text = String::new();
-    let added = added(present);
-    for line in kept_lines(present) {
-        let is_ours = line.starts_with(ADDED) || added.contains(&line);
-        if !is_ours && !matches!(key(line), Some("default" | "preferred")) {
+    for line in theirs(present) {
+        if !matches!(key(line), Some("default" | "preferred")) {
             text.extend([line, "\n"]);
         }
     }
@@ -112,8 +124,8 @@ pub fn with_default(present: Option<&str>, id: &str) -> String {
     text
 }
 
-/// The lines that the loader reads: what follows a NUL is nothing to it, and would be if we wrote ours behind that. Either
-/// line end ends a line, and both together end one.
+/// The lines that the loader reads: what follows a NUL is nothing to it, and would be if we wrote ours behind that.
+/// Either line end ends a line, and both together end one.
 fn kept_lines(text: Option<&str>) -> impl Iterator<Item = &str> {
     let lines = read_part(text.unwrap_or_default()).lines();
     lines.flat_map(|line| line.split('\r'))
@@ -235,7 +247,8 @@ mod tests {
         );
     }
 
-    /// nixpkgs writes the first for `timeout = null`. Nothing that we write has the machine wait, and nothing else changes.
+    /// nixpkgs writes the first for `timeout = null`. Nothing that we write has the machine wait, and nothing else
+    /// changes.
     #[test]
     fn a_menu_that_waits_for_ever_gets_an_end() {
         for (timeout, is_endless) in [("menu-force", true), ("65536", true), ("65535", false)] {

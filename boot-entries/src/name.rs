@@ -14,8 +14,8 @@ const PREFIX: &str = "lastgood-";
 /// What the stem of a stand-in begins with. No generation's does: a number follows there.
 const BEFORE: &str = "lastgood-before-";
 
-/// A new trial: `+3-0`. One digit each: the loader's rename then never needs a longer name on FAT, and it is the only form
-/// that keeps its length under every version of systemd-boot.
+/// A new trial: `+3-0`. One digit each: the loader's rename then never needs a longer name on FAT, and it is the only
+/// form that keeps its length under every version of systemd-boot.
 pub const ARMED: Tries = Tries {
     left: TRIES,
     done: Some(0),

@@ -133,8 +133,8 @@ pub fn payload_of_entry(entry: &Entry) -> Option<Vec<&str>> {
 }
 
 /// What they call the payload made from the file at `source` (a path of this process, links followed):
-/// `HASH-NAME-BASE.efi`, or `HASH-NAME.efi` if the store path is the file. None: it is not in the store, or FAT cannot hold
-/// such a name.
+/// `HASH-NAME-BASE.efi`, or `HASH-NAME.efi` if the store path is the file. None: it is not in the store, or FAT cannot
+/// hold such a name.
 #[must_use]
 pub fn payload_name(source: &Path) -> Option<String> {
     let parts: Vec<&str> = source

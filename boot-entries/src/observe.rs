@@ -99,8 +99,8 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Observes `place`, which is to boot `generations` and to have `extras`, but for the room in it. Payload that `digests`
-    /// knows is not read.
+    /// Observes `place`, which is to boot `generations` and to have `extras`, but for the room in it. Payload that
+    /// `digests` knows is not read.
     ///
     /// # Errors
     /// When the place cannot be read.
@@ -133,7 +133,8 @@ impl Observation {
         })
     }
 
-    /// Looks for room. It matters only to whoever has something to write, and takes a look at all that could be replaced.
+    /// Looks for room. It matters only to whoever has something to write, and takes a look at all that could be
+    /// replaced.
     pub fn measure(&mut self) {
         let place = &self.boot.place;
         let sizes = self
@@ -293,8 +294,8 @@ impl BootFiles {
     }
 }
 
-/// The entry files whose names begin so, as every name does that has this stem. The others are not looked at: whoever asks
-/// for each of a thousand generations must not look at a million files.
+/// The entry files whose names begin so, as every name does that has this stem. The others are not looked at: whoever
+/// asks for each of a thousand generations must not look at a million files.
 fn beginning_with<'a>(
     files: &'a BTreeMap<String, EntryFile>,
     stem: &str,
@@ -304,8 +305,8 @@ fn beginning_with<'a>(
         .take_while(move |(name, _)| name.starts_with(stem))
 }
 
-/// `generations`, and what it takes to boot each; `finished` are the initrds that get secrets, `documents` and `digests`
-/// what was read before. What cannot be read of one is that one's reason.
+/// `generations`, and what it takes to boot each; `finished` are the initrds that get secrets, `documents` and
+/// `digests` what was read before. What cannot be read of one is that one's reason.
 #[must_use]
 pub fn generations(
     root: &Root,
@@ -329,8 +330,8 @@ pub fn generations(
     found.collect()
 }
 
-/// The sizes of entry files, by path, as far as their texts tell: bytes that are no UTF-8 were replaced, and of some only their
-/// names could be read.
+/// The sizes of entry files, by path, as far as their texts tell: bytes that are no UTF-8 were replaced, and of some
+/// only their names could be read.
 fn sizes_of(entries: &BTreeMap<String, EntryFile>) -> impl Iterator<Item = (String, u64)> {
     let known = entries
         .iter()
@@ -373,8 +374,8 @@ pub(crate) fn names(directory: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The text of the loader's settings file; None when it is not there or is none (a directory, a megabyte). Bytes that are no UTF-8 are
-/// replaced: such a file is not ours, and the loader has its own opinion of it.
+/// The text of the loader's settings file; None when it is not there or is none (a directory, a megabyte). Bytes that
+/// are no UTF-8 are replaced: such a file is not ours, and the loader has its own opinion of it.
 fn text(path: &Path) -> Result<Option<String>, Error> {
     match bounded::read_bytes(path, LONGEST_CONF) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

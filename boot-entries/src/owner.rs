@@ -3,7 +3,6 @@
 //! Names tell generations apart and not systems, so each system marks what it writes, by a comment: the loader passes
 //! it over. What bears another system's mark is foreign.
 
-use crate::name::OurName as _;
 use std::borrow::Borrow;
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -13,6 +12,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::EntryFile;
+use crate::name::OurName as _;
 
 /// What the line begins with.
 const MARK: &str = "# lastgood ";
@@ -105,9 +105,9 @@ impl Ownership {
         }
     }
 
-    /// Whether an entry that is named as ours are is another system's. `is_ours` says whether a stem is that of one of this
-    /// system's generations: their entries are ours whatever they bear, because the record of our mark may be lost. An entry
-    /// that names no program was left by a power cut and may be removed.
+    /// Whether an entry that is named as ours are is another system's. `is_ours` says whether a stem is that of one of
+    /// this system's generations: their entries are ours whatever they bear, because the record of our mark may be
+    /// lost. An entry that names no program was left by a power cut and may be removed.
     pub fn is_other_systems(&self, file: &EntryFile, is_ours: impl FnOnce(&str) -> bool) -> bool {
         let is_named_so = file.name.is_ours() || file.name.is_stand_in();
         let starts_something = file.entry.linux.is_some() || file.entry.efi.is_some();
@@ -118,8 +118,8 @@ impl Ownership {
             && !is_ours(&file.name.stem)
     }
 
-    /// [`Self::is_other_systems`] for many files. `stems` is called once at most: it is only asked about an entry whose mark is
-    /// not ours.
+    /// [`Self::is_other_systems`] for many files. `stems` is called once at most: it is only asked about an entry whose
+    /// mark is not ours.
     pub fn other_systems<S: Ord + Borrow<str>>(
         self,
         stems: impl FnOnce() -> BTreeSet<S>,

@@ -1,11 +1,11 @@
 //! From what is there and what is wanted to the steps between them. Pure.
 //!
 //! The order of the steps is the safety of the machine. Each step is on the disk before the next begins
-//! ([`crate::durable`]), so a crash leaves a prefix of the plan; only payload, which nothing points at yet, and entries that
-//! were not there before are for certain no sooner than all of these in a row (`crate::apply`):
+//! ([`crate::durable`]), so a crash leaves a prefix of the plan; only payload, which nothing points at yet, and entries
+//! that were not there before are for certain no sooner than all of these in a row (`crate::apply`):
 //!
 //! 1. garbage that nothing points at, to make room; and where that is not enough, generations that nobody needs
-//!    (`room`), entries before the payload they pointed at;
+//!    (`fit`), entries before the payload they pointed at;
 //! 2. payload, before any entry that points at it;
 //! 3. entries, the selected one last;
 //! 4. the loader itself, if something is to be done about it;
@@ -102,25 +102,26 @@ pub struct Intent {
     pub loader: loader_conf::Settings,
     /// What this system's entries bear, so that another system's on the same `$BOOT` are known and stay.
     pub ownership: Ownership,
-    /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else their
-    /// order stays as it is, because whoever merely mends has not been asked.
+    /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else
+    /// their order stays as it is, because whoever merely mends has not been asked.
     pub above_other_systems: bool,
-    /// Generations that get no entry where they have none: nobody has asked for one yet.
+    /// Generations that get no entry where they have none: nobody has asked for one yet. None that is asked for, or
+    /// that a fallback may need, is left out; nor are all of them.
     pub left_out: BTreeSet<Subject>,
     /// How many generations of each profile get entries, besides those that a fallback may need. None: all.
     pub limit: Option<NonZeroUsize>,
-    /// What becomes of our entries that nobody needs.
+    /// What becomes of what nobody needs.
     pub unneeded: Unneeded,
 }
 
-/// What becomes of our entries that nobody needs.
+/// What becomes of entries, payload and extra files that nobody needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unneeded {
     /// They go.
     #[default]
     Goes,
-    /// They stay, but for one that another of the same generation replaces: something on record that nobody here understands
-    /// may need them.
+    /// They stay, but for an entry that another of the same generation replaces, and for what interrupted runs left:
+    /// something on record that nobody here understands may need them (invariant A13).
     Stays,
 }
 
@@ -185,7 +186,13 @@ pub fn plan(observed: &Observation, intent: &Intent, here: &InPlace) -> Result<P
             plan.skipped.push((subject, why.clone()));
         }
     }
-    let mut all = candidates(observed, intent, here);
+    let mut intent = Cow::Borrowed(intent);
+    let mut all = candidates(observed, &intent, here);
+    if all.is_empty() && !intent.left_out.is_empty() {
+        // A machine without an entry boots nothing.
+        intent.to_mut().left_out.clear();
+        all = candidates(observed, &intent, here);
+    }
     let long: Vec<String> = all.iter().filter_map(too_long).collect();
     if all.is_empty() {
         // The one that is asked for, then the newest.
@@ -201,7 +208,6 @@ pub fn plan(observed: &Observation, intent: &Intent, here: &InPlace) -> Result<P
             Some(Ok(_)) => {}
         }
     }
-    let mut intent = Cow::Borrowed(intent);
     if let Some((appointed, told)) = substitute::appoint(observed, &intent) {
         intent = Cow::Owned(appointed);
         plan.substituted = Some(told);
@@ -244,16 +250,24 @@ fn candidates<'a>(
 ) -> Vec<Candidate<'a>> {
     let candidate = |found: &'a Found| {
         let bootable = found.bootable.as_ref().ok()?;
-        let files = files_of(&observed.boot, &found.stem);
-        let id = found.generation.subject();
-        if files.is_empty() && intent.left_out.contains(&id) {
+        if is_left_out(&observed.boot, intent, found) {
             return None;
         }
+        let files = files_of(&observed.boot, &found.stem);
+        let id = found.generation.subject();
         let entry = entry_of(&id.generation, bootable);
         let wanted = Wanted::new(intent, here, id, &found.stem, entry, &files);
         Some((wanted, bootable))
     };
     observed.generations.iter().filter_map(candidate).collect()
+}
+
+/// Whether a generation gets no entry of ours: it has none, and nobody needs one.
+fn is_left_out(boot: &BootFiles, intent: &Intent, found: &Found) -> bool {
+    let id = found.generation.subject();
+    intent.left_out.contains(&id)
+        && !housekeeping::is_needed(intent, &id)
+        && boot.files_of(&found.stem).next().is_none()
 }
 
 /// That a generation's command line is longer than what the kernel takes.
@@ -271,7 +285,7 @@ fn too_long((wanted, _): &Candidate<'_>) -> Option<String> {
 /// kept.
 fn stands_still(intent: &Intent, (wanted, bootable): &Candidate<'_>) -> Option<String> {
     let is_told =
-        housekeeping::is_needed(intent, wanted) && closure::stands_still(&bootable.options);
+        housekeeping::is_needed(intent, &wanted.id) && closure::stands_still(&bootable.options);
     is_told.then(|| {
         format!(
             "generation {}: its command line says panic=0: a kernel that panics stands still for ever, its failed boot is \
@@ -306,9 +320,9 @@ fn steps(
     let takeover = Takeover::new(observed, intent, &entries, stand_in);
     plan.notes.extend(takeover.notes());
     let extras = extras::steps(&observed.extras, intent);
-    plan.steps.extend(garbage(observed, &entries));
+    plan.steps.extend(garbage(observed, intent, &entries));
     for step in extras.garbage {
-        if intent.unneeded == Unneeded::Goes && !plan.steps.contains(&step) {
+        if !plan.steps.contains(&step) {
             plan.steps.push(step);
         }
     }
@@ -342,15 +356,17 @@ fn steps(
             plan.steps.push(step);
         }
     }
-    plan.steps.extend(extras.removals);
-    plan.steps
-        .extend(takeover.removals(&observed.boot, &entries));
+    if intent.unneeded == Unneeded::Goes {
+        plan.steps.extend(extras.removals);
+        plan.steps
+            .extend(takeover.removals(&observed.boot, &entries));
+    }
     Ok(plan)
 }
 
 /// The part of a plan that verdicts are made of: counters and ranks of the entries that are there. It reads no payload
-/// and writes none, so neither a broken closure nor a full `$BOOT` nor a slow disk stands in its way. Only where another
-/// proven entry stands above that of the last good one it asks whether that one `is_whole` (`substitute`).
+/// and writes none, so neither a broken closure nor a full `$BOOT` nor a slow disk stands in its way. Only where
+/// another proven entry stands above that of the last good one it asks whether that one `is_whole` (`substitute`).
 ///
 /// # Errors
 /// When there is no rank left.
@@ -393,8 +409,8 @@ pub fn verdict(
     Ok(changes)
 }
 
-/// The one of a generation's entry files that the others are written after. Half a rename leaves an empty file beside the
-/// whole one, and its name may come first. None: they are all empty.
+/// The one of a generation's entry files that the others are written after. Half a rename leaves an empty file beside
+/// the whole one, and its name may come first. None: they are all empty.
 fn best_of<'a>(files: &[&'a EntryFile]) -> Option<&'a EntryFile> {
     let starts = files.iter().find(|file| file.has_program);
     // Its payload may be missing for now only. The verdict holds all the same.
@@ -429,8 +445,8 @@ fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
     }
 }
 
-/// Puts `all` in the order in which they are written: the lowest rank first, the selected one last. Gives the names and texts
-/// of their files.
+/// Puts `all` in the order in which they are written: the lowest rank first, the selected one last. Gives the names and
+/// texts of their files.
 fn in_order(all: &mut [Wanted<'_>]) -> Vec<(String, String)> {
     all.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
     all.iter().map(Wanted::file).collect()

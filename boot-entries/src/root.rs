@@ -96,8 +96,8 @@ impl Root {
         Ok(done)
     }
 
-    /// [`Self::canonical`] for many paths in few directories. `directory` is one that is known to have no link in its name, as
-    /// an earlier call has left it: what is in it takes one look.
+    /// [`Self::canonical`] for many paths in few directories. `directory` is one that is known to have no link in its
+    /// name, as an earlier call has left it: what is in it takes one look.
     ///
     /// # Errors
     /// As [`Self::canonical`].
@@ -116,8 +116,8 @@ impl Root {
         Ok(found)
     }
 
-    /// `path`, if the kernel meets no link on the way: one look instead of one for each component. In every other case, and
-    /// before Linux 5.6, the long way finds out.
+    /// `path`, if the kernel meets no link on the way: one look instead of one for each component. In every other case,
+    /// and before Linux 5.6, the long way finds out.
     fn without_links(&self, path: &Path) -> Option<PathBuf> {
         match self.open_without_links(path, OFlag::O_PATH)? {
             // A link would have been met before what is missing.
@@ -127,8 +127,8 @@ impl Root {
         }
     }
 
-    /// Opens `path` of the machine for reading, every link followed inside the root. It may be anything: nobody waits for
-    /// the writer of a FIFO.
+    /// Opens `path` of the machine for reading, every link followed inside the root. It may be anything: nobody waits
+    /// for the writer of a FIFO.
     ///
     /// # Errors
     /// As [`Self::canonical`], or when it cannot be opened.

@@ -77,7 +77,8 @@ impl Step {
 /// Steps that follow each other, as they are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece<'a, T> {
-    /// Payload that is new on one partition, to different files: nothing points at it yet, so none of it waits for any other.
+    /// Payload that is new on one partition, to different files: nothing points at it yet, so none of it waits for any
+    /// other.
     Payload(&'a [T]),
     /// Entries that are new on one partition, the lowest rank first.
     Entries(&'a [T]),
@@ -117,7 +118,8 @@ impl Kind {
     }
 }
 
-/// `steps` in the pieces in which they are made. `is_there` says of a step whether its file is there before any of them.
+/// `steps` in the pieces in which they are made. `is_there` says of a step whether its file is there before any of
+/// them.
 pub(crate) fn pieces<T: Borrow<Step>>(
     steps: &[T],
     is_there: impl Fn(&Step) -> bool,

@@ -67,24 +67,28 @@ fn adds_secrets(root: &Root, program: &Path) -> bool {
     !text.is_ok_and(|text| does_nothing(&text))
 }
 
-/// Whether a script looks at its arguments and ends: that is what nixpkgs makes of no secrets (its `stage-1.nix` puts an
-/// `exit 0` of its own before everything else). A line of any other kind before that one may do something.
+/// Whether a script looks at its arguments and ends: that is what nixpkgs makes of no secrets (its `stage-1.nix` puts
+/// an `exit 0` of its own before everything else). A line of any other kind before that one may do something, and one
+/// inside an `if` or a function need not be reached.
 fn does_nothing(script: &str) -> bool {
     let Some(rest) = script.strip_prefix("#!") else {
         return false;
     };
+    let mut depth = 0_usize;
     for line in rest.lines().skip(1) {
-        if line == "exit 0" {
+        if line == "exit 0" && depth == 0 {
             return true;
         }
         let line = line.trim();
         let is_harmless = line.is_empty()
             || line.starts_with('#')
-            || ["function usage {", "}", "usage", "fi"].contains(&line)
-            || ["exit 0", "exit 1"].contains(&line)
-            || is_plain(line, "echo \"", "\" >&2")
-            || is_plain(line, "if [ ", " ]; then");
-        if !is_harmless {
+            || ["usage", "exit 0", "exit 1"].contains(&line)
+            || is_plain(line, "echo \"", "\" >&2");
+        if line == "function usage {" || is_plain(line, "if [ ", " ]; then") {
+            depth += 1;
+        } else if ["}", "fi"].contains(&line) && depth > 0 {
+            depth -= 1;
+        } else if !is_harmless {
             return false;
         }
     }
@@ -143,6 +147,9 @@ mod tests {
     #[test]
     fn a_program_that_ends_before_it_begins_adds_nothing() {
         assert!(does_nothing(&script("exit 0")));
+        assert!(does_nothing(&script(
+            "if [ -e /x ]; then\nexit 0\nfi\nexit 0"
+        )));
         for something in [
             "",
             "  exit 0",
@@ -151,6 +158,9 @@ mod tests {
             "echo \"$(cat /key >> $1)\" >&2\nexit 0",
             "echo key >> \"$1\"\nexit 0",
             "if [ -e \"`add $1`\" ]; then\nexit 0",
+            "if [ -e /key ]; then\nexit 0\nfi\ncp /key \"$1\"",
+            "function usage {\nexit 0\n}\ncp /key \"$1\"",
+            "fi\nexit 0",
         ] {
             assert!(!does_nothing(&script(something)), "{something:?}");
         }

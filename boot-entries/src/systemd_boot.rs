@@ -4,8 +4,8 @@
 //! lost that entry ([`FALLBACK`]). Both are kept equal, so that a machine comes back either way, and they are written
 //! one after the other, so that one of them can be started at every instant.
 //!
-//! [`Installed`] reads an ESP, [`Source`] finds what could be installed, [`decide`] is pure. What bootctl(1) does better
-//! (the first installation on a live machine) is only asked for: [`Action::Install`].
+//! [`Installed`] reads an ESP, [`Source`] finds what could be installed, [`decide`] is pure. What bootctl(1) does
+//! better (the first installation on a live machine) is only asked for: [`Action::Install`].
 
 mod decision;
 mod image;

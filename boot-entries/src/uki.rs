@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
+
 use systemd_boot_model::{HEAD, Uki};
 
 /// Reads the file at `path` (a path of this process). Whatever is no image is one that says nothing.

@@ -1,5 +1,5 @@
-//! Counts, under test, how many things are looked at one after the other: what a run does for each generation must not grow
-//! with the number of generations.
+//! Counts, under test, how many things are looked at one after the other: what a run does for each generation must not
+//! grow with the number of generations.
 
 #[cfg(test)]
 std::thread_local! {

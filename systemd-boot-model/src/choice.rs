@@ -16,8 +16,8 @@ use crate::variables::LoaderVariables;
 pub struct Medium {
     /// Nothing can be written: no boot is ever counted.
     pub read_only: bool,
-    /// The files beside the listed entries, in the directories of these, by partition: the firmware does not rename over
-    /// another file. (Images and entry files are in different directories and end differently.)
+    /// The files beside the listed entries, in the directories of these, by partition: the firmware does not rename
+    /// over another file. (Images and entry files are in different directories and end differently.)
     pub other_files: Vec<(Partition, String)>,
 }
 
@@ -253,8 +253,8 @@ impl Loader {
         !is_same
     }
 
-    /// Counts a boot. Where the file cannot be renamed the loader says so, and boots what it did not count. Whether it is
-    /// called something else now.
+    /// Counts a boot. Where the file cannot be renamed the loader says so, and boots what it did not count. Whether it
+    /// is called something else now.
     fn count(&mut self, at: usize) -> bool {
         let Some(before) = self.entries.get(at).cloned() else {
             return false;

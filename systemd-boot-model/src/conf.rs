@@ -7,8 +7,8 @@ const LONGEST_WAIT: u64 = 65_535;
 /// What the loader takes `menu-force` for: until somebody presses a key.
 const FOR_EVER: u64 = 0xffff_ffff;
 
-/// A `timeout`, in seconds, as the loader reads it in a variable of the firmware. None: it cannot. (`menu-disabled` is known
-/// from version 255 on.)
+/// A `timeout`, in seconds, as the loader reads it in a variable of the firmware. None: it cannot. (`menu-disabled` is
+/// known from version 255 on.)
 fn seconds(timeout: &str) -> Option<u64> {
     match timeout {
         "menu-force" => Some(FOR_EVER),

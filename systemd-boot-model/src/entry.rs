@@ -29,8 +29,8 @@ pub struct Entry {
     pub options: String,
 }
 
-/// The last line of an entry's text that names a program as every loader knows it: where there are two kinds, those before 258
-/// start what it says, and later ones nothing. Key and path.
+/// The last line of an entry's text that names a program as every loader knows it: where there are two kinds, those
+/// before 258 start what it says, and later ones nothing. Key and path.
 #[must_use]
 pub fn last_program(text: &str) -> Option<(&str, &str)> {
     let programs = lines(text).filter(|(key, _)| matches!(*key, "linux" | "efi"));
@@ -92,8 +92,8 @@ impl Entry {
     /// Its text, with this sort key.
     #[must_use]
     pub fn text(&self, sort_key: Option<&str>) -> String {
-        // Most are shorter than that, and a run writes hundreds to compare them with what is there: piece by piece, without
-        // the machinery of `write!`.
+        // Most are shorter than that, and a run writes hundreds to compare them with what is there: piece by piece,
+        // without the machinery of `write!`.
         let mut text = String::with_capacity(self.options.len() + 512);
         let mut line = |key: &str, value: &str| {
             for piece in [key, " ", &quoted(value), "\n"] {

@@ -1,7 +1,7 @@
 //! A model of systemd-boot: which entry it starts next, and after how many failed boots which other one.
 //!
-//! Source: systemd's `src/boot/boot.c` (before 255 `src/boot/efi/boot.c`), versions 252 to 262: what is listed, in which
-//! order, what is chosen, and what the entry file is renamed to before it is started.
+//! Source: systemd's `src/boot/boot.c` (before 255 `src/boot/efi/boot.c`), versions 252 to 262: what is listed, in
+//! which order, what is chosen, and what the entry file is renamed to before it is started.
 //!
 //! The crate reads no file and no variable. The caller brings their contents, and gets the boots to come:
 //!
@@ -43,12 +43,12 @@
 //! profiles, on both partitions. `LoaderEntrySysFail` is no part of this: every release that knows it, from 258 to 262,
 //! looks for a failure only after it has chosen, so that the variable has no effect.
 //!
-//! Not modelled: what the loader finds by itself (other systems, `auto-reboot` and the like), which comes after everything
-//! listed here and is started only where a pattern matches nothing else, or where nothing else is there; an `efi` entry
-//! that starts the loader itself, which is not listed; entries that a virtual machine is given from outside (258 and
-//! later); files with the attribute "read-only", which releases of 2026 do not count; and images that some release finds
-//! damaged and others do not: section names that only begin with `.osrel`, sections larger in memory than in the file or
-//! outside of the image.
+//! Not modelled: what the loader finds by itself (other systems, `auto-reboot` and the like), which comes after
+//! everything listed here and is started only where a pattern matches nothing else, or where nothing else is there; an
+//! `efi` entry that starts the loader itself, which is not listed; entries that a virtual machine is given from outside
+//! (258 and later); files with the attribute "read-only", which releases of 2026 do not count; and images that some
+//! release finds damaged and others do not: section names that only begin with `.osrel`, sections larger in memory than
+//! in the file or outside of the image.
 
 mod choice;
 mod conf;

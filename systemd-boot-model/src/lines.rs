@@ -57,8 +57,8 @@ pub fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// What comes before and after the first byte that is `end`; None: there is none. Byte by byte, because a run takes hundreds
-/// of files apart, and `str::split` looks for characters.
+/// What comes before and after the first byte that is `end`; None: there is none. Byte by byte, because a run takes
+/// hundreds of files apart, and `str::split` looks for characters.
 fn divided(text: &str, end: impl Fn(u8) -> bool) -> (&str, Option<&str>) {
     match text.bytes().position(end) {
         Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..)),

@@ -35,8 +35,8 @@ pub struct Listed {
     pub profile: u32,
     /// What the profile calls itself.
     pub profile_id: Option<String>,
-    /// What of the file the choice depends on: no initrds, no options, and at most one of `linux`, `efi` and `uki`. Of an
-    /// image: what is in it.
+    /// What of the file the choice depends on: no initrds, no options, and at most one of `linux`, `efi` and `uki`. Of
+    /// an image: what is in it.
     pub entry: Entry,
 }
 

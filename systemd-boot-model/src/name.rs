@@ -40,8 +40,8 @@ impl Tries {
     }
 }
 
-/// Decimal digits and nothing else: `str::parse` alone would take a sign. The loader takes what is more than its `int` can
-/// hold for no counter at all.
+/// Decimal digits and nothing else: `str::parse` alone would take a sign. The loader takes what is more than its `int`
+/// can hold for no counter at all.
 fn digits(text: &str) -> Option<u32> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| text.parse().ok())

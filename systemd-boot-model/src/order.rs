@@ -45,8 +45,8 @@ fn insert<'a>(
     menu
 }
 
-/// The loader looks for the place of a new entry from the end. Where its comparison is no order (a counted and an uncounted
-/// file of one id, from 258 on), only the same steps give the same result.
+/// The loader looks for the place of a new entry from the end. Where its comparison is no order (a counted and an
+/// uncounted file of one id, from 258 on), only the same steps give the same result.
 fn as_the_loader(menu: &[Placed<'_>], new: &Item<'_>) -> usize {
     let is_before = |old: &Placed<'_>| old.item.compare(new).is_le();
     menu.iter()

@@ -19,7 +19,8 @@ pub struct Override {
 }
 
 impl Override {
-    /// Whether it may keep a machine with a loader of `release`, at which nobody stands, from starting what is selected.
+    /// Whether it may keep a machine with a loader of `release`, at which nobody stands, from starting what is
+    /// selected.
     #[must_use]
     pub fn is_harmful(&self, release: ReleaseRange) -> bool {
         match self.variable {
@@ -100,8 +101,8 @@ impl fmt::Display for EndlessMenu {
     }
 }
 
-/// What makes the loader wait at its menu without end. `conf` is the text of loader.conf; the variable wins over it. None:
-/// it does not wait.
+/// What makes the loader wait at its menu without end. `conf` is the text of loader.conf; the variable wins over it.
+/// None: it does not wait.
 #[must_use]
 pub fn endless_menu(conf: Option<&str>, variables: &LoaderVariables) -> Option<EndlessMenu> {
     let variable = variables.config_timeout.as_deref();

@@ -1,14 +1,15 @@
 //! Which systemd-boot it is, as far as that changes a choice.
 //!
-//! Most of what follows came with a new version and was given to older ones in their point releases, so a release is told by
-//! both numbers. The numbers are from the source of every release from 252 to 262.1, compared.
+//! Most of what follows came with a new version and was given to older ones in their point releases, so a release is
+//! told by both numbers. The numbers are from the source of every release from 252 to 262.1, compared.
 
 use std::fmt;
 
 use crate::conf::LoaderConf;
 use crate::lines::Quotes;
 
-/// The oldest systemd-boot that is modelled. Versions up to 250 know no `sort-key`; 251 leaves patterns to the firmware, which may take them for something else.
+/// The oldest systemd-boot that is modelled. Versions up to 250 know no `sort-key`; 251 leaves patterns to the
+/// firmware, which may take them for something else.
 pub const OLDEST: u32 = 252;
 
 /// A release of systemd-boot, for what it does differently from another.
@@ -41,7 +42,8 @@ impl ReleaseRange {
     pub const V257: Self = Self::of(257, 0);
     /// From 257.10 on an id lacks the counter, so that an exact pattern matches a bad entry, too.
     pub const V257_10: Self = Self::of(257, 10);
-    /// From 258 on there are `uki` lines, and `efi` entries are not counted. Ids have counters again, in this one release.
+    /// From 258 on there are `uki` lines, and `efi` entries are not counted. Ids have counters again, in this one
+    /// release.
     pub const V258: Self = Self::of(258, 0);
     /// 258.1.
     pub const V258_1: Self = Self::of(258, 1);
@@ -74,8 +76,8 @@ impl ReleaseRange {
         Self { version, point }
     }
 
-    /// The release of a `LoaderInfo` such as `systemd-boot 252.39-1~deb12u2`. None: not systemd-boot, or one whose choices are
-    /// not known ([`OLDEST`]).
+    /// The release of a `LoaderInfo` such as `systemd-boot 252.39-1~deb12u2`. None: not systemd-boot, or one whose
+    /// choices are not known ([`OLDEST`]).
     #[must_use]
     pub fn of_loader_info(info: &str) -> Option<Self> {
         let text = info.strip_prefix("systemd-boot ")?;

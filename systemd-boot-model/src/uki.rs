@@ -1,5 +1,5 @@
-//! What a unified kernel image says about itself, in sections of its own: what it boots (`.osrel`, an os-release(5)), and
-//! how (`.profile`, before the sections that are the profile's own).
+//! What a unified kernel image says about itself, in sections of its own: what it boots (`.osrel`, an os-release(5)),
+//! and how (`.profile`, before the sections that are the profile's own).
 //!
 //! UAPI.5; systemd-boot reads the same (systemd's `src/boot/pe.c`). The kernel in it is not read.
 
@@ -7,7 +7,8 @@ use std::convert::Infallible;
 
 use goblin::pe::header::{COFF_MACHINE_X86_64, Header, SIZEOF_COFF_HEADER, SIZEOF_PE_MAGIC};
 use goblin::pe::section_table::SectionTable;
-/// Where the section table of an image ends at the latest, in bytes: an image with 256 profiles of six sections each has not more.
+/// Where the section table of an image ends at the latest, in bytes: an image with 256 profiles of six sections each
+/// has not more.
 pub const HEAD: u64 = 64 * 1024;
 /// What is longer is no os-release, in bytes.
 const LONGEST: u32 = 64 * 1024;
@@ -20,7 +21,8 @@ const LINUX: &[u8; 8] = b".linux\0\0";
 pub struct Uki {
     /// Its sections that say something.
     pub parts: Vec<Part>,
-    /// Whether it has a kernel in it (`.linux`). The loader lists it without one, too, and systemd's stub then starts nothing.
+    /// Whether it has a kernel in it (`.linux`). The loader lists it without one, too, and systemd's stub then starts
+    /// nothing.
     pub has_kernel: bool,
 }
 
@@ -46,8 +48,8 @@ impl Uki {
         Self::read(bytes, read).unwrap_or_default()
     }
 
-    /// The image that begins with `head` ([`HEAD`] bytes, or all there are). `part` gives what the file holds from a byte
-    /// on, so many bytes; None: it ends before. What is no image is one that says nothing.
+    /// The image that begins with `head` ([`HEAD`] bytes, or all there are). `part` gives what the file holds from a
+    /// byte on, so many bytes; None: it ends before. What is no image is one that says nothing.
     ///
     /// # Errors
     /// When `part` cannot be read.

@@ -1,5 +1,5 @@
-//! What the kernel and udev say about block devices: which partitions a file system is on, what each is for, and what else
-//! is on their disks.
+//! What the kernel and udev say about block devices: which partitions a file system is on, what each is for, and what
+//! else is on their disks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,8 +84,8 @@ impl Loader {
     }
 }
 
-/// The device `number` (`major:minor`). What cannot be told is left out: of a device that nobody describes its number is
-/// all there is to know.
+/// The device `number` (`major:minor`). What cannot be told is left out: of a device that nobody describes its number
+/// is all there is to know.
 pub(super) fn device(root: &Root, number: &str) -> Device {
     let mut parts = Vec::new();
     collect(root, number, 0, &mut parts);

@@ -81,7 +81,8 @@ fn extensions_of_systemd_boot() {
     }
 }
 
-/// NixOS's `system.boot.extraInitrd.paths` are relative to the ESP, and its builder writes `initrd /` and then the path.
+/// NixOS's `system.boot.extraInitrd.paths` are relative to the ESP, and its builder writes `initrd /` and then the
+/// path.
 #[test]
 fn extra_initrds_are_relative_to_boot_or_from_its_top() {
     let paths = ["custom.cpio", "./a/b.img", "/c", "//d//e/", "a b.img"];

@@ -16,7 +16,8 @@ struct Tree {
 }
 
 impl Tree {
-    /// A store with kernel, initrd and devicetree, an empty `/boot`, and the closure `/nix/store/t` without `boot.json`.
+    /// A store with kernel, initrd and devicetree, an empty `/boot`, and the closure `/nix/store/t` without
+    /// `boot.json`.
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let tree = Self {
@@ -354,8 +355,8 @@ impl Odd {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
-    /// Any two files of a closure, replaced by anything: an answer of one line, soon, and a neighbour unharmed. What is said
-    /// to be bootable is made of files with something in them.
+    /// Any two files of a closure, replaced by anything: an answer of one line, soon, and a neighbour unharmed. What is
+    /// said to be bootable is made of files with something in them.
     #[test]
     fn odd_files_are_one_line(
         with_json: bool,

@@ -66,8 +66,8 @@ pub(super) fn flush(file: &File, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes everything that is not on the disk of the file system that the open directory at `path` is on. On FAT it takes a
-/// [`flush`] after that, see [`flush_files`].
+/// Writes everything that is not on the disk of the file system that the open directory at `path` is on. On FAT it
+/// takes a [`flush`] after that, see [`flush_files`].
 pub(super) fn flush_all(directory: &File, path: &Path) -> io::Result<()> {
     nix::unistd::syncfs(directory)?;
     #[cfg(test)]
@@ -78,8 +78,8 @@ pub(super) fn flush_all(directory: &File, path: &Path) -> io::Result<()> {
 }
 
 /// Writes everything that is not on the disk of the FAT file system that the open directory at `path` is on, so that a
-/// [`flush`] of that directory puts it there: syncfs(2) of FAT leaves it in the disk's own cache, and fsync(2) of anything on
-/// it empties that (`fs/fat/inode.c`, which has no `sync_fs`; `fs/fat/file.c`, `fat_file_fsync`).
+/// [`flush`] of that directory puts it there: syncfs(2) of FAT leaves it in the disk's own cache, and fsync(2) of
+/// anything on it empties that (`fs/fat/inode.c`, which has no `sync_fs`; `fs/fat/file.c`, `fat_file_fsync`).
 ///
 /// On other file systems a file that was flushed is whole under any name, and nothing is to be done.
 pub(super) fn flush_files(directory: &File, path: &Path) -> io::Result<()> {

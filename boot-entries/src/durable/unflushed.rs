@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::{Error, at, parent};
 
-/// Makes `link` a symbolic link to `target`, replacing what is there in one step. False: it was one already, and nothing was
-/// written. The directory must be there.
+/// Makes `link` a symbolic link to `target`, replacing what is there in one step. False: it was one already, and
+/// nothing was written. The directory must be there.
 ///
 /// # Errors
 /// When a step fails; `link` is then as it was.

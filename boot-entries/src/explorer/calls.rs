@@ -14,8 +14,8 @@ use systemd_boot_model::Partition;
 /// Where the ESP is, to steps that copy from it.
 pub(super) const ESP: &str = "/efi";
 
-/// What a source holds: a file of the store its own name (see [`crate::plan::tests::Disk::with`]), one of the ESP what is
-/// there.
+/// What a source holds: a file of the store its own name (see [`crate::plan::tests::Disk::with`]), one of the ESP what
+/// is there.
 fn source(held: &Held, source: &Path) -> Vec<u8> {
     match source.strip_prefix(ESP) {
         Ok(path) => held.on(Partition::Esp)[path].to_vec(),

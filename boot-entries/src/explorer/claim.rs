@@ -92,8 +92,8 @@ impl<'a> Claim<'a> {
         self.check_next(found)
     }
 
-    /// The verdict alone, which must come through whatever becomes of the rest, makes the machine end in the last good one:
-    /// unless that is the one whose entry the cut has taken, which comes again with the rest.
+    /// The verdict alone, which must come through whatever becomes of the rest, makes the machine end in the last good
+    /// one: unless that is the one whose entry the cut has taken, which comes again with the rest.
     fn check_verdict(&self, found: &Held) -> Result<(), String> {
         let case = self.case;
         let mut judged = found.clone();

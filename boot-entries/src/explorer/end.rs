@@ -1,6 +1,5 @@
 //! What a machine with these files comes to.
 
-use crate::name::OurName as _;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use super::FAILURES;
 use super::look::{content, observe};
 use super::migration::FOREIGN;
 use super::place::Held;
+use crate::name::OurName as _;
 use crate::nixpkgs;
 use crate::observe::BootFiles;
 use crate::payload::{Kind, file_name, kind_of};

@@ -15,7 +15,8 @@ use crate::plan::{Intent, Standing};
 const PROGRAM: &str = "EFI/tools/tool.efi";
 const DATA: &str = "EFI/tools/data/list";
 const ENTRY: &str = "loader/entries/tool.conf";
-/// The text of that, which is a name as well: a file of the store holds its own here, and the loader takes either slash.
+/// The text of that, which is a name as well: a file of the store holds its own here, and the loader takes either
+/// slash.
 const TEXT: &str = "efi \\EFI\\tools\\tool.efi";
 
 fn extra(path: &str, name: &str) -> Extra {

@@ -1,15 +1,15 @@
 //! The same plans where there is hardly any room.
 
-use crate::name::OurName as _;
 use std::path::Path;
 
 use super::{Case, Goal, observe, theirs};
 use crate::entry::EntryFile;
+use crate::name::OurName as _;
 use crate::step::Step;
 use systemd_boot_model::ENTRIES;
 
-/// `cases`, and the same with a generation that has just arrived, each on the smallest `$BOOT` it is not refused on: those
-/// that must make room there.
+/// `cases`, and the same with a generation that has just arrived, each on the smallest `$BOOT` it is not refused on:
+/// those that must make room there.
 pub(super) fn squeezed(cases: &[Case]) -> Vec<Case> {
     let arrived: Vec<Case> = cases.iter().filter_map(Case::arrived).collect();
     let all = cases.iter().chain(&arrived);

@@ -107,8 +107,8 @@ fn from_foreign() -> Vec<Case> {
     cases
 }
 
-/// Takeovers that are over while one of theirs starts what no entry of ours can: the one that has booted the machine, or an
-/// older one.
+/// Takeovers that are over while one of theirs starts what no entry of ours can: the one that has booted the machine,
+/// or an older one.
 fn with_irreplaceable() -> Vec<Case> {
     let mut cases = Vec::new();
     for (unbootable, is_hashed) in product(&[1, FORMER], &[false, true]) {

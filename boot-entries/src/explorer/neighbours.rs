@@ -1,4 +1,7 @@
-//! Another system's entries on the same `$BOOT`: none of them is touched, whatever happens, and they are in nobody's way.
+//! Another system's entries on the same `$BOOT`: none of them is touched, whatever happens, and they are in nobody's
+//! way.
+
+use std::path::Path;
 
 use super::domain::{fail, product};
 use super::place::Held;
@@ -8,7 +11,6 @@ use crate::owner::Ownership;
 use crate::plan::InPlace;
 use crate::plan::tests::{Disk, proven, select};
 use crate::plan::{Intent, plan};
-use std::path::Path;
 use systemd_boot_model::EntryName;
 
 /// The other system's generation, by number.

@@ -68,8 +68,8 @@ pub(super) fn cases() -> Vec<Case> {
     cases.into_values().collect()
 }
 
-/// On what a power cut leaves of the installation of a trial, one state in `stride`: the trial was booted all the same, and
-/// passed or failed.
+/// On what a power cut leaves of the installation of a trial, one state in `stride`: the trial was booted all the same,
+/// and passed or failed.
 pub(super) fn after_a_cut(installs: &[Case], stride: usize) -> Vec<Case> {
     let mut cases = Vec::new();
     for install in installs {

@@ -119,7 +119,8 @@ fn no_profile_is_an_empty_list() {
     );
 }
 
-/// A link that somebody made by hand, or with a number that is none: it is no generation, and is not passed over in silence.
+/// A link that somebody made by hand, or with a number that is none: it is no generation, and is not passed over in
+/// silence.
 #[test]
 fn what_looks_like_a_generation_and_is_none_is_told() {
     let tree = tempfile::tempdir().unwrap();

@@ -1,7 +1,5 @@
 //! What lies on one partition: entries, images, names of payload.
 
-use crate::name::OurName as _;
-use crate::uki;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -12,9 +10,11 @@ use super::{ENTRIES, Error, names};
 use crate::bounded;
 use crate::durable;
 use crate::entry::{self, EntryFile};
+use crate::name::OurName as _;
 use crate::nixpkgs;
 use crate::owner::UNREADABLE;
 use crate::payload;
+use crate::uki;
 use systemd_boot_model::{Entry, EntryName, IMAGES, Partition, Uki};
 
 /// What is read of one partition.
@@ -68,8 +68,8 @@ impl Folder {
         })
     }
 
-    /// Reads one entry file. One that cannot be read stops nobody: a foreign one is passed over, and ours is damaged, that
-    /// is, a text that starts nothing.
+    /// Reads one entry file. One that cannot be read stops nobody: a foreign one is passed over, and ours is damaged,
+    /// that is, a text that starts nothing.
     fn entry(
         &mut self,
         directory: &Path,

@@ -20,8 +20,8 @@ const DIRECTORIES: [&str; 8] = [
     "EFI/BOOT",
 ];
 
-/// Looks at the partition mounted at `directory` (a path of this process), where files have these `sizes` as far as is known.
-/// None: it cannot be told.
+/// Looks at the partition mounted at `directory` (a path of this process), where files have these `sizes` as far as is
+/// known. None: it cannot be told.
 pub(super) fn read(directory: &Path, sizes: &BTreeMap<String, u64>) -> Option<Volume> {
     let found = nix::sys::statvfs::statvfs(directory).ok()?;
     let mut volume = Volume {

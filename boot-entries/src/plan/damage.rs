@@ -1,17 +1,17 @@
 //! What keeps an entry from starting what it names: payload of ours that is not there, or is not what its name says.
 
-use crate::name::OurName as _;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Plan, outcome};
 use crate::entry::EntryFile;
+use crate::name::OurName as _;
 use crate::observe::Observation;
 use crate::payload::{self, Content};
 use systemd_boot_model::Partition;
 
-/// A file that an entry needs and that is not as it must be. The loader gives up on such an entry, and the firmware starts
-/// it again: an entry without a counter is then started for ever.
+/// A file that an entry needs and that is not as it must be. The loader gives up on such an entry, and the firmware
+/// starts it again: an entry without a counter is then started for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Damage {
     /// Relative to the top of its partition.
@@ -66,7 +66,8 @@ pub(super) fn is_whole(observed: &Observation, file: &EntryFile) -> bool {
     file.entry.linux.is_some() && all_damage(observed, file).next().is_none()
 }
 
-/// What is still wrong with entries of ours, and not of another system's, when `plan` is carried out: no step of it mends that.
+/// What is still wrong with entries of ours, and not of another system's, when `plan` is carried out: no step of it
+/// mends that.
 #[must_use]
 pub fn left(
     observed: &Observation,

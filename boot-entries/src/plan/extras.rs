@@ -46,7 +46,8 @@ pub(super) fn steps(there: &Extras, intent: &Intent) -> Steps {
             record.insert(extra.path.clone(), digests);
             continue;
         }
-        // On record before it is there: a file nobody knows of would stay for ever. And so would the one that it replaces.
+        // On record before it is there: a file nobody knows of would stay for ever. And so would the one that it
+        // replaces.
         record.entry(extra.path.clone()).or_default().insert(digest);
         let list = if extra.is_entry() {
             &mut steps.entries
@@ -150,8 +151,8 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// Whether what lies under `path` is what we put there, or nothing does. An empty file is what a power cut leaves of one
-    /// of ours.
+    /// Whether what lies under `path` is what we put there, or nothing does. An empty file is what a power cut leaves
+    /// of one of ours.
     fn is_ours(&self, path: &str) -> bool {
         self.there.present.get(path).is_none_or(|content| {
             let put = self.ours.get(path);

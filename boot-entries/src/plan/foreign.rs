@@ -46,8 +46,8 @@ impl Foreign {
         }
     }
 
-    /// The one that this boot was started from, if `booted` (`LoaderEntrySelected`) is not ours. One that is still counted
-    /// has not shown anything, and one that lacks what it starts shows nothing any more.
+    /// The one that this boot was started from, if `booted` (`LoaderEntrySelected`) is not ours. One that is still
+    /// counted has not shown anything, and one that lacks what it starts shows nothing any more.
     pub(super) fn booted(boot: &BootFiles, booted: &str) -> Option<Self> {
         let name = EntryName::parse(booted);
         all(boot).find(|foreign| match &name {

@@ -1,14 +1,14 @@
 //! Payload that is to come, and what has to go.
 
-use crate::name::OurName as _;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::needed::Needed;
-use super::wanted::Wanted;
 use super::{Candidate, Intent, Refusal, Step, Unneeded, remove};
 use crate::closure::Bootable;
 use crate::entry::{EntryFile, Rank};
+use crate::generation::Subject;
+use crate::name::OurName as _;
 use crate::observe::{Found, Observation};
 use crate::payload;
 use systemd_boot_model::{Partition, Tries};
@@ -29,22 +29,23 @@ pub(super) fn within_limit(intent: &Intent, all: &mut Vec<Candidate<'_>>) {
         let id = &wanted.id.generation;
         let newer = numbers.get(id.profile()).into_iter().flatten();
         let newer = newer.filter(|number| **number > id.number()).count();
-        newer < limit.get() || is_needed(intent, wanted)
+        newer < limit.get() || is_needed(intent, &wanted.id)
     });
 }
 
 /// Whether a fallback may need it, or somebody has asked for it (invariant B2).
-pub(super) fn is_needed(intent: &Intent, wanted: &Wanted<'_>) -> bool {
+pub(super) fn is_needed(intent: &Intent, id: &Subject) -> bool {
     let asked = [&intent.selected, &intent.last_good];
     let kept = [&intent.running, &intent.second];
     let mut all = asked.iter().chain(&kept);
-    all.any(|id| id.as_ref() == Some(&wanted.id))
+    all.any(|needed| needed.as_ref() == Some(id))
 }
 
 /// Whether an entry of ours that no generation wants stays all the same.
 ///
-/// Nothing is to go. Or it is another system's. Or the generation may only be unreadable now. And without a last good generation on record the
-/// record itself may be lost: then an entry without a counter is all that is left of what was proven.
+/// Nothing is to go. Or it is another system's. Or the generation may only be unreadable now. And without a last good
+/// generation on record the record itself may be lost: then an entry without a counter is all that is left of what was
+/// proven.
 fn stays(
     generations: &BTreeMap<&str, &Found>,
     intent: &Intent,
@@ -61,8 +62,8 @@ fn stays(
     }
 }
 
-/// The highest rank among the good entries that stay although no generation wants them: ours, and another system's if ours
-/// are to be above those.
+/// The highest rank among the good entries that stay although no generation wants them: ours, and another system's if
+/// ours are to be above those.
 pub(super) fn kept_rank(observed: &Observation, intent: &Intent) -> Rank {
     let generations = observed.by_stem();
     let is_other_systems = observed.other_systems(&intent.ownership);
@@ -120,15 +121,20 @@ pub(super) fn copies<'a>(
     steps
 }
 
-/// What nothing points at and nothing will: leftovers, and payload that no entry, there or wanted, needs. It goes first,
-/// to make room.
-pub(super) fn garbage(observed: &Observation, entries: &BTreeMap<String, String>) -> Vec<Step> {
+/// What nothing points at and nothing will: leftovers, and payload that no entry, there or wanted, needs, if that may
+/// go. It goes first, to make room.
+pub(super) fn garbage(
+    observed: &Observation,
+    intent: &Intent,
+    entries: &BTreeMap<String, String>,
+) -> Vec<Step> {
     let there = observed.boot.all().map(|(_, file)| file);
     let needed = Needed::by(there).and(entries.values());
     let leftovers = observed.boot.leftovers.iter().cloned();
     let unused = observed
         .payload
         .keys()
+        .filter(|_| intent.unneeded == Unneeded::Goes)
         .map(|name| format!("{}/{name}", payload::DIRECTORY))
         .filter(|path| !needed.has(path))
         .map(|path| (Partition::Boot, path));
@@ -159,7 +165,7 @@ pub(super) fn evictions(
     entries.chain(orphans).collect()
 }
 
-/// What is ours and no longer needed: entries first, then the payload that only they pointed at.
+/// What is ours and no longer needed: entries first, then the payload that only they pointed at, if that may go.
 pub(super) fn removals(
     observed: &Observation,
     intent: &Intent,
@@ -205,8 +211,9 @@ pub(super) fn removals(
         .filter(|path| !needed_on_esp.has(path));
     let entries = gone.iter().map(|(name, file)| remove(file.on, name));
     let orphans = orphans.into_iter().map(|path| (Partition::Boot, path));
-    let payload = orphans.chain(left_on_esp.map(|path| (Partition::Esp, path)));
-    entries
-        .chain(payload.map(|(on, path)| Step::Remove { on, path }))
-        .collect()
+    let payload = orphans
+        .chain(left_on_esp.map(|path| (Partition::Esp, path)))
+        .filter(|_| intent.unneeded == Unneeded::Goes)
+        .map(|(on, path)| Step::Remove { on, path });
+    entries.chain(payload).collect()
 }

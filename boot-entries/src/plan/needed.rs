@@ -57,8 +57,8 @@ impl<'a> Needed<'a> {
     }
 }
 
-/// Whether an entry with this text needs the file at `path`, however it writes that: FAT knows no case, and the loader takes
-/// either slash.
+/// Whether an entry with this text needs the file at `path`, however it writes that: FAT knows no case, and the loader
+/// takes either slash.
 fn points_at(text: &str, path: &str) -> bool {
     let path = path.to_lowercase();
     let is_it = |value: &str| {

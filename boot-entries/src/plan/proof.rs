@@ -13,7 +13,8 @@ const TRIES: u32 = 10;
 /// So many boots are looked at. On a disk that can do more, the machine counts as one that does not come back.
 const FAILURES: usize = 4096;
 
-/// What becomes of a machine when a plan is carried out: what the loader starts first, and what it ends in when every boot fails.
+/// What becomes of a machine when a plan is carried out: what the loader starts first, and what it ends in when every
+/// boot fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
     /// How the loader chooses.
@@ -52,9 +53,9 @@ impl Proof {
         }
     }
 
-    /// Checks that the plan takes nothing away: if every sequence of failed boots reaches a proven generation as it was `before`,
-    /// it has to do so once the plan is carried out. Where none is reached before, no request makes that worse, and a refusal would
-    /// only stand in the way of what mends it.
+    /// Checks that the plan takes nothing away: if every sequence of failed boots reaches a proven generation as it was
+    /// `before`, it has to do so once the plan is carried out. Where none is reached before, no request makes that
+    /// worse, and a refusal would only stand in the way of what mends it.
     ///
     /// # Errors
     /// With the entry that the machine would end in.
@@ -65,9 +66,9 @@ impl Proof {
         }
     }
 
-    /// Checks that every sequence of failed boots reaches a proven generation, whatever was before, and that what its entry needs
-    /// is there, to the byte. Where nothing is proven there is nothing to reach. What another system on the same `$BOOT` has
-    /// proven counts as well: whoever selected something there has chosen that the machine ends so.
+    /// Checks that every sequence of failed boots reaches a proven generation, whatever was before, and that what its
+    /// entry needs is there, to the byte. Where nothing is proven there is nothing to reach. What another system on the
+    /// same `$BOOT` has proven counts as well: whoever selected something there has chosen that the machine ends so.
     ///
     /// # Errors
     /// With the entry that the machine would end in.
@@ -143,8 +144,8 @@ impl fmt::Display for Stranding {
     }
 }
 
-/// Lets no counter of `loader` be larger than [`TRIES`], which changes no end: what matters is when it is used up, not how
-/// long that takes. Gives the number of boots after which all of them are used up, or [`FAILURES`].
+/// Lets no counter of `loader` be larger than [`TRIES`], which changes no end: what matters is when it is used up, not
+/// how long that takes. Gives the number of boots after which all of them are used up, or [`FAILURES`].
 fn bounded(loader: &mut Loader) -> usize {
     // The end itself, and a boot that the firmware asks for once.
     let mut all: usize = 2;

@@ -1,9 +1,9 @@
 //! Who takes the last good generation's place, when that one cannot be started any more.
 //!
 //! Its entry has no counter, so that nothing ends what begins with it: a machine whose failed trial leads to an entry
-//! that does not load starts that for ever. Where its payload on `$BOOT` is missing or damaged and the store has none to
-//! mend it with, it is the last good one on record only. Another proven generation is then ranked above it, which is the
-//! one exception to invariant B3: nothing good is touched by it.
+//! that does not load starts that for ever. Where its payload on `$BOOT` is missing or damaged and the store has none
+//! to mend it with, it is the last good one on record only. Another proven generation is then ranked above it, which is
+//! the one exception to invariant B3: nothing good is touched by it.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -65,8 +65,8 @@ pub(super) fn appoint(observed: &Observation, intent: &Intent) -> Option<(Intent
     Some((with_substitute(intent, substitute.clone()), told))
 }
 
-/// The same for a verdict, which reads no payload if it can be helped. Only where another proven one stands above the last
-/// good one was it put there, or the last good one has become that just now: what is on the disk has to tell, and
+/// The same for a verdict, which reads no payload if it can be helped. Only where another proven one stands above the
+/// last good one was it put there, or the last good one has become that just now: what is on the disk has to tell, and
 /// `is_whole` is asked about its entry.
 pub(super) fn confirm(
     boot: &BootFiles,
@@ -166,7 +166,8 @@ mod tests {
         }
     }
 
-    /// By whatever name it was asked for, and with a verdict that was no good: nothing puts the broken one on top again.
+    /// By whatever name it was asked for, and with a verdict that was no good: nothing puts the broken one on top
+    /// again.
     #[test]
     fn no_verdict_takes_the_place_away() {
         let (mut disk, intent) = rotten(false);

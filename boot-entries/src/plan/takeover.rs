@@ -1,24 +1,25 @@
 //! A machine that nixpkgs' builder wrote, or somebody else, until one generation is proven under us.
 //!
-//! Before that, what is known to boot is theirs, and it has to be what a failed trial leads to. Their own entries cannot
-//! see to that: our `default` in loader.conf does not match them, and which of them would come first depends on their sort
-//! key, on the other machines on the same `$BOOT` and on a generation that was built last and never booted. So there is a
-//! *stand-in*: an entry of ours without a counter that starts what one of theirs starts, ranked below the selected one as
-//! the last good one would be.
+//! Before that, what is known to boot is theirs, and it has to be what a failed trial leads to. Their own entries
+//! cannot see to that: our `default` in loader.conf does not match them, and which of them would come first depends on
+//! their sort key, on the other machines on the same `$BOOT` and on a generation that was built last and never booted.
+//! So there is a *stand-in*: an entry of ours without a counter that starts what one of theirs starts, ranked below the
+//! selected one as the last good one would be.
 //!
-//! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine and
-//! the payload that no other entry needs. Never before, and never for space. What no entry of ours can replace stays as long
-//! as that is so: its generation cannot be booted by us, for whatever reason, and it was by them. Foreign entries stay for ever.
+//! As soon as a generation is the last good one, the stand-in goes, and so do the entries of nixpkgs' of *this* machine
+//! and the payload that no other entry needs. Never before, and never for space. What no entry of ours can replace
+//! stays as long as that is so: its generation cannot be booted by us, for whatever reason, and it was by them; or it
+//! has no entry of ours, because nobody has asked for it. Foreign entries stay for ever.
 //!
-//! Where the kernel of what booted before is purged the stand-in stays, though no loader lists it any more: it is how anybody
-//! can tell that a failed trial has nothing to go back to ([`lost_stand_in`]).
+//! Where the kernel of what booted before is purged the stand-in stays, though no loader lists it any more: it is how
+//! anybody can tell that a failed trial has nothing to go back to ([`lost_stand_in`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::foreign::Foreign;
 use super::needed::Needed;
-use super::{Intent, Step, remove};
+use super::{Intent, Step, is_left_out, remove};
 use crate::closure::Bootable;
 use crate::entry::{EntryFile, Rank};
 use crate::name::{OurName as _, stand_in_of, stem_of};
@@ -33,8 +34,25 @@ const NOTE: &str = " (before lastgood)";
 struct Theirs<'a> {
     file: &'a EntryFile,
     closure: PathBuf,
-    /// Whether an entry of ours can start the same closure.
-    is_replaceable: bool,
+    start: Start,
+}
+
+/// Whether an entry of ours starts the same closure. The last one counts, where several generations have that closure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Start {
+    /// It cannot.
+    #[default]
+    Impossible,
+    /// It does not, because nobody has asked for one. Theirs is all there is.
+    LeftOut,
+    /// It does, or will.
+    Ours,
+}
+
+impl Theirs<'_> {
+    fn is_replaceable(&self) -> bool {
+        self.start == Start::Ours
+    }
 }
 
 /// An entry of ours that starts what one of theirs starts, on the same partition.
@@ -59,14 +77,15 @@ pub(super) struct Takeover<'a> {
 }
 
 impl<'a> Takeover<'a> {
-    /// `entries` are those that our generations are to have, and `rank` is that of the stand-in, or the lowest it may have.
+    /// `entries` are those that our generations are to have, and `rank` is that of the stand-in, or the lowest it may
+    /// have.
     pub(super) fn new(
         observed: &'a Observation,
         intent: &Intent,
         entries: &BTreeMap<String, String>,
         rank: Rank,
     ) -> Self {
-        let theirs = theirs(observed);
+        let theirs = theirs(observed, intent);
         let is_over = intent.last_good.as_ref().is_some_and(|good| {
             let stem = stem_of(good);
             let wanted = entries.keys().filter_map(|name| EntryName::parse(name));
@@ -104,10 +123,12 @@ impl<'a> Takeover<'a> {
         })
     }
 
-    /// What stays of theirs although it is over, a line each.
+    /// What stays of theirs although it is over, a line each. Of one that nobody has asked us for there is nothing to
+    /// tell.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
         let theirs = self.theirs.iter().filter(|_| self.is_over);
-        theirs.filter(|theirs| !theirs.is_replaceable).map(|theirs| {
+        let lasting = theirs.filter(|theirs| theirs.start == Start::Impossible);
+        lasting.map(|theirs| {
             format!(
                 "{} stays, because no entry of ours can take its place: {} cannot be booted by one",
                 theirs.file.name,
@@ -126,22 +147,22 @@ impl<'a> Takeover<'a> {
             let wanted = self.stand_in.as_ref();
             wanted.is_some_and(|wanted| wanted.on == file.on && wanted.name == name)
         };
-        // It is all that tells of what booted before. No loader lists it.
-        let is_lost = |file: &EntryFile| {
+        // It is all that tells of what booted before, if it is to the letter what was written. No loader lists it.
+        let is_lost = |name: &str, file: &EntryFile| {
             let is_last = !self.is_over && self.stand_in.is_none();
-            is_last && !file.has_program
+            is_last && !file.has_program && name == StandIn::name(&file.text)
         };
         let is_gone = |name: &str, file: &EntryFile| {
             file.name.is_stand_in()
                 && !is_wanted(name, file)
-                && !is_lost(file)
+                && !is_lost(name, file)
                 && !self.other_systems.contains(&file)
                 || self.is_over
                     && (nixpkgs::is_husk(file)
                         || self
                             .theirs
                             .iter()
-                            .any(|theirs| theirs.file == file && theirs.is_replaceable))
+                            .any(|theirs| theirs.file == file && theirs.is_replaceable()))
         };
         let (gone, kept): (Vec<_>, Vec<_>) =
             boot.all().partition(|(name, file)| is_gone(name, file));
@@ -183,8 +204,8 @@ fn payload(observed: &Observation, theirs: &[Theirs<'_>]) -> BTreeSet<(Partition
 }
 
 impl StandIn {
-    /// One that does what `entry` does, with paths on the partition `on`. With its rank it stands where the last good one
-    /// would: under what is selected, over what never was.
+    /// One that does what `entry` does, with paths on the partition `on`. With its rank it stands where the last good
+    /// one would: under what is selected, over what never was.
     fn new(on: Partition, entry: &Entry, rank: Rank, intent: &Intent) -> Self {
         let title = entry.title.as_deref().unwrap_or("NixOS");
         let title = title.strip_suffix(NOTE).unwrap_or(title);
@@ -223,21 +244,26 @@ impl StandIn {
 }
 
 /// Their entries that start a closure of this machine. Another machine's may have the very same names.
-fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
-    let mut known: BTreeMap<&Path, bool> = BTreeMap::new();
+fn theirs<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Theirs<'a>> {
+    let mut known: BTreeMap<&Path, Start> = BTreeMap::new();
     for found in &observed.generations {
-        let is_replaceable = known.entry(&found.generation.toplevel).or_default();
-        *is_replaceable |= found.bootable.is_ok();
+        let start = match &found.bootable {
+            Err(_) => Start::Impossible,
+            Ok(_) if is_left_out(&observed.boot, intent, found) => Start::LeftOut,
+            Ok(_) => Start::Ours,
+        };
+        let best = known.entry(&found.generation.toplevel).or_default();
+        *best = start.max(*best);
     }
     let files = observed.boot.all();
     files
         .filter_map(|(_, file)| {
             let closure = nixpkgs::closure_of(file)?;
-            let is_replaceable = *known.get(closure.as_path())?;
+            let start = *known.get(closure.as_path())?;
             Some(Theirs {
                 file,
                 closure,
-                is_replaceable,
+                start,
             })
         })
         .collect()
@@ -245,9 +271,10 @@ fn theirs(observed: &Observation) -> Vec<Theirs<'_>> {
 
 /// The stand-in to have. One that is there already stays: what it stands for will not have got better.
 ///
-/// Otherwise what runs, because it does; then what their loader.conf names; then the newest, by its number. And where none of these is to
-/// be had, one that is there although its generation is in no profile any more: its closure may still be in the store.
-/// What runs may be anybody's ([`Foreign`]); of what does not run, only what nixpkgs wrote is known to be a generation.
+/// Otherwise what runs, because it does; then what their loader.conf names; then the newest, by its number. And where
+/// none of these is to be had, one that is there although its generation is in no profile any more: its closure may
+/// still be in the store. What runs may be anybody's ([`Foreign`]); of what does not run, only what nixpkgs wrote is
+/// known to be a generation.
 fn stand_in(
     observed: &Observation,
     intent: &Intent,

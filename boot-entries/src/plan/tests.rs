@@ -69,25 +69,85 @@ fn garbage_payload_entry_default_and_removals() {
     );
 }
 
-/// A record that nobody here understands may need any entry of ours. A counter still goes with the verdict.
+/// A record that nobody here understands may need any file of ours. A counter still goes with the verdict, and what
+/// interrupted runs left is nobody's.
 #[test]
-fn no_entry_goes_that_may_be_needed_by_what_is_not_understood() {
+fn nothing_goes_that_may_be_needed_by_what_is_not_understood() {
     let mut disk = Disk::with(4);
     disk.run(&select(4));
     disk.0.generations.remove(2);
+    disk.nixpkgs_wrote("nixos-generation-1.conf", 1);
+    let extra = Content::of(&mut &b"tool"[..]).unwrap();
+    let on_record = (("EFI/tool.efi".to_owned(), None), extra.digest.to_string());
+    let extras = &mut disk.0.extras;
+    extras.present.insert("EFI/tool.efi".to_owned(), extra);
+    extras.record.insert(on_record.0, [on_record.1].into());
+    let left = [
+        "EFI/.lastgood-tool.efi.part",
+        "EFI/lastgood/.lastgood-x.part",
+    ];
+    extras.leftovers.insert(left[0].to_owned());
+    let on_boot = (Partition::Boot, left[1].to_owned());
+    disk.0.boot.leftovers.push(on_boot);
+    let unused = crate::payload::file_name(&extra, crate::payload::Kind::Kernel);
+    disk.0.payload.insert(unused.clone(), extra);
     let spares = |intent| Intent {
         limit: NonZeroUsize::new(1),
         unneeded: Unneeded::Stays,
         ..intent
     };
-    disk.run(&spares(proven(select(4), 4)));
-    assert_eq!(disk.files().len(), 4, "{:?}", disk.files());
+    let removed = |steps: &[Step]| {
+        let removed = steps.iter().filter(|s| matches!(s, Step::Remove { .. }));
+        let paths = removed.map(|step| step.path().to_owned());
+        paths.collect::<BTreeSet<String>>()
+    };
+    let steps = disk.run(&spares(proven(select(4), 4))).steps;
+    let counted = |path: &&String| path.starts_with("loader/entries/lastgood-4-");
+    let gone = removed(&steps);
+    assert_eq!(gone.iter().filter(counted).count(), 1, "{gone:?}");
+    let rest: Vec<&String> = gone.iter().filter(|path| !counted(path)).collect();
+    assert_eq!(rest, left);
+    assert!(!steps.iter().any(|step| step.path() == crate::extra::RECORD));
+    let theirs = "loader/entries/nixos-generation-1.conf";
+    assert_eq!(disk.files().len(), 5, "{:?}", disk.files());
     assert_eq!(disk.boots(RELEASES[0], 0), [4]);
-    disk.run(&Intent {
+    disk.0.extras.leftovers.clear();
+    assert_eq!(disk.run(&spares(proven(select(4), 4))).steps, []);
+    let goes = Intent {
         unneeded: Unneeded::Goes,
         ..spares(proven(select(4), 4))
-    });
+    };
+    let gone = removed(&disk.run(&goes).steps);
+    let unused = format!("EFI/lastgood/{unused}");
+    for path in ["EFI/tool.efi", crate::extra::RECORD, theirs, &unused] {
+        assert!(gone.contains(path), "{path}");
+    }
     assert_eq!(disk.files().len(), 1, "{:?}", disk.files());
+}
+
+#[test]
+fn what_is_asked_for_or_kept_for_a_fallback_is_never_left_out() {
+    let mut disk = Disk::with(5);
+    disk.run(&Intent {
+        running: Some(id(3)),
+        second: Some(id(4)),
+        left_out: (1..=5).map(id).collect(),
+        ..proven(select(1), 2)
+    });
+    let files = disk.0.boot.entries.values();
+    let numbers: Vec<_> = files.map(|file| file.name.generation_number()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4].map(Some));
+}
+
+/// Then somebody needs them after all: a machine without an entry boots nothing.
+#[test]
+fn where_all_are_left_out_none_is() {
+    let mut disk = Disk::with(2);
+    disk.run(&Intent {
+        left_out: [id(1), id(2)].into(),
+        ..Intent::default()
+    });
+    assert_eq!(disk.files().len(), 2);
 }
 
 #[test]

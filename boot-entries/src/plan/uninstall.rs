@@ -1,8 +1,8 @@
 //! Giving `$BOOT` back, with something bootable on it. Pure.
 //!
-//! What is left must be proven; or, with nothing proven, what runs; or, with nothing known of that, what ran before us, or
-//! what loader.conf names, even if that is a foreign entry. If an entry of somebody else's starts it, that will do. If none does, one is written as
-//! nixpkgs' builder would, so that the next `nixos-rebuild` takes it over. The order:
+//! What is left must be proven; or, with nothing proven, what runs; or, with nothing known of that, what ran before us,
+//! or what loader.conf names, even if that is a foreign entry. If an entry of somebody else's starts it, that will do.
+//! If none does, one is written as nixpkgs' builder would, so that the next `nixos-rebuild` takes it over. The order:
 //!
 //! 1. leftovers, and where room is short everything of ours but what is handed back;
 //! 2. payload under its new name, entry, loader.conf, which names that entry;
@@ -58,6 +58,7 @@ pub fn uninstall(
     everything.extend(extras.removals);
     if everything.is_empty() && (!ground.is_default_ours() || ground.has_other_systems()) {
         plan.steps = ground.leftovers();
+        plan.steps.extend(ground.without_added().map(conf));
         return Ok(plan);
     }
     let acceptable = acceptable::acceptable(observed, intent);
@@ -327,6 +328,14 @@ impl<'a> Ground<'a> {
         Err(Refusal::NoSpace(Box::new(shortage)))
     }
 
+    /// What loader.conf is to say for no line of ours to be in it. None: it has none, or another system needs them as
+    /// well.
+    fn without_added(&self) -> Option<String> {
+        let present = self.observed.boot.loader_conf.as_deref();
+        let without = present.and_then(loader_conf::without_added);
+        without.filter(|_| !self.has_other_systems())
+    }
+
     /// After the first ones.
     fn steps(
         &self,
@@ -337,14 +346,16 @@ impl<'a> Ground<'a> {
     ) -> Vec<Step> {
         steps.extend(handed.copies.iter().chain(&handed.entries).cloned());
         let present = self.observed.boot.loader_conf.as_deref();
-        // A loader.conf that somebody else has written since stays, if it will do.
+        // A loader.conf that somebody else has written since stays, if it will do, but for what we have added to it.
         let is_theirs = handed.entries.is_empty() && !self.is_default_ours();
         let is_right = is_theirs && self.boots_one_of(acceptable);
-        let text = loader_conf::with_default(present, &handed.default);
-        if !is_right && present != Some(&text) {
-            let (on, path) = (Partition::Esp, LOADER_CONF.to_owned());
-            steps.push(Step::Text { text, on, path });
-        }
+        let text = if is_right {
+            self.without_added()
+        } else {
+            let text = loader_conf::with_default(present, &handed.default);
+            (present != Some(&text)).then_some(text)
+        };
+        steps.extend(text.map(conf));
         for step in everything {
             if !steps.contains(step) {
                 steps.push(step.clone());
@@ -353,8 +364,8 @@ impl<'a> Ground<'a> {
         steps
     }
 
-    /// Whether nothing of ours is needed for a while but entries with a stem in `kept`: one of them is whole, or none of
-    /// ours is.
+    /// Whether nothing of ours is needed for a while but entries with a stem in `kept`: one of them is whole, or none
+    /// of ours is.
     fn needs_only(&self, kept: &BTreeSet<String>) -> bool {
         let entries = self.observed.boot.entries.values();
         let mut whole = entries
@@ -382,6 +393,12 @@ impl<'a> Ground<'a> {
         let gone = gone.into_iter().map(|(name, file)| remove(file.on, name));
         gone.chain(unused).collect()
     }
+}
+
+/// Writes loader.conf.
+fn conf(text: String) -> Step {
+    let (on, path) = (Partition::Esp, LOADER_CONF.to_owned());
+    Step::Text { text, on, path }
 }
 
 #[cfg(test)]

@@ -78,8 +78,8 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// The same on the other partition, if there is an entry too: a move to an XBOOTLDR partition was cut short. Each has
-    /// payload of its own, the loader lists both, and so a verdict is on both.
+    /// The same on the other partition, if there is an entry too: a move to an XBOOTLDR partition was cut short. Each
+    /// has payload of its own, the loader lists both, and so a verdict is on both.
     pub(super) fn twin(&self, boot: &'a BootFiles) -> Option<Self> {
         let files: Vec<&EntryFile> = boot
             .files_of(self.stem)
@@ -123,8 +123,8 @@ impl<'a> Wanted<'a> {
         (name.to_string(), text)
     }
 
-    /// What is there while the last good entry is replaced by one with this text: the same by another name, to be written
-    /// before and removed after. A file that is replaced may get lost, and this one may be all that is proven.
+    /// What is there while the last good entry is replaced by one with this text: the same by another name, to be
+    /// written before and removed after. A file that is replaced may get lost, and this one may be all that is proven.
     pub(super) fn guard(&self, boot: &BootFiles, text: &str) -> Option<(Step, Step)> {
         let (name, _) = self.file();
         if !self.is_moved || boot.entry(self.on, &name).is_none() {
@@ -161,8 +161,8 @@ fn as_before(options: &str) -> String {
 ///
 /// From the bottom: never selected and rejected ones, other proven ones, the last good one, the selected one. Ranks
 /// that already fit are kept, so that a second run finds nothing to do. The last good one's stays as it is (B3) unless
-/// it was never selected: then it has just become the last good one, and the one before it is still untouched; or an entry
-/// that is left alone is above it ([`Wanted::guard`]).
+/// it was never selected: then it has just become the last good one, and the one before it is still untouched; or an
+/// entry that is left alone is above it ([`Wanted::guard`]).
 ///
 /// `kept` is the highest rank among the entries that are left alone.
 pub(super) fn rank(all: &mut [Wanted<'_>], kept: Rank, intent: &Intent) -> Result<(), Refusal> {

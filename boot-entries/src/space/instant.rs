@@ -1,11 +1,11 @@
 //! A file system in the middle of a plan, as far as room goes.
 
-use crate::name::OurName as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Directory, Reserve, SLOT, Volume, slots};
 use crate::durable;
+use crate::name::OurName as _;
 use crate::step::Step;
 use systemd_boot_model::{ENTRIES, EntryName};
 

@@ -10,8 +10,6 @@ use systemd_boot_model::Partition;
 /// How far the loader is ours to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
-    /// Somebody else keeps it.
-    Leave,
     /// What is damaged or missing is mended, and the copies are kept equal. No version comes that was not there.
     Mend,
     /// An older one is replaced as well, and where there is none, one is installed.
@@ -76,7 +74,7 @@ pub fn decide(installed: &Installed, source: Option<&Source>, policy: Policy) ->
     let is_first = is_first(installed);
     let mut after = installed.image();
     let mut steps = Vec::new();
-    if policy == Policy::Update || (policy == Policy::Mend && !is_first) {
+    if policy == Policy::Update || !is_first {
         steps = removals(installed);
         held_back = held_back_by_signature(&places, source).filter(|_| policy == Policy::Update);
         if let Some(best) = best(&places, source, policy, &mut told) {
@@ -119,8 +117,8 @@ fn is_first(installed: &Installed) -> bool {
     installed.systemd.state == State::Absent && installed.fallback.image().is_none()
 }
 
-/// The places that are ours to write to. A foreign program never is, and the fallback only if the other one is, or if it
-/// is a systemd-boot already.
+/// The places that are ours to write to. A foreign program never is, and the fallback only if the other one is, or if
+/// it is a systemd-boot already.
 fn ours<'a>(installed: &'a Installed, told: &mut Vec<String>) -> Vec<&'a Place> {
     let Installed {
         systemd, fallback, ..

@@ -1,7 +1,7 @@
 //! What an EFI program is: a systemd-boot and which one, somebody else's, or damaged.
 //!
-//! systemd-boot marks itself in a section of its own, `.sdmagic`: `#### LoaderInfo: systemd-boot 252.39-1~deb12u2 ####`.
-//! systemd's stub does so too, under its own name.
+//! systemd-boot marks itself in a section of its own, `.sdmagic`: `#### LoaderInfo: systemd-boot 252.39-1~deb12u2
+//! ####`. systemd's stub does so too, under its own name.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,11 +10,11 @@ use std::path::Path;
 
 use goblin::pe::header::{COFF_MACHINE_X86_64, Header, PE_MAGIC};
 use nix::errno::Errno;
-use systemd_boot_model::compare_versions;
 
 use crate::bounded;
 use crate::kernel;
 use crate::payload::Content;
+use systemd_boot_model::compare_versions;
 
 /// systemd-boot has 140 kB, with everything that is ever linked into such a program a few MB.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -219,7 +219,8 @@ mod tests {
         }
     }
 
-    /// Debian's versions are no numbers, and one that is a prefix of another or begins with a smaller digit is not older.
+    /// Debian's versions are no numbers, and one that is a prefix of another or begins with a smaller digit is not
+    /// older.
     #[test]
     fn versions_are_in_the_order_of_their_makers() {
         let order = [

@@ -121,8 +121,8 @@ impl Installed {
         Self::read(esp, digests)
     }
 
-    /// The version that the machine starts from the ESP at `esp` (a path of this process), as `LoaderInfo` will give it. None:
-    /// there is none that is whole.
+    /// The version that the machine starts from the ESP at `esp` (a path of this process), as `LoaderInfo` will give
+    /// it. None: there is none that is whole.
     #[must_use]
     pub fn info(esp: &Path) -> Option<String> {
         [SYSTEMD, FALLBACK].into_iter().find_map(|path| {
@@ -154,7 +154,8 @@ impl Installed {
 
 /// `path` as it is written on the ESP, in whatever case; what is not there yet is as in `path`.
 ///
-/// FAT would find it by either name. An ESP that is being built in a directory would get a second file beside the first.
+/// FAT would find it by either name. An ESP that is being built in a directory would get a second file beside the
+/// first.
 fn as_written(esp: &Path, path: &str) -> Result<String, Error> {
     let mut written = PathBuf::new();
     for name in path.split('/') {

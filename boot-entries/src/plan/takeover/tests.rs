@@ -209,6 +209,28 @@ fn only_what_is_whole_and_this_machines_is_stood_in_for() {
     assert_eq!(disk.0.boot.nixpkgs.len(), 2);
 }
 
+/// One that has lost what it starts stays for what it says, and this one says nothing that we wrote.
+#[test]
+fn a_damaged_stand_in_that_starts_nothing_goes() {
+    let mut disk = Disk::with(3);
+    disk.nixpkgs_wrote(NUMBERED[0], 1);
+    disk.run(&select(3));
+    disk.0.boot.nixpkgs.clear();
+    let (on, path) = (Partition::Boot, format!("{ENTRIES}/{}", NUMBERED[0]));
+    disk.step(&Step::Remove { on, path });
+    disk.run(&select(3));
+    assert_eq!(stand_ins(&disk), 1);
+    let name = disk.files().into_iter().find(|n| n.contains("before"));
+    let name = name.unwrap().to_owned();
+    let text = disk.0.boot.entries[&name].text.clone();
+    for damaged in ["", &text[..text.len() / 2]] {
+        let mut disk = disk.clone();
+        disk.wrote(&name, damaged);
+        disk.run(&select(3));
+        assert_eq!(stand_ins(&disk), 0, "{damaged}");
+    }
+}
+
 /// The record may say that something is proven whose entry cannot be had.
 #[test]
 fn nothing_of_theirs_goes_before_the_last_good_entry_is_there() {
@@ -249,6 +271,48 @@ fn what_we_cannot_replace_stays_for_as_long_as_that_is_so() {
     assert_eq!(disk.run(&intent).notes, [""; 0]);
     assert_eq!(their_files(&disk), [""; 0]);
     assert_eq!(their_payload(&disk), [""; 0]);
+}
+
+/// Their builder wrote it beside us, and nobody has asked us for it: their entry is all it has.
+#[test]
+fn what_nobody_has_asked_us_for_keeps_their_entry() {
+    let mut disk = written(4, NUMBERED, NUMBERED[2]);
+    disk.nixpkgs_wrote("nixos-generation-4.conf", 4);
+    let mut intent = proven(select(1), 1);
+    intent.left_out.insert(id(4));
+    assert_eq!(disk.run(&intent).notes, [""; 0]);
+    assert_eq!(their_files(&disk), ["nixos-generation-4.conf"]);
+    assert_eq!(their_payload(&disk), ["initrd.efi", "kernel-4.efi"]);
+    assert_eq!(disk.run(&intent).steps, []);
+    // It has an entry of ours, which takes its place, and is never left out again.
+    intent.left_out.clear();
+    let mut both = disk.clone();
+    both.run(&intent);
+    assert_eq!(their_files(&both), [""; 0]);
+    assert_eq!(their_payload(&both), [""; 0]);
+    both.nixpkgs_wrote("nixos-generation-4.conf", 4);
+    intent.left_out.insert(id(4));
+    both.run(&intent);
+    assert_eq!(their_files(&both), [""; 0]);
+    // Of what cannot be booted it is told, left out or not.
+    disk.0.generations[3].bootable = Err("no plain path".to_owned());
+    let notes = disk.run(&intent).notes;
+    assert!(notes.len() == 1 && notes[0].contains("cannot be booted"));
+}
+
+/// Two generations are one closure, and one of them has an entry of ours.
+#[test]
+fn a_closure_that_we_can_start_is_replaced_whichever_generation_is_left_out() {
+    let mut disk = written(4, NUMBERED, NUMBERED[2]);
+    let found = &mut disk.0.generations[3];
+    found.generation.toplevel = id(3).toplevel;
+    let again = found.generation.subject();
+    found.stem = stem_of(&again);
+    disk.nixpkgs_wrote("nixos-generation-4.conf", 3);
+    let mut intent = proven(select(1), 1);
+    intent.left_out.insert(again);
+    disk.run(&intent);
+    assert_eq!(their_files(&disk), [""; 0]);
 }
 
 /// A run was cut short between their entries and their payload.

@@ -4,8 +4,8 @@ use super::*;
 use crate::plan::InPlace;
 use crate::work;
 
-/// How often something is looked at by a plan that finds nothing to do, where `count` generations and as many of another
-/// system's have entries.
+/// How often something is looked at by a plan that finds nothing to do, where `count` generations and as many of
+/// another system's have entries.
 fn looks(count: u64) -> u64 {
     let mut disk = Disk::with(2 * count);
     let others = disk

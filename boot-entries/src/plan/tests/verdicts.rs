@@ -73,8 +73,8 @@ fn an_entry_without_its_payload_gets_its_verdict() {
     assert_eq!(disk.boots(ReleaseRange::V260, 1), [1, 1]);
 }
 
-/// 2 is the last good one and 3 a trial, all on an ESP, and written to a new XBOOTLDR partition as well: the move was cut
-/// short before its removals.
+/// 2 is the last good one and 3 a trial, all on an ESP, and written to a new XBOOTLDR partition as well: the move was
+/// cut short before its removals.
 fn between_two_partitions() -> Disk {
     let mut disk = Disk::with(3);
     let intent = proven(select(3), 2);

@@ -1,10 +1,10 @@
 //! What a machine may be left with.
 
-use crate::name::OurName as _;
 use std::path::Path;
 
 use crate::entry::EntryFile;
 use crate::generation::{Generation, Subject};
+use crate::name::OurName as _;
 use crate::nixpkgs;
 use crate::observe::Observation;
 use crate::plan::{Intent, Standing};

@@ -117,6 +117,32 @@ fn an_entry_of_somebody_elses_will_do() {
     assert_eq!(conf(&disk), theirs);
 }
 
+/// But what another system of ours adds is as much its own, and it is still there.
+#[test]
+fn what_we_added_goes_even_where_their_file_will_do() {
+    let added = "editor no\n# added by lastgood: editor no\n";
+    let (mut disk, mut intent) = ours();
+    let hashed = hashed_name(&theirs(2));
+    disk.nixpkgs_wrote(&hashed, 2);
+    let theirs = format!("timeout 5\npreferred {hashed}\ndefault nixos-*\n");
+    disk.0.boot.loader_conf = Some(format!("{added}{theirs}"));
+    let mut shared = disk.clone();
+    let done = run(&mut disk, &intent, &[2]);
+    assert_eq!(done[0], "write loader/loader.conf", "{done:?}");
+    assert_eq!(conf(&disk), theirs);
+    // Nothing else of ours is left.
+    disk.0.boot.loader_conf = Some(format!("{theirs}{added}"));
+    assert_eq!(run(&mut disk, &intent, &[2]), ["write loader/loader.conf"]);
+    assert_eq!(conf(&disk), theirs);
+
+    intent.ownership.owner = "11111111".parse().ok();
+    let other = "title Other\nlinux /EFI/lastgood/x\n# lastgood 22222222\n";
+    shared.wrote("lastgood-9-01234567.conf", other);
+    let before = conf(&shared).to_owned();
+    run(&mut shared, &intent, &[2]);
+    assert_eq!(conf(&shared), before);
+}
+
 type Damage = fn(&mut Disk, &mut Theirs);
 
 /// What looks like something to uninstall to, and is not.

@@ -1,10 +1,10 @@
 //! FAT directories, slot by slot, as Linux and as firmware fill them.
 
-use crate::name::OurName as _;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::durable;
+use crate::name::OurName as _;
 use crate::space::{Directory, SLOT, Volume, slots};
 use crate::step::{self, Step};
 use systemd_boot_model::{ENTRIES, EntryName, Partition, Tries};
@@ -133,7 +133,8 @@ impl Fat {
         self.linux_adds(above, name);
     }
 
-    /// Makes steps as the writer does; `instant` sees every moment at which the power may go, and in which step that is.
+    /// Makes steps as the writer does; `instant` sees every moment at which the power may go, and in which step that
+    /// is.
     pub(super) fn make_all(&mut self, steps: &[Step], instant: &mut impl FnMut(&Self, &Step)) {
         let there = self.files.clone();
         for piece in step::pieces(steps, |step| there.contains_key(step.path())) {

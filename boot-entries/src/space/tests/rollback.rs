@@ -1,5 +1,5 @@
-//! A rollback always fits: on the smallest disk that a plan is granted on, after whatever the loader counts, there is room
-//! for every verdict.
+//! A rollback always fits: on the smallest disk that a plan is granted on, after whatever the loader counts, there is
+//! room for every verdict.
 
 use super::Fat;
 use crate::generation::Generation;
@@ -41,8 +41,8 @@ impl Machine {
             .map(|plan| plan.steps)
     }
 
-    /// The same with so little free that one cluster less would not do for `intent`, which is carried out. None: there is
-    /// nothing to do.
+    /// The same with so little free that one cluster less would not do for `intent`, which is carried out. None: there
+    /// is nothing to do.
     fn squeezed(&self, intent: &Intent) -> Option<Self> {
         let sizes: Vec<u64> = (0..4000).collect();
         let free = sizes.partition_point(|free| self.plan(intent, *free).is_none());
@@ -105,8 +105,8 @@ impl Machine {
     }
 }
 
-/// From nothing to a trial, and from each machine with a last good generation to the next trial: `intent` carried out on
-/// the smallest disk, and every verdict after every boot that fails.
+/// From nothing to a trial, and from each machine with a last good generation to the next trial: `intent` carried out
+/// on the smallest disk, and every verdict after every boot that fails.
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are the proof")]
 fn a_verdict_fits_after_every_plan_that_was_granted() {
