@@ -303,7 +303,7 @@ fn a_trial_that_the_loader_did_not_start_keeps_its_counter() -> Result<()> {
         let told = tree.lastgood(&["boot", "bless"])?;
         ok(&told);
         for words in [
-            "healthy, and not proven: generation 2",
+            "not blessed: generation 2 is healthy",
             &proven,
             "the counter stays",
         ] {
