@@ -317,22 +317,6 @@ fn what_was_written_before_there_was_a_mark_is_known() {
     assert_eq!(State::of(&[named]).owner, Some(owner));
 }
 
-/// A generation that was the last good one for many boots, and is a trial now because another one is, has all its
-/// tries.
-#[test]
-fn boots_as_the_last_good_one_are_no_tries() {
-    let mut state = State::of(&[proven(1), selected(2), proven(2)]);
-    for _ in 0..9 {
-        state = state.after(&began(2));
-    }
-    state = state.after(&proven(1));
-    for _ in 0..TRIES {
-        state = state.after(&began(2));
-        assert_eq!(state.is_not_counted(), None);
-    }
-    assert!(state.after(&began(2)).is_not_counted().is_some());
-}
-
 /// After a kexec the loader's counter has nothing to do with what runs, so that nothing is proven; nor is anything
 /// lost.
 #[test]
