@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::boot_partition::Place;
 use crate::durable::{self, Part};
+use crate::parallel;
 use crate::payload::Content;
 use crate::progress::{Counted, Progress};
 use crate::step::{self, Piece, Step};
+use crate::sums;
 use systemd_boot_model::Partition;
 
 /// A step that could not be made. The steps before it are done; a later run goes on from there.
@@ -28,14 +30,15 @@ pub enum Error {
     Write(#[from] durable::Error),
 }
 
-/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `heard` hears of each before it begins, and
-/// of what is copied for it.
+/// Makes `steps`, in order, in `place`, on what is on the disk for certain. `sums` are of the files that were read to
+/// plan them. `heard` hears of each step before it begins, and of what is copied for it.
 ///
 /// # Errors
 /// At the first step that cannot be made.
 pub fn apply(
     place: &Place,
     steps: &[Step],
+    sums: &sums::Known,
     mut heard: impl FnMut(Progress<'_>),
 ) -> Result<(), Error> {
     for directory in relied_on(place, steps) {
@@ -47,7 +50,7 @@ pub fn apply(
     };
     for piece in step::pieces(steps, is_there) {
         match piece {
-            Piece::Payload(steps) => copy_together(place, steps, &mut heard)?,
+            Piece::Payload(steps) => copy_together(place, steps, sums, &mut heard)?,
             Piece::Entries(steps) => write_row(place, steps, &mut heard)?,
             Piece::Alone(step) => make(place, step, Put::Whole, &mut heard).map(drop)?,
         }
@@ -68,20 +71,21 @@ pub(crate) fn relied_on<'a>(place: &'a Place, steps: &[Step]) -> BTreeSet<&'a Pa
 fn copy_together(
     place: &Place,
     steps: &[Step],
+    sums: &sums::Known,
     heard: &mut impl FnMut(Progress<'_>),
 ) -> Result<(), Error> {
-    let mut parts = Vec::new();
     let mut copied = Ok(());
-    for step in steps {
-        match make(place, step, Put::Part, heard) {
-            Ok(part) => parts.extend(part),
-            Err(error) => {
-                copied = Err(error);
-                break;
-            }
-        }
-    }
-    let placed = durable::place(parts);
+    let is_large = |step: &&Step| durable::is_large(step.bytes());
+    let large = steps.iter().filter(is_large).count();
+    let mut steps = steps.iter();
+    let copy = || {
+        let step = steps.next()?;
+        make(place, step, Put::Part, heard).unwrap_or_else(|error| {
+            copied = Err(error);
+            None
+        })
+    };
+    let placed = durable::place(parallel::behind(large, copy, |part: Part| part.ahead(sums)));
     copied?;
     Ok(placed?)
 }
@@ -166,7 +170,7 @@ mod tests {
     /// Files that get their names (`r`), and everything that is flushed (`f`), in order.
     fn order(place: &Place, steps: &[Step]) -> String {
         noted();
-        apply(place, steps, |_| {}).unwrap();
+        apply(place, steps, &sums::Known::default(), |_| {}).unwrap();
         let calls = noted().into_iter();
         let letters = calls.filter_map(|call| match call {
             Call::Rename(..) => Some('r'),
@@ -278,7 +282,7 @@ mod tests {
                 path: format!("{}/{number:032x}-initrd", payload::DIRECTORY),
             })
             .collect();
-        let failed = apply(&place, &steps, |_| {}).unwrap_err();
+        let failed = apply(&place, &steps, &sums::Known::default(), |_| {}).unwrap_err();
         assert!(failed.to_string().contains("/gone"), "{failed}");
         let there: Vec<bool> = steps
             .iter()

@@ -29,6 +29,7 @@ use crate::kernel::{self, NotBootable};
 use crate::parallel;
 use crate::payload::{Content, Digest};
 use crate::progress::Watch;
+use crate::sums::{self, Sums};
 use crate::{Root, bounded};
 
 /// The version of the format. What is of another one is forgotten.
@@ -44,6 +45,8 @@ pub struct Digests {
     record: Record,
     /// Whether this run has read what was not known.
     news: bool,
+    /// Of the files of the store that this run has read.
+    sums: sums::Known,
     watch: Watch,
 }
 
@@ -207,6 +210,12 @@ impl Digests {
         self.news.then(|| self.record.asked().text()).flatten()
     }
 
+    /// The sums of what this run has read of the store.
+    #[must_use]
+    pub fn sums(&self) -> &sums::Known {
+        &self.sums
+    }
+
     /// What a file of the store holds. `path` is a path of this process, with no links in it.
     ///
     /// # Errors
@@ -294,8 +303,8 @@ impl Digests {
             read(kind, path, stamp, &self.watch)
         });
         for ((path, _), known) in unknown.into_iter().zip(read) {
-            if let Ok(known) = known {
-                self.learn(kind, path, known);
+            if let Ok(read) = known {
+                self.learn_read(kind, path, read);
             }
         }
     }
@@ -304,9 +313,8 @@ impl Digests {
         match self.look(kind, path)? {
             Looked::Known(known) => Ok(known),
             Looked::Unknown(stamp) => {
-                let known = read(kind, path, &stamp, &self.watch)?;
-                self.learn(kind, path, known.clone());
-                Ok(known)
+                let read = read(kind, path, &stamp, &self.watch)?;
+                Ok(self.learn_read(kind, path, read))
             }
         }
     }
@@ -338,6 +346,15 @@ impl Digests {
         Ok(Looked::Unknown(stamp))
     }
 
+    fn learn_read(&mut self, kind: Kind, path: &Path, read: (Known, Option<Sums>)) -> Known {
+        let (known, sums) = read;
+        if let Some(sums) = sums {
+            self.sums.learn(known.digest, sums);
+        }
+        self.learn(kind, path, known.clone());
+        known
+    }
+
     fn learn(&mut self, kind: Kind, path: &Path, known: Known) {
         let key = key(&self.root, path).into_owned();
         self.record.of(kind).insert(key, known);
@@ -353,17 +370,28 @@ enum Looked {
     Unknown(Stamp),
 }
 
-/// Reads a file whole. `stamp` is what it was before; `watch` hears of it.
-fn read(kind: Kind, path: &Path, stamp: &Stamp, watch: &Watch) -> io::Result<Known> {
-    let mut file = match kind {
-        Kind::Store => File::open(path)?,
+/// Reads a file whole, and of one that may be copied takes the sums. `stamp` is what it was before; `watch` hears of it.
+fn read(
+    kind: Kind,
+    path: &Path,
+    stamp: &Stamp,
+    watch: &Watch,
+) -> io::Result<(Known, Option<Sums>)> {
+    let (content, sums) = match kind {
+        Kind::Store => {
+            let mut file = watch.over(File::open(path)?, path);
+            let (content, sums) = Content::and_sums(&mut file)?;
+            (content, Some(sums))
+        }
         // Memory may have been right for as long as the machine runs, and the disk is what the firmware reads.
-        Kind::Boot => durable::open(path)?,
+        Kind::Boot => {
+            let mut file = watch.over(durable::open(path)?, path);
+            (Content::of(&mut file)?, None)
+        }
     };
-    let content = Content::of(&mut watch.over(&mut file, path))?;
     let size = content.size;
     let stamp = stamp.clone();
-    Ok(Known::new(Stamp { size, ..stamp }, content.digest))
+    Ok((Known::new(Stamp { size, ..stamp }, content.digest), sums))
 }
 
 /// The name of a file on the machine, where the tree may lie elsewhere next time.

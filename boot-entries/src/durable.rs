@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::payload::Content;
 
-pub use part::{Part, place};
+pub use part::{Copied, Part, is_large, place};
 
 /// Temporary names: hidden from the loader by the dot and by the ending, and recognisably ours.
 const PREFIX: &str = ".lastgood-";
@@ -340,6 +340,9 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
     let file = File::open(path)?;
     posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    // Without that Linux (6.18) reads a file that is asked for in pieces of 128 KiB at a third of the speed: it begins to
+    // read ahead too late.
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL)?;
     Ok(file)
 }
 

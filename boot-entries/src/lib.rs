@@ -48,6 +48,7 @@ pub mod progress;
 pub mod root;
 pub mod space;
 pub mod step;
+pub mod sums;
 mod synthesis;
 pub mod systemd_boot;
 pub mod uki;

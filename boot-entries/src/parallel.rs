@@ -1,6 +1,7 @@
 //! The same work for several files at once: reading one and taking the hash of another keeps disk and processors busy.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 /// More threads than this only wait for the disk. Each has a piece of a file in memory.
@@ -11,8 +12,7 @@ const STACK: usize = 256 * 1024;
 /// `work` for each of `items`, in no order, by as many threads as there are processors. The results are in the order of
 /// `items`. Where no thread can be had, the caller does it all.
 pub(crate) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let threads = processors.min(MOST).min(items.len());
+    let threads = processors().min(items.len());
     let next = AtomicUsize::new(0);
     let take = || {
         let mut done = Vec::new();
@@ -24,14 +24,29 @@ pub(crate) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
             done.push((at, work(item)));
         }
     };
+    with_others(threads.saturating_sub(1), take, take)
+}
+
+fn processors() -> usize {
+    thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MOST)
+}
+
+/// Does `mine` while so many threads do `theirs`; the numbered results of all, in order.
+fn with_others<R: Send>(
+    others: usize,
+    theirs: impl Fn() -> Vec<(usize, R)> + Sync,
+    mine: impl FnOnce() -> Vec<(usize, R)>,
+) -> Vec<R> {
     let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
+        let others: Vec<_> = (0..others)
             .filter_map(|_| {
                 let builder = thread::Builder::new().stack_size(STACK);
-                builder.spawn_scoped(scope, take).ok()
+                builder.spawn_scoped(scope, &theirs).ok()
             })
             .collect();
-        let mut done = take();
+        let mut done = mine();
         for other in others {
             match other.join() {
                 Ok(theirs) => done.extend(theirs),
@@ -44,9 +59,61 @@ pub(crate) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Takes items from `next`, one after the other, while further threads do `work` on those that are there: as many as
+/// there are processors, and `most` at most. The results are in the order of the items. With what is left when there is
+/// no next one, the caller helps; where there is no further thread, it does it all.
+pub(crate) fn behind<T: Send, R: Send>(
+    most: usize,
+    mut next: impl FnMut() -> Option<T>,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let others = match processors() {
+        1 => 0,
+        // Each waits for the disk more than it computes.
+        more => more.min(MOST - 1).min(most),
+    };
+    let (sender, receiver) = mpsc::channel();
+    let receiver = Mutex::new(receiver);
+    let receive = || {
+        receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv()
+    };
+    let take = || {
+        let mut done = Vec::new();
+        while let Ok((at, item)) = receive() {
+            done.push((at, work(item)));
+        }
+        done
+    };
+    with_others(others, take, || {
+        for at in 0_usize.. {
+            let Some(item) = next() else { break };
+            drop(sender.send((at, item)));
+        }
+        drop(sender);
+        take()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_made_is_worked_on_once_and_in_its_place() {
+        for count in [0, 1, 2, 100] {
+            let mut last = 0;
+            let next = || {
+                last += 1;
+                (last <= count).then_some(last)
+            };
+            let doubled = behind(count / 2, next, |item: usize| 2 * item);
+            let expected: Vec<usize> = (1..=count).map(|item| 2 * item).collect();
+            assert_eq!(doubled, expected);
+        }
+    }
 
     #[test]
     fn each_is_done_once_and_in_its_place() {

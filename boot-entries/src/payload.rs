@@ -11,6 +11,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::sums::Sums;
+
 /// Our directory on `$BOOT`.
 pub const DIRECTORY: &str = "EFI/lastgood";
 
@@ -117,22 +119,59 @@ impl Content {
     /// # Errors
     /// When it cannot be read.
     pub fn of(reader: &mut impl Read) -> io::Result<Self> {
-        let mut piece = vec![0; CHUNK];
+        Self::with(reader, |_| {})
+    }
+
+    /// The same, and the sums of its pieces.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn and_sums(reader: &mut impl Read) -> io::Result<(Self, Sums)> {
+        let mut sums = Sums::default();
+        let content = Self::with(reader, |piece| sums.add(piece))?;
+        Ok((content, sums))
+    }
+
+    fn with(reader: &mut impl Read, mut seen: impl FnMut(&[u8])) -> io::Result<Self> {
         let mut hash = Sha256::new();
-        let mut size = 0;
-        loop {
-            let count = reader.read(&mut piece)?;
-            let Some(bytes) = piece.get(..count).filter(|bytes| !bytes.is_empty()) else {
-                break;
-            };
-            hash.update(bytes);
-            size += bytes.len() as u64;
-        }
+        let size = pieces(reader, |piece| {
+            hash.update(piece);
+            seen(piece);
+        })?;
         Ok(Self {
             size,
             digest: hash.into(),
         })
     }
+}
+
+/// Reads `reader` to its end, in pieces of [`CHUNK`] bytes, the last of which may be shorter. `seen` sees each. How much
+/// there is, in bytes.
+pub(crate) fn pieces(reader: &mut impl Read, mut seen: impl FnMut(&[u8])) -> io::Result<u64> {
+    let mut memory = vec![0; CHUNK];
+    let mut size = 0;
+    loop {
+        let count = fill(reader, &mut memory)?;
+        match memory.get(..count) {
+            Some(piece) if count > 0 => seen(piece),
+            _ => return Ok(size),
+        }
+        size += count as u64;
+    }
+}
+
+/// Reads until `memory` is full or nothing comes. How much there is, in bytes.
+fn fill(reader: &mut impl Read, memory: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(free @ [_, ..]) = memory.get_mut(filled..) {
+        match reader.read(free) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// What a payload file is for; the ending of its name.

@@ -122,12 +122,17 @@ mod tests {
             path: "copy".to_owned(),
         };
         let mut told = Vec::new();
-        apply(&place, std::slice::from_ref(&copy), |progress| {
-            told.push(match progress {
-                Progress::Step(step) => (Some(step.clone()), 0),
-                Progress::Copied { bytes } | Progress::Read { bytes, .. } => (None, bytes),
-            });
-        })
+        apply(
+            &place,
+            std::slice::from_ref(&copy),
+            &crate::sums::Known::default(),
+            |progress| {
+                told.push(match progress {
+                    Progress::Step(step) => (Some(step.clone()), 0),
+                    Progress::Copied { bytes } | Progress::Read { bytes, .. } => (None, bytes),
+                });
+            },
+        )
         .unwrap();
         assert_eq!(told, [(Some(copy), 0), (None, CHUNK as u64), (None, 5)]);
     }

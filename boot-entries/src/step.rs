@@ -10,9 +10,9 @@ use systemd_boot_model::{ENTRIES, Partition};
 
 /// So many files of payload are written together, at most: under their temporary names all of them take slots in one
 /// directory.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 16;
 /// And so many bytes, unless a single file has more: a run that is cut short loses what is written together.
-const BYTES: u64 = 64 * 1024 * 1024;
+const BYTES: u64 = 512 * 1024 * 1024;
 
 /// One change to a place. Paths are relative to the top of the partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +204,7 @@ mod tests {
         let many: Vec<Step> = (0..=2 * TOGETHER)
             .map(|number| copy(boot, number, 1))
             .collect();
-        assert_eq!(cut(&many, &[]), "p8 p8 p1");
+        assert_eq!(cut(&many, &[]), "p16 p16 p1");
         assert_eq!(cut(&many[..4], &[&many[1]]), "p1 a p2");
         let entry = |on, name: &str| text(on, &format!("{ENTRIES}/{name}.conf"));
         let mixed = [

@@ -71,7 +71,9 @@ fn write(
 ) -> Result<(), Error> {
     let Planned { place, plan, .. } = planned;
     may_be_written(place, &plan.steps)?;
-    apply::apply(place, &plan.steps, |progress| writing.heard(&progress))?;
+    apply::apply(place, &plan.steps, digests.sums(), |progress| {
+        writing.heard(&progress);
+    })?;
     for step in &plan.steps {
         if let Step::Copy {
             on, path, content, ..

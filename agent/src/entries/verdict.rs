@@ -3,7 +3,7 @@
 use boot_entries::entry::EntryFile;
 use boot_entries::observe::BootFiles;
 use boot_entries::progress::Progress;
-use boot_entries::{apply, plan};
+use boot_entries::{apply, plan, sums};
 
 use super::intent;
 use super::ready::may_be_written;
@@ -36,11 +36,16 @@ pub fn write_verdict(view: &View) -> Result<(), Error> {
                 };
                 let steps = plan::verdict(&boot, &generations, &intent, &mut is_whole)?;
                 may_be_written(place, &steps)?;
-                Ok(apply::apply(place, &steps, |progress| {
-                    if let Progress::Step(step) = progress {
-                        tracing::info!("{step}");
-                    }
-                })?)
+                Ok(apply::apply(
+                    place,
+                    &steps,
+                    &sums::Known::default(),
+                    |progress| {
+                        if let Progress::Step(step) = progress {
+                            tracing::info!("{step}");
+                        }
+                    },
+                )?)
             });
         match written {
             Ok(()) => {}

@@ -104,7 +104,7 @@ pub(super) fn calls(held: &Held, steps: &[Step]) -> Vec<Vec<(Partition, Call)>> 
         }
     };
     noted();
-    apply(&place, &real, |progress| {
+    apply(&place, &real, &crate::sums::Known::default(), |progress| {
         if let Progress::Step(step) = progress {
             done(&mut all);
             all.push((step.on(), Vec::new()));
