@@ -298,7 +298,7 @@ impl View {
                 });
             }
         }
-        all.sort_by(|a, b| a.id.cmp(&b.id));
+        Generation::sort(&mut all);
         all
     }
 

@@ -380,7 +380,7 @@ fn read(
     let (content, sums) = match kind {
         Kind::Store => {
             let mut file = watch.over(File::open(path)?, path);
-            let (content, sums) = Content::and_sums(&mut file)?;
+            let (sums, content) = Sums::and_content(&mut file)?;
             (content, Some(sums))
         }
         // Memory may have been right for as long as the machine runs, and the disk is what the firmware reads.

@@ -208,6 +208,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Puts them in order: a generation before its specialisations, an older one before a newer.
+    pub fn sort(all: &mut [Self]) {
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+
     /// Whether it is `subject`.
     #[must_use]
     pub fn is(&self, subject: &Subject) -> bool {
@@ -265,7 +270,7 @@ impl Profiles {
                 profiles.add(root, directory, &real, &item.map_err(at)?, &mut closures)?;
             }
         }
-        profiles.generations.sort_by(|a, b| a.id.cmp(&b.id));
+        Generation::sort(&mut profiles.generations);
         profiles.current.sort();
         profiles.odd.sort();
         Ok(profiles)

@@ -141,10 +141,12 @@ impl Observation {
             .payload
             .iter()
             .map(|(name, content)| (format!("{}/{name}", payload::DIRECTORY), content.size));
-        let known = sizes.chain(sizes_of(&self.boot.entries)).collect();
+        let mut known: BTreeMap<String, u64> = BTreeMap::new();
+        known.extend(sizes.chain(sizes_of(&self.boot.entries)));
         self.space = volume::read(&place.boot, &known);
         if place.has_xbootldr() {
-            let known = sizes_of(&self.boot.on_esp).collect();
+            known.clear();
+            known.extend(sizes_of(&self.boot.on_esp));
             self.space_on_esp = volume::read(&place.esp, &known);
         }
     }

@@ -39,7 +39,7 @@ fn with_others<R: Send>(
     theirs: impl Fn() -> Vec<(usize, R)> + Sync,
     mine: impl FnOnce() -> Vec<(usize, R)>,
 ) -> Vec<R> {
-    let mut done = thread::scope(|scope| {
+    let done = thread::scope(|scope| {
         let others: Vec<_> = (0..others)
             .filter_map(|_| {
                 let builder = thread::Builder::new().stack_size(STACK);
@@ -55,8 +55,15 @@ fn with_others<R: Send>(
         }
         done
     });
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
+    // Each in its place. A sort would do as well, and every kind of result would bring its own into the binary.
+    let mut places: Vec<Option<R>> = Vec::new();
+    places.resize_with(done.len(), || None);
+    for (at, result) in done {
+        if let Some(place) = places.get_mut(at) {
+            *place = Some(result);
+        }
+    }
+    places.into_iter().flatten().collect()
 }
 
 /// Takes items from `next`, one after the other, while further threads do `work` on those that are there: as many as

@@ -11,8 +11,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::sums::Sums;
-
 /// Our directory on `$BOOT`.
 pub const DIRECTORY: &str = "EFI/lastgood";
 
@@ -122,17 +120,11 @@ impl Content {
         Self::with(reader, |_| {})
     }
 
-    /// The same, and the sums of its pieces.
+    /// The same; `seen` sees each piece.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) fn and_sums(reader: &mut impl Read) -> io::Result<(Self, Sums)> {
-        let mut sums = Sums::default();
-        let content = Self::with(reader, |piece| sums.add(piece))?;
-        Ok((content, sums))
-    }
-
-    fn with(reader: &mut impl Read, mut seen: impl FnMut(&[u8])) -> io::Result<Self> {
+    pub(crate) fn with(reader: &mut impl Read, mut seen: impl FnMut(&[u8])) -> io::Result<Self> {
         let mut hash = Sha256::new();
         let size = pieces(reader, |piece| {
             hash.update(piece);

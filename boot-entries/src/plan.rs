@@ -197,8 +197,8 @@ pub fn plan(observed: &Observation, intent: &Intent, here: &InPlace) -> Result<P
     if all.is_empty() {
         // The one that is asked for, then the newest.
         let mut skipped = plan.skipped;
-        skipped.sort_by(|(a, _), (b, _)| b.cmp(a));
-        skipped.sort_by_key(|(subject, _)| intent.selected.as_ref() != Some(subject));
+        let is_asked = |subject: &Subject| intent.selected.as_ref() == Some(subject);
+        skipped.sort_by(|(a, _), (b, _)| (is_asked(b), b).cmp(&(is_asked(a), a)));
         return Err(Refusal::NoGenerations(skipped));
     }
     if let Some(selected) = &intent.selected {

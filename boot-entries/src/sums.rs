@@ -8,16 +8,25 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use crate::payload::{Digest, pieces};
+use crate::payload::{Content, Digest, pieces};
 
 /// The checksum of each piece of a file, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Sums(Vec<u32>);
 
 impl Sums {
-    /// Adds the next piece.
-    pub(crate) fn add(&mut self, piece: &[u8]) {
+    fn add(&mut self, piece: &[u8]) {
         self.0.push(crc32fast::hash(piece));
+    }
+
+    /// What `reader` gives, and the sums of it, from one reading.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn and_content(reader: &mut impl Read) -> io::Result<(Self, Content)> {
+        let mut sums = Self::default();
+        let content = Content::with(reader, |piece| sums.add(piece))?;
+        Ok((sums, content))
     }
 
     /// Of all that `reader` gives.
@@ -49,7 +58,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::{CHUNK, Content};
+    use crate::payload::CHUNK;
 
     /// Gives one byte at a time, as any reader may.
     struct Slow<'a>(&'a [u8]);
@@ -64,7 +73,7 @@ mod tests {
     fn each_piece_has_one_however_it_is_read() {
         for (length, count) in [(0, 0), (1, 1), (CHUNK, 1), (CHUNK + 1, 2), (3 * CHUNK, 3)] {
             let bytes: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[1]).collect();
-            let (content, sums) = Content::and_sums(&mut &bytes[..]).unwrap();
+            let (sums, content) = Sums::and_content(&mut &bytes[..]).unwrap();
             assert_eq!(content, Content::of(&mut Slow(&bytes)).unwrap());
             assert_eq!(sums, Sums::of(&mut Slow(&bytes)).unwrap());
             assert_eq!(sums.0.len(), count);

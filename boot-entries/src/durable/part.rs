@@ -217,7 +217,7 @@ mod tests {
                 let parts: Vec<Part> = (0..3)
                     .map(|number| {
                         let bytes = vec![number; size];
-                        let (content, sums) = Content::and_sums(&mut &bytes[..]).unwrap();
+                        let (sums, content) = Sums::and_content(&mut &bytes[..]).unwrap();
                         if is_known {
                             known.learn(content.digest, sums);
                         }

@@ -106,8 +106,8 @@ impl Instant {
         let size = |(path, size): (&String, &u64)| (folded(path), *size);
         let mut first = Self {
             cluster: volume.cluster.max(SLOT),
-            directories: volume.directories.iter().map(slots).collect(),
-            files: volume.files.iter().map(size).collect(),
+            directories: BTreeMap::new(),
+            files: BTreeMap::new(),
             taken: 0,
             given: 0,
             reserve,
@@ -115,6 +115,10 @@ impl Instant {
             entry: (0, 0),
             most: 0,
         };
+        first
+            .directories
+            .extend(volume.directories.iter().map(slots));
+        first.files.extend(volume.files.iter().map(size));
         let entries = first.directories.get(ENTRIES);
         let names: Vec<String> = entries.iter().flat_map(|e| &e.names).cloned().collect();
         for name in names {
