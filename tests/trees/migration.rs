@@ -9,6 +9,7 @@ use lastgood_tests::nixpkgs::{self, Scheme};
 use lastgood_tests::tree::Tree;
 use serde_json::{Value, json};
 
+use super::places::says;
 use super::steps::boot;
 use super::{boots, json, ok, refused};
 
@@ -332,6 +333,28 @@ fn what_we_cannot_replace_is_not_removed() -> Result<()> {
     assert!(left.contains(&second) && left.contains(&kernel), "{left:?}");
     let told = "nixos-generation-2.conf stays, because no entry of ours can take its place";
     assert!(said.stderr.contains(told), "{said:?}");
+    Ok(())
+}
+
+/// An entry in a mirror that cannot be looked at may start a closure. Until that can be told, Nix keeps all of them.
+#[test]
+fn roots_stay_while_a_mirror_cannot_be_looked_at() -> Result<()> {
+    let tree = Tree::new()?;
+    fs::create_dir(tree.path("boot2"))?;
+    tree.set(&tree.build("1", &says(r#"mirrors = ["/boot2"]"#))?)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    let roots = tree.path("nix/var/nix/gcroots/lastgood");
+    assert_eq!(fs::read_dir(&roots)?.count(), 1);
+    fs::rename(tree.path("boot2"), tree.path("away"))?;
+    refused(&tree.lastgood(&["uninstall"])?, &["/boot2"]);
+    let left = files(&tree, "boot/loader/entries")?;
+    let is_ours = |name: &String| name.starts_with("lastgood-");
+    assert!(!left.iter().any(is_ours), "what can be reached is done");
+    assert_eq!(fs::read_dir(&roots)?.count(), 1);
+    fs::rename(tree.path("away"), tree.path("boot2"))?;
+    ok(&tree.lastgood(&["uninstall"])?);
+    assert_eq!(fs::read_dir(&roots)?.count(), 0);
     Ok(())
 }
 

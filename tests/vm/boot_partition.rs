@@ -42,6 +42,20 @@ fn each_trouble_has_a_line_of_its_own() -> Result<()> {
             "! ls /sys/firmware/efi/efivars | grep -E 'LoaderEntryDefault|LoaderConfigTimeout'",
         )?;
 
+        // One that cannot be cleared is not taken for cleared: there is nothing to write, and what boots next is another.
+        let other = "title other\\nefi /EFI/BOOT/BOOTX64.EFI\\n";
+        vm.run_ok(&format!(
+            "printf '{other}' > /boot/loader/entries/other.conf && bootctl set-default other.conf"
+        ))?;
+        vm.run_ok("mount --bind /bin/false /usr/bin/bootctl")?;
+        refused(
+            vm,
+            "install",
+            &["LoaderEntryDefault", "but other.conf boots next"],
+        )?;
+        vm.run_ok("umount /usr/bin/bootctl")?;
+        vm.run_ok("lastgood install && rm /boot/loader/entries/other.conf")?;
+
         // An empty mount point is no boot partition, and nothing is written into it.
         vm.run_ok("umount /boot")?;
         refused(
