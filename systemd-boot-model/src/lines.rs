@@ -25,9 +25,11 @@ impl Quotes {
         text: &'a str,
         separators: &'static [char],
     ) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let mut rest = Some(read_part(text));
+        let text = read_part(text);
+        let has_returns = text.contains('\r');
+        let mut rest = Some(text);
         let lines = std::iter::from_fn(move || {
-            let (line, more) = divided(rest?, |byte| matches!(byte, b'\n' | b'\r'));
+            let (line, more) = first_line(rest?, has_returns);
             rest = more;
             Some(line)
         });
@@ -57,6 +59,21 @@ pub fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 const BLANKS: [char; 2] = [' ', '\t'];
 
+/// The first line, and what comes after it; None: that was the last one.
+///
+/// A carriage return ends one, too. Hardly any text has one, which `has_returns` says.
+fn first_line(text: &str, has_returns: bool) -> (&str, Option<&str>) {
+    let (line, rest) = match text.split_once('\n') {
+        Some((line, rest)) => (line, Some(rest)),
+        None => (text, None),
+    };
+    let return_at = if has_returns { line.find('\r') } else { None };
+    match return_at {
+        Some(at) => (line.get(..at).unwrap_or_default(), text.get(at + 1..)),
+        None => (line, rest),
+    }
+}
+
 /// What comes before and after the first byte that is `end`; None: there is none. Byte by byte, because a run takes
 /// hundreds of files apart, and `str::split` looks for characters.
 fn divided(text: &str, end: impl Fn(u8) -> bool) -> (&str, Option<&str>) {
@@ -81,6 +98,19 @@ pub fn quoted(value: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_ends_at_either_character() {
+        for text in [
+            "a 1\nb 2\rc 3",
+            "a 1\rb 2\nc 3\n",
+            "\n\ra 1\r\nb 2\r\rc 3\r",
+            "a 1\r\r\nb 2\n\nc 3",
+        ] {
+            let read: Vec<_> = lines(text).collect();
+            assert_eq!(read, [("a", "1"), ("b", "2"), ("c", "3")], "{text:?}");
+        }
+    }
 
     #[test]
     fn what_is_written_is_what_is_read() {

@@ -103,11 +103,11 @@ impl EntryName {
 
     fn without_suffix(&self) -> String {
         match self.tries {
-            Some(Tries { left, done: None }) => format!("{}+{left}", self.stem),
+            Some(Tries { left, done: None }) => [&self.stem, "+", &left.to_string()].concat(),
             Some(Tries {
                 left,
                 done: Some(done),
-            }) => format!("{}+{left}-{done}", self.stem),
+            }) => [&self.stem, "+", &left.to_string(), "-", &done.to_string()].concat(),
             None => self.stem.clone(),
         }
     }
@@ -115,7 +115,8 @@ impl EntryName {
 
 impl fmt::Display for EntryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{SUFFIX}", self.without_suffix())
+        f.write_str(&self.without_suffix())?;
+        f.write_str(SUFFIX)
     }
 }
 
