@@ -42,7 +42,7 @@ use systemd_boot_model::{LoaderVariables, ReleaseRange};
 use crate::error::Error;
 use crate::report::{progress, remedy};
 use crate::state::{State, Subject};
-use crate::store::{digests, secrets};
+use crate::store::secrets;
 use crate::view::View;
 use initrds::Unfinished;
 
@@ -157,14 +157,14 @@ impl Prepared {
     pub fn outcome(&self) -> Option<(BootFiles, Option<ReleaseRange>)> {
         let first = self.planned.first()?;
         let [before, after] = first.loader.releases();
-        let boot = plan::after(&first.observed, &first.plan);
+        let boot = plan::after(&first.observed, &first.plan).into_owned();
         Some((boot, after.or(before)))
     }
 
     /// What is left in each place, once all of it is carried out. None: not everywhere can that be told.
     #[must_use]
     pub fn left(&self) -> Option<Vec<BootFiles>> {
-        let left = |planned: &Planned| plan::after(&planned.observed, &planned.plan);
+        let left = |planned: &Planned| plan::after(&planned.observed, &planned.plan).into_owned();
         let is_everywhere = self.complaints.iter().next().is_none();
         is_everywhere.then(|| self.planned.iter().map(left).collect())
     }
@@ -207,7 +207,7 @@ pub fn prepare(
     policy: Policy,
     unfinished: &Unfinished,
 ) -> Result<Prepared, Error> {
-    let digests = digests::load(&view.root, view.listed.len());
+    let digests = view.digests();
     prepare_with(view, state, policy, unfinished, digests)
 }
 
@@ -216,7 +216,7 @@ pub fn prepare(
 /// # Errors
 /// As [`prepare`].
 pub fn prepare_anew(view: &View) -> Result<Prepared, Error> {
-    let mut digests = digests::load(&view.root, view.listed.len());
+    let mut digests = view.digests();
     digests.forget_boot();
     let unfinished = Unfinished::default();
     prepare_with(view, &view.state, Policy::Mend, &unfinished, digests)

@@ -4,6 +4,8 @@ mod ahead;
 mod known_places;
 mod stand_in;
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -25,12 +27,12 @@ use systemd_boot_model::{EntryName, LoaderVariables, ReleaseRange};
 use crate::config;
 use crate::error::Error;
 use crate::report::line::one_line;
-use crate::report::remedy;
+use crate::report::{progress, remedy};
 use crate::state::started_by::{StartedBy, Starts, started_by};
 use crate::state::{BootRecord, State, Subject};
 use crate::store::ledger::{self, Ledger};
-use crate::store::secrets;
 use crate::store::state_directory::{self, Volatile};
+use crate::store::{digests, secrets};
 use crate::system::boot_id::boot_id;
 use crate::system::command_line;
 
@@ -79,6 +81,8 @@ pub struct View {
     configs: config::Known,
     /// Where entries go, as far as it was looked up.
     places: KnownPlaces,
+    /// What was read before, until somebody asks for it.
+    digests: RefCell<Option<Digests>>,
 }
 
 impl View {
@@ -92,7 +96,8 @@ impl View {
             tracing::warn!("{warning}");
         }
         let profiles = Profiles::read(root)?;
-        let listed = closure::with_specialisations(root, &profiles.generations);
+        let mut digests = digests::load(root);
+        let listed = closure::with_specialisations(root, &profiles.generations, &mut digests);
         Ok(Self {
             root: root.clone(),
             state: ledger.state(),
@@ -104,7 +109,18 @@ impl View {
             variables: efi::read(root),
             configs: config::Known::default(),
             places: KnownPlaces::default(),
+            digests: RefCell::new(Some(digests)),
         })
+    }
+
+    /// What was read before; what is read beyond that is shown as progress. Whoever asks first gets what this view was
+    /// read with. After that it is loaded anew: files may have been written since.
+    #[must_use]
+    pub fn digests(&self) -> Digests {
+        let first = self.digests.take();
+        let mut digests = first.unwrap_or_else(|| digests::load(&self.root));
+        digests.watched_by(progress::reading(self.listed.len()));
+        digests
     }
 
     /// Adds what services wrote to the journal to the causes, if this process may read it. That it cannot be read is
@@ -282,23 +298,26 @@ impl View {
     /// that. A number that came back with another closure is there twice as long as the former one is kept: first the
     /// one its profile has now.
     #[must_use]
-    pub fn generations(&self) -> Vec<Generation> {
+    pub fn generations(&self) -> Cow<'_, [Generation]> {
         self.generations_in(&self.state)
     }
 
     /// [`Self::generations`], where `state` says what is kept.
     #[must_use]
-    pub fn generations_in(&self, state: &State) -> Vec<Generation> {
-        let mut all = self.listed.clone();
+    pub fn generations_in(&self, state: &State) -> Cow<'_, [Generation]> {
+        let mut all = Cow::Borrowed(&*self.listed);
         for subject in state.protected() {
             if !all.iter().any(|g| g.is(subject)) {
-                all.push(Generation {
+                all.to_mut().push(Generation {
                     id: subject.generation.clone(),
                     toplevel: subject.toplevel.clone(),
                 });
             }
         }
-        Generation::sort(&mut all);
+        // Profiles list them in order.
+        if !all.is_sorted_by(|a, b| a.id <= b.id) {
+            Generation::sort(all.to_mut());
+        }
         all
     }
 

@@ -1,12 +1,14 @@
 //! What a closure says about booting itself: `boot.json`, bootspec v1 (NixOS RFC 0125).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::{GenerationId, bounded};
+use crate::GenerationId;
+use crate::bounded::{self, has_control};
 
 /// The file's name inside a closure.
 pub const FILE: &str = "boot.json";
@@ -214,7 +216,7 @@ impl Document {
     pub fn check(&self) -> Result<(), Mistake> {
         let spec = &self.bootspec;
         // First of all: what is told of a mistake is one line.
-        if spec.system.contains(char::is_control) {
+        if has_control(&spec.system) {
             return Err(Mistake::Control("system"));
         }
         if spec.system != "x86_64-linux" {
@@ -230,7 +232,7 @@ impl Document {
         ];
         for (key, path) in paths {
             let Some(path) = path else { continue };
-            if path.to_string_lossy().contains(char::is_control) {
+            if has_control(&shown(path)) {
                 return Err(Mistake::Control(key));
             }
             if !path.is_absolute() {
@@ -238,17 +240,17 @@ impl Document {
                 return Err(Mistake::Relative { key, path });
             }
         }
-        if spec.label.contains(char::is_control) {
+        if has_control(&spec.label) {
             return Err(Mistake::Control("label"));
         }
-        if spec.init.to_string_lossy().contains([' ', '"']) {
+        if shown(&spec.init).contains([' ', '"']) {
             return Err(Mistake::Blank(spec.init.clone()));
         }
         if spec.initrd_secrets.is_some() && spec.initrd.is_none() {
             return Err(Mistake::NoInitrd);
         }
         for parameter in &spec.kernel_params {
-            if parameter.contains(char::is_control) {
+            if has_control(parameter) {
                 return Err(Mistake::Control("kernelParams"));
             }
             // A blank inside a parameter makes two, and the kernel takes a quote before a name for none.
@@ -265,6 +267,12 @@ impl Document {
             None => Ok(()),
         }
     }
+}
+
+/// A path as a text. `Path::to_string_lossy` alone takes longer for one that is a text.
+pub(crate) fn shown(path: &Path) -> Cow<'_, str> {
+    let text = path.to_str().map(Cow::Borrowed);
+    text.unwrap_or_else(|| path.to_string_lossy())
 }
 
 /// `path` from the top of `$BOOT`. The option is documented as relative to the ESP and nixpkgs' builder puts a slash
@@ -297,7 +305,7 @@ fn is_on_boot(path: &str) -> bool {
             .components()
             .skip(1)
             .all(|part| matches!(part, Component::Normal(_)))
-        && !path.contains(char::is_control)
+        && !has_control(path)
         && path.trim() == path
 }
 

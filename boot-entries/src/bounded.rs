@@ -3,7 +3,7 @@
 //! A FIFO would hang whoever opens it, and a gigabyte where a page belongs would be read to its end before it turns out
 //! to be nonsense. Neither may stop a boot.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -23,7 +23,16 @@ pub fn read(path: &Path, limit: u64) -> io::Result<String> {
 /// # Errors
 /// As [`read`].
 pub fn read_open(file: File, limit: u64) -> io::Result<String> {
-    text(bytes(file, limit)?)
+    read_known(file, limit).map(|(text, _)| text)
+}
+
+/// [`read_open`], and what the file system said of the file before it was read.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_known(file: File, limit: u64) -> io::Result<(String, Metadata)> {
+    let found = file.metadata()?;
+    Ok((text(bytes(file, &found, limit)?)?, found))
 }
 
 /// [`read`] for a file that need not be text.
@@ -36,15 +45,15 @@ pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;
-    bytes(file, limit)
+    let found = file.metadata()?;
+    bytes(file, &found, limit)
 }
 
 fn text(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).or_else(|_| wrong("is no UTF-8 text".to_owned()))
 }
 
-fn bytes(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    let found = file.metadata()?;
+fn bytes(file: File, found: &Metadata, limit: u64) -> io::Result<Vec<u8>> {
     if !found.is_file() {
         return wrong("is no regular file".to_owned());
     }
@@ -71,12 +80,27 @@ fn wrong<T>(text: String) -> io::Result<T> {
 /// `text` in one line of bearable length: what others wrote ends up in messages, titles and journals.
 #[must_use]
 pub fn one_line(text: &str, length: usize) -> String {
+    // As nearly every text is.
+    if text.len() <= length && is_printed(text) {
+        return text.to_owned();
+    }
     let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     let mut line: String = text.chars().take(length).map(printable).collect();
     if text.chars().nth(length).is_some() {
         line.push('…');
     }
     line
+}
+
+/// Whether `text` holds a control character. Nearly every text can be printed, and that takes no decoding.
+#[must_use]
+pub fn has_control(text: &str) -> bool {
+    !is_printed(text) && text.contains(char::is_control)
+}
+
+/// Whether there is nothing in `text` but ASCII that can be printed.
+fn is_printed(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 #[cfg(test)]
@@ -114,7 +138,20 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_are_found_in_any_text() {
+        for text in ["a\n", "\0", "\u{7f}", "ä\u{80}", "a\u{1b}b"] {
+            assert!(has_control(text), "{text:?}");
+        }
+        for text in ["", "a ~", "ä", "\u{a0}"] {
+            assert!(!has_control(text), "{text:?}");
+        }
+    }
+
+    #[test]
     fn one_line_it_is() {
+        assert_eq!(one_line("abc", 3), "abc");
+        assert_eq!(one_line("abcd", 3), "abc…");
+        assert_eq!(one_line("\u{7f}", 3), "\u{fffd}");
         assert_eq!(one_line("a\nb\u{1b}c", 9), "a\u{fffd}b\u{fffd}c");
         assert_eq!(one_line("äöü", 2), "äö…");
         assert_eq!(one_line("äöü", 3), "äöü");

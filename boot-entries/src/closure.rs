@@ -1,17 +1,20 @@
 //! What it takes to boot a closure, or why it cannot be booted.
 
+mod listed;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt::Display;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::bootspec::{self, Document};
 use crate::digests::Digests;
-use crate::generation::{Generation, Subject};
 use crate::payload::{self, Content, Kind};
 use crate::{Root, bounded, entry, kernel, synthesis};
+
+pub use listed::{Documents, Listed, with_specialisations};
 
 /// A file an entry points at, in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +31,18 @@ impl Payload {
     /// Where it goes, on `$BOOT`.
     #[must_use]
     pub fn path(&self) -> String {
-        let name = payload::file_name(&self.content, self.kind);
-        format!("{}/{name}", payload::DIRECTORY)
+        self.path_after("")
+    }
+
+    /// [`Self::path`] with `before` before it.
+    pub(crate) fn path_after(&self, before: &str) -> String {
+        let longest = before.len() + payload::DIRECTORY.len() + 1 + payload::LONGEST_NAME;
+        let mut path = String::with_capacity(longest);
+        for piece in [before, payload::DIRECTORY, "/"] {
+            path.push_str(piece);
+        }
+        payload::write_name(&self.content, self.kind, &mut path);
+        path
     }
 }
 
@@ -90,17 +103,26 @@ const REASON: usize = 500;
 /// # Errors
 /// What, where, why, in one line.
 pub fn document(root: &Root, toplevel: &Path) -> Result<Document, String> {
+    read(root, toplevel).map(|(document, _)| document)
+}
+
+/// [`document`], and what the file system said of `boot.json` before it was read. None: there is no such file.
+fn read(root: &Root, toplevel: &Path) -> Result<(Document, Option<Metadata>), String> {
     let path = toplevel.join(bootspec::FILE);
     let said = |error: &dyn Display| short(&format!("{}: {error}", path.display()));
     let text = root.open(&path);
-    match text.and_then(|file| bounded::read_open(file, DOCUMENT_LIMIT)) {
-        Ok(text) => Document::parse(&text).map_err(|mistake| said(&mistake)),
+    match text.and_then(|file| bounded::read_known(file, DOCUMENT_LIMIT)) {
+        Ok((text, found)) => {
+            let document = Document::parse(&text).map_err(|mistake| said(&mistake))?;
+            Ok((document, Some(found)))
+        }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(said(&error)),
         Err(_) if is_gone(root, toplevel) => {
             Err(short(&format!("{} is not there", toplevel.display())))
         }
         Err(_) if is_gone(root, &path) => {
-            synthesis::document(root, toplevel).map_err(|why| short(&why))
+            let document = synthesis::document(root, toplevel);
+            Ok((document.map_err(|why| short(&why))?, None))
         }
         // A link that leads nowhere.
         Err(error) => Err(said(&error)),
@@ -218,75 +240,6 @@ fn short(why: &str) -> String {
     bounded::one_line(why, REASON)
 }
 
-/// What closures say about booting themselves ([`document`]), so that each is asked once.
-#[derive(Debug, Clone, Default)]
-pub struct Documents(BTreeMap<OsString, Result<Document, String>>);
-
-impl Documents {
-    /// What `toplevel` says. One that was not asked before is asked now.
-    ///
-    /// # Errors
-    /// As [`document`].
-    pub fn of(&self, root: &Root, toplevel: &Path) -> Result<Cow<'_, Document>, String> {
-        // As texts: two spellings of a path are read twice, and comparing is one look.
-        match self.0.get(toplevel.as_os_str()) {
-            Some(Ok(known)) => Ok(Cow::Borrowed(known)),
-            Some(Err(why)) => Err(why.clone()),
-            None => document(root, toplevel).map(Cow::Owned),
-        }
-    }
-}
-
-/// Generations, and what was found out on the way.
-#[derive(Debug, Clone, Default)]
-pub struct Listed {
-    /// Each followed by its specialisations.
-    pub generations: Vec<Generation>,
-    /// What is wrong with specialisations that cannot be had. That a closure cannot be read is not told here.
-    pub troubles: Vec<(Subject, String)>,
-    /// What they say.
-    pub documents: Documents,
-}
-
-/// `generations`, each followed by its specialisations.
-#[must_use]
-pub fn with_specialisations(root: &Root, generations: &[Generation]) -> Listed {
-    let mut all = Vec::new();
-    let mut troubles = Vec::new();
-    let mut documents = Documents::default();
-    for generation in generations {
-        all.push(generation.clone());
-        let toplevel = generation.toplevel.clone().into_os_string();
-        let said = documents.0.entry(toplevel);
-        let Ok(document) = said.or_insert_with(|| document(root, &generation.toplevel)) else {
-            continue;
-        };
-        let mut told = document.specialisations.troubles.clone();
-        for (name, toplevel) in &document.specialisations.closures {
-            // What a boot of it has in `init=` must be what it is known by, as for every closure.
-            let real = root.canonical(toplevel);
-            let same = real.is_ok_and(|real| real.as_os_str() == toplevel.as_os_str());
-            match generation.id.specialised(name) {
-                Some(id) if same && toplevel.is_absolute() => {
-                    let toplevel = toplevel.clone();
-                    all.push(Generation { id, toplevel });
-                }
-                _ => told.push(format!(
-                    "specialisation {name:?}: {} is no plain path of a closure",
-                    toplevel.display()
-                )),
-            }
-        }
-        let told = told.iter().map(|why| (generation.subject(), short(why)));
-        troubles.extend(told);
-    }
-    Listed {
-        generations: all,
-        troubles,
-        documents,
-    }
-}
-
 /// Added to a command line that says nothing of panics: ten seconds to read it, then the next try. It comes first,
 /// because the kernel cuts a long line at its end.
 pub(crate) const PANIC: &str = " panic=10";
@@ -336,6 +289,8 @@ pub(crate) struct Closures<'a> {
     finished: &'a Finished,
     documents: &'a Documents,
     digests: &'a mut Digests,
+    /// Files that have to be read, as paths of this process.
+    unknown: Vec<PathBuf>,
 }
 
 impl<'a> Closures<'a> {
@@ -350,42 +305,44 @@ impl<'a> Closures<'a> {
             finished,
             documents,
             digests,
+            unknown: Vec::new(),
         }
     }
 
     /// [`examine`], but for what is in the kernel. The initrd is the one with secrets.
     pub(crate) fn look(&mut self, toplevel: &Path) -> Result<Examined<'a>, String> {
         let document = self.documents.of(self.root, toplevel)?;
+        let mut unknown = Vec::new();
         let mut examined = look(toplevel, document, |path| {
             let here = self.root.join(path);
             if self.digests.knows_in_store(&here) {
                 return Ok(here);
             }
-            file(self.root, path)
+            let here = file(self.root, path)?;
+            unknown.push(here.clone());
+            Ok(here)
         })?;
+        self.unknown.extend(unknown);
         if examined.document.bootspec.initrd_secrets.is_some() {
             let finished = self.finished.get(toplevel).cloned();
             let nobody = || Err("nobody has added its initrd secrets".to_owned());
-            examined.initrd = Some(finished.unwrap_or_else(nobody)?);
+            let finished = finished.unwrap_or_else(nobody)?;
+            self.unknown.push(finished.clone());
+            examined.initrd = Some(finished);
         }
         Ok(examined)
     }
 
-    /// Reads what is not known of the files of all these, several at once.
-    pub(crate) fn read(&mut self, all: &[Result<Examined<'a>, String>]) {
-        let all = all.iter().flatten();
-        let paths = all.flat_map(|examined| {
-            let initrd = examined.initrd.iter().chain(&examined.devicetree);
-            std::iter::once(&examined.kernel).chain(initrd).cloned()
-        });
-        let paths: Vec<PathBuf> = paths.collect();
-        self.digests.read_in_store(&paths);
+    /// Reads what is not known of the files of all that were looked at, several at once.
+    pub(crate) fn read(&mut self) {
+        let unknown = std::mem::take(&mut self.unknown);
+        self.digests.read_in_store(&unknown);
     }
 
     /// What it takes to boot a closure that was looked at.
     pub(crate) fn bootable(&mut self, examined: Examined<'a>) -> Result<Bootable, String> {
         let checked = self.digests.check_kernel(&examined.kernel);
-        checked.map_err(|no| examined.no_kernel(&no))?;
+        let checked = checked.map_err(|no| examined.no_kernel(&no))?;
         let initrd = examined.initrd;
         let Document {
             bootspec,
@@ -404,18 +361,25 @@ impl<'a> Closures<'a> {
         };
         let initrd = payload(initrd, Kind::Initrd)?;
         let devicetree = payload(examined.devicetree, Kind::Devicetree)?;
-        let kernel = self.payload(examined.kernel, Kind::Kernel)?;
-        let mut options = format!("init={}", bootspec.init.display());
-        let parameters = &bootspec.kernel_params;
+        let kernel = Payload {
+            source: examined.kernel,
+            content: checked,
+            kind: Kind::Kernel,
+        };
+        let parameters = bootspec.kernel_params.join(" ");
         // A kernel that panics must reboot, or the counter never falls (invariant A7). What the closure says wins: that
         // it is `panic=0` is told with the plan.
-        if panic_timeout(&parameters.join(" ")).is_none() {
-            options.push_str(PANIC);
-        }
-        for parameter in parameters {
-            options.push(' ');
-            options.push_str(parameter);
-        }
+        let panic = match panic_timeout(&parameters) {
+            None => PANIC,
+            Some(_) => "",
+        };
+        let init = bootspec::shown(&bootspec.init);
+        let blank = if bootspec.kernel_params.is_empty() {
+            ""
+        } else {
+            " "
+        };
+        let options = ["init=", &init, panic, blank, &parameters].concat();
         Ok(Bootable {
             label: bootspec.label.clone(),
             options,

@@ -13,27 +13,26 @@
 //! the file system's clock, two seconds on FAT: a foreign change that leaves the size and comes that soon after our own
 //! write, or keeps the file's time, is found by the next boot, or by whoever asks with nothing remembered.
 
+mod documents;
+mod line;
+mod record;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
-use std::hash::{DefaultHasher, Hasher as _};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::kernel::{self, NotBootable};
 use crate::parallel;
-use crate::payload::{Content, Digest};
+use crate::payload::Content;
 use crate::progress::Watch;
 use crate::sums::{self, Sums};
 use crate::{Root, bounded};
+use record::{Known, Record, Stamp};
 
-/// The version of the format. What is of another one is forgotten.
-const VERSION: u32 = 2;
 /// A few hundred generations take a few hundred kilobytes.
 const LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -48,104 +47,6 @@ pub struct Digests {
     /// Of the files of the store that this run has read.
     sums: sums::Known,
     watch: Watch,
-}
-
-/// As it is kept. Keys are paths on the machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    /// The boot in which the files of `boot` were read. None: in a tree, where no boot is under way.
-    boot_id: Option<String>,
-    boot: BTreeMap<String, Known>,
-    store: BTreeMap<String, Known>,
-}
-
-/// What is known of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Row", into = "Row")]
-struct Known {
-    stamp: Stamp,
-    digest: Digest,
-    /// [`kernel::check`] had nothing against it. Whenever that looks at more, [`VERSION`] has to be another one: what
-    /// is remembered was looked at with fewer doubts.
-    is_started: bool,
-    /// This run has asked for it. What no run asks for any more is not kept.
-    is_asked: bool,
-}
-
-/// [`Known`] as it is kept. Without names: every run reads all of them. The fields of the stamp, in their order; the
-/// digest; whether it is a kernel.
-type Row = (
-    u64,
-    Option<u64>,
-    Option<u64>,
-    (i64, i64),
-    (i64, i64),
-    Digest,
-    bool,
-);
-
-impl From<Row> for Known {
-    fn from((size, inode, device, changed, modified, digest, is_started): Row) -> Self {
-        Self {
-            stamp: Stamp {
-                size,
-                inode,
-                device,
-                changed,
-                modified,
-            },
-            digest,
-            is_started,
-            is_asked: false,
-        }
-    }
-}
-
-impl From<Known> for Row {
-    fn from(known: Known) -> Self {
-        let Stamp {
-            size,
-            inode,
-            device,
-            changed,
-            modified,
-        } = known.stamp;
-        let Known {
-            digest, is_started, ..
-        } = known;
-        (size, inode, device, changed, modified, digest, is_started)
-    }
-}
-
-/// What changes when a file is changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    /// Not on `$BOOT`: FAT has no inodes, and Linux makes up new numbers for it.
-    inode: Option<u64>,
-    /// The file system's device. Only on `$BOOT`, where another one may be mounted next; the store's may be called
-    /// otherwise after a reboot.
-    device: Option<u64>,
-    /// Seconds and nanoseconds since 1970.
-    changed: (i64, i64),
-    modified: (i64, i64),
-}
-
-/// The first line of the file; the second is the [`Record`].
-#[derive(Serialize, Deserialize)]
-struct Head {
-    #[serde(rename = "v")]
-    version: u32,
-    /// [`sum`] of the second line.
-    sum: u64,
-}
-
-/// Tells whether the record was damaged, nothing more, and takes less time than reading it does. It may be another one
-/// in the next version of the standard library: then the record is forgotten once.
-fn sum(record: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(record.as_bytes());
-    hasher.finish()
 }
 
 /// Where a file is, which decides how long what is known of it counts.
@@ -207,7 +108,7 @@ impl Digests {
     /// ask for are no longer in it.
     #[must_use]
     pub fn news(&self) -> Option<String> {
-        self.news.then(|| self.record.asked().text()).flatten()
+        self.news.then(|| self.record.asked_text(LIMIT)).flatten()
     }
 
     /// The sums of what this run has read of the store.
@@ -246,14 +147,15 @@ impl Digests {
         Ok(self.known(Kind::Boot, path)?.content())
     }
 
-    /// [`kernel::check`] for a file of the store.
+    /// [`kernel::check`] for a file of the store, and what it holds.
     ///
     /// # Errors
     /// Why the firmware would not start it. That is found out anew every time.
-    pub fn check_kernel(&mut self, path: &Path) -> Result<(), NotBootable> {
+    pub fn check_kernel(&mut self, path: &Path) -> Result<Content, NotBootable> {
         let known = self.known(Kind::Store, path)?;
+        let content = known.content();
         if known.is_started {
-            return Ok(());
+            return Ok(content);
         }
         kernel::check(path)?;
         let is_started = true;
@@ -265,7 +167,7 @@ impl Digests {
                 ..known
             },
         );
-        Ok(())
+        Ok(content)
     }
 
     /// Takes note that `content` was just written to `path` on `$BOOT` and read back ([`crate::durable`]). A file that
@@ -286,18 +188,28 @@ impl Digests {
         self.read_all(Kind::Store, paths);
     }
 
-    /// The same for files on `$BOOT`.
-    pub(crate) fn read_on_boot(&mut self, paths: &[PathBuf]) {
-        self.read_all(Kind::Boot, paths);
+    /// What these files on `$BOOT` hold. None: that one cannot be read.
+    pub(crate) fn all_on_boot(&mut self, paths: &[PathBuf]) -> Vec<Option<Content>> {
+        let mut all = self.read_all(Kind::Boot, paths);
+        for (path, content) in paths.iter().zip(&mut all) {
+            // It was read with the others, or cannot be.
+            *content = content.or_else(|| self.on_boot(path).ok());
+        }
+        all
     }
 
-    fn read_all(&mut self, kind: Kind, paths: &[PathBuf]) {
+    /// Of each what was known before.
+    fn read_all(&mut self, kind: Kind, paths: &[PathBuf]) -> Vec<Option<Content>> {
         let mut unknown: BTreeMap<&Path, Stamp> = BTreeMap::new();
-        for path in paths {
-            if let Ok(Looked::Unknown(stamp)) = self.look(kind, path) {
+        let looked = paths.iter().map(|path| match self.look(kind, path) {
+            Ok(Looked::Known(known)) => Some(known.content()),
+            Ok(Looked::Unknown(stamp)) => {
                 unknown.insert(path, stamp);
+                None
             }
-        }
+            Err(_) => None,
+        });
+        let known = looked.collect();
         let unknown: Vec<(&Path, Stamp)> = unknown.into_iter().collect();
         let read = parallel::each(&unknown, |(path, stamp)| {
             read(kind, path, stamp, &self.watch)
@@ -307,6 +219,7 @@ impl Digests {
                 self.learn_read(kind, path, read);
             }
         }
+        known
     }
 
     fn known(&mut self, kind: Kind, path: &Path) -> io::Result<Known> {
@@ -410,78 +323,6 @@ fn key<'a>(root: &[u8], path: &'a Path) -> Cow<'a, str> {
 fn without_slash(path: &Path) -> &[u8] {
     let bytes = path.as_os_str().as_bytes();
     bytes.strip_suffix(b"/").unwrap_or(bytes)
-}
-
-impl Record {
-    fn of(&mut self, kind: Kind) -> &mut BTreeMap<String, Known> {
-        match kind {
-            Kind::Store => &mut self.store,
-            Kind::Boot => &mut self.boot,
-        }
-    }
-
-    /// What this run has asked for.
-    fn asked(&self) -> Self {
-        let asked = |all: &BTreeMap<String, Known>| {
-            let asked = all.iter().filter(|(_, known)| known.is_asked);
-            let asked = asked.map(|(key, known)| (key.clone(), known.clone()));
-            asked.collect()
-        };
-        Self {
-            boot_id: self.boot_id.clone(),
-            boot: asked(&self.boot),
-            store: asked(&self.store),
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (head, record) = text.split_once('\n')?;
-        let head: Head = serde_json::from_str(head).ok()?;
-        let record = record.strip_suffix('\n')?;
-        // A wrong digest would be taken for damage of a file that is well, for as long as the record lives.
-        let whole = head.version == VERSION && head.sum == sum(record);
-        whole.then(|| serde_json::from_str(record).ok()).flatten()
-    }
-
-    fn text(&self) -> Option<String> {
-        let record = serde_json::to_string(self).ok()?;
-        let head = Head {
-            version: VERSION,
-            sum: sum(&record),
-        };
-        let head = serde_json::to_string(&head).ok()?;
-        Some(format!("{head}\n{record}\n"))
-    }
-}
-
-impl Known {
-    fn new(stamp: Stamp, digest: Digest) -> Self {
-        Self {
-            stamp,
-            digest,
-            is_started: false,
-            is_asked: true,
-        }
-    }
-
-    fn content(&self) -> Content {
-        Content {
-            size: self.stamp.size,
-            digest: self.digest,
-        }
-    }
-}
-
-impl Stamp {
-    fn of(kind: Kind, found: &Metadata) -> Self {
-        Self {
-            size: found.len(),
-            inode: (kind == Kind::Store).then(|| found.ino()),
-            device: (kind == Kind::Boot).then(|| found.dev()),
-            changed: (found.ctime(), found.ctime_nsec()),
-            modified: (found.mtime(), found.mtime_nsec()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl GenerationId {
     /// that of the generation.
     #[must_use]
     pub fn link_name(&self) -> String {
-        format!("{}-{}-link", self.profile, self.number)
+        [&self.profile, "-", &self.number.to_string(), "-link"].concat()
     }
 
     /// Sorts newer ones later. Numbers of different profiles say nothing about each other: the system profile's are
@@ -293,13 +293,12 @@ impl Profiles {
         if directory == SYSTEM_PROFILES && !name.starts_with("system") {
             return Ok(());
         }
-        let path = Path::new(directory).join(name);
+        let path = || Path::new(directory).join(name);
         let at = |source| Error {
-            path: path.clone(),
+            path: path(),
             source,
         };
-        let here = root.join(real.join(name));
-        let target = match std::fs::read_link(&here) {
+        let target = match std::fs::read_link(item.path()) {
             Ok(target) => target,
             // Not a link: a directory such as `system-profiles` or `per-user`.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(()),
@@ -308,11 +307,16 @@ impl Profiles {
         let of_directory =
             |id: &GenerationId| (id.profile == SYSTEM) == (directory == SYSTEM_PROFILES);
         if let Some(id) = GenerationId::of_link(name).filter(of_directory) {
-            let toplevel = match root.canonical_in(closures, &real.join(&target)) {
+            let absolute = if target.is_absolute() {
+                target
+            } else {
+                real.join(target)
+            };
+            let toplevel = match root.canonical_in(closures, &absolute) {
                 Ok(toplevel) => toplevel,
                 // A link that can lead nowhere is this generation's trouble: it stays, as a closure that is not
                 // there. That the disk cannot be read is everybody's.
-                Err(error) if leads_nowhere(&error) => path.clone(),
+                Err(error) if leads_nowhere(&error) => path(),
                 Err(error) => return Err(at(error)),
             };
             self.generations.push(Generation { id, toplevel });
@@ -323,7 +327,7 @@ impl Profiles {
         {
             self.current.push(id);
         } else if is_odd(directory, name) {
-            self.odd.push(path);
+            self.odd.push(path());
         }
         Ok(())
     }

@@ -92,8 +92,8 @@ pub fn stem_of(subject: &Subject) -> String {
         hash.update([0]);
         hash.update(name);
     }
-    let mut stem = format!("{PREFIX}{}-", id.number());
-    stem.extend(Digest::from(hash).digits().take(HASH_DIGITS));
+    let mut stem = [PREFIX, &id.number().to_string(), "-"].concat();
+    Digest::from(hash).write(HASH_DIGITS, &mut stem);
     stem
 }
 

@@ -310,6 +310,8 @@ fn beginning_with<'a>(
 /// `generations`, and what it takes to boot each; `finished` are the initrds that get secrets, `documents` and
 /// `digests` what was read before. What cannot be read of one is that one's reason.
 #[must_use]
+// As a part of the agent it would be optimised for size.
+#[inline(never)]
 pub fn generations(
     root: &Root,
     generations: &[Generation],
@@ -320,7 +322,7 @@ pub fn generations(
     let mut closures = Closures::new(root, finished, documents, digests);
     let looked = generations.iter().map(|g| closures.look(&g.toplevel));
     let looked: Vec<_> = looked.collect();
-    closures.read(&looked);
+    closures.read();
     let found = generations
         .iter()
         .zip(looked)
@@ -348,13 +350,11 @@ fn read_payload(
 ) -> BTreeMap<String, Content> {
     let directory = place.boot.join(payload::DIRECTORY);
     let paths: Vec<PathBuf> = names.iter().map(|name| directory.join(name)).collect();
-    digests.read_on_boot(&paths);
     // What cannot be read is as good as damaged: it is written again.
-    let known = names.into_iter().filter_map(|name| {
-        let content = digests.on_boot(&directory.join(&name)).ok()?;
-        Some((name, content))
-    });
-    known.collect()
+    let known = names.into_iter().zip(digests.all_on_boot(&paths));
+    known
+        .filter_map(|(name, content)| Some((name, content?)))
+        .collect()
 }
 
 /// The names in a directory; none when it is not there. A name that is no UTF-8 is nobody's we know.

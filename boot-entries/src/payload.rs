@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Our directory on `$BOOT`.
@@ -18,8 +17,7 @@ pub const DIRECTORY: &str = "EFI/lastgood";
 pub(crate) const CHUNK: usize = 128 * 1024;
 
 /// SHA-256 of a file's bytes. Written in hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
@@ -33,10 +31,38 @@ impl Digest {
 }
 
 impl Digest {
-    /// In hexadecimal digits. Every file has one in its name: digit by digit, without the machinery of `{:02x}`.
-    pub(crate) fn digits(&self) -> impl Iterator<Item = char> {
-        let halves = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        halves.map(|half| char::from_digit(half.into(), 16).unwrap_or_default())
+    /// Adds the first `count` of the digits to `text`. Every file has some in its name: byte by byte, without the
+    /// machinery of `{:02x}`.
+    pub(crate) fn write(&self, count: usize, text: &mut String) {
+        let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+        let mut digits = [0; 64];
+        let (pairs, _) = digits.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(self.0).take(count.div_ceil(2)) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        let digits = digits.get(..count).unwrap_or(&digits);
+        text.push_str(std::str::from_utf8(digits).unwrap_or_default());
+    }
+
+    /// The one that these hexadecimal digits are.
+    pub(crate) fn of_digits(text: &str) -> Option<Self> {
+        // What is no digit is more than a byte's half can be.
+        let digit = |byte: u8| match byte.wrapping_sub(b'0') {
+            number @ 0..10 => number,
+            _ => byte.wrapping_sub(b'a').min(16) + 10,
+        };
+        let mut most = 0;
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            let (high, low) = (digit(*high), digit(*low));
+            most = most.max(high).max(low);
+            *byte = high << 4 | low & 15;
+        }
+        (most < 16).then_some(Self(bytes))
     }
 }
 
@@ -48,40 +74,9 @@ impl From<Sha256> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text: String = self.digits().collect();
+        let mut text = String::with_capacity(2 * self.0.len());
+        self.write(2 * self.0.len(), &mut text);
         f.write_str(&text)
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
-}
-
-/// A text that is no SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not 64 hexadecimal digits")]
-pub struct NoDigest;
-
-impl TryFrom<String> for Digest {
-    type Error = NoDigest;
-
-    fn try_from(text: String) -> Result<Self, NoDigest> {
-        let digit = |byte: &u8| {
-            char::from(*byte)
-                .to_digit(16)
-                .and_then(|d| u8::try_from(d).ok())
-        };
-        let mut bytes = [0; 32];
-        if text.len() != 2 * bytes.len() {
-            return Err(NoDigest);
-        }
-        let (pairs, _) = text.as_bytes().as_chunks::<2>();
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = digit(high).ok_or(NoDigest)? << 4 | digit(low).ok_or(NoDigest)?;
-        }
-        Ok(Self(bytes))
     }
 }
 
@@ -191,14 +186,21 @@ impl Kind {
 
 /// How many hexadecimal digits of the digest are in a name: 128 bits.
 const NAME_DIGITS: usize = 32;
+/// No name is longer, in bytes.
+pub(crate) const LONGEST_NAME: usize = NAME_DIGITS + 16;
 
 /// The file name of `content`, within [`DIRECTORY`].
 #[must_use]
 pub fn file_name(content: &Content, kind: Kind) -> String {
-    let mut name = String::with_capacity(NAME_DIGITS + kind.ending().len());
-    name.extend(content.digest.digits().take(NAME_DIGITS));
-    name.push_str(kind.ending());
+    let mut name = String::with_capacity(LONGEST_NAME);
+    write_name(content, kind, &mut name);
     name
+}
+
+/// Adds [`file_name`] to `text`.
+pub(crate) fn write_name(content: &Content, kind: Kind, text: &mut String) {
+    content.digest.write(NAME_DIGITS, text);
+    text.push_str(kind.ending());
 }
 
 /// Whether a file of this name in [`DIRECTORY`] is ours to remove, and what for it was.
@@ -236,6 +238,20 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind_of(&file_name(&content, kind)), Some(kind));
         }
+        let digits = content.digest.to_string();
+        assert_eq!(Digest::of_digits(&digits), Some(content.digest));
+        for (at, _) in digits.char_indices() {
+            for odd in ["", "g", "A", "/", ":", "`", "\0", "\u{ff}", "00"] {
+                let mut odd_one = digits.clone();
+                odd_one.replace_range(at..=at, odd);
+                assert_eq!(Digest::of_digits(&odd_one), None, "{odd_one}");
+            }
+        }
+        assert_eq!(Digest([0x9a; 32]).to_string(), "9a".repeat(32));
+        assert_eq!(
+            Digest::of_digits(&"f0".repeat(32)),
+            Some(Digest([0xf0; 32]))
+        );
         assert_eq!(kind_of("bzImage.efi"), None);
     }
 }

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use boot_entries::digests::Digests;
 use boot_entries::generation::{Generation, Profiles, Subject};
 use boot_entries::name::{OurName as _, TRIES};
 use boot_entries::{Root, closure, efi};
@@ -199,7 +200,8 @@ fn is_about(file: &str, root: &Root, booted: &Path) -> bool {
     let number = EntryName::parse(file).and_then(|name| name.generation_number());
     let numbered = known.iter().filter(|one| Some(one.id.number()) == number);
     let numbered: Vec<Generation> = numbered.cloned().collect();
-    known.extend(closure::with_specialisations(root, &numbered).generations);
+    let mut digests = Digests::new(root, None);
+    known.extend(closure::with_specialisations(root, &numbered, &mut digests).generations);
     let known: Vec<Subject> = known.iter().map(Generation::subject).collect();
     let by = started_by(booted, Some(file), &[], &known);
     !matches!(by, StartedBy::NotTheLoader { .. })

@@ -84,7 +84,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         tracing::warn!("tries are not shown: {}", one_line(&error));
         BootFiles::default()
     });
-    let mut generations = view.generations();
+    let mut generations = view.generations().into_owned();
     // Newest first, and each before its specialisations.
     generations.sort_by(|a, b| (b.id.base(), &a.id).cmp(&(a.id.base(), &b.id)));
     let rows: Vec<Row> = generations.iter().map(|g| row(&view, &boot, g)).collect();

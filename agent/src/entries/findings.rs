@@ -16,7 +16,6 @@ use super::complaints::Complaints;
 use super::{Planned, Prepared};
 use crate::error::Error;
 use crate::report::progress;
-use crate::store::digests;
 use crate::view::View;
 
 /// What is wrong with a file.
@@ -129,7 +128,7 @@ impl Prepared {
 pub fn inspect_without_record(view: &View) -> Result<(Vec<Inspected>, Complaints), Error> {
     let places = view.places(&view.state)?;
     let mut complaints = Complaints::new(places.unusable);
-    let mut digests = digests::load(&view.root, view.listed.len());
+    let mut digests = view.digests();
     let _shown = progress::Shown;
     digests.forget_boot();
     let mut inspected = Vec::new();

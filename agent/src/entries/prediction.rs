@@ -12,7 +12,6 @@ use systemd_boot_model::{EntryName, IMAGES, ReleaseRange, Tries};
 use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
 use crate::report::remedy;
-use crate::store::digests;
 use crate::view::{View, damage_of, is_unsigned};
 
 /// One boot to come.
@@ -59,7 +58,7 @@ pub fn look(
 ) -> Result<(Vec<Prediction>, Option<String>), Error> {
     let files = BootFiles::read(place)?;
     let mut boots = predict_of(view, &files, view.release(place)?, failures);
-    let mut digests = digests::load(&view.root, view.listed.len());
+    let mut digests = view.digests();
     let checks_signatures = view.checks_signatures();
     let mut known: BTreeMap<(bool, String), Option<String>> = BTreeMap::new();
     for boot in &mut boots {

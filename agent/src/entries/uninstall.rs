@@ -13,7 +13,6 @@ use super::intent;
 use super::{Aim, Planned, Prepared, found, in_each, loader};
 use crate::error::Error;
 use crate::report::progress;
-use crate::store::digests;
 use crate::view::View;
 
 /// Plans to give everything back, and changes nothing. The loader itself stays as it is.
@@ -26,7 +25,7 @@ pub fn prepare_uninstall(view: &View) -> Result<Prepared, Error> {
         return Err(places.unusable.remove(0).into());
     }
     let _shown = progress::Shown;
-    let mut digests = digests::load(&view.root, view.listed.len());
+    let mut digests = view.digests();
     // Nobody reads it after us.
     digests.forget_boot();
     let found = found(view, &view.state, &Unfinished::default(), &mut digests);

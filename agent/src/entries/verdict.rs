@@ -9,7 +9,6 @@ use super::intent;
 use super::ready::may_be_written;
 use crate::error::Error;
 use crate::report::line::one_line;
-use crate::store::digests;
 use crate::view::{View, damage_of};
 
 /// Brings the entries to what the ledger says of verdicts, counters and ranks, and no further: it reads and writes no
@@ -31,7 +30,7 @@ pub fn write_verdict(view: &View) -> Result<(), Error> {
             .map_err(Error::from)
             .and_then(|boot| {
                 let mut is_whole = |file: &EntryFile| {
-                    let mut digests = digests::load(&view.root, view.listed.len());
+                    let mut digests = view.digests();
                     damage_of(place, file, &mut digests).is_none()
                 };
                 let steps = plan::verdict(&boot, &generations, &intent, &mut is_whole)?;

@@ -5,13 +5,11 @@ use boot_entries::{Root, durable};
 
 use crate::host::DIGESTS;
 use crate::report::line::one_line;
-use crate::report::progress;
 use crate::system::boot_id::boot_id;
 
-/// What is remembered under `root`; what is read beyond that, for so many `generations`, is shown as progress. Where
-/// nobody can say which boot this is, nothing of what is on `$BOOT` counts.
+/// What is remembered under `root`. Where nobody can say which boot this is, nothing of what is on `$BOOT` counts.
 #[must_use]
-pub fn load(root: &Root, generations: usize) -> Digests {
+pub fn load(root: &Root) -> Digests {
     let boot_id = boot_id(root).ok();
     let nobody_knows = boot_id.is_none() && root.is_live();
     // A path that leads nowhere is a record that is not there.
@@ -20,7 +18,6 @@ pub fn load(root: &Root, generations: usize) -> Digests {
     if nobody_knows {
         digests.forget_boot();
     }
-    digests.watched_by(progress::reading(generations));
     digests
 }
 

@@ -1,7 +1,7 @@
 //! Closures in directories: whole, old, hostile.
 
 use super::*;
-use crate::generation::GenerationId;
+use crate::generation::{Generation, GenerationId};
 use proptest::prelude::*;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
@@ -102,7 +102,8 @@ impl Tree {
             id: GenerationId::system(3),
             toplevel: "/nix/store/t".into(),
         };
-        let listed = with_specialisations(&self.root, &[generation]);
+        let mut digests = Digests::new(&self.root, None);
+        let listed = with_specialisations(&self.root, &[generation], &mut digests);
         let (all, troubles) = (listed.generations, listed.troubles);
         let shown = |g: &Generation| format!("{}={}", g.id, g.toplevel.display());
         let troubles = troubles.into_iter().map(|(_, why)| why).collect();

@@ -3,6 +3,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::*;
+use crate::payload::Digest;
 
 /// A tree with a store file and one on `$BOOT`, and the record of what was read of them.
 struct Tree {
@@ -54,8 +55,9 @@ impl Tree {
         let mut record = Record::parse(&text).unwrap();
         for known in record.boot.values_mut().chain(record.store.values_mut()) {
             known.digest = Digest::of(LIE);
+            known.is_asked = true;
         }
-        durable::put_text(&record.text().unwrap(), &self.record).unwrap();
+        durable::put_text(&record.asked_text(LIMIT).unwrap(), &self.record).unwrap();
     }
 }
 

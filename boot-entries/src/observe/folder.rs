@@ -34,7 +34,8 @@ impl Folder {
         let mut read = Self::default();
         // Payload before entries: most of these start something that was listed then.
         for folder in [payload::DIRECTORY, ENTRIES, "loader", nixpkgs::DIRECTORY] {
-            for name in names(&directory.join(folder))? {
+            let folder_here = directory.join(folder);
+            for name in names(&folder_here)? {
                 if durable::is_leftover(&name) {
                     read.leftovers.push((on, format!("{folder}/{name}")));
                 } else if folder == nixpkgs::DIRECTORY {
@@ -43,7 +44,7 @@ impl Folder {
                 } else if folder == ENTRIES
                     && let Some(parsed) = EntryName::parse(&name)
                 {
-                    read.entry(directory, on, &name, parsed)?;
+                    read.entry((directory, &folder_here), on, &name, parsed)?;
                 } else if folder == payload::DIRECTORY && payload::kind_of(&name).is_some() {
                     read.payload.push(name);
                 }
@@ -68,16 +69,16 @@ impl Folder {
         })
     }
 
-    /// Reads one entry file. One that cannot be read stops nobody: a foreign one is passed over, and ours is damaged,
+    /// Reads one entry file, in a folder of the partition at `directory`. One that cannot be read stops nobody: a foreign one is passed over, and ours is damaged,
     /// that is, a text that starts nothing.
     fn entry(
         &mut self,
-        directory: &Path,
+        (directory, folder): (&Path, &Path),
         on: Partition,
         file: &str,
         name: EntryName,
     ) -> Result<(), Error> {
-        let path = directory.join(ENTRIES).join(file);
+        let path = folder.join(file);
         let text = match bounded::read_bytes(&path, entry::LONGEST) {
             // Bytes that are no UTF-8 are replaced: such a file is not ours, and the loader has its own opinion of it.
             Ok(bytes) => String::from_utf8(bytes)

@@ -12,8 +12,11 @@ use systemd_boot_model::{ENTRIES, Entry, EntryName, IMAGES, LOADER_CONF, Partiti
 
 /// What the entries of `observed` are once all of `plan` is made.
 #[must_use]
-pub fn after(observed: &Observation, plan: &Plan) -> BootFiles {
-    of(observed, plan).into_owned().boot
+pub fn after<'a>(observed: &'a Observation, plan: &Plan) -> Cow<'a, BootFiles> {
+    match of(observed, plan) {
+        Cow::Borrowed(same) => Cow::Borrowed(&same.boot),
+        Cow::Owned(other) => Cow::Owned(other.boot),
+    }
 }
 
 /// What `observed` becomes by all of `plan`.
