@@ -67,9 +67,10 @@ impl Rank {
     #[must_use]
     pub fn of_sort_key(key: &str) -> Option<Self> {
         let digits = key.strip_prefix("lastgood-")?;
-        let value: u32 = digits.parse().ok()?;
-        let rank = Self(Self::MAX.0.checked_sub(value)?);
-        (rank.sort_key() == key).then_some(rank)
+        // `+1` and `01` are not how we write a number.
+        let is_ours = digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let value: u32 = digits.parse().ok().filter(|_| is_ours)?;
+        Self::MAX.0.checked_sub(value).map(Self)
     }
 }
 

@@ -31,14 +31,20 @@ impl Owner {
     /// The owner in the mark of an entry with this text. None: there is no mark.
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        lines.find_map(|line| line.strip_prefix(MARK)?.parse().ok())
+        // Nearly no entry has another line that begins so.
+        text.match_indices('#').find_map(|(at, _)| {
+            let (before, rest) = text.split_at_checked(at)?;
+            if !(before.is_empty() || before.ends_with('\n')) {
+                return None;
+            }
+            rest.lines().next()?.strip_prefix(MARK)?.parse().ok()
+        })
     }
 
     /// The line that says so.
     #[must_use]
     pub fn mark(&self) -> String {
-        format!("{MARK}{self}\n")
+        [MARK, &self.0, "\n"].concat()
     }
 }
 
@@ -168,7 +174,12 @@ mod tests {
         assert_eq!(Owner::of_text(&entry.to_string()), None);
         assert_eq!(Owner::of_text(&text), Some(owner));
         assert_eq!(Entry::parse(&text), entry);
+        for text in ["# x\n# lastgood 0123abcd\r\n", "a#b\n# lastgood 0123abcd"] {
+            assert!(Owner::of_text(text).is_some(), "{text}");
+        }
         for text in [
+            " # lastgood 0123abcd",
+            "\r# lastgood 0123abcd",
             "# lastgood 0123ABCD",
             "# lastgood",
             "# lastgood 0123abcd0",

@@ -12,7 +12,11 @@ const STACK: usize = 256 * 1024;
 /// `work` for each of `items`, in no order, by as many threads as there are processors. The results are in the order of
 /// `items`. Where no thread can be had, the caller does it all.
 pub(crate) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = processors().min(items.len());
+    // How many processors there are takes a look at several files.
+    let threads = match items.len() {
+        few @ 0..=1 => few,
+        many => processors().min(many),
+    };
     let next = AtomicUsize::new(0);
     let take = || {
         let mut done = Vec::new();

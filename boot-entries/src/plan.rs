@@ -430,7 +430,7 @@ fn files_of<'a>(boot: &'a BootFiles, stem: &str) -> Vec<&'a EntryFile> {
 
 /// The entry a generation is to have, but for its place.
 fn entry_of(id: &GenerationId, bootable: &Bootable) -> Entry {
-    let on_boot = |payload: &Payload| format!("/{}", payload.path());
+    let on_boot = |payload: &Payload| payload.path_after("/");
     let title = format!("{} (generation {id})", bootable.label);
     let mut initrds: Vec<String> = bootable.initrd.iter().map(on_boot).collect();
     initrds.extend_from_slice(&bootable.extra_initrds);

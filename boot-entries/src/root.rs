@@ -197,8 +197,15 @@ fn is_no_link(error: &io::Error) -> bool {
 /// What is below the root, if `path` is absolute and has nothing in it but names and a slash between each two.
 fn plain(path: &Path) -> Option<&Path> {
     let inside = path.as_os_str().as_bytes().strip_prefix(b"/")?;
+    // Only after a slash is there something to look at: most paths have nothing but names there.
+    let (mut begins, mut is_odd) = (true, false);
+    for byte in inside {
+        is_odd |= begins && matches!(byte, b'/' | b'.');
+        begins = *byte == b'/';
+    }
     let is_name = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
-    let is_plain = inside.split(|byte| *byte == b'/').all(is_name);
+    let names = || inside.split(|byte| *byte == b'/').all(is_name);
+    let is_plain = !begins && (!is_odd || names());
     is_plain.then(|| Path::new(OsStr::from_bytes(inside)))
 }
 
@@ -285,6 +292,12 @@ mod tests {
             ("/real//gone/./file", "/real/gone/file"),
             ("/link/gone", "/real/gone"),
             ("/dangling/file", "/real/gone/file"),
+            ("/real/gone/", "/real/gone"),
+            ("/./real/gone", "/real/gone"),
+            ("/real/.gone/..", "/real"),
+            ("/real/.gone/.", "/real/.gone"),
+            ("/real/.gone", "/real/.gone"),
+            ("/real/..gone", "/real/..gone"),
         ] {
             let found = root.canonical(path).unwrap();
             assert_eq!(found.as_os_str(), leads_to, "{path}");

@@ -104,11 +104,13 @@ pub(super) fn copies<'a>(
 ) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut planned = BTreeSet::new();
+    let mut name = String::with_capacity(payload::LONGEST_NAME);
     for bootable in all {
         for payload in bootable.payload() {
-            let name = payload::file_name(&payload.content, payload.kind);
+            name.clear();
+            payload::write_name(&payload.content, payload.kind, &mut name);
             let there = observed.payload.get(&name) == Some(&payload.content);
-            if !there && planned.insert(name) {
+            if !there && planned.insert(name.clone()) {
                 steps.push(Step::Copy {
                     source: payload.source.clone(),
                     content: payload.content,
@@ -135,7 +137,7 @@ pub(super) fn garbage(
         .payload
         .keys()
         .filter(|_| intent.unneeded == Unneeded::Goes)
-        .map(|name| format!("{}/{name}", payload::DIRECTORY))
+        .map(|name| [payload::DIRECTORY, "/", name].concat())
         .filter(|path| !needed.has(path))
         .map(|path| (Partition::Boot, path));
     let paths = leftovers.chain(unused);

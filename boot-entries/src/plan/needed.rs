@@ -8,10 +8,11 @@ use systemd_boot_model::{Entry, lines};
 
 /// What some entries need, on one partition.
 pub(super) struct Needed<'a> {
-    /// As those that are there write them, whoever wrote them.
-    there: BTreeSet<&'a str>,
-    /// A foreign entry has paths in other letters, with other slashes, and in lines that we know nothing of.
-    texts: Vec<&'a str>,
+    /// The entries that are there, whoever wrote them. A foreign one has paths in other letters, with other slashes, and
+    /// in lines that we know nothing of.
+    files: Vec<&'a EntryFile>,
+    /// As these write them. Where nothing is to go, nobody asks.
+    there: OnceCell<BTreeSet<&'a str>>,
     /// The texts of those that are to come.
     coming: Vec<&'a str>,
     /// As these write them. Where nothing changes, nobody asks.
@@ -21,17 +22,12 @@ pub(super) struct Needed<'a> {
 impl<'a> Needed<'a> {
     /// What `files` need.
     pub(super) fn by(files: impl IntoIterator<Item = &'a EntryFile>) -> Self {
-        let mut needed = Self {
-            there: BTreeSet::new(),
-            texts: Vec::new(),
+        Self {
+            files: files.into_iter().collect(),
+            there: OnceCell::new(),
             coming: Vec::new(),
             to_come: OnceCell::new(),
-        };
-        for file in files {
-            needed.there.extend(file.entry.needs());
-            needed.texts.push(&file.text);
         }
-        needed
     }
 
     /// And what the entries with these texts will.
@@ -42,10 +38,21 @@ impl<'a> Needed<'a> {
 
     /// Whether one of them needs the file at `path`.
     pub(super) fn has(&self, path: &str) -> bool {
-        let mut texts = self.texts.iter().chain(&self.coming);
-        self.there.contains(path)
+        let texts = self.files.iter().map(|file| file.text.as_str());
+        let mut texts = texts.chain(self.coming.iter().copied());
+        self.there().contains(path)
             || self.to_come().contains(path)
             || texts.any(|text| points_at(text, path))
+    }
+
+    fn there(&self) -> &BTreeSet<&'a str> {
+        self.there.get_or_init(|| {
+            let mut there = BTreeSet::new();
+            for file in &self.files {
+                there.extend(file.entry.needs());
+            }
+            there
+        })
     }
 
     fn to_come(&self) -> &BTreeSet<String> {

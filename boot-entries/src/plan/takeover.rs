@@ -245,6 +245,13 @@ impl StandIn {
 
 /// Their entries that start a closure of this machine. Another machine's may have the very same names.
 fn theirs<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Theirs<'a>> {
+    let files = observed.boot.all().map(|(_, file)| file);
+    let started = files.filter_map(|file| Some((file, nixpkgs::closure_of(file)?)));
+    let started: Vec<(&EntryFile, PathBuf)> = started.collect();
+    // As on nearly every machine for nearly all its life.
+    if started.is_empty() {
+        return Vec::new();
+    }
     let mut known: BTreeMap<&Path, Start> = BTreeMap::new();
     for found in &observed.generations {
         let start = match &found.bootable {
@@ -255,10 +262,9 @@ fn theirs<'a>(observed: &'a Observation, intent: &Intent) -> Vec<Theirs<'a>> {
         let best = known.entry(&found.generation.toplevel).or_default();
         *best = start.max(*best);
     }
-    let files = observed.boot.all();
-    files
-        .filter_map(|(_, file)| {
-            let closure = nixpkgs::closure_of(file)?;
+    started
+        .into_iter()
+        .filter_map(|(file, closure)| {
             let start = *known.get(closure.as_path())?;
             Some(Theirs {
                 file,

@@ -1,5 +1,7 @@
 //! The entry that a generation is to have: its counter, and its place in the order.
 
+use std::rc::Rc;
+
 use super::{InPlace, Intent, Refusal, Standing, Step, best_of, remove};
 use crate::closure::PANIC;
 use crate::entry::{EntryFile, Rank};
@@ -14,7 +16,8 @@ pub(super) struct Wanted<'a> {
     pub(super) id: Subject,
     pub(super) stem: &'a str,
     pub(super) on: Partition,
-    pub(super) entry: Entry,
+    /// A plan is made of copies.
+    pub(super) entry: Rc<Entry>,
     pub(super) standing: Standing,
     pub(super) tries: Option<Tries>,
     pub(super) rank: Rank,
@@ -23,7 +26,7 @@ pub(super) struct Wanted<'a> {
     /// It was fixed, and its rank has to change.
     is_moved: bool,
     /// Whose it is, as its last line says.
-    mark: String,
+    mark: Rc<str>,
 }
 
 impl<'a> Wanted<'a> {
@@ -68,11 +71,11 @@ impl<'a> Wanted<'a> {
                 .unwrap_or_else(|| Rank::unselected(&id.generation)),
             fixed: fixed.map(|plain| plain.text.as_str()),
             is_moved: false,
-            mark: intent.ownership.mark(),
+            mark: intent.ownership.mark().into(),
             id,
             stem,
             on: Partition::Boot,
-            entry,
+            entry: Rc::new(entry),
             standing,
             tries,
         }
@@ -92,7 +95,7 @@ impl<'a> Wanted<'a> {
             plain.filter(|plain| self.fixed.is_some() && boots_alike(&plain.entry, &best.entry));
         Some(Self {
             on: best.on,
-            entry: best.entry.clone(),
+            entry: Rc::new(best.entry.clone()),
             fixed: fixed.map(|plain| plain.text.as_str()),
             ..self.clone()
         })
