@@ -4,7 +4,8 @@
 //!
 //! - A file of the store is never changed. What it held is what it should hold, as long as inode, size and times of
 //!   change and modification are those of the file that was read. So a store file whose bytes decay later does not
-//!   become the new truth: copying it fails, because it is no longer what it was.
+//!   become the new truth: copying it fails, because it is no longer what it was. What a closure's `boot.json` says is
+//!   remembered in the same way.
 //! - A file on `$BOOT` lies on a file system that firmware, other systems and power cuts have written to. What it held
 //!   counts only within the boot of the kernel that really read it, and as long as file system, size and times stay.
 //!   The first run of every boot therefore reads all of it.

@@ -6,7 +6,7 @@
 //!    a closure says about booting itself, in its `boot.json` or without one), [`kernel`] and [`payload`] (the files an
 //!    entry points at), [`uki`] (reads somebody's unified kernel image), [`boot_partition`] and [`efi`] (where `$BOOT`
 //!    is, what the firmware remembers), [`mountinfo`]. [`observe`] reads all of it once; [`digests`] remembers what
-//!    large files held, [`sums`] tell within a run whether a copy is right.
+//!    large files held and closures said, [`sums`] tell within a run whether a copy is right.
 //! 2. What it means: [`name`] and [`entry`] (what our files are called, and where ours stand), [`owner`] (whose an
 //!    entry is), [`loader_conf`] (what we want there), [`nixpkgs`] (the entries of a predecessor). How the loader reads
 //!    all this and what it starts next, the crate [`systemd_boot_model`] says.
