@@ -21,7 +21,7 @@ fn change(tree: &Tree, change: impl Fn(&mut Value)) -> Result<()> {
     for line in lines.lines() {
         let mut line: Value = serde_json::from_str(line)?;
         change(&mut line);
-        record.push_str(&format!("{line}\n"));
+        record.extend([line.to_string().as_str(), "\n"]);
     }
     head["sum"] = crc32(record.as_bytes()).into();
     files::write(&tree.path(RECORD), format!("{head}\n{record}"))
