@@ -13,6 +13,7 @@ use crate::config;
 use crate::host::{self, BOOTED_SYSTEM, CURRENT_SYSTEM, GC_ROOTS, Kind, Program, RUN};
 use crate::system::{command_line, program};
 
+pub mod early;
 pub mod etc;
 pub mod firewall;
 pub mod generator;
@@ -88,7 +89,19 @@ pub fn activate(root: &Root, closure: &Path) -> Result<Done, Error> {
     }
 }
 
-fn put_in_place(root: &Root, closure: &Path) -> Result<Done, Error> {
+/// What can be done of it before systemd is started: files and links. How many changes that took.
+///
+/// # Errors
+/// What is not as it should be, a line each. What could be done was done.
+pub fn early(root: &Root, closure: &Path) -> Result<usize, Vec<String>> {
+    let (changes, problems) = files(root, closure);
+    if problems.is_empty() {
+        return Ok(changes);
+    }
+    Err(problems.iter().map(ToString::to_string).collect())
+}
+
+fn files(root: &Root, closure: &Path) -> (usize, Vec<Problem>) {
     let mut problems: Vec<Problem> = Vec::new();
     let mut changes = 0;
     match etc::switch(root, closure) {
@@ -99,6 +112,11 @@ fn put_in_place(root: &Root, closure: &Path) -> Result<Done, Error> {
         Ok(count) => changes += count,
         Err(problem) => problems.push(problem.into()),
     }
+    (changes, problems)
+}
+
+fn put_in_place(root: &Root, closure: &Path) -> Result<Done, Error> {
+    let (changes, mut problems) = files(root, closure);
     // They act on the running machine.
     if root.is_live() {
         problems.extend(run_again(root, closure));

@@ -202,6 +202,9 @@ pub struct Output {
 /// A step of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum BootStep {
+    /// Before systemd: make /etc and /run/current-system the closure's. PID 1 runs it.
+    #[command(name = "stage-2")]
+    Stage2,
     /// Find out what runs, and record the attempt.
     Begin,
     /// Put the closure's /etc in place.

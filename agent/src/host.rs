@@ -64,6 +64,19 @@ pub const ETC_UNITS: &str = "/etc/systemd/system";
 /// A unit that leads here is masked.
 pub const NOWHERE: &str = "/dev/null";
 
+/// The agent, from within itself: no closure and no unit has a say in which one that is.
+pub const OURSELVES: &str = "/proc/self/exe";
+/// systemd on a plain host, in the order of looking.
+pub const SYSTEMD: [&str; 3] = [
+    "/usr/lib/systemd/systemd",
+    "/lib/systemd/systemd",
+    "/sbin/init",
+];
+/// What stage 2 leaves for the steps that follow.
+pub const STAGE_2: &str = "/run/lastgood/stage-2.json";
+
+/// What the kernel tells.
+pub const PROC: &str = "/proc";
 /// What the kernel was started with.
 pub const COMMAND_LINE: &str = "/proc/cmdline";
 /// The kernel's id of this boot.

@@ -13,6 +13,7 @@ use lastgood::cli::{Cli, instead_of};
 use lastgood::command;
 use lastgood::error::Error;
 use lastgood::exit::Exit;
+use lastgood::operation::stage_2::{is_init, pid_1};
 use lastgood::report::line::one_line;
 use lastgood::report::print;
 
@@ -27,6 +28,12 @@ fn main() -> ExitCode {
             generator::run(&Root::new("/"), Path::new(early));
         }
         return Exit::Done.into();
+    }
+    if let Some((name, given)) = arguments.split_first()
+        && is_init(Path::new(name))
+    {
+        drop(pid_1(given));
+        return Exit::Failed.into();
     }
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => run(cli).into(),

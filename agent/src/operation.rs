@@ -7,7 +7,7 @@
 //! An operation returns plain data. Whoever calls it says what it means: [`crate::command`].
 //!
 //! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]. The steps of a boot, in their order:
-//! [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`]. What all verdicts have in common:
+//! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`]. What all verdicts have in common:
 //! [`on_record`].
 
 pub mod activate;
@@ -19,4 +19,5 @@ pub mod judge;
 pub mod on_record;
 pub mod repair;
 pub mod select;
+pub mod stage_2;
 pub mod uninstall;

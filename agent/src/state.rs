@@ -106,6 +106,8 @@ pub struct State {
     pub furthest: BTreeMap<PathBuf, Stage>,
     /// The latest boot.
     pub boot: Option<BootRecord>,
+    /// What of `/etc` systemd has read in that boot before it was the running generation's.
+    pub late: BTreeSet<PathBuf>,
     /// Boots of the selected generation since it was selected that came to no verdict, the present one included; one
     /// more than it has tries stands for all that are too many.
     pub attempts: u32,
@@ -154,6 +156,7 @@ impl State {
             Event::Armed { .. } => {}
             Event::Began { boot, running } => {
                 self.degraded = None;
+                self.late.clear();
                 if let Some(running) = running {
                     self.reached(running, Stage::Begun);
                     // It could not run if its entry had not been written.
@@ -179,6 +182,7 @@ impl State {
                     }
                 }
             }
+            Event::Late { files } => self.late.extend(files.iter().cloned()),
             Event::Proven { subject, baseline } => self.proven(subject, baseline),
             Event::Healthy { subject, .. } => self.healthy(subject),
             Event::Rejected { subject, cause } => self.rejected(subject, cause),

@@ -153,6 +153,17 @@ impl Container {
         })
     }
 
+    /// From now on the closure's `init` leads to stage 2, and not to systemd.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn starts_by_stage_2(&self, subject: &Subject) -> Result<()> {
+        ensure!(self.on.is_none(), "the machine is on");
+        let init = self.disk().join(subject.toplevel.join("init"));
+        files::remove(&init)?;
+        files::link("/usr/bin/lastgood", &init)
+    }
+
     /// Adds what an earlier boot, or the operator, left in the ledger.
     ///
     /// # Errors

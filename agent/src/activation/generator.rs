@@ -6,7 +6,7 @@
 //! worse than none. Links go to the *early* directory because only that one is above `/etc/systemd/system`.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -17,10 +17,11 @@ use boot_entries::{Root, closure, efi};
 use systemd_boot_model::EntryName;
 
 use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN};
-use crate::report::line::{one_line, plain};
+use crate::report::line::one_line;
 use crate::state::started_by::{StartedBy, started_by};
 use crate::store::ledger::Ledger;
 use crate::system::command_line;
+use crate::system::kernel_log::{KernelLog, Level};
 
 /// Where a closure keeps its units.
 const UNITS: &str = "etc/systemd/system";
@@ -159,11 +160,11 @@ fn reserved(path: &Path) -> bool {
 
 /// Runs the generator: `early` is its second argument. Never fails; what went wrong is in the kernel's log.
 pub fn run(root: &Root, early: &Path) {
-    let mut log = Log::open(root);
+    let mut log = KernelLog::open(root, "lastgood-generator");
     let found = observe(root, &mut log);
     let Some(closure) = &found.closure else {
         log.say(
-            INFO,
+            Level::Info,
             "the boot is not a lastgood generation's: nothing to do",
         );
         return;
@@ -174,14 +175,14 @@ pub fn run(root: &Root, early: &Path) {
         match apply(early, make) {
             Ok(()) => made += 1,
             Err(error) => log.say(
-                ERROR,
+                Level::Error,
                 &format!("cannot make {}: {error}", at(make).display()),
             ),
         }
     }
     let kind = if found.trial { ", a trial" } else { "" };
     log.say(
-        INFO,
+        Level::Info,
         &format!("{made} units and drop-ins for {}{kind}", closure.display()),
     );
 }
@@ -220,7 +221,7 @@ fn has_tries(file: &str) -> bool {
 /// be written: that is no reason to reboot it. A rejected one runs only for want of anything better: neither is it.
 ///
 /// `/var` may not be mounted yet. Then nobody knows, and the counter decides.
-fn is_judged(root: &Root, closure: &Path, log: &mut Log) -> bool {
+fn is_judged(root: &Root, closure: &Path, log: &mut KernelLog) -> bool {
     match Ledger::read(root) {
         Ok(ledger) => {
             let state = ledger.state();
@@ -232,19 +233,19 @@ fn is_judged(root: &Root, closure: &Path, log: &mut Log) -> bool {
             proven || state.rejected.contains_key(closure) || state.bound_by.is_some()
         }
         Err(error) => {
-            log.say(ERROR, &one_line(&error));
+            log.say(Level::Error, &one_line(&error));
             false
         }
     }
 }
 
 /// Looks. What cannot be told is said, and taken for the harmless answer: no units, no trial.
-fn observe(root: &Root, log: &mut Log) -> Found {
-    let there = |path: &str, log: &mut Log| match root.join(path).symlink_metadata() {
+fn observe(root: &Root, log: &mut KernelLog) -> Found {
+    let there = |path: &str, log: &mut KernelLog| match root.join(path).symlink_metadata() {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => {
-            log.say(ERROR, &format!("cannot look at {path}: {error}"));
+            log.say(Level::Error, &format!("cannot look at {path}: {error}"));
             false
         }
     };
@@ -255,7 +256,7 @@ fn observe(root: &Root, log: &mut Log) -> Found {
     let closure = match command_line::closure(root) {
         Ok(closure) => closure,
         Err(error) => {
-            log.say(ERROR, &one_line(&error));
+            log.say(Level::Error, &one_line(&error));
             None
         }
     };
@@ -266,12 +267,15 @@ fn observe(root: &Root, log: &mut Log) -> Found {
     let current = std::fs::read_link(root.join(CURRENT_SYSTEM));
     let closure = current.unwrap_or_else(|_| booted.clone());
     let host = host::kind(root)
-        .inspect_err(|error| log.say(ERROR, &one_line(error)))
+        .inspect_err(|error| log.say(Level::Error, &one_line(error)))
         .ok();
     let units = if host == Some(Kind::Plain) {
         list(root, &closure).unwrap_or_else(|error| {
             let place = closure.join(UNITS);
-            log.say(ERROR, &format!("cannot list {}: {error}", place.display()));
+            log.say(
+                Level::Error,
+                &format!("cannot list {}: {error}", place.display()),
+            );
             Vec::new()
         })
     } else {
@@ -364,28 +368,6 @@ fn apply(early: &Path, make: &Make) -> io::Result<()> {
         Make::Link { to, .. } => symlink(to, place),
         // Never through a link that is already there: it would lead into the closure.
         Make::File { text, .. } => std::fs::File::create_new(place)?.write_all(text.as_bytes()),
-    }
-}
-
-/// Levels of the kernel's log, as in syslog(3).
-const ERROR: u8 = 3;
-const INFO: u8 = 6;
-
-/// The kernel's log: the only one there is when generators run. Without it (a container) nothing is said.
-struct Log(Option<std::fs::File>);
-
-impl Log {
-    fn open(root: &Root) -> Self {
-        let kmsg = root.join(host::KERNEL_LOG);
-        Self(std::fs::OpenOptions::new().write(true).open(kmsg).ok())
-    }
-
-    fn say(&mut self, level: u8, text: &str) {
-        // One write is one record. Nobody is left to tell when the log itself fails.
-        let record = format!("<{level}>lastgood-generator: {}\n", plain(text));
-        if let Some(file) = &mut self.0 {
-            drop(file.write_all(record.as_bytes()));
-        }
     }
 }
 

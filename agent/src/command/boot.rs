@@ -8,7 +8,10 @@ use crate::error::Error;
 use crate::operation::activate::{self, Firewalled};
 use crate::operation::assess::{self, Assessed};
 use crate::operation::bless::{self, Blessed};
+use crate::operation::stage_2::{self, Staged};
 use crate::operation::{begin, fall_back};
+use crate::report::line::one_line;
+use crate::system::kernel_log::{KernelLog, Level};
 
 pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
     if !root.is_live() && matches!(step, BootStep::Firewall | BootStep::Assess) {
@@ -17,6 +20,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         ));
     }
     match step {
+        BootStep::Stage2 => stage_2(root),
         BootStep::Begin => begin::begin(root),
         BootStep::Activate => activate(root),
         BootStep::Firewall => firewall(root),
@@ -24,6 +28,33 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::Bless => bless(root),
         BootStep::FallBack => fall_back::fall_back(root),
     }
+}
+
+/// There is no journal yet: the kernel's log and the console have it. A problem is no failure here: the steps that
+/// follow find it in what was left.
+fn stage_2(root: &Root) -> Result<(), Error> {
+    let mut log = KernelLog::open(root, "lastgood-stage-2");
+    let staged = stage_2::stage_2(root).inspect_err(|error| {
+        log.say(Level::Error, &one_line(error));
+    })?;
+    match staged {
+        Staged::NotOurs => log.say(
+            Level::Info,
+            "nothing to do: this boot is no generation's, or lastgood is uninstalled",
+        ),
+        Staged::Done(staged) => {
+            for problem in &staged.problems {
+                log.say(Level::Error, problem);
+                tracing::error!("{problem}");
+            }
+            let closure = staged.closure.display();
+            log.say(
+                Level::Info,
+                &format!("in place: {closure} ({} changes)", staged.changes),
+            );
+        }
+    }
+    Ok(())
 }
 
 fn activate(root: &Root) -> Result<(), Error> {
@@ -75,6 +106,11 @@ fn bless(root: &Root) -> Result<(), Error> {
     match bless::bless(root)? {
         Blessed::NotOurs => tracing::info!("nothing to bless: this boot is no generation's"),
         Blessed::Proven(subject) => tracing::info!("blessed: generation {}", subject.generation),
+        Blessed::Late(subject) => tracing::warn!(
+            "not blessed: generation {} is healthy, and in this boot systemd had read files of /etc that were another \
+             generation's; it is proven by a boot that reads its own, the next one; `lastgood good` accepts it now",
+            subject.generation
+        ),
         Blessed::NotByTheLoader(subject, named) => tracing::warn!(
             "not blessed: generation {} is healthy, and the loader did not make this boot: what it started is {named}; the \
              counter stays until a boot that the loader makes; `lastgood good` accepts it now",

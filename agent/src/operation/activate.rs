@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use boot_entries::Root;
 
 use super::begin;
+use crate::activation::early::EarlyFiles;
 use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::config::{self, Config};
@@ -13,7 +14,7 @@ use crate::host::FIREWALLED;
 use crate::report::line::one_line;
 use crate::state::Event;
 use crate::state::cause::Stage;
-use crate::store::handover::mark;
+use crate::store::handover::{Stage2, mark};
 use crate::store::ledger::Ledger;
 use crate::system::command_line;
 
@@ -40,8 +41,21 @@ pub fn activate(root: &Root) -> Result<Option<(PathBuf, Done)>, Error> {
     if Ledger::read(root).is_ok_and(|ledger| ledger.state().uninstalled) {
         return Ok(None);
     }
-    let done = activation::activate(root, &closure)?;
-    reached(root, Stage::Activated);
+    let before = early_files(root, &closure);
+    let done = activation::activate(root, &closure);
+    if let Some(before) = before {
+        let files = before.changed(&EarlyFiles::look(root));
+        if !files.is_empty() {
+            record(root, &Event::Late { files });
+        }
+    }
+    let done = done?;
+    record(
+        root,
+        &Event::Reached {
+            stage: Stage::Activated,
+        },
+    );
     Ok(Some((closure, done)))
 }
 
@@ -62,7 +76,12 @@ pub fn firewall(root: &Root) -> Result<Firewalled, Error> {
             if let Err(error) = mark(root, FIREWALLED) {
                 tracing::warn!("{}", one_line(&error));
             }
-            reached(root, Stage::Firewalled);
+            record(
+                root,
+                &Event::Reached {
+                    stage: Stage::Firewalled,
+                },
+            );
             Ok(Firewalled::Loaded(path))
         }
         Outcome::Closed(why) => Err(Error::Refused(format!(
@@ -89,14 +108,23 @@ fn load_or_close(root: &Root, closure: &Path) -> Result<(Vec<u16>, Outcome), Err
     }
 }
 
-/// Records how far the boot is. That this cannot be written (a full disk) is the agent's own trouble: were the step to
-/// fail for it, a generation that is in place would count as not being so, and the firewall's unit would close a
-/// machine whose firewall is loaded (A8).
-fn reached(root: &Root, stage: Stage) {
-    let recorded =
-        begin::session(root).and_then(|mut session| session.record(&Event::Reached { stage }));
+/// What systemd has read early. None: a stage 2 has put all of it in place before.
+fn early_files(root: &Root, closure: &Path) -> Option<EarlyFiles> {
+    let staged = Stage2::read(root).unwrap_or_else(|error| {
+        tracing::error!("{}", one_line(&error));
+        None
+    });
+    let is_whole = staged.is_some_and(|done| done.closure == closure && done.problems.is_empty());
+    (!is_whole).then(|| EarlyFiles::look(root))
+}
+
+/// Records how far the boot is, or what is to be known of it. That this cannot be written (a full disk) is the agent's
+/// own trouble: were the step to fail for it, a generation that is in place would count as not being so, and the
+/// firewall's unit would close a machine whose firewall is loaded (A8).
+fn record(root: &Root, event: &Event) {
+    let recorded = begin::session(root).and_then(|mut session| session.record(event));
     if let Err(error) = recorded {
-        tracing::error!("cannot record the stage {stage:?}: {}", one_line(&error));
+        tracing::error!("cannot record `{}`: {}", event.name(), one_line(&error));
     }
 }
 

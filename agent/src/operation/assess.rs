@@ -79,6 +79,8 @@ fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(),
     let (subject, cause) = (subject.clone(), cause.clone());
     match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { .. } => session.record(&Event::Rejected { subject, cause }),
+        // What was seen may be another generation's fault: it is told, and judges nobody.
+        WhenUnhealthy::TryAgain { .. } => session.record(&Event::Degraded { subject, cause }),
         WhenUnhealthy::StayUp(_) => {
             if let Some(excused) = session.state().excused_by(&cause) {
                 session.record(&Event::Excused { subject: excused })?;

@@ -24,6 +24,8 @@ pub enum Blessed {
     Proven(Subject),
     /// It is healthy, and stays a trial: the loader, which names this entry, has not started it.
     NotByTheLoader(Subject, String),
+    /// It is healthy, and stays a trial: files that systemd reads early were another generation's (invariant A11).
+    Late(Subject),
     /// It is left as it is, and why.
     Left(NotBlessed),
 }
@@ -55,6 +57,12 @@ pub fn bless(root: &Root) -> Result<Blessed, Error> {
         mark(root, PROVEN)?;
         mend(&session);
         return Ok(Blessed::NotByTheLoader(subject, named));
+    }
+    if session.state().standing(&subject) != Standing::Proven && !session.state().late.is_empty() {
+        record_healthy(&mut session, &subject, healthy)?;
+        mark(root, PROVEN)?;
+        mend(&session);
+        return Ok(Blessed::Late(subject));
     }
     let on_record = on_record(&mut session, &subject, healthy)?;
     // From here on the boot is no trial any more: an emergency mode is then the operator's.

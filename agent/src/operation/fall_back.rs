@@ -3,12 +3,16 @@
 //! Started when the assessment fails: with a verdict, or without one because the assessor crashed or ran out of time.
 
 use boot_entries::Root;
+use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 
 use super::begin;
 use super::on_record::OnRecord;
 use super::repair;
+use crate::activation::etc;
+use crate::entries::prediction;
 use crate::error::Error;
+use crate::host::{self, Kind};
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
@@ -29,6 +33,7 @@ pub fn fall_back(root: &Root) -> Result<(), Error> {
 pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Result<(), Error> {
     let (from, to) = match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { from, to } => (from, to),
+        WhenUnhealthy::TryAgain { running } => return try_again(session, &running, on_record),
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             if let Some(on_record) = on_record {
@@ -65,7 +70,55 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
         tracing::error!("{}", one_line(&error));
     }
     in_entries.go_on(&session).tell();
+    turn(&session, &to);
     session.record(&Event::Rebooting { from, to })?;
+    reboot(&session)
+}
+
+/// Reboots without a verdict: in this boot systemd had read files of another generation.
+fn try_again(
+    mut session: Session,
+    running: &Subject,
+    on_record: Option<OnRecord>,
+) -> Result<(), Error> {
+    if let Some(on_record) = on_record {
+        on_record.carry_through(&session).tell();
+    }
+    // Booted by hand it is not what the loader starts next.
+    let next = prediction::predict(&session.view, 0).unwrap_or_default();
+    let next = next.into_iter().next().and_then(|boot| boot.id);
+    let known = session.view.generations();
+    let next = known.iter().find(|one| next.as_ref() == Some(&one.id));
+    let next = next.map_or_else(|| running.clone(), Generation::subject);
+    turn(&session, &next);
+    session.record(&Event::Rebooting {
+        from: running.clone(),
+        to: running.clone(),
+    })?;
+    reboot(&session)
+}
+
+/// Makes `/etc` that of `next`, which boots next: what systemd reads early is then its own, even where no stage 2 sees
+/// to that. Whatever cannot be turned is turned by that boot.
+fn turn(session: &Session, next: &Subject) {
+    let root = &session.view.root;
+    if !host::kind(root).is_ok_and(|kind| kind == Kind::Plain) {
+        return;
+    }
+    match etc::switch(root, &next.toplevel) {
+        Ok(changes) => tracing::info!(
+            "/etc is that of generation {} ({changes} changes)",
+            next.generation
+        ),
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("{}", one_line(&problem));
+            }
+        }
+    }
+}
+
+fn reboot(session: &Session) -> Result<(), Error> {
     if session.view.root.is_live() {
         systemd::reboot()?;
     }

@@ -39,9 +39,24 @@ pub fn line(event: &Event, before: &State) -> Line {
             }
         }
         Event::Reached { stage } => (Level::DEBUG, stage.name().to_owned()),
+        Event::Late { files } => {
+            let files: Vec<String> = files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            let rest = format!(
+                "systemd had read these files of /etc before they were this generation's: {}",
+                files.join(", ")
+            );
+            (Level::WARN, rest)
+        }
         Event::Proven { .. } => (Level::INFO, String::new()),
         Event::Healthy { .. } => {
-            let rest = "it stays a trial, because the loader did not make this boot";
+            let rest = if before.late.is_empty() {
+                "it stays a trial, because the loader did not make this boot"
+            } else {
+                "it stays a trial, because files of another generation were read in this boot; the next boot reads its own"
+            };
             (Level::INFO, rest.to_owned())
         }
         Event::Rejected { cause, .. } => (Level::ERROR, cause.summary.clone()),
@@ -50,6 +65,9 @@ pub fn line(event: &Event, before: &State) -> Line {
             let rest = match before.when_unhealthy() {
                 WhenUnhealthy::StayUp(why) => format!("{summary}; it stays up: {why}"),
                 WhenUnhealthy::FallBack { .. } => summary.clone(),
+                WhenUnhealthy::TryAgain { .. } => format!(
+                    "{summary}; files of another generation were read in this boot, so it is tried again"
+                ),
             };
             (Level::ERROR, rest)
         }
@@ -59,6 +77,9 @@ pub fn line(event: &Event, before: &State) -> Line {
         }
         Event::Uninstalled => (Level::DEBUG, "$BOOT is given back".to_owned()),
         Event::Named { owner } => (Level::DEBUG, format!("entries are marked {owner}")),
+        Event::Rebooting { from, to } if from == to => {
+            (Level::WARN, "trying it again with its own files".to_owned())
+        }
         Event::Rebooting { from, .. } => {
             let rest = format!("falling back from generation {}", from.generation);
             (Level::WARN, rest)

@@ -44,6 +44,12 @@ pub enum Event {
         /// Where to.
         stage: Stage,
     },
+    /// These files of `/etc`, relative to it, were put in place after systemd had read them: in this boot they were
+    /// another generation's (invariant A11).
+    Late {
+        /// Which.
+        files: BTreeSet<PathBuf>,
+    },
     /// An assessment, or the operator, found it good.
     Proven {
         /// Which.
@@ -103,6 +109,7 @@ impl Event {
             Self::Armed { .. } => "armed",
             Self::Began { .. } => "began",
             Self::Reached { .. } => "reached",
+            Self::Late { .. } => "late",
             Self::Proven { .. } => "proven",
             Self::Healthy { .. } => "healthy",
             Self::Rejected { .. } => "rejected",
@@ -127,7 +134,9 @@ impl Event {
             | Self::Excused { subject }
             | Self::Rebooting { to: subject, .. } => Some(subject),
             Self::Began { running, .. } => running.as_ref(),
-            Self::Reached { .. } | Self::Uninstalled | Self::Named { .. } => None,
+            Self::Reached { .. } | Self::Late { .. } | Self::Uninstalled | Self::Named { .. } => {
+                None
+            }
         }
     }
 

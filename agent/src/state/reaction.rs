@@ -58,6 +58,12 @@ pub enum WhenUnhealthy {
         /// The last good one.
         to: Subject,
     },
+    /// Reboot, and judge nothing: what systemd had read early was another generation's, and is this one's from the next
+    /// boot on (invariant A11).
+    TryAgain {
+        /// What runs.
+        running: Subject,
+    },
     /// Change nothing and say why.
     StayUp(NoFallback),
 }
@@ -113,6 +119,9 @@ impl State {
             return WhenUnhealthy::StayUp(NoFallback::NoGeneration);
         };
         match self.last_good() {
+            _ if self.is_to_be_tried_again(running) => WhenUnhealthy::TryAgain {
+                running: running.clone(),
+            },
             _ if self.uninstalled => WhenUnhealthy::StayUp(NoFallback::Uninstalled),
             _ if self.bound_by.is_some() => WhenUnhealthy::StayUp(NoFallback::Bound),
             None => WhenUnhealthy::StayUp(NoFallback::NothingProven),
@@ -127,6 +136,14 @@ impl State {
                 to: to.clone(),
             },
         }
+    }
+
+    /// Whether the trouble may be that of the generation whose files were read early. Once: a second boot in a row has
+    /// read its own. Where there is nothing better, the operator is at hand.
+    fn is_to_be_tried_again(&self, running: &Subject) -> bool {
+        let is_free = !self.uninstalled && self.bound_by.is_none() && self.last_good().is_some();
+        let is_first = !same_closure(self.fallen_from.as_ref(), running);
+        !self.late.is_empty() && is_free && is_first && self.reboots < REBOOTS_IN_A_ROW
     }
 
     /// The rejected generation that a fault of the running one excuses: the machine has just fallen back from it, and

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use boot_entries::{Root, durable};
 use serde::{Deserialize, Serialize};
 
-use crate::host::HEALTHY;
+use crate::host::{HEALTHY, STAGE_2};
 use crate::state::baseline::Baseline;
 
 /// Something in `/run` that cannot be read or left.
@@ -56,6 +56,39 @@ impl Healthy {
             Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(at(HEALTHY, source)),
+        }
+    }
+}
+
+/// What stage 2 has done before systemd was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage2 {
+    /// The closure that it made the machine's.
+    pub closure: PathBuf,
+    /// How many changes that took.
+    pub changes: usize,
+    /// What is not as it should be, a line each.
+    pub problems: Vec<String>,
+}
+
+impl Stage2 {
+    /// Leaves it for the steps that follow.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, STAGE_2, &serde_json::to_string(self)?)
+    }
+
+    /// What was left. None: no stage 2 of ours was there before systemd, or it did not come to its end.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root) -> Result<Option<Self>, Error> {
+        match std::fs::read_to_string(root.join(STAGE_2)) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(at(STAGE_2, source)),
         }
     }
 }

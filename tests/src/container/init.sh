@@ -10,4 +10,9 @@ if [ -d /rig/efivars ]; then
 fi
 # In a container systemd takes its own command line for the kernel's.
 read -r words </proc/cmdline
+init=${words#init=}
+init=${init%% *}
+case $(readlink "$init") in
+*/lastgood) exec "$init" $words ;;
+esac
 exec /usr/lib/systemd/systemd $words

@@ -58,6 +58,50 @@ fn a_fault_that_the_last_good_one_shares_is_excused() {
     );
 }
 
+fn late() -> Event {
+    Event::Late {
+        files: ["fstab".into()].into(),
+    }
+}
+
+#[test]
+fn a_boot_with_anothers_files_is_tried_again_once_and_judges_nobody() {
+    let again = |number| WhenUnhealthy::TryAgain {
+        running: subject(number),
+    };
+    let trial = State::of(&[began(1), proven(1), selected(2), began(2)]);
+    let is_late = trial.clone().after(&late());
+    assert_eq!(is_late.when_unhealthy(), again(2));
+    // The next boot has its own files. And if it has not, whatever that is, it does not go on like this.
+    let next = is_late.clone().after(&rebooting(2, 2)).after(&began(2));
+    for next in [next.clone(), next.after(&late())] {
+        let WhenUnhealthy::FallBack { from, to } = next.when_unhealthy() else {
+            panic!("{next:?}");
+        };
+        assert_eq!((from, to), (subject(2), subject(1)));
+    }
+    // The last good one after a fallback that could not turn `/etc`.
+    let fallen = is_late
+        .after(&rebooting(2, 1))
+        .after(&began(1))
+        .after(&late());
+    assert_eq!(fallen.when_unhealthy(), again(1));
+    let next = fallen
+        .after(&rebooting(1, 1))
+        .after(&began(1))
+        .after(&late());
+    assert_eq!(
+        next.when_unhealthy(),
+        WhenUnhealthy::StayUp(NoFallback::IsLastGood)
+    );
+    // Nothing is proven: nobody reboots a machine that the operator is setting up.
+    let first = State::of(&[selected(2), began(2), late()]);
+    assert_eq!(
+        first.when_unhealthy(),
+        WhenUnhealthy::StayUp(NoFallback::NothingProven)
+    );
+}
+
 #[test]
 fn automatic_reboots_come_to_an_end() {
     let mut state = State::of(&[began(1), proven(1), selected(2), began(2)]);

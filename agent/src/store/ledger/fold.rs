@@ -246,12 +246,15 @@ fn unjudged(past: &[(usize, &Event)], forgotten: &BTreeSet<PathBuf>) -> BTreeSet
                     boot.lines.insert(*at);
                 }
             }
-            Event::Degraded { .. } => {}
+            Event::Degraded { .. } | Event::Late { .. } => {}
             _ => continue,
         }
         if matches!(
             event,
-            Event::Began { .. } | Event::Reached { .. } | Event::Degraded { .. }
+            Event::Began { .. }
+                | Event::Reached { .. }
+                | Event::Degraded { .. }
+                | Event::Late { .. }
         ) {
             latest.insert(*at);
         }

@@ -120,7 +120,7 @@ pub(super) fn sealed(object: &str) -> (String, String) {
 fn binds(event: &Event) -> bool {
     !matches!(
         event,
-        Event::Reached { .. } | Event::Degraded { .. } | Event::Healthy { .. }
+        Event::Reached { .. } | Event::Late { .. } | Event::Degraded { .. } | Event::Healthy { .. }
     )
 }
 

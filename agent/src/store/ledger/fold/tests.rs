@@ -50,6 +50,11 @@ fn event() -> impl Strategy<Value = Event> {
         6 => ("[ab]", prop::option::of(subject()))
             .prop_map(|(boot, running)| Event::Began { boot, running }),
         3 => stage().prop_map(|stage| Event::Reached { stage }),
+        1 => prop::collection::btree_set(
+            prop::sample::select(vec!["fstab", "hostname"]).prop_map(PathBuf::from),
+            1..3,
+        )
+        .prop_map(|files| Event::Late { files }),
         3 => (subject(), baseline)
             .prop_map(|(subject, baseline)| Event::Proven { subject, baseline }),
         2 => subject().prop_map(|subject| Event::Healthy { subject, baseline: Baseline::default() }),

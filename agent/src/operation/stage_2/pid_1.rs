@@ -1,0 +1,120 @@
+//! The first process of a plain host: what a closure's `init` leads to. It has the work done by a process of its own,
+//! and then becomes systemd, whatever came of that.
+//!
+//! Small on purpose: if this process dies, the kernel panics. It has no thread, runs no shell, and waits no longer than
+//! [`PATIENCE`].
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use boot_entries::Root;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::host::{OURSELVES, SYSTEMD};
+use crate::report::line::plain;
+use crate::system::kernel_log::{KernelLog, Level};
+use crate::system::mount;
+
+/// How long the work may take. A few thousand links take less than a second.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a killed process may take to end. One that waits for a disk does not, and is left behind.
+const END: Duration = Duration::from_secs(2);
+/// What the work is called on the command line.
+const WORK: [&str; 2] = ["boot", "stage-2"];
+
+/// Does what is to be done before systemd is started, and becomes systemd. `arguments` are what the kernel or the
+/// initrd has given to `init`, without its name.
+///
+/// It returns only when there is no systemd to become. The kernel then panics, and the loader's counter goes on.
+#[must_use]
+pub fn pid_1(arguments: &[OsString]) -> io::Error {
+    // Before anything else: it says where this program is.
+    let mounted = [mount::proc(), mount::run()];
+    let mut told = Told::open();
+    for error in mounted.into_iter().filter_map(Result::err) {
+        told.error(&error.to_string());
+    }
+    if let Err(error) = work() {
+        told.error(&error.to_string());
+    }
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for systemd in SYSTEMD {
+        last = Command::new(systemd).args(arguments).exec();
+        told.error(&format!("cannot start {systemd}: {last}"));
+    }
+    last
+}
+
+/// How the work did not end.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot run {OURSELVES}: {0}")]
+    Run(io::Error),
+    #[error("{0}; systemd is started all the same, and this boot proves nothing")]
+    Failed(ExitStatus),
+    #[error("it took longer than {} s, and was ended; systemd is started all the same, and this boot proves nothing", PATIENCE.as_secs())]
+    Late,
+}
+
+/// Has a process of its own do the work. A crash there, or a disk that does not answer, is not one here.
+fn work() -> Result<(), Error> {
+    let mut child = Command::new(OURSELVES)
+        .args(WORK)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(Error::Run)?;
+    match wait(&mut child, PATIENCE).map_err(Error::Run)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(Error::Failed(status)),
+        None => {
+            if let Ok(group) = i32::try_from(child.id()) {
+                // It may have ended in between.
+                killpg(Pid::from_raw(group), Signal::SIGKILL).unwrap_or_default();
+            }
+            drop(wait(&mut child, END));
+            Err(Error::Late)
+        }
+    }
+}
+
+/// Waits for `child`. None: it has not ended in time.
+fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if began.elapsed() > patience {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The console and the kernel's log.
+struct Told(KernelLog);
+
+impl Told {
+    fn open() -> Self {
+        Self(KernelLog::open(&Root::new("/"), "lastgood-stage-2"))
+    }
+
+    fn error(&mut self, text: &str) {
+        self.0.say(Level::Error, text);
+        // The kernel gives its first process the console. One that is gone says nothing.
+        drop(writeln!(io::stderr(), "lastgood-stage-2: {}", plain(text)));
+    }
+}
+
+/// Whether a process that was called `name` is the first one, as a closure's `init`.
+#[must_use]
+pub fn is_init(name: &Path) -> bool {
+    name.file_name().is_some_and(|name| name == "init") && std::process::id() == 1
+}
