@@ -1,11 +1,12 @@
 //! The only module that writes. What it has written is on the disk, whole, when it returns; but for [`put_unnamed`],
-//! [`Part`] and what is [`unflushed`].
+//! [`Part`], and what is [`unflushed`] or [`owned`].
 //!
 //! A file comes to be under a temporary name that no loader reads, is flushed, read back and compared, and renamed;
 //! then its new name is flushed ([`flush_names`]). An interrupted write leaves the old file, or none, and a temporary
 //! file that the next run takes over or sweeps away.
 
 pub(crate) mod call;
+pub mod owned;
 mod part;
 pub mod unflushed;
 
