@@ -94,37 +94,57 @@ pub fn activate(root: &Root, closure: &Path) -> Result<Done, Error> {
 /// # Errors
 /// What is not as it should be, a line each. What could be done was done.
 pub fn early(root: &Root, closure: &Path) -> Result<usize, Vec<String>> {
-    let (changes, problems) = files(root, closure);
-    if problems.is_empty() {
-        return Ok(changes);
+    match files(root, closure, Vec::new) {
+        Ok(changes) => Ok(changes),
+        Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
     }
-    Err(problems.iter().map(ToString::to_string).collect())
 }
 
-fn files(root: &Root, closure: &Path) -> (usize, Vec<Problem>) {
+fn put_in_place(root: &Root, closure: &Path) -> Result<Done, Error> {
+    let done = files(root, closure, || {
+        // They act on the running machine.
+        if root.is_live() {
+            run_again(root, closure)
+        } else {
+            Vec::new()
+        }
+    });
+    done.map(Done::Linked).map_err(Error::Incomplete)
+}
+
+/// Files and links; `run_again` runs programs that are to see the closure's `/etc`. How many changes that took.
+fn files(
+    root: &Root,
+    closure: &Path,
+    run_again: impl FnOnce() -> Vec<Problem>,
+) -> Result<usize, Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     let mut changes = 0;
-    match etc::switch(root, closure) {
-        Ok(count) => changes += count,
-        Err(found) => problems.extend(found.into_iter().map(Problem::File)),
-    }
+    let mut switched = etc::switch(root, closure);
     match links(root, closure) {
         Ok(count) => changes += count,
         Err(problem) => problems.push(problem.into()),
     }
-    (changes, problems)
-}
-
-fn put_in_place(root: &Root, closure: &Path) -> Result<Done, Error> {
-    let (changes, mut problems) = files(root, closure);
-    // They act on the running machine.
-    if root.is_live() {
-        problems.extend(run_again(root, closure));
+    problems.extend(run_again());
+    // A copy may be for a user whom systemd-sysusers has made by now.
+    let is_order = |problem: &etc::Problem| matches!(problem, etc::Problem::Order { .. });
+    if switched
+        .as_ref()
+        .is_err_and(|found| found.iter().any(is_order))
+    {
+        switched = etc::switch(root, closure);
+    }
+    match switched {
+        Ok(count) => changes += count,
+        Err(found) => {
+            let found = found.into_iter().map(Problem::File);
+            problems.splice(0..0, found);
+        }
     }
     if problems.is_empty() {
-        Ok(Done::Linked(changes))
+        Ok(changes)
     } else {
-        Err(Error::Incomplete(problems))
+        Err(problems)
     }
 }
 
@@ -286,6 +306,32 @@ mod tests {
             let done = activate(&root, Path::new("/nix/store/b"));
             assert!(matches!(done, Ok(Done::Linked(2))), "{done:?}");
         }
+    }
+
+    #[test]
+    fn a_copy_may_be_for_a_user_whom_the_closure_brings() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (tree, root) = machine("init=/nix/store/a/init");
+        let write = |path: &str, text: &str| {
+            let mut file = std::fs::File::create(tree.path().join(path)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        for (ending, word) in [("", "s"), (".mode", "0600"), (".uid", "app")] {
+            write(&format!("nix/store/a/etc/key{ending}"), word);
+        }
+        let us = tree.path().metadata().unwrap();
+        write("nix/store/a/etc/key.gid", &us.gid().to_string());
+        write("etc/passwd", "");
+        let closure = Path::new("/nix/store/a");
+        let problems = files(&root, closure, Vec::new).unwrap_err();
+        let told = one_line(&problems);
+        assert!(told.contains("no \"app\" in /etc/passwd"), "{told}");
+        let sysusers = || {
+            write("etc/passwd", &format!("app:x:{}:7::/:\n", us.uid()));
+            Vec::new()
+        };
+        files(&root, closure, sysusers).unwrap();
+        assert!(root.join("/etc/key").is_file());
     }
 
     #[test]

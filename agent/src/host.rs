@@ -51,6 +51,8 @@ pub const ETC: &str = "/etc";
 /// The link farm: leads to the active closure's `etc`. NixOS makes it by itself (but for an overlay `/etc`); elsewhere
 /// activation does.
 pub const STATIC: &str = "/etc/static";
+/// What of `/etc` is the agent's. In `/etc`, because it must be there before `/var` is mounted, and goes where `/etc` goes.
+pub const ETC_MANIFEST: &str = "/etc/.lastgood-etc";
 /// NixOS makes it, but for an overlay `/etc`. Activation never does, whatever a closure holds.
 pub const NIXOS_MARKER: &str = "/etc/NIXOS";
 /// What the system that is running calls itself (os-release(5)).
@@ -63,6 +65,11 @@ pub const INITRD_RELEASE: &str = "/etc/initrd-release";
 pub const ETC_UNITS: &str = "/etc/systemd/system";
 /// A unit that leads here is masked.
 pub const NOWHERE: &str = "/dev/null";
+
+/// The host's users, by name.
+pub const USERS: &str = "/etc/passwd";
+/// The host's groups, by name.
+pub const GROUPS: &str = "/etc/group";
 
 /// The agent, from within itself: no closure and no unit has a say in which one that is.
 pub const OURSELVES: &str = "/proc/self/exe";

@@ -44,8 +44,9 @@ impl Digest {
         text.push_str(std::str::from_utf8(digits).unwrap_or_default());
     }
 
-    /// The one that these hexadecimal digits are.
-    pub(crate) fn of_digits(text: &str) -> Option<Self> {
+    /// The one that these hexadecimal digits are. None: they are no SHA-256.
+    #[must_use]
+    pub fn of_digits(text: &str) -> Option<Self> {
         // What is no digit is more than a byte's half can be.
         let digit = |byte: u8| match byte.wrapping_sub(b'0') {
             number @ 0..10 => number,

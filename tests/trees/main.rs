@@ -10,6 +10,7 @@
 
 mod closures;
 mod digests;
+mod etc;
 mod faults;
 mod first_place;
 mod foreign;

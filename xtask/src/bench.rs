@@ -1,5 +1,6 @@
 //! What a run of the shipped binary costs. Figures to look at; nothing here passes or fails.
 
+mod etc;
 mod fixture;
 mod measure;
 
@@ -19,6 +20,9 @@ pub(crate) struct Arguments {
     /// Kernel and initrd of a generation together, in KiB
     #[arg(long, default_value_t = 482)]
     payload: u64,
+    /// Measure instead how long a closure's /etc with so many files takes to be put in place
+    #[arg(long)]
+    etc: Option<u64>,
 }
 
 /// A run that is measured.
@@ -91,6 +95,9 @@ impl Case {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     host::ensure_packages(output::line)?;
     program::build()?;
+    if let Some(count) = arguments.etc {
+        return etc::run(count);
+    }
     for count in &arguments.generations {
         ensure!(*count > 0, "a bench needs a generation");
         let fixture = Fixture::new(*count, arguments.payload * 1024)?;

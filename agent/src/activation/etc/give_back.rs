@@ -1,5 +1,5 @@
-//! What an uninstall makes of the link farm: each link becomes what it leads to, and then `/etc/static` goes. On a
-//! NixOS host nothing of this is lastgood's.
+//! What an uninstall makes of the link farm: each link becomes what it leads to, and then the manifest and `/etc/static`
+//! go. Copies stay as they are. On a NixOS host nothing of this is lastgood's.
 //!
 //! Every step is whole by itself: a run that was cut off leaves links or copies, and the next one goes on with the
 //! links that are left. `/etc/static` goes when no link needs it.
@@ -14,8 +14,10 @@ use boot_entries::durable;
 use boot_entries::payload::Content;
 use boot_entries::{Root, generation::Generation};
 
-use super::{Have, Problem, Tree, at, half_made, observe};
-use crate::host::{ETC, STATIC};
+use super::places::Places;
+use super::plan::{Ours, Want};
+use super::{Problem, at, half_made, known};
+use crate::host::{ETC, ETC_MANIFEST, STATIC};
 
 /// Where a chain of links is followed: closures are here.
 const STORE: &str = "/nix/store";
@@ -58,19 +60,14 @@ impl fmt::Display for GiveBack {
     }
 }
 
-/// What becomes of the links of ours in `have`, if they lead to what `holds` says.
+/// What becomes of links of ours that lead to this.
 #[must_use]
-pub fn plan(have: &Tree, holds: &BTreeMap<PathBuf, Holds>) -> Vec<GiveBack> {
-    let links = have
-        .iter()
-        .filter(|(_, have)| matches!(have, Have::Ours(_)));
-    let give_back = |(path, _): (&PathBuf, &Have)| match holds.get(path) {
-        Some(holds) if *holds != Holds::Nothing && !half_made(path) => {
-            GiveBack::Keep(path.clone(), holds.clone())
-        }
-        _ => GiveBack::Remove(path.clone()),
+pub fn plan(links: BTreeMap<PathBuf, Holds>) -> Vec<GiveBack> {
+    let give_back = |(path, holds)| match holds {
+        Holds::Nothing => GiveBack::Remove(path),
+        holds => GiveBack::Keep(path, holds),
     };
-    links.map(give_back).collect()
+    links.into_iter().map(give_back).collect()
 }
 
 /// What is to be given back, when `/etc/static` is one of these `generations`'. None: there is no link farm of ours.
@@ -95,15 +92,35 @@ pub fn look(root: &Root, generations: &[Generation]) -> Result<Option<Vec<GiveBa
     if !closures.any(|etc| etc == farm) {
         return Ok(None);
     }
-    let have = observe(root)?;
-    let mut holds = BTreeMap::new();
-    for (path, have) in &have {
-        if let Have::Ours(leads) = have {
-            let found = held(root, &Path::new(STATIC).join(leads)).map_err(at("read", path))?;
-            holds.insert(path.clone(), found);
-        }
+    let before = known(root, Some(&farm));
+    let found = Places::new(root, &before.known).finish(&Want::new());
+    // What cannot be looked at may be a link that needs the farm.
+    if let Some(problem) = found.problems.into_iter().next() {
+        return Err(problem);
     }
-    Ok(Some(plan(&have, &holds)))
+    let etc = root.join(ETC);
+    let mut links = BTreeMap::new();
+    for path in before.known.places() {
+        for left in half_made(&etc.join(path)) {
+            let is_there = std::fs::symlink_metadata(&left).is_ok_and(|left| !left.is_dir());
+            if let (true, Ok(left)) = (is_there, left.strip_prefix(&etc)) {
+                links.insert(left.to_owned(), Holds::Nothing);
+            }
+        }
+        let ours = found.tree.get(path);
+        let leads = match ours.and_then(|have| before.known.ours(path, have)) {
+            Some(Ours::Static) => Path::new(STATIC).join(path),
+            Some(Ours::Link(to)) => to,
+            Some(Ours::Copy(_)) | None => continue,
+        };
+        let holds = if leads.starts_with(STORE) || leads.starts_with(STATIC) {
+            held(root, &leads).map_err(at("read", path))?
+        } else {
+            Holds::Elsewhere(leads)
+        };
+        links.insert(path.clone(), holds);
+    }
+    Ok(Some(plan(links)))
 }
 
 /// What is at `path`, links in the store followed.
@@ -142,7 +159,7 @@ fn held(root: &Root, path: &Path) -> io::Result<Holds> {
     Ok(Holds::Nothing)
 }
 
-/// Gives back `all`, and `/etc/static` after them.
+/// Gives back `all`, and the manifest and `/etc/static` after them.
 ///
 /// # Errors
 /// Everything that could not be given back. `/etc/static` is then still there.
@@ -156,7 +173,11 @@ pub fn give_back(root: &Root, all: &[GiveBack]) -> Result<(), Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    durable::remove(&root.join(STATIC)).map_err(|error| vec![error.into()])
+    // The farm last: without it nobody would look for the manifest.
+    [ETC_MANIFEST, STATIC]
+        .iter()
+        .try_for_each(|path| durable::remove(&root.join(path)))
+        .map_err(|error| vec![error.into()])
 }
 
 fn keep(root: &Root, holds: &Holds, place: &Path) -> Result<(), Problem> {
@@ -301,6 +322,26 @@ mod tests {
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(root.join("/etc/motd").is_symlink() && root.join(STATIC).is_symlink());
         assert!(!root.join("/etc/nginx/nginx.conf").is_symlink());
+    }
+
+    #[test]
+    fn copies_stay_and_the_manifest_goes() {
+        let (_tree, root, generations) = farm();
+        super::super::tests::copied(&root, "one", "key", "secret", "0600");
+        super::super::tests::copied(&root, "one", "direct", "d", "direct-symlink");
+        super::super::switch(&root, Path::new("/nix/store/one")).unwrap();
+        let manifest = root.join(ETC_MANIFEST);
+        assert!(manifest.is_file());
+        let all = look(&root, &generations).unwrap().unwrap();
+        assert!(!format!("{all:?}").contains("key"), "{all:?}");
+        give_back(&root, &all).unwrap();
+        check(&root);
+        let key = root.join("/etc/key");
+        assert_eq!(std::fs::read_to_string(&key).unwrap(), "secret");
+        let mode = key.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert!(root.join("/etc/direct").is_file());
+        assert!(manifest.symlink_metadata().is_err());
     }
 
     #[test]
