@@ -32,11 +32,15 @@ pub const HEALTHY: &str = "/run/lastgood/healthy.json";
 pub const PROVEN: &str = "/run/lastgood/proven";
 /// The ruleset is in the kernel: `lastgood-firewall.service` looks for it.
 pub const FIREWALLED: &str = "/run/lastgood/firewalled";
+/// What of it is in the kernel, so that it is not loaded once more.
+pub const FIREWALL: &str = "/run/lastgood/firewall.json";
 
 /// What is gone at the next boot.
 pub const RUN: &str = "/run";
 /// Nix's own directory: closures are below it.
 pub const NIX: &str = "/nix";
+/// Closures, and what they lead to. Nothing in it ever changes.
+pub const NIX_STORE: &str = "/nix/store";
 /// Leads to the closure that is active. NixOS has it before systemd is started; elsewhere activation makes it.
 pub const CURRENT_SYSTEM: &str = "/run/current-system";
 /// Leads to the closure that was booted, likewise.

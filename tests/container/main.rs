@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod firewall;
 mod stage_2;
 
 use std::time::Duration;

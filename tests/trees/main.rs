@@ -12,6 +12,7 @@ mod closures;
 mod digests;
 mod etc;
 mod faults;
+mod firewall;
 mod first_place;
 mod foreign;
 mod ledger;

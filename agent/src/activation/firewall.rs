@@ -1,18 +1,26 @@
 //! The closure's firewall, in the kernel before the network; or a closed machine.
 //!
-//! One run of `nft` is one transaction: all of a ruleset is in, or nothing of it. If it cannot be loaded our own table
-//! closes the machine but for the declared management ports. Other tables are never touched: Docker, Kubernetes and
-//! CNI plugins keep theirs (A2), which is why a ruleset that flushes everybody's is refused.
+//! One run of `nft` is one transaction: all of a ruleset is in, or nothing of it. It replaces the tables that the ruleset
+//! names. What is in the kernel already is left alone: counters, sets that were filled meanwhile, and the order of the
+//! tables stay. If it cannot be loaded our own table closes the machine but for the declared management ports. Other
+//! tables are never touched: Docker, Kubernetes and CNI plugins keep theirs (A2), which is why a ruleset that flushes
+//! everybody's is refused.
 
 use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
 
-use super::ruleset;
-pub use super::ruleset::Refusal;
+use super::ruleset::{self, Ruleset, Table, When};
 use crate::config;
-use crate::host::Program;
-use crate::system::program;
+use crate::host;
+
+mod check;
+mod loaded;
+mod nft;
+
+pub use check::check;
+use loaded::Loaded;
+use nft::Nft;
 
 /// The table that closes the machine.
 pub const LOCKDOWN: &str = "inet lastgood-lockdown";
@@ -21,12 +29,53 @@ pub const LOCKDOWN: &str = "inet lastgood-lockdown";
 #[derive(Debug)]
 #[must_use]
 pub enum Outcome {
-    /// The closure names no ruleset: its own units see to it.
+    /// The closure asks for no firewall: its own units see to it.
     NotAsked,
-    /// The closure's ruleset is in the kernel.
+    /// The closure's ruleset is in the kernel now.
     Loaded(PathBuf),
+    /// It was there before, and is as it was.
+    Unchanged(PathBuf),
     /// The ruleset could not be loaded; the machine is closed but for the management ports.
     Closed(Refusal),
+}
+
+/// Why a closure's firewall is not, or would not be, in the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Its ruleset may not be loaded.
+    #[error(transparent)]
+    Ruleset(#[from] ruleset::Refusal),
+    /// nft said no.
+    #[error("cannot load the ruleset {}: {source}", path.display())]
+    Load {
+        /// The ruleset.
+        path: PathBuf,
+        /// What nft said.
+        source: nft::Error,
+    },
+    /// nft said yes, and a table is not there.
+    #[error("the ruleset {} was loaded, and its table {table} is not there", path.display())]
+    Gone {
+        /// The ruleset.
+        path: PathBuf,
+        /// Which.
+        table: Table,
+    },
+    /// Nothing can load it.
+    #[error("the generation asks for a firewall: {0}")]
+    NoNft(host::Missing),
+    /// What is to be loaded is not known: the configuration could not be read.
+    #[error("cannot tell which ruleset to load: {0}")]
+    Unknown(String),
+}
+
+impl Refusal {
+    fn load(ruleset: &Ruleset, source: nft::Error) -> Self {
+        Self::Load {
+            path: ruleset.name.clone(),
+            source,
+        }
+    }
 }
 
 /// Neither the ruleset nor the lockdown is in the kernel. Nothing was opened, nothing could be closed.
@@ -37,7 +86,7 @@ pub struct NotClosed {
     pub why: Box<Refusal>,
     /// Why it could not be.
     #[source]
-    pub lockdown: program::Error,
+    pub lockdown: nft::Error,
 }
 
 /// Loads the ruleset of `closure`, or closes the machine.
@@ -49,7 +98,7 @@ pub fn load(
     closure: &Path,
     firewall: &config::Firewall,
 ) -> Result<Outcome, NotClosed> {
-    load_with(&nft, root, closure, firewall)
+    load_with(&nft::of_this_machine, root, closure, firewall)
 }
 
 /// Closes the machine, for the reason given: the configuration is unreadable, so no ruleset is known (A8).
@@ -57,15 +106,8 @@ pub fn load(
 /// # Errors
 /// When that could not be done.
 pub fn close(ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
-    close_with(&nft, ports, why)
+    close_with(&nft::of_this_machine, ports, why)
 }
-
-/// Runs `nft` on one script, which is one transaction.
-fn nft(script: &str) -> Result<(), program::Error> {
-    program::stdout_of(program::command(Program::Nft)?.arg(script)).map(drop)
-}
-
-type Nft<'a> = &'a dyn Fn(&str) -> Result<(), program::Error>;
 
 fn load_with(
     nft: Nft<'_>,
@@ -73,35 +115,71 @@ fn load_with(
     closure: &Path,
     firewall: &config::Firewall,
 ) -> Result<Outcome, NotClosed> {
-    let Some(ruleset) = &firewall.ruleset else {
-        // The machine may be closed from before a live switch. Where nft is not installed, it is not.
-        if let Err(error) = nft(&without_lockdown()) {
-            tracing::debug!("cannot remove a lockdown: {error}");
+    let ruleset = match wanted(root, closure, firewall, When::Boot) {
+        Ok(Some(ruleset)) => ruleset,
+        Ok(None) => {
+            // The machine may be closed from before a live switch. Where nft is not installed, it is not.
+            if let Err(error) = nft::run(nft, &without_lockdown()) {
+                tracing::debug!("cannot remove a lockdown: {error}");
+            }
+            return Ok(Outcome::NotAsked);
         }
-        return Ok(Outcome::NotAsked);
+        Err(why) => return close_with(nft, &firewall.management_ports, why),
     };
-    match load_ruleset(nft, root, &closure.join(ruleset)) {
-        Ok(()) => Ok(Outcome::Loaded(closure.join(ruleset))),
-        Err(why) => close_with(nft, &firewall.management_ports, why),
-    }
+    load_ruleset(nft, root, ruleset).or_else(|why| close_with(nft, &firewall.management_ports, why))
 }
 
-fn load_ruleset(nft: Nft<'_>, root: &Root, path: &Path) -> Result<(), Refusal> {
-    ruleset::check(root, path)?;
-    let file = root.resolve(path).map_err(|source| Refusal::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    // Included and not read in here: what nft has to say about it then has the right file and line.
-    let script = format!("include \"{}\"\n{}", file.display(), without_lockdown());
-    nft(&script).map_err(|source| Refusal::Load {
-        path: path.to_owned(),
-        source,
-    })
+/// What the closure asks for. None: nothing.
+fn wanted(
+    root: &Root,
+    closure: &Path,
+    firewall: &config::Firewall,
+    when: When,
+) -> Result<Option<Ruleset>, Refusal> {
+    let Some(path) = &firewall.ruleset else {
+        return Ok(None);
+    };
+    Ok(Some(ruleset::read(
+        root,
+        closure,
+        &closure.join(path),
+        when,
+    )?))
+}
+
+fn load_ruleset(nft: Nft<'_>, root: &Root, ruleset: Ruleset) -> Result<Outcome, Refusal> {
+    let before = Loaded::read(root).unwrap_or_default();
+    if before.digest == ruleset.digest && before.is_whole(nft) {
+        // A ruleset that was refused in between has closed the machine.
+        nft::run(nft, &without_lockdown()).map_err(|source| Refusal::load(&ruleset, source))?;
+        return Ok(Outcome::Unchanged(ruleset.name));
+    }
+    let script = replacing(&ruleset, &before.still_there(nft));
+    nft::run(nft, &script).map_err(|source| Refusal::load(&ruleset, source))?;
+    match Loaded::now(nft, &ruleset) {
+        Ok(loaded) => loaded.write(root),
+        Err(table) => {
+            let path = ruleset.name;
+            return Err(Refusal::Gone { path, table });
+        }
+    }
+    Ok(Outcome::Loaded(ruleset.name))
+}
+
+/// The script that puts `ruleset` in the place of its own tables, of those that were loaded before it, and of a
+/// lockdown. It is one transaction: no packet sees anything in between.
+fn replacing(ruleset: &Ruleset, before: &[Table]) -> String {
+    let others = before
+        .iter()
+        .filter(|table| !ruleset.tables.contains(table));
+    let own = ruleset.tables.iter().chain(others);
+    let without: String = own.map(|table| without(&table.to_string())).collect();
+    // The ruleset comes last: a brace that is not closed would take in what comes after it.
+    format!("{}{without}{}", without_lockdown(), ruleset.script)
 }
 
 fn close_with(nft: Nft<'_>, ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
-    match nft(&lockdown(ports)) {
+    match nft::run(nft, &lockdown(ports)) {
         Ok(()) => Ok(Outcome::Closed(why)),
         Err(lockdown) => Err(NotClosed {
             why: Box::new(why),
@@ -110,9 +188,13 @@ fn close_with(nft: Nft<'_>, ports: &[u16], why: Refusal) -> Result<Outcome, NotC
     }
 }
 
-/// Removes the lockdown whether it is there or not: nft 1.0.6 has no `destroy`.
 fn without_lockdown() -> String {
-    format!("add table {LOCKDOWN}\ndelete table {LOCKDOWN}\n")
+    without(LOCKDOWN)
+}
+
+/// Removes a table whether it is there or not: nft 1.0.6 has no `destroy`, and older kernels have none either.
+fn without(table: &str) -> String {
+    format!("add table {table}\ndelete table {table}\n")
 }
 
 /// The ruleset of a closed machine, with the default management ports. `lastgood-firewall.service` loads the same file

@@ -1,239 +1,212 @@
-//! What a ruleset would do to others, read before nft reads it.
+//! What a ruleset would do, read before nft reads it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use boot_entries::Root;
+use boot_entries::payload::Digest;
+use boot_entries::{Root, bounded};
+use sha2::{Digest as _, Sha256};
 
-use crate::system::program;
+use crate::host::NIX_STORE;
+
+mod lexis;
+
+use lexis::{Notable, notables};
+pub(super) use lexis::{Place, Table};
 
 /// As nft's own limit on files that include files.
 const MAX_DEPTH: usize = 16;
 
-/// What in a ruleset must be looked at, with its line (from 1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Notable {
-    /// `flush ruleset`, of all families or one: the tables of others are in each.
-    FlushRuleset(usize),
-    /// `include "..."`.
-    Include(usize, String),
+/// Nobody writes a longer file, in bytes: a million addresses take a quarter of it.
+const LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Where a ruleset is read, and so what is still to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// Somebody can mend it: everything that may cost a boot is a mistake.
+    Install,
+    /// Nobody can. What was no mistake once is loaded as before.
+    Boot,
 }
 
-/// Why a ruleset was not loaded.
+/// A ruleset that may be given to nft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ruleset {
+    /// The file that says it.
+    pub(super) name: PathBuf,
+    /// What is given to nft.
+    pub(super) script: String,
+    /// The tables that it makes or adds to, each once.
+    pub(super) tables: Vec<Table>,
+    /// Of everything that nft reads for it.
+    pub(super) digest: String,
+}
+
+/// Why a ruleset may not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// It could not be read.
     #[error("cannot read the ruleset {}: {source}", path.display())]
     Read {
-        /// The ruleset.
+        /// The file, the ruleset or one that it includes.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
     /// It would remove the tables of others.
-    #[error("the ruleset {} says `flush ruleset` in line {line}, which removes the tables of others too: \
-             remove its own with `table F N; delete table F N`", path.display())]
+    #[error("the ruleset {} says `flush ruleset` in {place}, which removes the tables of others too: leave it out, the \
+             tables that the ruleset names are replaced anyway", path.display())]
     FlushesAll {
         /// The file, the ruleset or one that it includes.
         path: PathBuf,
-        /// From 1.
-        line: usize,
+        /// Where.
+        place: Place,
     },
     /// It includes what cannot be looked into beforehand.
-    #[error("the ruleset {} includes {pattern:?} in line {line}: only absolute paths without wildcards can be checked", path.display())]
+    #[error("the ruleset {} includes {pattern:?} in {place}: only absolute paths without wildcards can be checked", path.display())]
     Includes {
         /// The file that includes.
         path: PathBuf,
-        /// From 1.
-        line: usize,
+        /// Where.
+        place: Place,
         /// What it includes.
         pattern: String,
     },
-    /// nft said no.
-    #[error("cannot load the ruleset {}: {source}", path.display())]
-    Load {
-        /// The ruleset.
+    /// It includes what does not roll back with the closure.
+    #[error("the ruleset {} includes {file:?} in {place}, which is not in the store: bring the file into the closure, or it \
+             does not roll back with it", path.display())]
+    Leaves {
+        /// The file that includes.
         path: PathBuf,
-        /// What nft said.
-        source: program::Error,
+        /// Where.
+        place: Place,
+        /// What it includes.
+        file: String,
     },
-    /// What is to be loaded is not known: the configuration could not be read.
-    #[error("cannot tell which ruleset to load: {0}")]
-    Unknown(String),
+    /// The ruleset itself does not roll back with the closure.
+    #[error("the ruleset {} is not in the store: `ruleset` is a path in the closure, such as \"etc/nftables.conf\"", .0.display())]
+    Outside(PathBuf),
+    /// nft would take it for one that lets everything pass.
+    #[error("the ruleset {} makes no table, and so lets everything pass: say a table in it, or leave `ruleset` out", .0.display())]
+    Empty(PathBuf),
+    /// A table of it would be gone at once.
+    #[error("the ruleset {} gives a table the flag `owner` in {place}: such a table is gone when nft ends; leave the flag out", path.display())]
+    Owned {
+        /// The file, the ruleset or one that it includes.
+        path: PathBuf,
+        /// Where.
+        place: Place,
+    },
 }
 
-/// Refuses a ruleset that removes the tables of others, itself or in a file that it includes.
-pub(super) fn check(root: &Root, path: &Path) -> Result<(), Refusal> {
-    check_at(root, path, MAX_DEPTH)
+/// Reads the ruleset at `path` with all that it includes. `closure` is the one that it belongs to.
+pub(super) fn read(
+    root: &Root,
+    closure: &Path,
+    path: &Path,
+    when: When,
+) -> Result<Ruleset, Refusal> {
+    let home = Home {
+        root,
+        closure,
+        when,
+    };
+    if when == When::Install && !home.has(path) {
+        return Err(Refusal::Outside(path.to_owned()));
+    }
+    let mut all = All::default();
+    home.read(path, MAX_DEPTH, &mut all)?;
+    // At boot a file of some words is loaded as before. One of none is what a power cut makes of it.
+    if all.is_blank || when == When::Install && all.tables.is_empty() {
+        return Err(Refusal::Empty(path.to_owned()));
+    }
+    let file = root.resolve(path).map_err(|source| Refusal::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Ruleset {
+        name: path.to_owned(),
+        // Included and not read in here: what nft has to say about it then has the right file and line.
+        script: format!("include \"{}\"\n", file.display()),
+        tables: all.tables,
+        digest: Digest::from(all.digest).to_string(),
+    })
 }
 
-fn check_at(root: &Root, path: &Path, depth: usize) -> Result<(), Refusal> {
-    let read =
-        |file: PathBuf| std::fs::read(file).map(|b| String::from_utf8_lossy(&b).into_owned());
-    let text = root
-        .resolve(path)
-        .and_then(read)
-        .map_err(|source| Refusal::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-    for notable in notables(&text) {
-        match notable {
-            Notable::FlushRuleset(line) => {
-                return Err(Refusal::FlushesAll {
-                    path: path.to_owned(),
-                    line,
-                });
-            }
-            Notable::Include(line, pattern) => {
-                let plain =
-                    pattern.starts_with('/') && !pattern.contains(['*', '?', '[', '\\', '$']);
-                if !plain || depth == 0 {
-                    return Err(Refusal::Includes {
-                        path: path.to_owned(),
-                        line,
-                        pattern,
-                    });
-                }
-                check_at(root, Path::new(&pattern), depth - 1)?;
-            }
+/// What was found in all files.
+struct All {
+    is_blank: bool,
+    tables: Vec<Table>,
+    digest: Sha256,
+}
+
+impl Default for All {
+    fn default() -> Self {
+        Self {
+            is_blank: true,
+            tables: Vec::new(),
+            digest: Sha256::new(),
         }
     }
-    Ok(())
 }
 
-fn notables(text: &str) -> Vec<Notable> {
-    let tokens = tokens(text);
-    let next = tokens.iter().skip(1).map(Some).chain([None]);
-    tokens
-        .iter()
-        .zip(next)
-        .filter_map(|(token, next)| match (token, next) {
-            (Token::Word(line, a), Some(Token::Word(_, b))) if a == "flush" && b == "ruleset" => {
-                Some(Notable::FlushRuleset(*line))
-            }
-            (Token::Word(line, word), Some(Token::Quoted(file))) if word == "include" => {
-                Some(Notable::Include(*line, file.clone()))
-            }
-            _ => None,
-        })
-        .collect()
+/// Where a ruleset belongs.
+struct Home<'a> {
+    root: &'a Root,
+    closure: &'a Path,
+    when: When,
 }
 
-/// As much of nft's lexis as it takes not to be fooled by a comment, a string, or a broken line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Word(usize, String),
-    Quoted(String),
-    Mark,
-}
-
-fn tokens(text: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut chars = text.chars().peekable();
-    let mut line = 1;
-    while let Some(c) = chars.next() {
-        match c {
-            '\n' => {
-                line += 1;
-                tokens.push(Token::Mark);
-            }
-            '\\' if chars.peek() == Some(&'\n') => {
-                line += 1;
-                chars.next();
-            }
-            '#' => while chars.next_if(|c| *c != '\n').is_some() {},
-            '"' => {
-                let mut quoted = String::new();
-                // nft's strings go on over the end of a line.
-                while let Some(c) = chars.next_if(|c| *c != '"') {
-                    line += usize::from(c == '\n');
-                    quoted.push(c);
+impl Home<'_> {
+    fn read(&self, path: &Path, depth: usize, all: &mut All) -> Result<(), Refusal> {
+        let bytes = self
+            .root
+            .resolve(path)
+            .and_then(|file| bounded::read_bytes(&file, LIMIT))
+            .map_err(|source| Refusal::Read {
+                path: path.to_owned(),
+                source,
+            })?;
+        // The length, too: the end of one file must not pass for the beginning of the next.
+        all.digest.update((bytes.len() as u64).to_le_bytes());
+        all.digest.update(&bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        all.is_blank &= text.trim().is_empty();
+        for notable in notables(&text) {
+            let path = path.to_owned();
+            match notable {
+                Notable::FlushRuleset(place) => return Err(Refusal::FlushesAll { path, place }),
+                Notable::Owner(place) => return Err(Refusal::Owned { path, place }),
+                Notable::Table(table) if all.tables.contains(&table) => {}
+                Notable::Table(table) => all.tables.push(table),
+                Notable::Include(place, file) => {
+                    let plain = file.starts_with('/') && !file.contains(['*', '?', '[', '\\', '$']);
+                    if !plain || depth == 0 {
+                        return Err(Refusal::Includes {
+                            path,
+                            place,
+                            pattern: file,
+                        });
+                    }
+                    if self.when == When::Install && !self.has(Path::new(&file)) {
+                        return Err(Refusal::Leaves { path, place, file });
+                    }
+                    self.read(Path::new(&file), depth - 1, all)?;
                 }
-                chars.next_if_eq(&'"');
-                tokens.push(Token::Quoted(quoted));
             }
-            c if c.is_alphanumeric() => {
-                let mut word = String::from(c);
-                while let Some(c) = chars.next_if(|c| c.is_alphanumeric() || "-_./".contains(*c)) {
-                    word.push(c);
-                }
-                tokens.push(Token::Word(line, word));
-            }
-            c if c.is_whitespace() => {}
-            _ => tokens.push(Token::Mark),
         }
+        Ok(())
     }
-    tokens
+
+    /// Whether `path` is in the closure or in the store, as it is written and where it leads. One that is not there is
+    /// told by reading it.
+    fn has(&self, path: &Path) -> bool {
+        let is_below = |path: &Path| path.starts_with(self.closure) || path.starts_with(NIX_STORE);
+        let is_plain = path.components().all(|part| part != Component::ParentDir);
+        let leads = self.root.canonical(path);
+        is_plain && is_below(path) && leads.map_or(true, |leads| is_below(&leads))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flush_of_all_is_found_however_it_is_written() {
-        for (text, line) in [
-            ("flush ruleset", 1),
-            ("#!/usr/sbin/nft -f\n\nflush\t ruleset\n", 3),
-            ("table ip a {}; flush ruleset; table ip b {}", 1),
-            ("flush ruleset inet", 1),
-            ("# a \"\nflush ruleset # b", 2),
-            ("flush \\\n ruleset", 1),
-            ("x comment \"a\n\" ; flush ruleset ; y \"b\"", 2),
-        ] {
-            assert_eq!(notables(text), [Notable::FlushRuleset(line)], "{text:?}");
-        }
-    }
-
-    #[test]
-    fn what_only_looks_like_it_is_none() {
-        for text in [
-            "",
-            "# flush ruleset",
-            "table ip a { } # flush ruleset",
-            "flush table ip a",
-            "add rule ip a b comment \"flush ruleset\"",
-            "flush-ruleset",
-            "flush ruleset-set",
-            "reflush ruleset",
-        ] {
-            assert_eq!(notables(text), [], "{text:?}");
-        }
-    }
-
-    #[test]
-    fn includes_are_followed_and_wildcards_refused() {
-        let tree = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            use std::io::Write;
-            let mut file = std::fs::File::create(tree.path().join(name)).unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-        };
-        let root = Root::new(tree.path());
-        write("fine", "table ip a {}\n");
-        write("bad", "\nflush ruleset\n");
-        write("top-fine", "include \"/fine\"\n");
-        write("top-bad", "include \"/fine\"\ninclude \"/bad\"\n");
-        write("glob", "include \"/rules.d/*.nft\"\n");
-        write("loop", "include \"/loop\"\n");
-        assert!(check(&root, Path::new("/top-fine")).is_ok());
-        let told = |name: &str| check(&root, Path::new(name)).unwrap_err().to_string();
-        assert!(
-            told("/top-bad").contains("ruleset /bad says"),
-            "{}",
-            told("/top-bad")
-        );
-        assert!(
-            told("/glob").contains("/rules.d/*.nft"),
-            "{}",
-            told("/glob")
-        );
-        assert!(told("/loop").contains("includes"), "{}", told("/loop"));
-        assert!(
-            told("/absent").contains("cannot read"),
-            "{}",
-            told("/absent")
-        );
-    }
-}
+mod tests;

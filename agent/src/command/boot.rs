@@ -81,6 +81,10 @@ fn firewall(root: &Root) -> Result<(), Error> {
             tracing::info!("no firewall of ours: the closure names no ruleset");
         }
         Firewalled::Loaded(path) => tracing::info!("firewalled: {}", path.display()),
+        Firewalled::Unchanged(path) => tracing::info!(
+            "firewalled: {} (in the kernel already, and left alone)",
+            path.display()
+        ),
     }
     Ok(())
 }

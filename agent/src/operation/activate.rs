@@ -25,8 +25,10 @@ pub enum Firewalled {
     NotOurs,
     /// The closure names no ruleset.
     NotAsked,
-    /// This ruleset is in the kernel.
+    /// This ruleset is in the kernel now.
     Loaded(PathBuf),
+    /// It was there before, and is as it was.
+    Unchanged(PathBuf),
 }
 
 /// Makes the machine the booted closure's. None: this boot is no generation's, or lastgood is uninstalled.
@@ -71,23 +73,30 @@ pub fn firewall(root: &Root) -> Result<Firewalled, Error> {
     match outcome {
         Outcome::NotAsked => Ok(Firewalled::NotAsked),
         Outcome::Loaded(path) => {
-            // Should this program die before it can say so by its exit status, the unit would close a machine that is
-            // well.
-            if let Err(error) = mark(root, FIREWALLED) {
-                tracing::warn!("{}", one_line(&error));
-            }
-            record(
-                root,
-                &Event::Reached {
-                    stage: Stage::Firewalled,
-                },
-            );
+            in_the_kernel(root);
             Ok(Firewalled::Loaded(path))
+        }
+        Outcome::Unchanged(path) => {
+            in_the_kernel(root);
+            Ok(Firewalled::Unchanged(path))
         }
         Outcome::Closed(why) => Err(Error::Refused(format!(
             "{why}; the machine is closed but for TCP ports {ports:?}"
         ))),
     }
+}
+
+fn in_the_kernel(root: &Root) {
+    // Should this program die before it can say so by its exit status, the unit would close a machine that is well.
+    if let Err(error) = mark(root, FIREWALLED) {
+        tracing::warn!("{}", one_line(&error));
+    }
+    record(
+        root,
+        &Event::Reached {
+            stage: Stage::Firewalled,
+        },
+    );
 }
 
 /// What came of it, and the management ports.

@@ -84,6 +84,38 @@ pub fn stdout_of(command: &mut Command) -> Result<String, Error> {
 /// As [`stdout_of`], and when it takes longer.
 pub fn stdout_within(command: &mut Command, patience: Duration) -> Result<String, Error> {
     let program = shown(command);
+    let ran = run_within(command, Stdio::null(), patience)?;
+    if ran.status.success() {
+        return Ok(ran.stdout);
+    }
+    Err(Error::Failed {
+        program,
+        status: ran.status,
+        stderr: one_line(&ran.stderr),
+    })
+}
+
+/// How a program ended, whatever it had to say.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: String,
+    /// What it had to say.
+    pub stderr: String,
+}
+
+/// [`stdout_within`] for a program whose failure has a meaning, and that reads `input`.
+///
+/// # Errors
+/// When it cannot be run, or takes longer.
+pub fn run_within(
+    command: &mut Command,
+    input: impl Into<Stdio>,
+    patience: Duration,
+) -> Result<Ran, Error> {
+    let program = shown(command);
     let run = |source| Error::Run {
         program: program.clone(),
         source,
@@ -91,7 +123,7 @@ pub fn stdout_within(command: &mut Command, patience: Duration) -> Result<String
     // A group of its own: a shell that is killed would leave its children running.
     let spawned = command
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -110,20 +142,19 @@ pub fn stdout_within(command: &mut Command, patience: Duration) -> Result<String
         }
         child.wait().map_err(run)?;
     }
-    let stderr = one_line(&said(stderr.as_ref()));
-    match status {
-        None => Err(Error::Hung {
+    let stderr = said(stderr.as_ref());
+    let Some(status) = status else {
+        return Err(Error::Hung {
             program,
             patience,
-            stderr,
-        }),
-        Some(status) if !status.success() => Err(Error::Failed {
-            program,
-            status,
-            stderr,
-        }),
-        Some(_) => Ok(said(stdout.as_ref())),
-    }
+            stderr: one_line(&stderr),
+        });
+    };
+    Ok(Ran {
+        status,
+        stdout: said(stdout.as_ref()),
+        stderr,
+    })
 }
 
 /// How much of what a program prints is kept, in bytes.

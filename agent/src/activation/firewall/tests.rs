@@ -2,6 +2,8 @@
 
 use super::*;
 
+use crate::system::program;
+
 use std::fs::File;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -22,10 +24,15 @@ impl Namespace {
         Self(child)
     }
 
-    fn nft(&self, words: &[&str]) -> Result<String, program::Error> {
+    fn command(&self, program: &str) -> Command {
         let pid = self.0.id().to_string();
-        let inside = ["--net", "--target", &pid, "--", "nft"];
-        program::stdout_of(Command::new("nsenter").args(inside).args(words))
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &pid, "--", program]);
+        command
+    }
+
+    fn nft(&self, words: &[&str]) -> Result<String, program::Error> {
+        program::stdout_of(self.command("nft").args(words))
     }
 
     fn run(&self, script: &str) -> Result<(), program::Error> {
@@ -72,8 +79,16 @@ fn load_in(
     firewall: &config::Firewall,
 ) -> Result<Outcome, NotClosed> {
     let (_tree, root) = tree(ruleset);
-    let nft = |script: &str| namespace.run(script);
-    load_with(&nft, &root, Path::new(CLOSURE), firewall)
+    load_from(namespace, &root, firewall)
+}
+
+fn load_from(
+    namespace: &Namespace,
+    root: &Root,
+    firewall: &config::Firewall,
+) -> Result<Outcome, NotClosed> {
+    let nft = || Ok(namespace.command("nft"));
+    load_with(&nft, root, Path::new(CLOSURE), firewall)
 }
 
 #[test]
@@ -98,7 +113,12 @@ fn a_ruleset_that_nft_refuses_closes_the_machine_and_nothing_else() {
         let Outcome::Closed(why) = outcome else {
             panic!("{bad}: {outcome:?}")
         };
-        assert!(why.to_string().contains("nftables.conf:"), "{why}");
+        let where_to = if bad.contains("{\n") && !bad.contains('}') {
+            "unexpected end of file"
+        } else {
+            "nftables.conf, line "
+        };
+        assert!(why.to_string().contains(where_to), "{why}");
         assert_eq!(
             namespace.tables(),
             ["table ip docker", "table inet lastgood-lockdown"],
@@ -134,7 +154,7 @@ fn an_absent_ruleset_closes_the_machine() {
         management_ports: vec![],
     };
     let outcome = load_in(&namespace, GOOD, &firewall).unwrap();
-    assert!(matches!(outcome, Outcome::Closed(Refusal::Read { .. })));
+    assert!(matches!(outcome, Outcome::Closed(Refusal::Ruleset(_))));
     let rules = namespace.nft(&["list", "ruleset"]).unwrap();
     assert!(!rules.contains("tcp dport"), "{rules}");
 }
@@ -162,13 +182,219 @@ fn a_ruleset_of_nobody_runs_no_risk() {
 #[test]
 fn without_nft_it_is_an_error_that_tells_both_reasons() {
     let (_tree, root) = tree(GOOD);
-    let absent = |script: &str| program::stdout_of(Command::new("/no/nft").arg(script)).map(drop);
+    let absent = || Ok(Command::new("/no/nft"));
     let error = load_with(&absent, &root, Path::new(CLOSURE), &config(&[22])).unwrap_err();
     assert!(
         error.to_string().contains("cannot close the machine"),
         "{error}"
     );
     assert!(matches!(*error.why, Refusal::Load { .. }), "{error}");
+}
+
+/// A machine on which the firewall's unit is started again and again.
+struct Machine {
+    namespace: Namespace,
+    tree: tempfile::TempDir,
+}
+
+/// Counters, and a set that was filled meanwhile.
+const COUNTING: &str = "table inet ours {
+    set seen { type ipv4_addr; flags dynamic, timeout; timeout 1h; }
+    chain input { type filter hook input priority 0; counter; }
+}
+table ip more { chain x { accept; }; }
+";
+
+impl Machine {
+    fn new(ruleset: &str) -> Self {
+        let (tree, _) = tree(ruleset);
+        let namespace = Namespace::new();
+        namespace.run(DOCKER).unwrap();
+        Self { namespace, tree }
+    }
+
+    fn says(&self, ruleset: &str) {
+        let path = self.tree.path().join("nix/store/a-nixos/etc/nftables.conf");
+        boot_entries::durable::put_text(ruleset, &path).unwrap();
+    }
+
+    fn restart(&self) -> Outcome {
+        load_from(
+            &self.namespace,
+            &Root::new(self.tree.path()),
+            &config(&[22]),
+        )
+        .unwrap()
+    }
+
+    fn loads(&self) {
+        let outcome = self.restart();
+        assert!(matches!(outcome, Outcome::Loaded(_)), "{outcome:?}");
+    }
+
+    fn leaves_alone(&self) {
+        let before = self.listing();
+        let outcome = self.restart();
+        assert!(matches!(outcome, Outcome::Unchanged(_)), "{outcome:?}");
+        assert_eq!(self.listing(), before);
+    }
+
+    /// Everything, with the time that elements of sets have left taken out.
+    fn listing(&self) -> String {
+        let listed = self.namespace.nft(&["-a", "list", "ruleset"]).unwrap();
+        let lines = listed
+            .lines()
+            .map(|line| line.split(" expires ").next().unwrap_or(line));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Lets three packets pass the counter.
+    fn ping(&self) {
+        program::stdout_of(
+            self.namespace
+                .command("ip")
+                .args(["link", "set", "lo", "up"]),
+        )
+        .unwrap();
+        let ping = [
+            "-c",
+            "for i in 1 2 3; do : < /dev/null > /dev/udp/127.0.0.1/9; done; for i in 1 2 3; do echo x > /dev/udp/127.0.0.1/9; done",
+        ];
+        program::stdout_of(self.namespace.command("bash").args(ping)).unwrap();
+    }
+}
+
+#[test]
+fn a_restart_with_nothing_new_touches_nothing() {
+    let machine = Machine::new(COUNTING);
+    machine.loads();
+    machine.ping();
+    machine
+        .namespace
+        .run("add element inet ours seen { 192.0.2.1 }")
+        .unwrap();
+    // Somebody's, made after ours: it is asked first, and stays so.
+    machine
+        .namespace
+        .run("table ip libvirt { chain x { type filter hook input priority 0; counter; }; }")
+        .unwrap();
+    machine
+        .namespace
+        .run("add rule inet ours input tcp dport 8080 accept")
+        .unwrap();
+    let listing = machine.listing();
+    assert!(
+        !listing.contains("counter packets 0 bytes 0 # handle 3"),
+        "{listing}"
+    );
+    assert!(listing.contains("192.0.2.1"), "{listing}");
+    for _ in 0..3 {
+        machine.leaves_alone();
+    }
+}
+
+#[test]
+fn a_changed_one_replaces_its_own_tables_and_no_other() {
+    let machine = Machine::new(COUNTING);
+    machine.loads();
+    machine.says("table inet ours { chain input { type filter hook input priority 0; tcp dport 23 accept; }; }\n");
+    machine.loads();
+    // What it does not name any more was loaded by us, and goes.
+    assert_eq!(
+        machine.namespace.tables(),
+        ["table ip docker", "table inet ours"]
+    );
+    let listing = machine.listing();
+    assert!(
+        listing.contains("dport 23") && !listing.contains("seen"),
+        "{listing}"
+    );
+    machine.leaves_alone();
+    // Somebody has taken a name of ours by now.
+    machine.says(COUNTING);
+    machine.loads();
+    machine
+        .namespace
+        .run("delete table ip more; table ip more { chain theirs { }; }")
+        .unwrap();
+    machine.says(GOOD);
+    machine.loads();
+    assert!(
+        machine.listing().contains("chain theirs"),
+        "{}",
+        machine.listing()
+    );
+}
+
+#[test]
+fn what_somebody_has_taken_away_is_loaded_again() {
+    for harm in [
+        "flush ruleset",
+        "delete table inet ours",
+        "delete table ip more",
+        "flush chain inet ours input",
+        "flush table inet ours",
+        "delete set inet ours seen",
+        "delete table ip more; table ip more { chain x { drop; }; }",
+        // Inside of it are the handles of the one that was loaded, and that one's own as well.
+        "delete table inet ours; table inet ours { set seen { type ipv4_addr; }; chain input { drop; drop; drop; drop; }; }",
+    ] {
+        let machine = Machine::new(COUNTING);
+        machine.loads();
+        machine.namespace.run(harm).unwrap();
+        machine.loads();
+        let ours = machine.listing();
+        assert!(
+            ours.contains("counter packets") && ours.contains("set seen"),
+            "{harm}: {ours}"
+        );
+        assert_eq!(ours.matches("accept # handle").count(), 1, "{harm}: {ours}");
+        machine.leaves_alone();
+    }
+}
+
+#[test]
+fn one_that_deletes_its_own_tables_is_as_good() {
+    let old = format!("table inet ours\ndelete table inet ours\n{GOOD}");
+    let machine = Machine::new(&old);
+    machine.loads();
+    machine.leaves_alone();
+    machine.says(&format!("{old}# changed\n"));
+    machine.loads();
+    let listing = machine.listing();
+    assert_eq!(listing.matches("dport 22").count(), 1, "{listing}");
+}
+
+#[test]
+fn a_machine_that_was_closed_in_between_is_opened_again() {
+    let machine = Machine::new(COUNTING);
+    machine.loads();
+    machine.says("nonsense");
+    let outcome = machine.restart();
+    assert!(matches!(outcome, Outcome::Closed(_)), "{outcome:?}");
+    assert!(machine.listing().contains("lastgood-lockdown"));
+    machine.says(COUNTING);
+    let outcome = machine.restart();
+    assert!(matches!(outcome, Outcome::Unchanged(_)), "{outcome:?}");
+    assert!(!machine.listing().contains("lastgood-lockdown"));
+}
+
+/// A table with an owner is gone when nft ends. Said by a file that is read as a table, and so not seen before.
+#[test]
+fn a_table_that_is_gone_at_once_closes_the_machine() {
+    let machine = Machine::new("table inet ours {\n include \"/nix/store/flags\"\n}\n");
+    let flags = machine.tree.path().join("nix/store/flags");
+    boot_entries::durable::put_text("flags owner\n", &flags).unwrap();
+    let top = format!("table inet ours {{\n include \"{}\"\n}}\n", flags.display());
+    let root = Root::new("/");
+    let path = machine.tree.path().join("nix/store/a-nixos");
+    boot_entries::durable::put_text(&top, &path.join("etc/nftables.conf")).unwrap();
+    let ruleset = wanted(&root, &path, &config(&[22]), When::Boot)
+        .unwrap()
+        .unwrap();
+    let nft = || Ok(machine.namespace.command("nft"));
+    let refusal = load_ruleset(&nft, &Root::new(machine.tree.path()), ruleset).unwrap_err();
+    assert!(matches!(refusal, Refusal::Gone { .. }), "{refusal}");
 }
 
 /// `lastgood-firewall.service` loads that file when the agent itself is gone, with the default ports.

@@ -6,6 +6,7 @@ use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::{GenerationId, Root};
 
+use crate::activation::firewall::{self, Refusal};
 use crate::config;
 use crate::error::Error;
 use crate::session::Session;
@@ -40,6 +41,7 @@ impl Asked {
         let view = &session.view;
         let subject = wanted(view, request.toplevel)?;
         check_config(&view.root, &subject.toplevel)?;
+        check_firewall(&view.root, &subject.toplevel)?;
         // It is installed all the same: what is booted next is what was asked for. But nobody is to rely on a way back.
         if let Some(volatile) = view.volatile_state() {
             tracing::warn!("{volatile}");
@@ -128,6 +130,19 @@ fn check_config(root: &Root, toplevel: &Path) -> Result<(), Error> {
             "{}: {error}; mend it and build the generation again",
             path.display()
         ))
+    })
+}
+
+/// A firewall that the next boot could not load is refused here: it would cost that boot.
+fn check_firewall(root: &Root, toplevel: &Path) -> Result<(), Error> {
+    let config = config::read_or_default(root, toplevel);
+    firewall::check(root, toplevel, &config.firewall).map_err(|refusal| {
+        let advice = match refusal {
+            // It says what to do by itself.
+            Refusal::NoNft(_) => "",
+            _ => "; mend it and build the generation again",
+        };
+        Error::Refused(format!("{refusal}{advice}"))
     })
 }
 

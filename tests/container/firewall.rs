@@ -1,0 +1,103 @@
+//! The firewall on a running machine: asked about at `install`, started again, and beside others.
+
+use anyhow::Result;
+use lastgood_tests::container::{Boot, Container};
+use lastgood_tests::machine::Fact;
+use lastgood_tests::scenario::in_container;
+
+use super::{NO_BOOT, proven};
+
+const RULESET: &str = "etc/nftables.conf";
+
+/// What `lastgood install NUMBER` says, which never ends well here: no machine has a boot partition.
+fn install(server: &Container, number: u64) -> Result<String> {
+    let ended = server.run(&format!("lastgood install {number}"))?;
+    assert_eq!(ended.status, 1, "{}", ended.stdout);
+    Ok(ended.stderr)
+}
+
+#[test]
+fn a_firewall_that_cannot_be_loaded_is_refused_at_install() -> Result<()> {
+    in_container("container-firewall-install", |server| {
+        let port = "table inet a {\n  chain b {\n    tcp dport 70000 accept\n  }\n}\n";
+        let open = "table inet a {\n  chain b {\n    tcp dport 700 accept\n";
+        server.add(2, &[(RULESET, port)])?;
+        server.add(3, &[(RULESET, open)])?;
+        server.add(
+            4,
+            &[(RULESET, "table inet a { chain b { iif eth0 accept; }; }\n")],
+        )?;
+        proven(server, 1, &[])?;
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for(Fact::Proven(1))?;
+
+        let said = install(server, 2)?;
+        let words =
+            "nftables.conf, line 3, column 15: Service out of range (`tcp dport 70000 accept`)";
+        assert!(said.contains(words), "{said}");
+        assert!(
+            said.contains("; mend it and build the generation again"),
+            "{said}"
+        );
+        let said = install(server, 3)?;
+        assert!(
+            said.contains("syntax error, unexpected end of file"),
+            "{said}"
+        );
+        // It goes in here and now, and nobody knows about the next boot.
+        let said = install(server, 4)?;
+        assert!(said.contains(NO_BOOT), "{said}");
+        assert!(
+            said.contains("depends on the machine") && said.contains("iifname"),
+            "{said}"
+        );
+        let said = install(server, 1)?;
+        assert!(
+            said.contains(NO_BOOT) && !said.contains("nftables.conf"),
+            "{said}"
+        );
+
+        let tables = server.run_ok("nft list tables")?;
+        assert!(!tables.contains("inet a"), "{tables}");
+        server.run_ok("mv /usr/sbin/nft /usr/sbin/nft.away")?;
+        let said = install(server, 1)?;
+        server.run_ok("mv /usr/sbin/nft.away /usr/sbin/nft")?;
+        assert!(
+            said.contains("asks for a firewall: cannot run nft"),
+            "{said}"
+        );
+        assert!(said.contains("; install nftables"), "{said}");
+        server.power_off()
+    })
+}
+
+/// systemd-networkd keeps a table of its own for what it masquerades.
+#[test]
+fn a_firewall_that_is_started_again_leaves_alone_what_it_must() -> Result<()> {
+    in_container("container-firewall-restart", |server| {
+        let subject = proven(server, 1, &[])?;
+        let nat = "[Network]\nIPMasquerade=ipv4\n";
+        server.write("/etc/systemd/network/10-rig.network.d/nat.conf", nat)?;
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for(Fact::Proven(1))?;
+        let retry = "for i in $(seq 50); do nft list table ip io.systemd.nat 2>/dev/null && exit 0; sleep 0.1; done; exit 1";
+        server.run_ok(retry)?;
+
+        let listing = "nft --handle --stateless list ruleset";
+        let before = server.run_ok(listing)?;
+        for _ in 0..2 {
+            server.run_ok("systemctl restart lastgood-firewall")?;
+            assert_eq!(server.run_ok(listing)?, before);
+        }
+        let ruleset = subject.toplevel.join(RULESET);
+        server.run_ok(&format!("sed -i s/443/8443/ {}", ruleset.display()))?;
+        let nat = "nft --handle list table ip io.systemd.nat";
+        let others = server.run_ok(nat)?;
+        server.run_ok("systemctl restart lastgood-firewall")?;
+        let after = server.run_ok(listing)?;
+        assert!(after.contains("8443") && !after.contains(" 443"), "{after}");
+        assert_eq!(after.matches("chain input").count(), 1, "{after}");
+        assert_eq!(server.run_ok(nat)?, others);
+        server.power_off()
+    })
+}
