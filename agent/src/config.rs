@@ -10,8 +10,10 @@ use boot_entries::{Root, bounded};
 use serde::Deserialize;
 
 mod boot;
+mod firewall;
 
 pub use boot::BootConfig;
+pub use firewall::{Asked, Firewall, Interface, Limit, Ports, Range, ReversePath};
 
 /// Where the file is inside a closure.
 pub const PATH: &str = "etc/lastgood/lastgood.toml";
@@ -43,31 +45,12 @@ pub struct Health {
     pub deadline_sec: Seconds,
 }
 
-/// `[firewall]`: what must be in the kernel before the network.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Firewall {
-    /// An nftables script inside the closure, relative to its top. None: the closure's own units see to it.
-    pub ruleset: Option<PathBuf>,
-    /// TCP ports that stay open when the ruleset cannot be loaded and the machine is closed instead.
-    pub management_ports: Vec<u16>,
-}
-
 impl Default for Health {
     fn default() -> Self {
         Self {
             required_units: Vec::new(),
             settle_sec: Seconds(10),
             deadline_sec: Seconds(300),
-        }
-    }
-}
-
-impl Default for Firewall {
-    fn default() -> Self {
-        Self {
-            ruleset: None,
-            management_ports: vec![22],
         }
     }
 }
@@ -117,10 +100,14 @@ impl Config {
     /// # Errors
     /// The first mistake, with its place. An unknown key is one: a misspelt key must not be a silent default.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
-        toml::from_str(text).map_err(|error| {
+        let config: Self = toml::from_str(text).map_err(|error| {
             let message = error.message().lines().collect::<Vec<_>>().join(" ");
             Mistake::at(text, error.span().map_or(0, |span| span.start), message)
-        })
+        })?;
+        match config.firewall.contradiction(text) {
+            Some((at, what)) => Err(Mistake::at(text, at, what.to_owned())),
+            None => Ok(config),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use boot_entries::Root;
 
 use super::ruleset::{self, Ruleset, Table, When};
-use crate::config;
+use crate::config::{self, Asked};
 use crate::host;
 
 mod check;
@@ -136,15 +136,11 @@ fn wanted(
     firewall: &config::Firewall,
     when: When,
 ) -> Result<Option<Ruleset>, Refusal> {
-    let Some(path) = &firewall.ruleset else {
-        return Ok(None);
-    };
-    Ok(Some(ruleset::read(
-        root,
-        closure,
-        &closure.join(path),
-        when,
-    )?))
+    Ok(match firewall.asked() {
+        Asked::Nothing => None,
+        Asked::Ruleset(path) => Some(ruleset::read(root, closure, &closure.join(path), when)?),
+        Asked::Rules(rules) => Some(ruleset::of_rules(root, closure, rules, when)?),
+    })
 }
 
 fn load_ruleset(nft: Nft<'_>, root: &Root, ruleset: Ruleset) -> Result<Outcome, Refusal> {

@@ -7,9 +7,11 @@ use boot_entries::payload::Digest;
 use boot_entries::{Root, bounded};
 use sha2::{Digest as _, Sha256};
 
+use crate::config;
 use crate::host::NIX_STORE;
 
 mod lexis;
+mod rules;
 
 use lexis::{Notable, notables};
 pub(super) use lexis::{Place, Table};
@@ -89,6 +91,15 @@ pub enum Refusal {
     /// nft would take it for one that lets everything pass.
     #[error("the ruleset {} makes no table, and so lets everything pass: say a table in it, or leave `ruleset` out", .0.display())]
     Empty(PathBuf),
+    /// Somebody's own rules end the chain that they are put into.
+    #[error("{}: the extra rules of [firewall] make the table {table}, which is not theirs: say rules only, or \
+             a `ruleset` instead", path.display())]
+    NotRules {
+        /// The configuration.
+        path: PathBuf,
+        /// A table.
+        table: String,
+    },
     /// A table of it would be gone at once.
     #[error("the ruleset {} gives a table the flag `owner` in {place}: such a table is gone when nft ends; leave the flag out", path.display())]
     Owned {
@@ -133,6 +144,35 @@ pub(super) fn read(
     })
 }
 
+/// Makes one of the rules of `firewall`, which `closure` says.
+pub(super) fn of_rules(
+    root: &Root,
+    closure: &Path,
+    firewall: &config::Firewall,
+    when: When,
+) -> Result<Ruleset, Refusal> {
+    let home = Home {
+        root,
+        closure,
+        when,
+    };
+    let path = closure.join(config::PATH);
+    let script = rules::script(firewall);
+    let mut all = All::default();
+    home.scan(&path, script.as_bytes(), MAX_DEPTH, &mut all)?;
+    let tables: Vec<String> = all.tables.iter().map(ToString::to_string).collect();
+    if tables != [rules::TABLE] {
+        let table = tables.last().cloned().unwrap_or_default();
+        return Err(Refusal::NotRules { path, table });
+    }
+    Ok(Ruleset {
+        name: path,
+        script,
+        tables: all.tables,
+        digest: Digest::from(all.digest).to_string(),
+    })
+}
+
 /// What was found in all files.
 struct All {
     is_blank: bool,
@@ -167,10 +207,15 @@ impl Home<'_> {
                 path: path.to_owned(),
                 source,
             })?;
+        self.scan(path, &bytes, depth, all)
+    }
+
+    /// Looks at the text of the file at `path`, and at what it includes.
+    fn scan(&self, path: &Path, bytes: &[u8], depth: usize, all: &mut All) -> Result<(), Refusal> {
         // The length, too: the end of one file must not pass for the beginning of the next.
         all.digest.update((bytes.len() as u64).to_le_bytes());
-        all.digest.update(&bytes);
-        let text = String::from_utf8_lossy(&bytes);
+        all.digest.update(bytes);
+        let text = String::from_utf8_lossy(bytes);
         all.is_blank &= text.trim().is_empty();
         for notable in notables(&text) {
             let path = path.to_owned();

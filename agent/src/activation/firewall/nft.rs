@@ -19,7 +19,7 @@ const STDIN: &str = "/dev/stdin";
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What nft calls an error of the kernel's.
-const BY_THE_KERNEL: &str = "Could not process rule: ";
+const BY_THE_KERNEL: [&str; 2] = ["Could not process rule: ", "kernel support is missing"];
 
 /// Makes a command that runs nft, here or elsewhere.
 pub(super) type Nft<'a> = &'a (dyn Fn() -> Result<Command, program::Error> + Sync);
@@ -71,7 +71,7 @@ impl Complaint {
         match self.message.as_str() {
             "User does not exist" | "Group does not exist" => About::Users,
             "Interface does not exist" => About::Machine,
-            message if message.starts_with(BY_THE_KERNEL) => About::Machine,
+            message if BY_THE_KERNEL.iter().any(|words| message.contains(words)) => About::Machine,
             _ => About::Text,
         }
     }

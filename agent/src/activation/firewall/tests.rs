@@ -67,10 +67,7 @@ fn tree(ruleset: &str) -> (tempfile::TempDir, Root) {
 }
 
 fn config(ports: &[u16]) -> config::Firewall {
-    config::Firewall {
-        ruleset: Some("etc/nftables.conf".into()),
-        management_ports: ports.to_vec(),
-    }
+    config::Firewall::of_ruleset("etc/nftables.conf".into(), ports.to_vec())
 }
 
 fn load_in(
@@ -149,10 +146,7 @@ fn a_ruleset_that_flushes_everybody_s_is_refused() {
 #[test]
 fn an_absent_ruleset_closes_the_machine() {
     let namespace = Namespace::new();
-    let firewall = config::Firewall {
-        ruleset: Some("etc/other.conf".into()),
-        management_ports: vec![],
-    };
+    let firewall = config::Firewall::of_ruleset("etc/other.conf".into(), vec![]);
     let outcome = load_in(&namespace, GOOD, &firewall).unwrap();
     assert!(matches!(outcome, Outcome::Closed(Refusal::Ruleset(_))));
     let rules = namespace.nft(&["list", "ruleset"]).unwrap();
@@ -177,6 +171,63 @@ fn a_ruleset_of_nobody_runs_no_risk() {
     let outcome = load_in(&namespace, GOOD, &config::Firewall::default()).unwrap();
     assert!(matches!(outcome, Outcome::NotAsked));
     assert_eq!(namespace.tables(), ["table ip docker"]);
+}
+
+/// Every word of `[firewall]`, alone and together. No interface that is named is there.
+#[test]
+fn rules_are_loaded_and_left_alone() {
+    let words = [
+        "allowed-tcp-ports = [22, 80]",
+        "allowed-udp-ports = [0, 65535]",
+        "allowed-tcp-port-ranges = [{ from = 1, to = 65535 }]",
+        "allowed-udp-port-ranges = [{ from = 60000, to = 61000 }, { from = 60500, to = 62000 }]",
+        "trusted-interfaces = [\"wg0\", \"veth*\", \"eth0.5@x\"]",
+        "ping-limit = \"10/minute burst 5 packets\"",
+        "reject-packets = true",
+        "log-refused-connections = true",
+        "check-reverse-path = \"loose\"",
+        "extra-input-rules = \"ip saddr { 10.0.0.0/8, 192.0.2.1 } tcp dport 9100 accept\"",
+        "filter-forward = true",
+        "extra-forward-rules = \"iifname \\\"br0\\\" oifname \\\"eth0\\\" accept\"",
+        "interfaces.\"br-lan*\".allowed-tcp-ports = [53]",
+        "interfaces.eth1.allowed-udp-port-ranges = [{ from = 1, to = 2 }]",
+    ];
+    let all = words.join("\n");
+    for text in
+        words
+            .into_iter()
+            .chain(["", &all, "allow-ping = false", "check-reverse-path = false"])
+    {
+        let parsed = config::Config::parse(&format!("[firewall]\nenable = true\n{text}\n"));
+        let firewall = parsed.unwrap().firewall;
+        let machine = Machine::new("");
+        let root = Root::new(machine.tree.path());
+        for restart in 0..2 {
+            let outcome = load_from(&machine.namespace, &root, &firewall).unwrap();
+            let is_new = matches!(outcome, Outcome::Loaded(_));
+            assert_eq!(is_new, restart == 0, "{text}: {outcome:?}");
+        }
+        assert_eq!(
+            machine.namespace.tables(),
+            ["table ip docker", "table inet lastgood-fw"]
+        );
+    }
+}
+
+#[test]
+fn extra_rules_with_a_mistake_close_the_machine_and_are_named() {
+    let text = "[firewall]\nenable = true\nextra-input-rules = \"tcp dport 70000 accept\"\n";
+    let firewall = config::Config::parse(text).unwrap().firewall;
+    let machine = Machine::new("");
+    let root = Root::new(machine.tree.path());
+    let outcome = load_from(&machine.namespace, &root, &firewall).unwrap();
+    let Outcome::Closed(why) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(
+        why.to_string(),
+        "cannot load the ruleset /nix/store/a-nixos/etc/lastgood/lastgood.toml: Service out of range (`tcp dport 70000 accept`)"
+    );
 }
 
 #[test]

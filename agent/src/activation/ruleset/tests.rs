@@ -133,3 +133,36 @@ fn the_digest_is_that_of_everything_that_is_read() {
     assert_ne!(one, digest("table ip a {} ", "table ip b {}"));
     assert_ne!(one, digest("table ip a {}", "table ip b { }"));
 }
+
+#[test]
+fn extra_rules_stay_in_their_chain() {
+    let (_tree, root) = tree(&[("/nix/store/r/fine", "udp dport 1 accept\n")]);
+    let of = |extra: &str| {
+        let text = format!("[firewall]\nenable = true\nextra-input-rules = '''\n{extra}\n'''\n");
+        let config = config::Config::parse(&text).unwrap();
+        of_rules(&root, Path::new(CLOSURE), &config.firewall, When::Install)
+            .map_err(|refusal| refusal.to_string())
+    };
+    let fine = of("tcp dport { 80, 443 } accept\ninclude \"/nix/store/r/fine\"").unwrap();
+    assert_eq!(fine.tables.len(), 1);
+    assert_eq!(
+        fine.name,
+        Path::new("/nix/store/a-nixos/etc/lastgood/lastgood.toml")
+    );
+    for (extra, words) in [
+        (
+            "}\n}\ntable ip nat { chain x {\n",
+            "make the table ip nat, which is not theirs",
+        ),
+        ("accept }\nflags owner\nchain x {", "`owner`"),
+        (
+            "}}\nflush ruleset\ntable inet lastgood-fw { chain x {",
+            "`flush ruleset`",
+        ),
+        ("include \"/etc/x\"", "not in the store"),
+    ] {
+        let told = of(extra).unwrap_err();
+        assert!(told.contains(words), "{extra}: {told}");
+    }
+    assert_ne!(fine.digest, of("tcp dport 80 accept").unwrap().digest);
+}
