@@ -1,7 +1,8 @@
 //! The firewall on a running machine: asked about at `install`, started again, and beside others.
 
-use anyhow::Result;
-use lastgood_tests::container::{Boot, Container};
+use anyhow::{Context, Result};
+use lastgood::state::fault::Fault;
+use lastgood_tests::container::{Boot, Container, Reach};
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 
@@ -67,6 +68,28 @@ fn a_firewall_that_cannot_be_loaded_is_refused_at_install() -> Result<()> {
             "{said}"
         );
         assert!(said.contains("; install nftables"), "{said}");
+        server.power_off()
+    })
+}
+
+/// Seen from the other end of the cable: the kernel was told without nft.
+#[test]
+fn without_nft_the_machine_is_closed_all_the_same() -> Result<()> {
+    in_container("container-firewall-no-nft", |server| {
+        proven(server, 1, &[])?;
+        // No program any more.
+        server.write("/usr/sbin/nft", "")?;
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for("telling the kernel without it")?;
+        server.wait_for("the machine is closed but for TCP ports [22]")?;
+        server.wait_for(Fact::Degraded(1))?;
+        let degraded = server.state()?.degraded.context("not degraded")?;
+        assert!(degraded.faults.contains(&Fault::Firewall), "{degraded:?}");
+        server.run_ok("curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:80/")?;
+        assert_eq!(server.reach(22)?, Reach::Refused);
+        for port in [80, 443, 8080] {
+            assert_eq!(server.reach(port)?, Reach::Silent, "{port}");
+        }
         server.power_off()
     })
 }

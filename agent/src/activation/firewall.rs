@@ -6,6 +6,7 @@
 //! tables are never touched: Docker, Kubernetes and CNI plugins keep theirs (A2), which is why a ruleset that flushes
 //! everybody's is refused.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
@@ -16,6 +17,7 @@ use crate::host;
 
 mod check;
 mod loaded;
+mod netlink;
 mod nft;
 
 pub use check::check;
@@ -80,13 +82,34 @@ impl Refusal {
 
 /// Neither the ruleset nor the lockdown is in the kernel. Nothing was opened, nothing could be closed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot close the machine, although {why}")]
+#[error(
+    "cannot close the machine, although {why}: {lockdown}; and the kernel does not do it either"
+)]
 pub struct NotClosed {
     /// Why the machine should have been closed.
     pub why: Box<Refusal>,
-    /// Why it could not be.
-    #[source]
+    /// Why nft did not.
     pub lockdown: nft::Error,
+    /// Why the kernel did not, when it was told without nft.
+    #[source]
+    pub kernel: io::Error,
+}
+
+/// What a firewall is loaded with.
+#[derive(Clone, Copy)]
+struct Means<'a> {
+    nft: Nft<'a>,
+    /// Closes the machine without it.
+    close: &'a dyn Fn(&[u16]) -> io::Result<()>,
+}
+
+impl Means<'_> {
+    fn of_this_machine() -> Self {
+        Self {
+            nft: &nft::of_this_machine,
+            close: &netlink::close,
+        }
+    }
 }
 
 /// Loads the ruleset of `closure`, or closes the machine.
@@ -98,7 +121,7 @@ pub fn load(
     closure: &Path,
     firewall: &config::Firewall,
 ) -> Result<Outcome, NotClosed> {
-    load_with(&nft::of_this_machine, root, closure, firewall)
+    load_with(Means::of_this_machine(), root, closure, firewall)
 }
 
 /// Closes the machine, for the reason given: the configuration is unreadable, so no ruleset is known (A8).
@@ -106,11 +129,11 @@ pub fn load(
 /// # Errors
 /// When that could not be done.
 pub fn close(ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
-    close_with(&nft::of_this_machine, ports, why)
+    close_with(Means::of_this_machine(), ports, why)
 }
 
 fn load_with(
-    nft: Nft<'_>,
+    means: Means<'_>,
     root: &Root,
     closure: &Path,
     firewall: &config::Firewall,
@@ -119,14 +142,15 @@ fn load_with(
         Ok(Some(ruleset)) => ruleset,
         Ok(None) => {
             // The machine may be closed from before a live switch. Where nft is not installed, it is not.
-            if let Err(error) = nft::run(nft, &without_lockdown()) {
+            if let Err(error) = nft::run(means.nft, &without_lockdown()) {
                 tracing::debug!("cannot remove a lockdown: {error}");
             }
             return Ok(Outcome::NotAsked);
         }
-        Err(why) => return close_with(nft, &firewall.management_ports, why),
+        Err(why) => return close_with(means, &firewall.management_ports, why),
     };
-    load_ruleset(nft, root, ruleset).or_else(|why| close_with(nft, &firewall.management_ports, why))
+    load_ruleset(means.nft, root, ruleset)
+        .or_else(|why| close_with(means, &firewall.management_ports, why))
 }
 
 /// What the closure asks for. None: nothing.
@@ -174,12 +198,17 @@ fn replacing(ruleset: &Ruleset, before: &[Table]) -> String {
     format!("{}{without}{}", without_lockdown(), ruleset.script)
 }
 
-fn close_with(nft: Nft<'_>, ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
-    match nft::run(nft, &lockdown(ports)) {
+fn close_with(means: Means<'_>, ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
+    let Err(lockdown) = nft::run(means.nft, &lockdown(ports)) else {
+        return Ok(Outcome::Closed(why));
+    };
+    tracing::error!("nft does not close the machine: {lockdown}; telling the kernel without it");
+    match (means.close)(ports) {
         Ok(()) => Ok(Outcome::Closed(why)),
-        Err(lockdown) => Err(NotClosed {
+        Err(kernel) => Err(NotClosed {
             why: Box::new(why),
             lockdown,
+            kernel,
         }),
     }
 }

@@ -79,13 +79,22 @@ fn load_in(
     load_from(namespace, &root, firewall)
 }
 
+/// Nothing here may reach the machine's own rules.
+fn no_kernel(_: &[u16]) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(93))
+}
+
 fn load_from(
     namespace: &Namespace,
     root: &Root,
     firewall: &config::Firewall,
 ) -> Result<Outcome, NotClosed> {
     let nft = || Ok(namespace.command("nft"));
-    load_with(&nft, root, Path::new(CLOSURE), firewall)
+    let means = Means {
+        nft: &nft,
+        close: &no_kernel,
+    };
+    load_with(means, root, Path::new(CLOSURE), firewall)
 }
 
 #[test]
@@ -231,10 +240,31 @@ fn extra_rules_with_a_mistake_close_the_machine_and_are_named() {
 }
 
 #[test]
-fn without_nft_it_is_an_error_that_tells_both_reasons() {
+fn without_nft_the_kernel_is_told_itself() {
+    let (_tree, root) = tree(GOOD);
+    let told = std::cell::RefCell::new(Vec::new());
+    let close = |ports: &[u16]| {
+        told.borrow_mut().push(ports.to_vec());
+        Ok(())
+    };
+    let means = Means {
+        nft: &|| Ok(Command::new("/no/nft")),
+        close: &close,
+    };
+    let outcome = load_with(means, &root, Path::new(CLOSURE), &config(&[22, 8022])).unwrap();
+    assert!(matches!(outcome, Outcome::Closed(_)), "{outcome:?}");
+    assert_eq!(*told.borrow(), [[22, 8022]]);
+}
+
+#[test]
+fn without_nft_and_kernel_it_is_an_error_that_tells_both_reasons() {
     let (_tree, root) = tree(GOOD);
     let absent = || Ok(Command::new("/no/nft"));
-    let error = load_with(&absent, &root, Path::new(CLOSURE), &config(&[22])).unwrap_err();
+    let means = Means {
+        nft: &absent,
+        close: &no_kernel,
+    };
+    let error = load_with(means, &root, Path::new(CLOSURE), &config(&[22])).unwrap_err();
     assert!(
         error.to_string().contains("cannot close the machine"),
         "{error}"
