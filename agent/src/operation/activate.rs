@@ -133,7 +133,11 @@ fn early_files(root: &Root, closure: &Path) -> Option<EarlyFiles> {
 fn record(root: &Root, event: &Event) {
     let recorded = begin::session(root).and_then(|mut session| session.record(event));
     if let Err(error) = recorded {
-        tracing::error!("cannot record `{}`: {}", event.name(), one_line(&error));
+        let what = match event {
+            Event::Reached { stage } => format!("the stage {stage:?}"),
+            other => format!("`{}`", other.name()),
+        };
+        tracing::error!("cannot record {what}: {}", one_line(&error));
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Started when the assessment fails: with a verdict, or without one because the assessor crashed or ran out of time.
 
+use std::fs::File;
+
 use boot_entries::Root;
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
@@ -12,7 +14,7 @@ use super::repair;
 use crate::activation::etc;
 use crate::entries::prediction;
 use crate::error::Error;
-use crate::host::{self, Kind};
+use crate::host::{self, ETC, Kind};
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
@@ -105,7 +107,13 @@ fn turn(session: &Session, next: &Subject) {
     if !host::kind(root).is_ok_and(|kind| kind == Kind::Plain) {
         return;
     }
-    match etc::switch(root, &next.toplevel) {
+    let turned = etc::switch(root, &next.toplevel);
+    // Activation flushes nothing: every boot runs it. Here it is what the next boot reads first.
+    let flushed = File::open(root.join(ETC)).map(nix::unistd::syncfs);
+    if let Err(error) = flushed.and_then(|flushed| Ok(flushed?)) {
+        tracing::error!("cannot flush {ETC}: {error}");
+    }
+    match turned {
         Ok(changes) => tracing::info!(
             "/etc is that of generation {} ({changes} changes)",
             next.generation
