@@ -157,11 +157,16 @@ pub fn run_within(
     })
 }
 
+/// How often a program is looked at. A boot waits for it.
+const POLL: Duration = Duration::from_millis(1);
 /// How much of what a program prints is kept, in bytes.
 const ENOUGH: u64 = 64 * 1024;
 
 /// Waits for `child`. None: it has not ended in time.
-fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+///
+/// # Errors
+/// When it cannot be waited for.
+pub fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
@@ -170,7 +175,7 @@ fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>>
         if began.elapsed() > patience {
             return Ok(None);
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(POLL);
     }
 }
 

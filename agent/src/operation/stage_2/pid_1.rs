@@ -8,9 +8,8 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use boot_entries::Root;
 use nix::sys::signal::{Signal, killpg};
@@ -19,7 +18,7 @@ use nix::unistd::Pid;
 use crate::host::{OURSELVES, SYSTEMD};
 use crate::report::line::plain;
 use crate::system::kernel_log::{KernelLog, Level};
-use crate::system::mount;
+use crate::system::{mount, program};
 
 /// How long the work may take. A few thousand links take less than a second.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -70,7 +69,7 @@ fn work() -> Result<(), Error> {
         .process_group(0)
         .spawn()
         .map_err(Error::Run)?;
-    match wait(&mut child, PATIENCE).map_err(Error::Run)? {
+    match program::wait(&mut child, PATIENCE).map_err(Error::Run)? {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(Error::Failed(status)),
         None => {
@@ -78,23 +77,9 @@ fn work() -> Result<(), Error> {
                 // It may have ended in between.
                 killpg(Pid::from_raw(group), Signal::SIGKILL).unwrap_or_default();
             }
-            drop(wait(&mut child, END));
+            drop(program::wait(&mut child, END));
             Err(Error::Late)
         }
-    }
-}
-
-/// Waits for `child`. None: it has not ended in time.
-fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
-    let began = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if began.elapsed() > patience {
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(1));
     }
 }
 
