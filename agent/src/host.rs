@@ -77,12 +77,9 @@ pub const GROUPS: &str = "/etc/group";
 
 /// The agent, from within itself: no closure and no unit has a say in which one that is.
 pub const OURSELVES: &str = "/proc/self/exe";
-/// systemd on a plain host, in the order of looking.
-pub const SYSTEMD: [&str; 3] = [
-    "/usr/lib/systemd/systemd",
-    "/lib/systemd/systemd",
-    "/sbin/init",
-];
+/// systemd on a plain host, in the order of looking. Not `/sbin/init`: that may lead to the agent, which would start
+/// itself for ever.
+pub const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 /// What stage 2 leaves for the steps that follow.
 pub const STAGE_2: &str = "/run/lastgood/stage-2.json";
 
