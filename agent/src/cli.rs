@@ -200,11 +200,16 @@ pub struct Output {
 }
 
 /// A step of a boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum BootStep {
     /// Before systemd: make /etc and /run/current-system the closure's. PID 1 runs it.
     #[command(name = "stage-2")]
     Stage2,
+    /// Link the units of the booted closure for systemd. The generator runs it.
+    Units {
+        /// systemd's directory for what comes before /etc/systemd/system.
+        early: PathBuf,
+    },
     /// Find out what runs, and record the attempt.
     Begin,
     /// Put the closure's /etc in place.

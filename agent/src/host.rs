@@ -67,6 +67,22 @@ pub const VENDOR_OS_RELEASE: &str = "/usr/lib/os-release";
 pub const INITRD_RELEASE: &str = "/etc/initrd-release";
 /// Where the operator's units are, and on NixOS the closure's.
 pub const ETC_UNITS: &str = "/etc/systemd/system";
+/// Where `systemctl --runtime` puts what the operator wants until the next boot.
+pub const RUN_UNITS: &str = "/run/systemd/system";
+/// What the names of units end in (systemd.unit(5)).
+pub const UNIT_KINDS: [&str; 11] = [
+    "service",
+    "socket",
+    "target",
+    "mount",
+    "automount",
+    "timer",
+    "path",
+    "swap",
+    "device",
+    "slice",
+    "scope",
+];
 /// A unit that leads here is masked.
 pub const NOWHERE: &str = "/dev/null";
 
@@ -80,6 +96,8 @@ pub const OURSELVES: &str = "/proc/self/exe";
 /// systemd on a plain host, in the order of looking. Not `/sbin/init`: that may lead to the agent, which would start
 /// itself for ever.
 pub const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+/// What the generator leaves for the assessment.
+pub const UNITS: &str = "/run/lastgood/units.json";
 /// What stage 2 leaves for the steps that follow.
 pub const STAGE_2: &str = "/run/lastgood/stage-2.json";
 

@@ -11,6 +11,7 @@
 mod agent;
 mod firewall;
 mod stage_2;
+mod units;
 
 use std::time::Duration;
 

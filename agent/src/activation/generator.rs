@@ -1,14 +1,19 @@
 //! The systemd generator: the units that run are the booted closure's and no other's.
 //!
 //! See systemd.generator(7). It runs before any unit is loaded and before any file system is mounted, so it
-//! cannot wait, ask or write anything but the directory it is given; there is no journal yet, so it speaks to the
-//! kernel's log. Whatever goes wrong is said there and the boot goes on: a generator that fails a boot would be
-//! worse than none. Links go to the *early* directory because only that one is above `/etc/systemd/system`.
+//! cannot wait, ask or write anything but the directory it is given and `/run`; there is no journal yet, so it speaks to
+//! the kernel's log. Whatever goes wrong is said there, left for the assessment, and the boot goes on: a generator that
+//! fails a boot would be worse than none. Links go to the *early* directory because only that one is above
+//! `/etc/systemd/system`; what the operator has [masked](mask) there is left out for that reason.
+//!
+//! PID 1 answers nobody while generators run, and kills them after 90 s. So the work is a process of its own, which
+//! [`run`] ends after [`PATIENCE`]: a store that does not answer costs the generation and not the machine.
 
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use boot_entries::digests::Digests;
 use boot_entries::generation::{Generation, Profiles, Subject};
@@ -19,14 +24,25 @@ use systemd_boot_model::EntryName;
 use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN};
 use crate::report::line::one_line;
 use crate::state::started_by::{StartedBy, started_by};
+use crate::store::handover::{LeftOut, Units};
 use crate::store::ledger::Ledger;
-use crate::system::command_line;
 use crate::system::kernel_log::{KernelLog, Level};
+use crate::system::{command_line, ourselves};
 
-/// Where a closure keeps its units.
-const UNITS: &str = "etc/systemd/system";
-/// Directories whose entries add up over all places systemd looks in, so they are linked entry by entry.
-const ADDING_UP: [&str; 4] = ["wants", "requires", "upholds", "d"];
+/// How the kernel's log calls it.
+const STEP: &str = "lastgood-generator";
+
+pub mod mask;
+mod units;
+
+use mask::Masks;
+use units::UNITS;
+
+/// How long the work may take. A thousand links take a tenth of a second, and on a cold spinning disk a hundred times that.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// So many names of names a unit may have. They may lead in a circle.
+const MAX_NAMES: usize = 8;
 
 /// One entry of a closure's `etc/systemd/system`, or of a `.wants`, `.requires`, `.upholds` or `.d` directory there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +71,8 @@ pub struct Found {
     pub closure: Option<PathBuf>,
     /// Its units.
     pub units: Vec<Listed>,
+    /// Which of them the operator does not want.
+    pub masks: Masks,
     /// What kind of host it is. NixOS has linked the units itself, in its own way. None: nobody can tell, and nothing
     /// is linked; activation then says so.
     pub host: Option<Kind>,
@@ -100,52 +118,85 @@ JobTimeoutSec=40min
 JobTimeoutAction=reboot-force
 ";
 
-/// What to make: a total function of what was found. Ours comes first: the first to take a name has it.
+/// What is to be made, and what is not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Ours comes first: the first to take a name has it.
+    pub makes: Vec<Make>,
+    /// What the closure has and systemd does not get.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What to make: a total function of what was found.
 #[must_use]
-pub fn plan(found: &Found) -> Vec<Make> {
+pub fn plan(found: &Found) -> Plan {
+    let mut plan = Plan::default();
     let Some(closure) = &found.closure else {
-        return Vec::new();
+        return plan;
     };
-    let mut makes = Vec::new();
-    makes.push(Make::Link {
+    plan.makes = ours(found);
+    if found.host != Some(Kind::Plain) {
+        return plan;
+    }
+    let units = closure.join(UNITS);
+    for unit in &found.units {
+        let masked_by = found.masks.of(&unit.path);
+        let meant_by = meant(found, unit).find_map(|other| found.masks.of(other));
+        if masked_by.or(meant_by).is_some() || reserved(&unit.path) {
+            plan.left_out.push(LeftOut {
+                unit: unit.path.display().to_string(),
+                masked_by: masked_by.or(meant_by).map(str::to_owned),
+            });
+        }
+        let to = match &unit.leads {
+            _ if masked_by.is_some() || reserved(&unit.path) => continue,
+            // systemd 252 takes another name of a unit that is masked elsewhere for an error.
+            _ if meant_by.is_some() => NOWHERE.into(),
+            Leads::Nowhere => NOWHERE.into(),
+            // Relative, so that systemd sees a second name and not a second unit.
+            Leads::Alias(other) => other.clone(),
+            Leads::File => units.join(&unit.path),
+        };
+        let at = unit.path.clone();
+        plan.makes.push(Make::Link { at, to });
+    }
+    plan
+}
+
+/// The units of which `unit` is another name, as far as they are the closure's: names of names as well.
+fn meant<'a>(found: &'a Found, unit: &'a Listed) -> impl Iterator<Item = &'a Path> {
+    let next = |unit: &&'a Listed| match &unit.leads {
+        Leads::Alias(other) => found.units.iter().find(|listed| listed.path == *other),
+        Leads::File | Leads::Nowhere => None,
+    };
+    let all = std::iter::successors(next(&unit), next);
+    all.map(|unit| unit.path.as_path()).take(MAX_NAMES)
+}
+
+/// What is made for every boot of a generation, and for a trial.
+fn ours(found: &Found) -> Vec<Make> {
+    let mut makes = vec![Make::Link {
         at: "systemd-bless-boot.service".into(),
         to: NOWHERE.into(),
-    });
-    if found.trial {
-        for (at, text) in [
-            ("lastgood-fall-back.service.d", FALL_BACK_ON_TRIAL),
-            ("lastgood-assess.service.d", DEADLINE_ON_TRIAL),
-        ] {
-            makes.push(Make::File {
-                at: Path::new(at).join("50-lastgood-trial.conf"),
-                text,
-            });
-        }
-        let units = found.host.unwrap_or(Kind::Plain).units();
-        for prompt in ["emergency.target", "rescue.target"] {
-            makes.push(Make::Link {
-                at: Path::new(&format!("{prompt}.wants")).join("lastgood-no-prompt.service"),
-                to: Path::new(units).join("lastgood-no-prompt.service"),
-            });
-        }
+    }];
+    if !found.trial {
+        return makes;
     }
-    if found.host == Some(Kind::Plain) {
-        let units = closure.join(UNITS);
-        makes.extend(
-            found
-                .units
-                .iter()
-                .filter(|unit| !reserved(&unit.path))
-                .map(|unit| Make::Link {
-                    at: unit.path.clone(),
-                    to: match &unit.leads {
-                        Leads::Nowhere => NOWHERE.into(),
-                        // Relative, so that systemd sees a second name and not a second unit.
-                        Leads::Alias(other) => other.clone(),
-                        Leads::File => units.join(&unit.path),
-                    },
-                }),
-        );
+    for (at, text) in [
+        ("lastgood-fall-back.service.d", FALL_BACK_ON_TRIAL),
+        ("lastgood-assess.service.d", DEADLINE_ON_TRIAL),
+    ] {
+        makes.push(Make::File {
+            at: Path::new(at).join("50-lastgood-trial.conf"),
+            text,
+        });
+    }
+    let units = found.host.unwrap_or(Kind::Plain).units();
+    for prompt in ["emergency.target", "rescue.target"] {
+        makes.push(Make::Link {
+            at: Path::new(&format!("{prompt}.wants")).join("lastgood-no-prompt.service"),
+            to: Path::new(units).join("lastgood-no-prompt.service"),
+        });
     }
     makes
 }
@@ -158,33 +209,84 @@ fn reserved(path: &Path) -> bool {
         .any(|name| name.starts_with("lastgood-") || name == "systemd-bless-boot.service")
 }
 
-/// Runs the generator: `early` is its second argument. Never fails; what went wrong is in the kernel's log.
+/// Runs the generator: `early` is its second argument. Never fails; what went wrong is in the kernel's log, and left
+/// for the assessment.
 pub fn run(root: &Root, early: &Path) {
-    let mut log = KernelLog::open(root, "lastgood-generator");
-    let found = observe(root, &mut log);
-    let Some(closure) = &found.closure else {
+    let work = [OsStr::new("boot"), OsStr::new("units"), early.as_os_str()];
+    let Err(error) = ourselves::run(&work, PATIENCE) else {
+        return;
+    };
+    let mut log = KernelLog::open(root, STEP);
+    let problem = format!("cannot link the units: {error}");
+    log.say(Level::Error, &problem);
+    // Nothing that may hold up the work is read here.
+    if let Ok(Some(closure)) = command_line::closure(root) {
+        let told = Units {
+            problems: vec![problem],
+            ..Units::none(active(root, closure))
+        };
+        leave(root, &told, &mut log);
+    }
+}
+
+/// The work of [`run`].
+pub fn link(root: &Root, early: &Path) {
+    let mut log = KernelLog::open(root, STEP);
+    let Some((found, problems)) = observe(root, &mut log) else {
         log.say(
             Level::Info,
             "the boot is not a lastgood generation's: nothing to do",
         );
         return;
     };
-    let makes = plan(&found);
-    let mut made = 0;
-    for make in &makes {
+    let Some(closure) = found.closure.clone() else {
+        return;
+    };
+    let plan = plan(&found);
+    let mut told = Units {
+        left_out: plan.left_out,
+        problems,
+        ..Units::none(closure)
+    };
+    for make in &plan.makes {
         match apply(early, make) {
-            Ok(()) => made += 1,
-            Err(error) => log.say(
-                Level::Error,
-                &format!("cannot make {}: {error}", at(make).display()),
-            ),
+            Ok(()) => told.made += 1,
+            Err(error) => {
+                let at = at(make).display();
+                told.problems.push(format!("cannot make {at}: {error}"));
+            }
         }
+    }
+    for problem in &told.problems {
+        log.say(Level::Error, problem);
+    }
+    for LeftOut { unit, masked_by } in &told.left_out {
+        let why = masked_by.as_ref().map_or_else(
+            || "no closure has a say in it".to_owned(),
+            |by| format!("masked by {by}"),
+        );
+        log.say(Level::Info, &format!("{unit} is left out: {why}"));
     }
     let kind = if found.trial { ", a trial" } else { "" };
     log.say(
         Level::Info,
-        &format!("{made} units and drop-ins for {}{kind}", closure.display()),
+        &format!(
+            "{} units and drop-ins for {}{kind}",
+            told.made, told.closure
+        ),
     );
+    match Units::read(root) {
+        Ok(before) => told.follows(before),
+        Err(error) => log.say(Level::Error, &one_line(&error)),
+    }
+    leave(root, &told, &mut log);
+}
+
+/// Leaves word for the assessment.
+fn leave(root: &Root, told: &Units, log: &mut KernelLog) {
+    if let Err(error) = told.leave(root) {
+        log.say(Level::Error, &one_line(&error));
+    }
 }
 
 /// The entry file that a `LoaderBootCountPath` names.
@@ -239,8 +341,15 @@ fn is_judged(root: &Root, closure: &Path, log: &mut KernelLog) -> bool {
     }
 }
 
-/// Looks. What cannot be told is said, and taken for the harmless answer: no units, no trial.
-fn observe(root: &Root, log: &mut KernelLog) -> Found {
+/// The closure that is active: a live switch moves this link and has systemd reload, and generators run again.
+fn active(root: &Root, booted: PathBuf) -> PathBuf {
+    let current = std::fs::read_link(root.join(CURRENT_SYSTEM));
+    current.unwrap_or(booted)
+}
+
+/// Looks. What cannot be told is taken for the harmless answer: no units, no trial; what there is to say of that comes
+/// second. None: nothing of this boot is ours.
+fn observe(root: &Root, log: &mut KernelLog) -> Option<(Found, Vec<String>)> {
     let there = |path: &str, log: &mut KernelLog| match root.join(path).symlink_metadata() {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -251,105 +360,33 @@ fn observe(root: &Root, log: &mut KernelLog) -> Found {
     };
     // In the initrd `/` is the initrd's own, and its units are none of ours.
     if there(INITRD_RELEASE, log) {
-        return Found::default();
+        return None;
     }
-    let closure = match command_line::closure(root) {
-        Ok(closure) => closure,
-        Err(error) => {
-            log.say(Level::Error, &one_line(&error));
-            None
-        }
-    };
-    let Some(booted) = closure else {
-        return Found::default();
-    };
-    // A live switch moves this link and has systemd reload: generators run again, for the closure that is now active.
-    let current = std::fs::read_link(root.join(CURRENT_SYSTEM));
-    let closure = current.unwrap_or_else(|_| booted.clone());
-    let host = host::kind(root)
-        .inspect_err(|error| log.say(Level::Error, &one_line(error)))
-        .ok();
-    let units = if host == Some(Kind::Plain) {
-        list(root, &closure).unwrap_or_else(|error| {
-            let place = closure.join(UNITS);
-            log.say(
-                Level::Error,
-                &format!("cannot list {}: {error}", place.display()),
-            );
-            Vec::new()
-        })
-    } else {
-        Vec::new()
-    };
+    let booted = command_line::closure(root).unwrap_or_else(|error| {
+        log.say(Level::Error, &one_line(&error));
+        None
+    })?;
     let counted = efi::read(root).boot_count_path;
     let counted = counted.as_deref().map(file_of);
     let is_counted = counted.is_some_and(|file| has_tries(file) && is_about(file, root, &booted));
-    Found {
+    let closure = active(root, booted);
+    let mut problems = Vec::new();
+    let host = host::kind(root)
+        .inspect_err(|error| problems.push(one_line(error)))
+        .ok();
+    let mut units = units::Units::default();
+    if host == Some(Kind::Plain) {
+        units = units::read(root, &closure);
+        problems.append(&mut units.problems);
+    }
+    let found = Found {
         trial: is_counted && !there(PROVEN, log) && !is_judged(root, &closure, log),
+        masks: Masks::read(root, &units.listed),
         closure: Some(closure),
-        units,
+        units: units.listed,
         host,
-    }
-}
-
-/// The units of `closure`, in the order of their names. A closure without any has none.
-///
-/// # Errors
-/// When a directory or a link cannot be read.
-pub fn list(root: &Root, closure: &Path) -> io::Result<Vec<Listed>> {
-    let top = root.canonical(closure.join(UNITS))?;
-    let homes = [top.clone(), closure.join(UNITS), Path::new("/").join(UNITS)];
-    let mut listed = Vec::new();
-    for name in names(root, &top)? {
-        let path = PathBuf::from(&name);
-        let extension = path.extension().map(OsStr::to_string_lossy);
-        let adds = extension.is_some_and(|extension| ADDING_UP.contains(&&*extension));
-        let place = root.canonical(top.join(&name))?;
-        if adds && root.join(&place).is_dir() {
-            for inner in names(root, &place)? {
-                let nowhere = root.canonical(place.join(&inner))? == Path::new(NOWHERE);
-                listed.push(Listed {
-                    path: path.join(&inner),
-                    // A name in `.wants` is the dependency whatever it leads to, and a drop-in has no other name.
-                    leads: if nowhere { Leads::Nowhere } else { Leads::File },
-                });
-            }
-            continue;
-        }
-        let leads = if place == Path::new(NOWHERE) {
-            Leads::Nowhere
-        } else {
-            match std::fs::read_link(root.join(top.join(&name))) {
-                Ok(target) => alias(&target, &path, &homes),
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Leads::File,
-                Err(error) => return Err(error),
-            }
-        };
-        listed.push(Listed { path, leads });
-    }
-    listed.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(listed)
-}
-
-/// Whether a link to `target` makes `name` another name of a unit in one of `homes`.
-fn alias(target: &Path, name: &Path, homes: &[PathBuf]) -> Leads {
-    let (Some(other), Some(parent)) = (target.file_name(), target.parent()) else {
-        return Leads::File;
     };
-    let beside = parent.as_os_str().is_empty() || parent == Path::new(".");
-    if other != name.as_os_str() && (beside || homes.iter().any(|home| home == parent)) {
-        Leads::Alias(other.into())
-    } else {
-        Leads::File
-    }
-}
-
-fn names(root: &Root, directory: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-    match std::fs::read_dir(root.join(directory)) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.file_name())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    Some((found, problems))
 }
 
 fn at(make: &Make) -> &Path {

@@ -75,6 +75,17 @@ impl Standard<'_> {
         let required = self.required(snapshot);
         let mut complaints: Vec<Complaint> = essential(snapshot).collect();
         complaints.extend(
+            self.requirements
+                .missing_units
+                .as_ref()
+                .map(|why| Complaint {
+                    weight: Weight::Final,
+                    kind: Kind::Essential,
+                    fault: Fault::Units,
+                    wrong: Wrong::NotLinked { why: why.clone() },
+                }),
+        );
+        complaints.extend(
             required
                 .iter()
                 .filter_map(|(name, demand)| self.required_unit(snapshot, name, *demand)),

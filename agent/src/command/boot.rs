@@ -2,7 +2,7 @@
 
 use boot_entries::Root;
 
-use crate::activation::Done;
+use crate::activation::{Done, generator};
 use crate::cli::BootStep;
 use crate::error::Error;
 use crate::operation::activate::{self, Firewalled};
@@ -21,6 +21,10 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
     }
     match step {
         BootStep::Stage2 => stage_2(root),
+        BootStep::Units { early } => {
+            generator::link(root, &early);
+            Ok(())
+        }
         BootStep::Begin => begin::begin(root),
         BootStep::Activate => activate(root),
         BootStep::Firewall => firewall(root),

@@ -17,6 +17,7 @@ use crate::report::print::{print, print_json, table};
 use crate::report::remedy;
 use crate::state::cause::{Cause, Stage};
 use crate::state::{Event, Subject};
+use crate::store::handover::Units;
 use crate::store::ledger::{self, Unknown};
 use crate::view::{View, is_unsigned, refused_unsigned};
 
@@ -115,9 +116,11 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         healthy_trial: state.healthy.as_ref().map(|healthy| &healthy.subject),
         lost_stand_in: lost.map(|lost| lost.to_string()),
         other_systems_entries: files.filter(|file| is_other_systems(file)).count(),
-        warnings: boot
-            .as_ref()
-            .map_or_else(Vec::new, |boot| warnings(&view, boot)),
+        warnings: {
+            let mut all = masked(&view);
+            all.extend(boot.iter().flat_map(|boot| warnings(&view, boot)));
+            all
+        },
     };
     if output.json {
         return Ok(print_json(out, &status)?);
@@ -130,6 +133,19 @@ fn unknown(view: &View, is_meant: fn(&Unknown) -> bool) -> Vec<usize> {
     let unknown = view.ledger.unknown.iter();
     let meant = unknown.filter(|unknown| is_meant(unknown));
     meant.map(|unknown| unknown.line).collect()
+}
+
+/// What the running closure has and does not run, because the operator said so once.
+fn masked(view: &View) -> Vec<String> {
+    let units = Units::read(&view.root).unwrap_or_else(|error| {
+        tracing::error!("{}", one_line(&error));
+        None
+    });
+    let left_out = units.into_iter().flat_map(|units| units.left_out);
+    let masked = left_out.filter_map(|one| Some((one.unit, one.masked_by?)));
+    masked
+        .map(|(unit, by)| format!("{unit} of the closure does not run: it is masked by {by}"))
+        .collect()
 }
 
 /// What is wrong with the entries that matter most, whatever is in their payload.

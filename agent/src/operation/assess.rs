@@ -5,16 +5,17 @@ use std::time::Instant;
 use boot_entries::Root;
 
 use super::begin;
-use crate::assessment::requirements::Requirements;
+use crate::assessment::requirements::{Requirements, missing_units};
 use crate::assessment::{Monotonic, Outcome};
 use crate::config;
 use crate::error::Error;
+use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
 use crate::state::{Event, Subject, WhenUnhealthy};
-use crate::store::handover::Healthy;
+use crate::store::handover::{Healthy, Units};
 use crate::system::systemd::Systemd;
 use crate::view::View;
 
@@ -45,7 +46,11 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     // Others may change things while we watch.
     drop(session);
     let health = config::read_or_default(root, &subject.toplevel).health;
-    let requirements = Requirements::from(&health);
+    let left = Units::read(root).map_err(|error| one_line(&error));
+    let requirements = Requirements {
+        missing_units: missing_units(host::kind(root).ok(), left, &subject.toplevel),
+        ..Requirements::from(&health)
+    };
     let mut systemd = Systemd::watching(&requirements.units);
     let outcome = crate::assessment::assess(
         &requirements,

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `unit:NAME` | a unit is not well |
 //! | `activation` | the closure was not put in place |
+//! | `units` | not all of its units were linked |
 //! | `firewall` | its ruleset was not loaded |
 //! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
 //! | `loader:not-counted` | the loader starts it without counting |
@@ -37,6 +38,8 @@ pub enum Fault {
     Unit(String),
     /// The closure was not put in place.
     Activation,
+    /// Not all of its units were linked before systemd looked for them.
+    Units,
     /// Its ruleset was not loaded.
     Firewall,
     /// The loader started it as often as it may, and no boot came to a verdict.
@@ -99,6 +102,7 @@ impl Fault {
             | Self::NoVerdict
             | Self::NoAnswer
             | Self::Operator
+            | Self::Units
             | Self::Other(_) => None,
         }
     }
@@ -109,6 +113,7 @@ impl Fault {
         Cow::Borrowed(match self {
             Self::Unit(name) => return Cow::Owned(format!("{UNIT}{name}")),
             Self::Activation => "activation",
+            Self::Units => "units",
             Self::Firewall => "firewall",
             Self::TriesUsedUp => "loader:tries-used-up",
             Self::NotCounted => "loader:not-counted",
@@ -124,6 +129,7 @@ impl Fault {
     pub fn from_key(key: &str) -> Self {
         match key {
             "activation" => Self::Activation,
+            "units" => Self::Units,
             "firewall" => Self::Firewall,
             "loader:tries-used-up" => Self::TriesUsedUp,
             "loader:not-counted" => Self::NotCounted,
@@ -160,7 +166,7 @@ impl Fault {
     #[must_use]
     pub fn is_shareable(&self) -> bool {
         match self {
-            Self::Unit(_) | Self::Activation | Self::Firewall => true,
+            Self::Unit(_) | Self::Activation | Self::Units | Self::Firewall => true,
             Self::TriesUsedUp
             | Self::NotCounted
             | Self::NoVerdict
@@ -177,6 +183,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Unit(name) => name,
             Self::Activation => "the closure was not put in place",
+            Self::Units => "not all units of the closure were linked",
             Self::Firewall => "the firewall's ruleset was not loaded",
             Self::TriesUsedUp => "the loader started it as often as it may",
             Self::NotCounted => "the loader does not count its boots",

@@ -1,12 +1,13 @@
 //! What one step of a boot leaves for another, or for a unit. In `/run`: it speaks of this boot only.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use boot_entries::{Root, durable};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::host::{HEALTHY, STAGE_2};
+use crate::host::{HEALTHY, STAGE_2, UNITS};
 use crate::state::baseline::Baseline;
 
 /// Something in `/run` that cannot be read or left.
@@ -52,11 +53,7 @@ impl Healthy {
     /// # Errors
     /// When it is there and cannot be read.
     pub fn read(root: &Root) -> Result<Option<Self>, Error> {
-        match std::fs::read_to_string(root.join(HEALTHY)) {
-            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(at(HEALTHY, source)),
-        }
+        left(root, HEALTHY)
     }
 }
 
@@ -85,11 +82,75 @@ impl Stage2 {
     /// # Errors
     /// When it is there and cannot be read.
     pub fn read(root: &Root) -> Result<Option<Self>, Error> {
-        match std::fs::read_to_string(root.join(STAGE_2)) {
-            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(at(STAGE_2, source)),
+        left(root, STAGE_2)
+    }
+}
+
+/// What the generator has given systemd of a closure's units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Units {
+    /// The closure whose units they are.
+    pub closure: String,
+    /// How many links and files were made.
+    pub made: usize,
+    /// What was left out on purpose.
+    pub left_out: Vec<LeftOut>,
+    /// What could not be read or made, a line each.
+    pub problems: Vec<String>,
+    /// What an earlier run of this boot could not. systemd had started without it.
+    pub missed: Vec<String>,
+}
+
+/// A unit or drop-in of the closure that systemd does not get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its path below the directory of units.
+    pub unit: String,
+    /// The file, or the word of the kernel's command line, by which the operator masks it. None: it is one of those
+    /// that no closure has a say in.
+    pub masked_by: Option<String>,
+}
+
+impl Units {
+    /// None of the units of `closure`.
+    #[must_use]
+    pub fn none(closure: impl AsRef<Path>) -> Self {
+        Self {
+            closure: closure.as_ref().display().to_string(),
+            made: 0,
+            left_out: Vec::new(),
+            problems: Vec::new(),
+            missed: Vec::new(),
         }
+    }
+
+    /// Takes over what an earlier run of this boot has to say that is not mended by this one.
+    pub fn follows(&mut self, before: Option<Self>) {
+        let Some(before) = before.filter(|before| before.closure == self.closure) else {
+            return;
+        };
+        self.missed = before.missed;
+        for problem in before.problems {
+            if !self.missed.contains(&problem) {
+                self.missed.push(problem);
+            }
+        }
+    }
+
+    /// Leaves it for the assessment.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, UNITS, &serde_json::to_string(self)?)
+    }
+
+    /// What was left. None: no generator of ours has come to its end since the machine started.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root) -> Result<Option<Self>, Error> {
+        left(root, UNITS)
     }
 }
 
@@ -99,6 +160,14 @@ impl Stage2 {
 /// When it cannot be written.
 pub fn mark(root: &Root, path: &'static str) -> Result<(), Error> {
     put(root, path, "")
+}
+
+fn left<T: DeserializeOwned>(root: &Root, path: &'static str) -> Result<Option<T>, Error> {
+    match std::fs::read_to_string(root.join(path)) {
+        Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(at(path, source)),
+    }
 }
 
 fn put(root: &Root, path: &'static str, text: &str) -> Result<(), Error> {

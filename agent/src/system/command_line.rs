@@ -23,9 +23,23 @@ pub struct Error {
 /// # Errors
 /// When the command line cannot be read.
 pub fn closure(root: &Root) -> Result<Option<PathBuf>, Error> {
+    Ok(closure_of(&read(root)?))
+}
+
+/// The units that somebody masked for this boot with `systemd.mask=`, by their full names (systemd-debug-generator(8)).
+///
+/// # Errors
+/// When the command line cannot be read.
+pub fn masked(root: &Root) -> Result<Vec<String>, Error> {
+    let cmdline = read(root)?;
+    let masks = words(&cmdline).filter(|(name, _)| name == "systemd.mask");
+    Ok(masks.filter_map(|(_, unit)| unit).collect())
+}
+
+fn read(root: &Root) -> Result<String, Error> {
     let path = root.join(host::COMMAND_LINE);
     match std::fs::read(&path) {
-        Ok(bytes) => Ok(closure_of(&String::from_utf8_lossy(&bytes))),
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(source) => Err(Error { path, source }),
     }
 }

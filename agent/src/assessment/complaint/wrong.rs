@@ -33,6 +33,8 @@ pub(in crate::assessment) enum Wrong {
     KeepsEnding { restarts: u32 },
     /// The boot ended here.
     LastResort,
+    /// systemd did not get it; why.
+    NotLinked { why: String },
 }
 
 /// What follows the unit's name.
@@ -53,6 +55,7 @@ impl fmt::Display for Wrong {
             Self::NotFinished { job } => write!(f, "has not finished its {job}"),
             Self::KeepsEnding { restarts } => write!(f, "keeps ending ({restarts} restarts)"),
             Self::LastResort => f.write_str("was reached instead of a running system"),
+            Self::NotLinked { why } => write!(f, "({why})"),
         }
     }
 }

@@ -17,6 +17,7 @@ fn secs(count: u64) -> Duration {
 
 fn requirements() -> Requirements {
     Requirements {
+        missing_units: None,
         units: vec!["a.service".to_owned()],
         settle: secs(SETTLE),
         deadline: secs(DEADLINE),
@@ -398,4 +399,57 @@ fn a_failed_unit_that_is_queued_again_has_not_been_given_up() {
     };
     let recovers = |at| if at < 5 { again.clone() } else { with(&[]) };
     assert_eq!(usual(None, recovers), (5 + SETTLE, healthy_with(&[])));
+}
+
+/// Whatever else is well: what runs is not the closure.
+#[test]
+fn a_boot_without_the_closures_units_is_never_healthy() {
+    use crate::assessment::requirements::missing_units;
+    use crate::host::Kind;
+    use crate::store::handover::Units;
+    use std::path::Path;
+
+    let closure = Path::new("/nix/store/a");
+    let whole = Units::none(closure);
+    let lacking = |problems: &[&str], missed: &[&str]| Units {
+        problems: problems.iter().map(|&one| one.to_owned()).collect(),
+        missed: missed.iter().map(|&one| one.to_owned()).collect(),
+        ..whole.clone()
+    };
+    for (left, expected) in [
+        (Ok(Some(whole.clone())), None),
+        (
+            Ok(None),
+            Some("the generator has left no word in this boot"),
+        ),
+        (Err("cannot read x".to_owned()), Some("cannot read x")),
+        (
+            Ok(Some(Units::none("/nix/store/b"))),
+            Some("systemd has those of /nix/store/b"),
+        ),
+        (Ok(Some(lacking(&["x"], &[]))), Some("x")),
+        (Ok(Some(lacking(&[], &["y"]))), Some("y")),
+        (Ok(Some(lacking(&["x"], &["y"]))), Some("y; and 1 more")),
+    ] {
+        for host in [None, Some(Kind::Plain), Some(Kind::NixOs)] {
+            let why = missing_units(host, left.clone(), closure);
+            let expected = expected.filter(|_| host != Some(Kind::NixOs));
+            assert_eq!(why.as_deref(), expected, "{host:?}");
+            let requirements = Requirements {
+                missing_units: why,
+                units: Vec::new(),
+                ..requirements()
+            };
+            let mut watch = Watch::new(&requirements, None);
+            let snapshot = Snapshot::default();
+            let last = (0..20).map(|second| {
+                let at = Duration::from_secs(second);
+                watch.observe(at, Ok(&snapshot))
+            });
+            let is_healthy = last
+                .into_iter()
+                .any(|one| matches!(one, Judgement::Healthy { .. }));
+            assert_eq!(is_healthy, expected.is_none(), "{expected:?}");
+        }
+    }
 }

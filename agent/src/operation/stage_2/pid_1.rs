@@ -8,22 +8,18 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use boot_entries::Root;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 
-use crate::host::{OURSELVES, SYSTEMD};
+use crate::host::SYSTEMD;
 use crate::report::line::plain;
 use crate::system::kernel_log::{KernelLog, Level};
-use crate::system::{mount, program};
+use crate::system::{mount, ourselves};
 
 /// How long the work may take. A few thousand links take less than a second.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long a killed process may take to end. One that waits for a disk does not, and is left behind.
-const END: Duration = Duration::from_secs(2);
 /// What the work is called on the command line.
 const WORK: [&str; 2] = ["boot", "stage-2"];
 
@@ -39,8 +35,10 @@ pub fn pid_1(arguments: &[OsString]) -> io::Error {
     for error in mounted.into_iter().filter_map(Result::err) {
         told.error(&error.to_string());
     }
-    if let Err(error) = work() {
-        told.error(&error.to_string());
+    if let Err(error) = ourselves::run(&WORK, PATIENCE) {
+        told.error(&format!(
+            "{error}; systemd is started all the same, and this boot proves nothing"
+        ));
     }
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for systemd in SYSTEMD {
@@ -48,39 +46,6 @@ pub fn pid_1(arguments: &[OsString]) -> io::Error {
         told.error(&format!("cannot start {systemd}: {last}"));
     }
     last
-}
-
-/// How the work did not end.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("cannot run {OURSELVES}: {0}")]
-    Run(io::Error),
-    #[error("{0}; systemd is started all the same, and this boot proves nothing")]
-    Failed(ExitStatus),
-    #[error("it took longer than {} s, and was ended; systemd is started all the same, and this boot proves nothing", PATIENCE.as_secs())]
-    Late,
-}
-
-/// Has a process of its own do the work. A crash there, or a disk that does not answer, is not one here.
-fn work() -> Result<(), Error> {
-    let mut child = Command::new(OURSELVES)
-        .args(WORK)
-        .stdin(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(Error::Run)?;
-    match program::wait(&mut child, PATIENCE).map_err(Error::Run)? {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(Error::Failed(status)),
-        None => {
-            if let Ok(group) = i32::try_from(child.id()) {
-                // It may have ended in between.
-                killpg(Pid::from_raw(group), Signal::SIGKILL).unwrap_or_default();
-            }
-            drop(program::wait(&mut child, END));
-            Err(Error::Late)
-        }
-    }
 }
 
 /// The console and the kernel's log.
