@@ -17,7 +17,9 @@ pub mod early;
 pub mod etc;
 pub mod firewall;
 pub mod generator;
+pub mod nixos;
 mod ruleset;
+pub mod script;
 
 /// Programs that have run by now and must run again for what the closure adds; `lastgood-activate.service` says why
 /// they cannot wait for it. Each with the directory that tells whether there is anything to do.
@@ -44,14 +46,12 @@ pub enum Error {
     /// Nobody knows whether it is NixOS's to make it so.
     #[error(transparent)]
     Host(#[from] host::Error),
-    /// A NixOS host runs another closure than it booted.
-    #[error("{CURRENT_SYSTEM} is {}, but the boot is that of {}: the activation did not end", current.display(), booted.display())]
-    NotCurrent {
-        /// What `/run/current-system` leads to.
-        current: PathBuf,
-        /// What was booted.
-        booted: PathBuf,
-    },
+    /// NixOS has not activated it, or not well: a line each.
+    #[error("{}", .0.join("; "))]
+    ByNixOs(Vec<String>),
+    /// A program that can tell does not.
+    #[error(transparent)]
+    Ask(#[from] program::Error),
     /// A link could not be followed.
     #[error("cannot read {}", path.display())]
     Read {
@@ -68,9 +68,12 @@ pub enum Problem {
     /// A file.
     #[error(transparent)]
     File(#[from] etc::Problem),
-    /// A program that applies what the closure adds.
+    /// A program that applies what the closure adds, or the closure's own.
     #[error(transparent)]
     Program(#[from] program::Error),
+    /// It is there and was not run, because `/etc` is not what it expects.
+    #[error("{} was not run, because /etc is not in place", .0.display())]
+    NotRun(PathBuf),
 }
 
 fn one_line(problems: &[Problem]) -> String {
@@ -84,7 +87,14 @@ fn one_line(problems: &[Problem]) -> String {
 /// Everything that is not as it should be. What could be done was done.
 pub fn activate(root: &Root, closure: &Path) -> Result<Done, Error> {
     match host::kind(root)? {
-        Kind::NixOs => check(root, closure),
+        Kind::NixOs => {
+            let problems = nixos::problems(&nixos::look(root, closure)?);
+            if problems.is_empty() {
+                Ok(Done::Checked)
+            } else {
+                Err(Error::ByNixOs(problems))
+            }
+        }
         Kind::Plain => put_in_place(root, closure),
     }
 }
@@ -109,7 +119,32 @@ fn put_in_place(root: &Root, closure: &Path) -> Result<Done, Error> {
             Vec::new()
         }
     });
-    done.map(Done::Linked).map_err(Error::Incomplete)
+    let mut problems = match done {
+        Ok(changes) => match own_script(root, closure) {
+            Ok(()) => return Ok(Done::Linked(changes)),
+            Err(problem) => vec![problem],
+        },
+        Err(problems) => problems,
+    };
+    let config = config::read(root, closure).unwrap_or_default();
+    if let Some(script) = config.activation.script()
+        && problems
+            .iter()
+            .any(|problem| matches!(problem, Problem::File(_)))
+    {
+        problems.push(Problem::NotRun(closure.join(script)));
+    }
+    Err(Error::Incomplete(problems))
+}
+
+/// Runs what the closure asks for. In a tree nothing is run: it acts on the running machine.
+fn own_script(root: &Root, closure: &Path) -> Result<(), Problem> {
+    if !root.is_live() {
+        return Ok(());
+    }
+    // A configuration that cannot be read is the firewall's to tell: it closes the machine.
+    let config = config::read(root, closure).unwrap_or_default();
+    Ok(script::run(closure, &config.activation)?)
 }
 
 /// Files and links; `run_again` runs programs that are to see the closure's `/etc`. How many changes that took.
@@ -158,22 +193,6 @@ pub fn firewall(
     firewall: &config::Firewall,
 ) -> Result<firewall::Outcome, firewall::NotClosed> {
     firewall::load(root, closure, firewall)
-}
-
-fn check(root: &Root, closure: &Path) -> Result<Done, Error> {
-    let canonical = |path: &Path| {
-        root.canonical(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    let current = canonical(Path::new(CURRENT_SYSTEM))?;
-    let booted = canonical(closure)?;
-    if current == booted {
-        Ok(Done::Checked)
-    } else {
-        Err(Error::NotCurrent { current, booted })
-    }
 }
 
 /// `/run/current-system` as of now, `/run/booted-system` once a boot; and both as roots for Nix's garbage collector.
@@ -262,9 +281,15 @@ mod tests {
         std::fs::File::create(tree.path().join("etc/NIXOS")).unwrap();
         symlink("/nix/store/b", tree.path().join("run/current-system")).unwrap();
         let error = activate(&root, Path::new("/nix/store/a")).unwrap_err();
-        assert!(matches!(error, Error::NotCurrent { .. }), "{error}");
-        assert!(activate(&root, Path::new("/nix/store/b")).is_ok());
+        assert!(error.to_string().contains("did not end"), "{error}");
+        let error = activate(&root, Path::new("/nix/store/b")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/etc/static is not there: /etc is no generation's"
+        );
         assert!(!root.join("/etc/static").is_symlink());
+        symlink("/nix/store/b/etc", tree.path().join("etc/static")).unwrap();
+        assert!(activate(&root, Path::new("/nix/store/b")).is_ok());
     }
 
     /// Nothing makes `/etc/NIXOS` there, and its links lead into the store by themselves.
@@ -277,6 +302,8 @@ mod tests {
         let etc = tree.path().join("etc");
         symlink("/nix/store/r-os-release", etc.join("os-release")).unwrap();
         symlink("/nix/store/a", tree.path().join("run/current-system")).unwrap();
+        let image = tree.path().join("nix/store/a/etc-metadata-image");
+        symlink("/nix/store/i", image).unwrap();
         let done = activate(&root, Path::new("/nix/store/a"));
         assert!(matches!(done, Ok(Done::Checked)), "{done:?}");
         let made = std::fs::read_dir(etc).unwrap();

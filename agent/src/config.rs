@@ -9,9 +9,11 @@ use std::time::Duration;
 use boot_entries::{Root, bounded};
 use serde::Deserialize;
 
+mod activation;
 mod boot;
 mod firewall;
 
+pub use activation::Activation;
 pub use boot::BootConfig;
 pub use firewall::{Asked, Firewall, Interface, Limit, Ports, Range, ReversePath};
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub health: Health,
     /// `[firewall]`
     pub firewall: Firewall,
+    /// `[activation]`
+    pub activation: Activation,
 }
 
 /// `[health]`: what "healthy" means for this closure.

@@ -57,6 +57,8 @@ pub const ETC: &str = "/etc";
 pub const STATIC: &str = "/etc/static";
 /// What of `/etc` is the agent's. In `/etc`, because it must be there before `/var` is mounted, and goes where `/etc` goes.
 pub const ETC_MANIFEST: &str = "/etc/.lastgood-etc";
+/// What of it was found to be as it should be, and when.
+pub const ETC_SEAL: &str = "/etc/.lastgood-etc-seal";
 /// NixOS makes it, but for an overlay `/etc`. Activation never does, whatever a closure holds.
 pub const NIXOS_MARKER: &str = "/etc/NIXOS";
 /// What the system that is running calls itself (os-release(5)).
@@ -91,6 +93,8 @@ pub const USERS: &str = "/etc/passwd";
 /// The host's groups, by name.
 pub const GROUPS: &str = "/etc/group";
 
+/// The agent, where a plain host has it. A closure's `init` leads there.
+pub const AGENT: &str = "/usr/bin/lastgood";
 /// The agent, from within itself: no closure and no unit has a say in which one that is.
 pub const OURSELVES: &str = "/proc/self/exe";
 /// systemd on a plain host, in the order of looking. Not `/sbin/init`: that may lead to the agent, which would start

@@ -18,6 +18,8 @@ pub struct Mount<'a> {
     pub point: PathBuf,
     /// The type of file system.
     pub file_system: String,
+    /// What is mounted: a device's name, or what the file system takes for one.
+    pub source: String,
     options: &'a [u8],
     super_options: &'a [u8],
 }
@@ -53,7 +55,7 @@ fn mount(line: &[u8]) -> Option<Mount<'_>> {
     let (before, after) = (line.get(..dash)?, line.get(dash + DASH.len()..)?);
     let fields = |part| -> Vec<&[u8]> { <[u8]>::split(part, |byte| *byte == b' ').collect() };
     let (before, after) = (fields(before), fields(after));
-    let ([_, _, device, top, point, options, ..], [file_system, _, super_options, ..]) =
+    let ([_, _, device, top, point, options, ..], [file_system, source, super_options, ..]) =
         (before.as_slice(), after.as_slice())
     else {
         return None;
@@ -63,6 +65,7 @@ fn mount(line: &[u8]) -> Option<Mount<'_>> {
         top: unescaped(top),
         point: unescaped(point),
         file_system: String::from_utf8_lossy(file_system).into_owned(),
+        source: unescaped(source).display().to_string(),
         options,
         super_options,
     })

@@ -8,6 +8,7 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod activation;
 mod agent;
 mod firewall;
 mod stage_2;

@@ -229,6 +229,16 @@ pub fn run(root: &Root, early: &Path) {
     }
 }
 
+/// How many units and drop-ins `closure` has.
+///
+/// # Errors
+/// The first that could not be linked, and why.
+pub fn units_of(root: &Root, closure: &Path) -> Result<usize, String> {
+    let units = units::read(root, closure);
+    let mut problems = units.problems.into_iter();
+    problems.next().map_or(Ok(units.listed.len()), Err)
+}
+
 /// The work of [`run`].
 pub fn link(root: &Root, early: &Path) {
     let mut log = KernelLog::open(root, STEP);

@@ -13,6 +13,7 @@
 
 mod asked;
 mod dry_run;
+mod readiness;
 mod written;
 
 use boot_entries::Root;

@@ -83,16 +83,11 @@ pub fn stdout_of(command: &mut Command) -> Result<String, Error> {
 /// # Errors
 /// As [`stdout_of`], and when it takes longer.
 pub fn stdout_within(command: &mut Command, patience: Duration) -> Result<String, Error> {
-    let program = shown(command);
     let ran = run_within(command, Stdio::null(), patience)?;
     if ran.status.success() {
         return Ok(ran.stdout);
     }
-    Err(Error::Failed {
-        program,
-        status: ran.status,
-        stderr: one_line(&ran.stderr),
-    })
+    Err(ran.failed(command))
 }
 
 /// How a program ended, whatever it had to say.
@@ -104,6 +99,18 @@ pub struct Ran {
     pub stdout: String,
     /// What it had to say.
     pub stderr: String,
+}
+
+impl Ran {
+    /// That it ended badly, in the words of what it had to say.
+    #[must_use]
+    pub fn failed(&self, command: &Command) -> Error {
+        Error::Failed {
+            program: shown(command),
+            status: self.status,
+            stderr: one_line(&self.stderr),
+        }
+    }
 }
 
 /// [`stdout_within`] for a program whose failure has a meaning, and that reads `input`.

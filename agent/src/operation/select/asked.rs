@@ -6,7 +6,9 @@ use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::{GenerationId, Root};
 
+use super::readiness;
 use crate::activation::firewall::{self, Refusal};
+use crate::activation::script;
 use crate::config;
 use crate::error::Error;
 use crate::session::Session;
@@ -42,6 +44,12 @@ impl Asked {
         let subject = wanted(view, request.toplevel)?;
         check_config(&view.root, &subject.toplevel)?;
         check_firewall(&view.root, &subject.toplevel)?;
+        check_script(&view.root, &subject.toplevel)?;
+        if let Some(facts) = readiness::look(&view.root, &subject)? {
+            for warning in readiness::warnings(&subject, &facts) {
+                tracing::warn!("{warning}");
+            }
+        }
         // It is installed all the same: what is booted next is what was asked for. But nobody is to rely on a way back.
         if let Some(volatile) = view.volatile_state() {
             tracing::warn!("{volatile}");
@@ -143,6 +151,16 @@ fn check_firewall(root: &Root, toplevel: &Path) -> Result<(), Error> {
             _ => "; mend it and build the generation again",
         };
         Error::Refused(format!("{refusal}{advice}"))
+    })
+}
+
+/// A script that could not be run would cost a boot.
+fn check_script(root: &Root, toplevel: &Path) -> Result<(), Error> {
+    let config = config::read_or_default(root, toplevel);
+    script::check(root, toplevel, &config.activation).map_err(|unfit| {
+        Error::Refused(format!(
+            "[activation] script: {unfit}; mend it and build the generation again"
+        ))
     })
 }
 

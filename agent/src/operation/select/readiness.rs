@@ -1,0 +1,167 @@
+//! What of a host and a closure would cost a boot or a proof, said at `install`, where somebody can mend it. On a plain
+//! host only: NixOS brings its own `init` and links its own units.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use boot_entries::{Root, mountinfo};
+
+use crate::activation::generator;
+use crate::error::Error;
+use crate::host::{self, AGENT, Kind, MOUNTS, NIX, NIX_STORE};
+use crate::report::line::one_line;
+use crate::state::Subject;
+use crate::store::handover::Units;
+
+/// What there is to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Where the closure's `init` leads. None: nobody knows.
+    init: Option<PathBuf>,
+    /// The agent on this host: what `init` is to lead to.
+    agent: PathBuf,
+    /// How many units the closure has.
+    units: usize,
+    /// What is mounted on `/nix` or in it, and where.
+    mounted: Option<(String, PathBuf)>,
+    /// In this boot the store was there before systemd was.
+    was_in_time: bool,
+}
+
+/// What is to be said of it: a total function. It is installed all the same.
+pub(super) fn warnings(subject: &Subject, facts: &Facts) -> Vec<String> {
+    let id = &subject.generation;
+    let mut warnings = Vec::new();
+    if let Some(init) = facts.init.as_ref().filter(|init| **init != facts.agent) {
+        warnings.push(format!(
+            "the init of generation {id} leads to {} and not to {AGENT}: systemd reads fstab, hostname and the like before \
+             they are this generation's, and a boot in which they change proves nothing; build it with {AGENT} as its init",
+            init.display()
+        ));
+    }
+    if facts.units == 0 {
+        warnings.push(format!(
+            "generation {id} has no units in etc/systemd/system: nothing of it is started, and what is judged are the host's \
+             own"
+        ));
+    }
+    if let Some((device, point)) = facts.mounted.as_ref().filter(|_| !facts.was_in_time) {
+        warnings.push(format!(
+            "{} is a mount of its own ({device}): the initrd has to mount it, or no unit of generation {id} is found in \
+             time, and no boot is proven (docs/boot.md, \"The store\")",
+            point.display()
+        ));
+    }
+    warnings
+}
+
+/// Looks. None: there is nothing to say on this host.
+///
+/// # Errors
+/// When a unit of the closure cannot be linked: a boot without it is never healthy.
+pub(super) fn look(root: &Root, subject: &Subject) -> Result<Option<Facts>, Error> {
+    if host::kind(root).ok() != Some(Kind::Plain) {
+        return Ok(None);
+    }
+    let toplevel = &subject.toplevel;
+    let units = generator::units_of(root, toplevel).map_err(|problem| {
+        Error::Refused(format!(
+            "{problem}: a boot without a unit of its closure is never healthy; mend it and build the generation again"
+        ))
+    })?;
+    let in_time = Units::read(root).ok().flatten();
+    let canonical = |path: &Path| root.canonical(path).ok();
+    Ok(Some(Facts {
+        init: canonical(&toplevel.join("init")),
+        agent: canonical(Path::new(AGENT)).unwrap_or_else(|| AGENT.into()),
+        units,
+        mounted: mounted(root).unwrap_or_else(|error| {
+            tracing::warn!("cannot read {MOUNTS}: {}", one_line(&error));
+            None
+        }),
+        was_in_time: in_time
+            .is_some_and(|units| units.problems.is_empty() && units.missed.is_empty()),
+    }))
+}
+
+/// What is mounted at the store, or above it but not on `/`.
+fn mounted(root: &Root) -> io::Result<Option<(String, PathBuf)>> {
+    let text = match std::fs::read(root.join(MOUNTS)) {
+        Ok(text) => text,
+        // A tree has none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_store = |point: &Path| point == Path::new(NIX) || point == Path::new(NIX_STORE);
+    let mut mounts = mountinfo::mounts(&text).filter(|mount| is_store(&mount.point));
+    Ok(mounts.next().map(|mount| (mount.source, mount.point)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boot_entries::GenerationId;
+
+    fn subject() -> Subject {
+        Subject {
+            generation: GenerationId::system(7),
+            toplevel: "/nix/store/a".into(),
+        }
+    }
+
+    /// Every combination.
+    #[test]
+    fn what_would_cost_a_boot_or_a_proof_is_said() {
+        let systemd = Some(PathBuf::from("/usr/lib/systemd/systemd"));
+        let agent = Some(PathBuf::from(AGENT));
+        for (init, other_init) in [(None, false), (agent, false), (systemd, true)] {
+            for units in [0, 3] {
+                for is_mounted in [false, true] {
+                    for was_in_time in [false, true] {
+                        let facts = Facts {
+                            init: init.clone(),
+                            agent: AGENT.into(),
+                            units,
+                            mounted: is_mounted.then(|| ("/dev/sdb1".to_owned(), NIX.into())),
+                            was_in_time,
+                        };
+                        let said = warnings(&subject(), &facts).join("\n");
+                        assert_eq!(
+                            said.contains("leads to /usr/lib/systemd/systemd"),
+                            other_init
+                        );
+                        assert_eq!(said.contains("no units"), units == 0);
+                        let is_late = is_mounted && !was_in_time;
+                        assert_eq!(
+                            said.contains("/nix is a mount of its own (/dev/sdb1)"),
+                            is_late
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_of_its_own_is_found_and_a_root_is_not() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        assert_eq!(mounted(&root).unwrap(), None);
+        let place = root.join(MOUNTS);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        let line = |point: &str| format!("40 23 8:17 / {point} rw - ext4 /dev/sdb1 rw\n");
+        for (points, expected) in [
+            (vec!["/", "/nixos", "/nix/var"], None),
+            (vec!["/", "/nix"], Some("/nix")),
+            (vec!["/nix/store"], Some("/nix/store")),
+        ] {
+            let text: String = points.into_iter().map(line).collect();
+            boot_entries::durable::put_text(&text, &place).unwrap();
+            let found = mounted(&root).unwrap();
+            assert_eq!(
+                found,
+                expected.map(|point| ("/dev/sdb1".to_owned(), point.into()))
+            );
+        }
+    }
+}
