@@ -14,7 +14,7 @@ use lastgood_tests::tree::Tree;
 
 const ACTIVATE: [&str; 2] = ["boot", "activate"];
 
-/// Everything in `/etc` but the manifest: where it leads, or what it holds and who may use it.
+/// Everything in `/etc` but the manifest and the seal: where it leads, or what it holds and who may use it.
 fn contents(tree: &Tree) -> Result<BTreeMap<PathBuf, String>> {
     let etc = tree.path("etc");
     let mut all = BTreeMap::new();
@@ -34,7 +34,9 @@ fn contents(tree: &Tree) -> Result<BTreeMap<PathBuf, String>> {
             all.insert(path.strip_prefix(&etc)?.to_owned(), holds);
         }
     }
-    all.remove(Path::new(".lastgood-etc"));
+    for ours in [".lastgood-etc", ".lastgood-etc-seal"] {
+        all.remove(Path::new(ours));
+    }
     Ok(all)
 }
 

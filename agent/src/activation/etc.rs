@@ -24,6 +24,7 @@ pub mod manifest;
 mod modes;
 mod places;
 pub mod plan;
+mod seal;
 mod wanted;
 
 use manifest::{Manifest, Missing};
@@ -119,6 +120,9 @@ pub fn switch(root: &Root, closure: &Path) -> Result<usize, Vec<Problem>> {
     unflushed::make_directories(&root.join(ETC)).map_err(|error| one(error.into()))?;
     let from = farm(root).map_err(one)?;
     let to = closure.join("etc");
+    if from.as_ref() == Some(&to) && seal::holds(root, &to) {
+        return Ok(0);
+    }
     let before = known(root, from.as_deref());
     let mut places = Places::new(root, &before.known);
     let wanted = wanted::wanted(root, &to, &mut places).map_err(one)?;
@@ -192,6 +196,9 @@ pub fn switch(root: &Root, closure: &Path) -> Result<usize, Vec<Problem>> {
     }
     problems.extend(refused.into_iter().map(Problem::from));
     if problems.is_empty() {
+        if is_as_written && changes == 0 {
+            seal::put(root, &to, &wanted.places);
+        }
         Ok(changes)
     } else {
         Err(problems)

@@ -17,7 +17,7 @@ use boot_entries::{Root, generation::Generation};
 use super::places::Places;
 use super::plan::{Ours, Want};
 use super::{Problem, at, half_made, known};
-use crate::host::{ETC, ETC_MANIFEST, STATIC};
+use crate::host::{ETC, ETC_MANIFEST, ETC_SEAL, STATIC};
 
 /// Where a chain of links is followed: closures are here.
 const STORE: &str = "/nix/store";
@@ -174,7 +174,7 @@ pub fn give_back(root: &Root, all: &[GiveBack]) -> Result<(), Vec<Problem>> {
         return Err(problems);
     }
     // The farm last: without it nobody would look for the manifest.
-    [ETC_MANIFEST, STATIC]
+    [ETC_SEAL, ETC_MANIFEST, STATIC]
         .iter()
         .try_for_each(|path| durable::remove(&root.join(path)))
         .map_err(|error| vec![error.into()])

@@ -171,7 +171,7 @@ fn parse(text: &str) -> Option<Manifest> {
 }
 
 /// Writes a path: what is not plain in it as `%` and two hexadecimal digits.
-fn push(text: &mut String, path: &Path) {
+pub(super) fn push(text: &mut String, path: &Path) {
     for byte in path.as_os_str().as_bytes() {
         if byte.is_ascii_graphic() && *byte != b'%' {
             text.push(char::from(*byte));
@@ -182,7 +182,7 @@ fn push(text: &mut String, path: &Path) {
 }
 
 /// Reads a path.
-fn pulled(text: &str) -> Option<PathBuf> {
+pub(super) fn pulled(text: &str) -> Option<PathBuf> {
     if !text.contains('%') {
         return Some(PathBuf::from(text));
     }

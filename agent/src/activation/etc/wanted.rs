@@ -252,8 +252,14 @@ impl Walk<'_, '_> {
 /// Whether something of the closure's `etc` belongs in the host's.
 fn is_linked(path: &Path, name: &OsStr) -> bool {
     // The units are lastgood-generator's, `static` is the farm itself, and `NIXOS` would make the host out to be one.
-    let is_other = ["systemd/system", "static", "NIXOS", ".lastgood-etc"]
-        .iter()
-        .any(|other| path == Path::new(other));
+    let is_other = [
+        "systemd/system",
+        "static",
+        "NIXOS",
+        ".lastgood-etc",
+        ".lastgood-etc-seal",
+    ]
+    .iter()
+    .any(|other| path == Path::new(other));
     !is_other && !is_leftover(name)
 }
