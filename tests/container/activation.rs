@@ -7,10 +7,17 @@ use anyhow::Result;
 use lastgood::state::Subject;
 use lastgood::state::fault::Fault;
 use lastgood_tests::container::{Boot, Container, Ended};
+use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 
 use crate::{proven, rejection, selected, units};
+
+on_each_debian! {
+    the_closures_own_script_runs_after_etc_and_its_failure_is_the_generations,
+    a_script_that_hangs_is_ended_with_all_that_it_started,
+    an_activation_by_nixos_that_did_not_end_well_is_known,
+}
 
 /// Asks for a script, with this deadline.
 fn asks(seconds: u64) -> String {
@@ -29,9 +36,10 @@ fn executable(server: &Container, subject: &Subject) -> Result<()> {
     )?)
 }
 
-#[test]
-fn the_closures_own_script_runs_after_etc_and_its_failure_is_the_generations() -> Result<()> {
-    in_container("container-script", |server| {
+fn the_closures_own_script_runs_after_etc_and_its_failure_is_the_generations(
+    debian: Debian,
+) -> Result<()> {
+    in_container("container-script", debian, |server| {
         let config = asks(5);
         let good = "#!/bin/sh\nset -e\ntest -e /etc/static/nginx/nginx.conf\necho \"$1\" > /var/lib/activated\necho did it\n";
         let subject = proven(
@@ -74,9 +82,8 @@ fn the_closures_own_script_runs_after_etc_and_its_failure_is_the_generations() -
 }
 
 /// It and all that it has started end at its deadline, long before systemd's own for the unit.
-#[test]
-fn a_script_that_hangs_is_ended_with_all_that_it_started() -> Result<()> {
-    in_container("container-script-hangs", |server| {
+fn a_script_that_hangs_is_ended_with_all_that_it_started(debian: Debian) -> Result<()> {
+    in_container("container-script-hangs", debian, |server| {
         proven(server, 1, &[])?;
         let slow = "#!/bin/sh\nsleep 1000 &\nexec sleep 2000\n";
         let subject = proven(
@@ -97,9 +104,8 @@ fn a_script_that_hangs_is_ended_with_all_that_it_started() -> Result<()> {
 
 /// What real systemd and journald tell of an activation that NixOS did. The host is made one by its marker: no NixOS
 /// was booted.
-#[test]
-fn an_activation_by_nixos_that_did_not_end_well_is_known() -> Result<()> {
-    in_container("container-nixos", |server| {
+fn an_activation_by_nixos_that_did_not_end_well_is_known(debian: Debian) -> Result<()> {
+    in_container("container-nixos", debian, |server| {
         selected(server, 1, &[])?;
         server.start(Boot::Counted(1))?;
         server.wait_for(Fact::Proven(1))?;

@@ -4,14 +4,21 @@ use anyhow::Result;
 use lastgood::state::Standing;
 use lastgood::state::fault::Fault;
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
+use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 
 use crate::{proven, rejection, selected, units};
 
-#[test]
-fn a_configuration_that_cannot_be_read_closes_the_machine() -> Result<()> {
-    in_container("container-configuration", |server| {
+on_each_debian! {
+    a_configuration_that_cannot_be_read_closes_the_machine,
+    an_assessor_that_crashes_is_acted_upon_on_a_trial_only,
+    nothing_is_blessed_by_hand,
+    an_agent_that_cannot_write_reboots_a_trial_only,
+}
+
+fn a_configuration_that_cannot_be_read_closes_the_machine(debian: Debian) -> Result<()> {
+    in_container("container-configuration", debian, |server| {
         let typo = (
             "etc/lastgood/lastgood.toml",
             "[firewall]\nrulset = \"etc/nftables.conf\"\n",
@@ -49,9 +56,8 @@ fn crash(server: &Container) -> Result<()> {
 }
 
 /// A verdict that the assessor did not live to give.
-#[test]
-fn an_assessor_that_crashes_is_acted_upon_on_a_trial_only() -> Result<()> {
-    in_container("container-crash", |server| {
+fn an_assessor_that_crashes_is_acted_upon_on_a_trial_only(debian: Debian) -> Result<()> {
+    in_container("container-crash", debian, |server| {
         let slow = ("etc/lastgood/lastgood.toml", "[health]\nsettle-sec = 30\n");
         let good = proven(server, 1, &[slow])?;
         let subject = selected(server, 2, &[slow])?;
@@ -72,9 +78,8 @@ fn an_assessor_that_crashes_is_acted_upon_on_a_trial_only() -> Result<()> {
     })
 }
 
-#[test]
-fn nothing_is_blessed_by_hand() -> Result<()> {
-    in_container("container-bless", |server| {
+fn nothing_is_blessed_by_hand(debian: Debian) -> Result<()> {
+    in_container("container-bless", debian, |server| {
         let slow = ("etc/lastgood/lastgood.toml", "[health]\nsettle-sec = 30\n");
         let subject = selected(server, 1, &[slow])?;
         server.start(Boot::Counted(1))?;
@@ -97,14 +102,14 @@ fn nothing_is_blessed_by_hand() -> Result<()> {
 }
 
 /// A full disk, say. It is no reason to reboot a proven generation, nor to take its services off the network (A8).
-#[test]
-fn an_agent_that_cannot_write_reboots_a_trial_only() -> Result<()> {
-    in_container("container-no-ledger", |server| {
+fn an_agent_that_cannot_write_reboots_a_trial_only(debian: Debian) -> Result<()> {
+    in_container("container-no-ledger", debian, |server| {
         proven(server, 1, &[])?;
         selected(server, 2, &[])?;
         server.write("/var/lib/lastgood/lock/is-a-directory", "")?;
         server.start(Boot::Uncounted(1))?;
         server.wait_for("cannot record the stage Firewalled")?;
+        server.run_ok("curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:80/")?;
         server.run_ok("systemctl is-system-running --wait || true")?;
         assert_eq!(
             server.run_ok("nft list tables")?,

@@ -3,10 +3,17 @@
 use anyhow::{Context, Result};
 use lastgood::state::fault::Fault;
 use lastgood_tests::container::{Boot, Container, Reach};
+use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 
 use super::{NO_BOOT, proven};
+
+on_each_debian! {
+    a_firewall_that_cannot_be_loaded_is_refused_at_install,
+    without_nft_the_machine_is_closed_all_the_same,
+    a_firewall_that_is_started_again_leaves_alone_what_it_must,
+}
 
 const RULESET: &str = "etc/nftables.conf";
 
@@ -17,9 +24,8 @@ fn install(server: &Container, number: u64) -> Result<String> {
     Ok(ended.stderr)
 }
 
-#[test]
-fn a_firewall_that_cannot_be_loaded_is_refused_at_install() -> Result<()> {
-    in_container("container-firewall-install", |server| {
+fn a_firewall_that_cannot_be_loaded_is_refused_at_install(debian: Debian) -> Result<()> {
+    in_container("container-firewall-install", debian, |server| {
         let port = "table inet a {\n  chain b {\n    tcp dport 70000 accept\n  }\n}\n";
         let open = "table inet a {\n  chain b {\n    tcp dport 700 accept\n";
         server.add(2, &[(RULESET, port)])?;
@@ -73,9 +79,8 @@ fn a_firewall_that_cannot_be_loaded_is_refused_at_install() -> Result<()> {
 }
 
 /// Seen from the other end of the cable: the kernel was told without nft.
-#[test]
-fn without_nft_the_machine_is_closed_all_the_same() -> Result<()> {
-    in_container("container-firewall-no-nft", |server| {
+fn without_nft_the_machine_is_closed_all_the_same(debian: Debian) -> Result<()> {
+    in_container("container-firewall-no-nft", debian, |server| {
         proven(server, 1, &[])?;
         // No program any more.
         server.write("/usr/sbin/nft", "")?;
@@ -95,9 +100,8 @@ fn without_nft_the_machine_is_closed_all_the_same() -> Result<()> {
 }
 
 /// systemd-networkd keeps a table of its own for what it masquerades.
-#[test]
-fn a_firewall_that_is_started_again_leaves_alone_what_it_must() -> Result<()> {
-    in_container("container-firewall-restart", |server| {
+fn a_firewall_that_is_started_again_leaves_alone_what_it_must(debian: Debian) -> Result<()> {
+    in_container("container-firewall-restart", debian, |server| {
         let subject = proven(server, 1, &[])?;
         let nat = "[Network]\nIPMasquerade=ipv4\n";
         server.write("/etc/systemd/network/10-rig.network.d/nat.conf", nat)?;

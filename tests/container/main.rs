@@ -1,4 +1,4 @@
-//! Ring 4: real systemd as PID 1, in a container. Each test is one story.
+//! Ring 4: real systemd as PID 1, in a container. Each story is a test on each release.
 //!
 //! No machine here has a boot partition; [`lastgood_tests::container`] says why, and what that proves.
 
@@ -7,6 +7,24 @@
     clippy::indexing_slicing,
     reason = "a test that panics is a test that fails"
 )]
+
+/// Makes each story a test on each release.
+macro_rules! on_each_debian {
+    ($($story:ident),+ $(,)?) => {
+        mod debian_12 {
+            $(#[test]
+            fn $story() -> anyhow::Result<()> {
+                super::$story(lastgood_tests::debian::Debian::Twelve)
+            })+
+        }
+        mod debian_13 {
+            $(#[test]
+            fn $story() -> anyhow::Result<()> {
+                super::$story(lastgood_tests::debian::Debian::Thirteen)
+            })+
+        }
+    };
+}
 
 mod activation;
 mod agent;
@@ -22,8 +40,21 @@ use lastgood::state::cause::{Cause, Stage};
 use lastgood::state::fault::Fault;
 use lastgood::state::{Event, Standing, Subject};
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
+use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
+
+on_each_debian! {
+    a_good_trial_is_put_in_place_in_order_and_proven,
+    a_trial_whose_firewall_does_not_load_is_rejected_and_reboots,
+    a_firewall_that_does_not_load_leaves_the_management_port_and_no_other,
+    a_trial_that_hangs_ends_at_the_deadline,
+    a_proven_generation_that_fails_stays_up,
+    a_failed_trial_without_a_last_good_one_stays_up,
+    a_file_that_is_not_ours_is_not_overwritten,
+    a_rejected_generation_is_left_three_times_and_no_more,
+    a_trial_that_ends_in_emergency_mode_reboots,
+}
 
 /// A ruleset that nft does not take, and would not be missed if it did.
 const BROKEN_RULESET: (&str, &str) = (
@@ -78,9 +109,8 @@ fn active_since(server: &Container, unit: &str) -> Result<u64> {
     Ok(at)
 }
 
-#[test]
-fn a_good_trial_is_put_in_place_in_order_and_proven() -> Result<()> {
-    in_container("container-good-trial", |server| {
+fn a_good_trial_is_put_in_place_in_order_and_proven(debian: Debian) -> Result<()> {
+    in_container("container-good-trial", debian, |server| {
         let old = (
             "etc/systemd/system/old.service",
             "[Service]\nExecStart=/bin/sleep infinity\n",
@@ -146,6 +176,16 @@ fn a_good_trial_is_put_in_place_in_order_and_proven() -> Result<()> {
         assert_eq!(server.reach(22)?, Reach::Refused);
         assert_eq!(server.reach(8080)?, Reach::Silent);
 
+        // The release that it is about.
+        let (systemd, nft) = match debian {
+            Debian::Twelve => ("systemd 252 ", "nftables v1.0.6 "),
+            Debian::Thirteen => ("systemd 257 ", "nftables v1.1.3 "),
+        };
+        for (program, is) in [("systemctl", systemd), ("nft", nft)] {
+            let version = server.run_ok(&format!("{program} --version"))?;
+            assert!(version.starts_with(is), "{version}");
+        }
+
         let state = server.state()?;
         assert_eq!(state.last_good(), Some(&subject));
         assert_eq!(state.boot.map(|boot| boot.stage), Some(Stage::Proven));
@@ -153,9 +193,8 @@ fn a_good_trial_is_put_in_place_in_order_and_proven() -> Result<()> {
     })
 }
 
-#[test]
-fn a_trial_whose_firewall_does_not_load_is_rejected_and_reboots() -> Result<()> {
-    in_container("container-firewall-trial", |server| {
+fn a_trial_whose_firewall_does_not_load_is_rejected_and_reboots(debian: Debian) -> Result<()> {
+    in_container("container-firewall-trial", debian, |server| {
         proven(server, 1, &[])?;
         let subject = selected(server, 2, &[BROKEN_RULESET])?;
         server.start(Boot::Counted(2))?;
@@ -198,9 +237,10 @@ fn a_trial_whose_firewall_does_not_load_is_rejected_and_reboots() -> Result<()> 
 }
 
 /// Looks from the other end of the cable at a machine that stays up.
-#[test]
-fn a_firewall_that_does_not_load_leaves_the_management_port_and_no_other() -> Result<()> {
-    in_container("container-firewall-closed", |server| {
+fn a_firewall_that_does_not_load_leaves_the_management_port_and_no_other(
+    debian: Debian,
+) -> Result<()> {
+    in_container("container-firewall-closed", debian, |server| {
         proven(server, 1, &[BROKEN_RULESET])?;
         server.start(Boot::Uncounted(1))?;
         server.wait_for(Fact::Degraded(1))?;
@@ -214,9 +254,8 @@ fn a_firewall_that_does_not_load_leaves_the_management_port_and_no_other() -> Re
     })
 }
 
-#[test]
-fn a_trial_that_hangs_ends_at_the_deadline() -> Result<()> {
-    in_container("container-hang", |server| {
+fn a_trial_that_hangs_ends_at_the_deadline(debian: Debian) -> Result<()> {
+    in_container("container-hang", debian, |server| {
         proven(server, 1, &[])?;
         let hang = "[Service]\nType=oneshot\nExecStart=/bin/sleep infinity\n";
         let subject = selected(
@@ -247,9 +286,8 @@ fn a_trial_that_hangs_ends_at_the_deadline() -> Result<()> {
     })
 }
 
-#[test]
-fn a_proven_generation_that_fails_stays_up() -> Result<()> {
-    in_container("container-degraded", |server| {
+fn a_proven_generation_that_fails_stays_up(debian: Debian) -> Result<()> {
+    in_container("container-degraded", debian, |server| {
         proven(server, 1, &[])?;
         let subject = proven(server, 2, &[BROKEN_NGINX])?;
         server.start(Boot::Uncounted(2))?;
@@ -272,9 +310,8 @@ fn a_proven_generation_that_fails_stays_up() -> Result<()> {
     })
 }
 
-#[test]
-fn a_failed_trial_without_a_last_good_one_stays_up() -> Result<()> {
-    in_container("container-nothing-proven", |server| {
+fn a_failed_trial_without_a_last_good_one_stays_up(debian: Debian) -> Result<()> {
+    in_container("container-nothing-proven", debian, |server| {
         selected(server, 1, &[BROKEN_NGINX])?;
         server.start(Boot::Counted(1))?;
         server.wait_for(Fact::Degraded(1))?;
@@ -290,9 +327,8 @@ fn a_failed_trial_without_a_last_good_one_stays_up() -> Result<()> {
     })
 }
 
-#[test]
-fn a_file_that_is_not_ours_is_not_overwritten() -> Result<()> {
-    in_container("container-foreign-file", |server| {
+fn a_file_that_is_not_ours_is_not_overwritten(debian: Debian) -> Result<()> {
+    in_container("container-foreign-file", debian, |server| {
         proven(server, 1, &[])?;
         let subject = selected(server, 2, &[("etc/motd.d/rig", "of the closure\n")])?;
         server.write("/etc/motd.d/rig", "of the operator\n")?;
@@ -311,9 +347,8 @@ fn a_file_that_is_not_ours_is_not_overwritten() -> Result<()> {
 }
 
 /// The loader's counter could not be written, say: the rejected generation comes up again and again.
-#[test]
-fn a_rejected_generation_is_left_three_times_and_no_more() -> Result<()> {
-    in_container("container-demotion-lost", |server| {
+fn a_rejected_generation_is_left_three_times_and_no_more(debian: Debian) -> Result<()> {
+    in_container("container-demotion-lost", debian, |server| {
         let good = proven(server, 1, &[])?;
         let subject = selected(server, 2, &[BROKEN_NGINX])?;
         server.past(&Event::Rejected {
@@ -341,9 +376,8 @@ fn a_rejected_generation_is_left_three_times_and_no_more() -> Result<()> {
 }
 
 /// systemd has given up on the boot, and refuses a plain reboot. Nobody is there to answer its prompt.
-#[test]
-fn a_trial_that_ends_in_emergency_mode_reboots() -> Result<()> {
-    in_container("container-emergency", |server| {
+fn a_trial_that_ends_in_emergency_mode_reboots(debian: Debian) -> Result<()> {
+    in_container("container-emergency", debian, |server| {
         proven(server, 1, &[])?;
         let mount = "[Mount]\nWhat=/dev/null\nWhere=/srv/data\nType=ext4\n";
         let subject = selected(

@@ -4,10 +4,19 @@
 use anyhow::Result;
 use lastgood::state::{Standing, Subject};
 use lastgood_tests::container::{Boot, Container, Ended};
+use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 
 use crate::{BROKEN_NGINX, proven, rejection, selected};
+
+on_each_debian! {
+    systemd_reads_what_stage_2_has_put_there,
+    a_boot_that_read_another_generations_files_proves_nothing,
+    a_boot_that_read_another_generations_files_rejects_nothing,
+    a_broken_fstab_is_its_own_generations,
+    systemd_is_started_whatever_becomes_of_stage_2,
+}
 
 /// PID 1 reads it when it starts, and says what it has read.
 const READ_EARLY: (&str, &str) = (
@@ -34,9 +43,8 @@ fn standing(server: &Container, subject: &Subject) -> Result<Standing> {
     Ok(server.state()?.standing(subject))
 }
 
-#[test]
-fn systemd_reads_what_stage_2_has_put_there() -> Result<()> {
-    in_container("container-stage-2", |server| {
+fn systemd_reads_what_stage_2_has_put_there(debian: Debian) -> Result<()> {
+    in_container("container-stage-2", debian, |server| {
         let subject = selected(server, 1, &[READ_EARLY])?;
         server.starts_by_stage_2(&subject)?;
         server.start(Boot::Counted(1))?;
@@ -54,9 +62,8 @@ fn systemd_reads_what_stage_2_has_put_there() -> Result<()> {
 }
 
 /// A closure whose `init` is systemd itself: its first boot has read another's files, and proves nothing.
-#[test]
-fn a_boot_that_read_another_generations_files_proves_nothing() -> Result<()> {
-    in_container("container-late", |server| {
+fn a_boot_that_read_another_generations_files_proves_nothing(debian: Debian) -> Result<()> {
+    in_container("container-late", debian, |server| {
         let subject = selected(server, 1, &[READ_EARLY])?;
         server.start(Boot::Counted(1))?;
         server.wait_for("files of another generation were read in this boot")?;
@@ -74,9 +81,8 @@ fn a_boot_that_read_another_generations_files_proves_nothing() -> Result<()> {
 }
 
 /// What fails in such a boot is nobody's fault yet: the same generation is tried again with its own files.
-#[test]
-fn a_boot_that_read_another_generations_files_rejects_nothing() -> Result<()> {
-    in_container("container-late-bad", |server| {
+fn a_boot_that_read_another_generations_files_rejects_nothing(debian: Debian) -> Result<()> {
+    in_container("container-late-bad", debian, |server| {
         proven(server, 1, &[])?;
         let subject = selected(server, 2, &[READ_EARLY, BROKEN_NGINX])?;
         server.start(Boot::Counted(2))?;
@@ -101,9 +107,8 @@ fn a_boot_that_read_another_generations_files_rejects_nothing() -> Result<()> {
 }
 
 /// A generation's `fstab` that cannot be mounted: judged in its first boot, and no trouble of the one that comes after.
-#[test]
-fn a_broken_fstab_is_its_own_generations() -> Result<()> {
-    in_container("container-fstab", |server| {
+fn a_broken_fstab_is_its_own_generations(debian: Debian) -> Result<()> {
+    in_container("container-fstab", debian, |server| {
         let good = proven(server, 1, &[])?;
         let bad = selected(server, 2, &[BROKEN_FSTAB])?;
         for subject in [&good, &bad] {
@@ -124,9 +129,8 @@ fn a_broken_fstab_is_its_own_generations() -> Result<()> {
 }
 
 /// Whatever becomes of the work: systemd is started, and the boot proves nothing.
-#[test]
-fn systemd_is_started_whatever_becomes_of_stage_2() -> Result<()> {
-    in_container("container-stage-2-broken", |server| {
+fn systemd_is_started_whatever_becomes_of_stage_2(debian: Debian) -> Result<()> {
+    in_container("container-stage-2-broken", debian, |server| {
         let subject = selected(server, 1, &[READ_EARLY])?;
         server.starts_by_stage_2(&subject)?;
         // Somebody else's: it cannot be switched.

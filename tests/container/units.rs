@@ -5,11 +5,19 @@ use anyhow::Result;
 use lastgood::state::Subject;
 use lastgood::state::fault::Fault;
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
+use lastgood_tests::debian::Debian;
 use lastgood_tests::files;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 
 use crate::{proven, rejection, selected};
+
+on_each_debian! {
+    what_the_operator_says_of_a_closures_unit_holds,
+    a_masked_unit_is_not_started_by_the_next_boot,
+    a_unit_that_could_not_be_linked_rejects_the_generation,
+    a_generator_that_hangs_is_ended_long_before_systemd_would,
+}
 
 /// A unit of the closure that nothing requires, under two names, one of a template, and one with a drop-in.
 const UNITS: [(&str, &str); 3] = [
@@ -73,9 +81,8 @@ fn edit(server: &Container, how: &str, text: &str) -> Result<()> {
 }
 
 /// What systemctl does to a unit of the closure. docs/operator.md has it as a table.
-#[test]
-fn what_the_operator_says_of_a_closures_unit_holds() -> Result<()> {
-    in_container("container-masks", |server| {
+fn what_the_operator_says_of_a_closures_unit_holds(debian: Debian) -> Result<()> {
+    in_container("container-masks", debian, |server| {
         let subject = selected(server, 1, &UNITS)?;
         linked(server, &subject)?;
         server.start(Boot::Counted(1))?;
@@ -163,9 +170,8 @@ fn what_the_operator_says_of_a_closures_unit_holds() -> Result<()> {
 }
 
 /// A mask that is there when the machine starts.
-#[test]
-fn a_masked_unit_is_not_started_by_the_next_boot() -> Result<()> {
-    in_container("container-mask-boot", |server| {
+fn a_masked_unit_is_not_started_by_the_next_boot(debian: Debian) -> Result<()> {
+    in_container("container-mask-boot", debian, |server| {
         let subject = selected(server, 1, &UNITS)?;
         linked(server, &subject)?;
         files::link(
@@ -181,9 +187,8 @@ fn a_masked_unit_is_not_started_by_the_next_boot() -> Result<()> {
 }
 
 /// All other units run; the generation is not what was asked for all the same.
-#[test]
-fn a_unit_that_could_not_be_linked_rejects_the_generation() -> Result<()> {
-    in_container("container-unit-lost", |server| {
+fn a_unit_that_could_not_be_linked_rejects_the_generation(debian: Debian) -> Result<()> {
+    in_container("container-unit-lost", debian, |server| {
         proven(server, 1, &[])?;
         let subject = selected(server, 2, &[])?;
         let lost = subject.toplevel.join("etc/systemd/system/lost.service");
@@ -206,9 +211,8 @@ fn a_unit_that_could_not_be_linked_rejects_the_generation() -> Result<()> {
 }
 
 /// PID 1 answers nobody meanwhile.
-#[test]
-fn a_generator_that_hangs_is_ended_long_before_systemd_would() -> Result<()> {
-    in_container("container-generator", |server| {
+fn a_generator_that_hangs_is_ended_long_before_systemd_would(debian: Debian) -> Result<()> {
+    in_container("container-generator", debian, |server| {
         selected(server, 1, &[])?;
         server.start(Boot::Counted(1))?;
         server.wait_for(Fact::Proven(1))?;

@@ -1,16 +1,15 @@
 //! The guest before anything of ours: Debian minbase with systemd, real nginx, real Nix, and Debian's cloud kernel.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::cache::{Built, Step};
+use crate::debian::Debian;
 use crate::{command, files, paths};
 
-/// Debian 12.
-pub(crate) const SUITE: &str = "bookworm";
+/// What the guest is.
+const DEBIAN: Debian = Debian::Twelve;
 
 /// Debian's kernel for virtual machines: `NVMe` and ext4 are built in, so the root needs no module.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
@@ -55,34 +54,21 @@ impl Base {
 pub fn build() -> Result<Base> {
     let list = paths::guest_files().join("packages");
     let built = Step::new("base")
-        .text(SUITE)
         .text(KERNEL_PACKAGE)
-        .text(include_str!("base.rs"))
+        .text(concat!(include_str!("base.rs"), include_str!("debian.rs")))
         .tree(&list)?
         .get(|dir| debootstrap(dir, &files::list(&list)?))?;
     Ok(Base { built })
 }
 
 fn debootstrap(dir: &Path, packages: &[String]) -> Result<()> {
-    let sources = apt_sources()?;
-    ensure!(
-        !sources.is_empty(),
-        "no apt source of this host offers {SUITE}"
-    );
     let root = dir.join("root");
     // The kernel is only unpacked: installing it would build an initrd with tools the guest does not need.
     let download = format!(
         r#"--customize-hook=mkdir "$1/kernel" && cd "$1/kernel" && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" && \
 apt-get download "$(apt-cache depends {KERNEL_PACKAGE} | sed -n 's/ *Depends: //p' | head -n 1)""#
     );
-    let mut mmdebstrap = Command::new("mmdebstrap");
-    mmdebstrap.args(["--variant=minbase", "--mode=root"]);
-    mmdebstrap.arg(format!("--include={}", packages.join(",")));
-    for unread in ["man", "doc", "locale", "info"] {
-        mmdebstrap.arg(format!("--dpkgopt=path-exclude=/usr/share/{unread}/*"));
-    }
-    mmdebstrap.arg(download).arg(SUITE).arg(&root).args(sources);
-    command::output(&mut mmdebstrap)?;
+    DEBIAN.unpack(&root, packages, &[download])?;
 
     let debs = files::sorted_entries(&root.join("kernel"))?;
     let deb = debs
@@ -95,22 +81,4 @@ apt-get download "$(apt-cache depends {KERNEL_PACKAGE} | sed -n 's/ *Depends: //
         command::run("depmod", ["-b".as_ref(), kernel.as_os_str(), release])?;
     }
     files::remove(&root.join("kernel"))
-}
-
-/// The host's apt sources that offer the suite: the guest comes from wherever the host does.
-pub(crate) fn apt_sources() -> Result<Vec<PathBuf>> {
-    let mut sources = files::sorted_entries(Path::new("/etc/apt/sources.list.d"))?;
-    sources.retain(|path| {
-        path.extension()
-            .is_some_and(|kind| kind == "list" || kind == "sources")
-    });
-    sources.push("/etc/apt/sources.list".into());
-    sources.retain(|path| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines()
-            .filter(|line| !line.starts_with('#'))
-            .flat_map(str::split_whitespace)
-            .any(|word| word == SUITE)
-    });
-    Ok(sources)
 }

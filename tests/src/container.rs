@@ -1,4 +1,4 @@
-//! The typed driver of one container: the guest's real systemd as PID 1, in a network namespace of its own.
+//! The typed driver of one container: a release's real systemd as PID 1, in a network namespace of its own.
 //!
 //! What it is not: there is no loader, so a test says which generation it starts and whether the boot is counted; and
 //! there is no boot partition. The agent takes nothing but a mounted FAT file system for `$BOOT` (B6), which a
@@ -7,6 +7,7 @@
 //! is for the rings around this one.
 
 mod nspawn;
+mod rootfs;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -24,9 +25,9 @@ use lastgood::store::ledger::{self, Ledger};
 use systemd_boot_model::EntryName;
 
 use self::nspawn::Nspawn;
+pub use self::rootfs::Rootfs;
 use crate::closures::Variant;
 use crate::evidence::{self, Witness};
-use crate::image::Image;
 use crate::machine::{Fact, Line, Output, Serial};
 use crate::timeline::Timeline;
 use crate::{command, files, paths};
@@ -80,7 +81,7 @@ pub enum Boot {
 /// One machine. Its disk is kept over reboots.
 pub struct Container {
     dir: PathBuf,
-    image: PathBuf,
+    rootfs: PathBuf,
     /// What closures are made from.
     first: PathBuf,
     console: Serial,
@@ -89,25 +90,23 @@ pub struct Container {
 }
 
 impl Container {
-    /// A machine that is off, without generations: a layer over the image's tree, in `target/rig/run/<name>/`.
+    /// A machine that is off, without generations: a layer over the release's tree, in `target/rig/run/<name>/`.
     ///
     /// # Errors
     /// When there is no place for it.
-    pub fn new(name: &str, image: &Image) -> Result<Self> {
+    pub fn new(name: &str, rootfs: &Rootfs) -> Result<Self> {
         let dir = paths::rig().join("run").join(name);
         files::remove(&dir)?;
         fs::create_dir_all(&dir)?;
         let timeline = Timeline::new(false);
         let machine = Self {
             console: Serial::new(&dir.join("console.log"), timeline.begun())?,
-            image: image.root(),
-            first: image.toplevel(Variant::One)?.to_owned(),
+            rootfs: rootfs.root(),
+            first: rootfs.toplevel(Variant::One)?.to_owned(),
             dir,
             timeline,
             on: None,
         };
-        // The image's own past is another machine's.
-        machine.write(ledger::PATH, "")?;
         machine.write("/rig/init", INIT)?;
         let init = machine.disk().join("/rig/init");
         fs::set_permissions(init, fs::Permissions::from_mode(0o755))?;
@@ -123,7 +122,7 @@ impl Container {
         files::write(&self.disk().join(path), content)
     }
 
-    /// Adds a generation to the system profile, and makes it the current one: the image's first closure, but for
+    /// Adds a generation to the system profile, and makes it the current one: the first closure of the guest, but for
     /// `changes` (path inside it, text).
     ///
     /// # Errors
@@ -133,7 +132,7 @@ impl Container {
         let toplevel = Path::new("/nix/store").join(name);
         let tree = self.disk().join(&toplevel);
         fs::create_dir_all(self.disk().join("/nix/store"))?;
-        files::copy_tree(&Root::new(&self.image).join(&self.first), &tree)?;
+        files::copy_tree(&Root::new(&self.rootfs).join(&self.first), &tree)?;
         let page = format!("<p>generation {number}</p>\n");
         let own = [
             ("etc/lastgood/lastgood.toml", CONFIG),
@@ -202,7 +201,7 @@ impl Container {
         }
         self.console.skip();
         self.timeline.note(format!("starts: {boot:?}"));
-        self.on = Some(Nspawn::start(&self.dir, &self.image, &self.console)?);
+        self.on = Some(Nspawn::start(&self.dir, &self.rootfs, &self.console)?);
         Ok(())
     }
 
@@ -334,7 +333,7 @@ impl Container {
         Ok(entries)
     }
 
-    /// What is on the disk beyond the image: of a running machine only to be read.
+    /// What is on the disk beyond the release's tree: of a running machine only to be read.
     #[must_use]
     pub fn disk(&self) -> Root {
         Root::new(self.dir.join("upper"))

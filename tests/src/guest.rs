@@ -51,16 +51,21 @@ pub fn build(base: &Base) -> Result<Guest> {
             configure(&root)?;
             kernel_modules(base, &root)?;
             closures::build(base, &root, &dir.join("closures.json"))?;
-            // Newer than /usr: systemd must not take the first boot for the one after an update.
-            for stamp in ["etc/.updated", "var/.updated"] {
-                File::create(root.join(stamp))?;
-            }
-            Ok(())
+            mark_updated(&root)
         })?;
     Ok(Guest { built })
 }
 
-fn configure(root: &Path) -> Result<()> {
+/// Newer than /usr: systemd must not take the first boot for the one after an update.
+pub(crate) fn mark_updated(root: &Path) -> Result<()> {
+    for stamp in ["etc/.updated", "var/.updated"] {
+        File::create(root.join(stamp))?;
+    }
+    Ok(())
+}
+
+/// Makes the machine of `tests/guest/` of what Debian ships.
+pub(crate) fn configure(root: &Path) -> Result<()> {
     let guest = paths::guest_files();
     for path in files::list(&guest.join("removed"))? {
         files::remove(&root.join(path))?;

@@ -75,12 +75,7 @@ pub fn build() -> Result<Image> {
 fn assemble(dir: &Path, guest: &Guest, program: &Path) -> Result<()> {
     let root = dir.join("root");
     files::copy_tree(&guest.root(), &root)?;
-    fs::copy(program, root.join("usr/bin/lastgood"))?;
-    files::link(
-        "/usr/bin/lastgood",
-        &root.join("usr/lib/systemd/system-generators/lastgood-generator"),
-    )?;
-    units::install(&root)?;
+    install_agent(&root, program)?;
 
     let boot = root.join("boot");
     loader(&root, &boot)?;
@@ -101,6 +96,16 @@ fn assemble(dir: &Path, guest: &Guest, program: &Path) -> Result<()> {
         "`lastgood install` wrote no entry: nothing would boot"
     );
     Ok(())
+}
+
+/// Puts the agent where a package would put it.
+pub(crate) fn install_agent(root: &Path, program: &Path) -> Result<()> {
+    fs::copy(program, root.join("usr/bin/lastgood"))?;
+    files::link(
+        "/usr/bin/lastgood",
+        &root.join("usr/lib/systemd/system-generators/lastgood-generator"),
+    )?;
+    units::install(root)
 }
 
 /// What `bootctl install` would put on the ESP. The guest's own systemd-boot, so that loader and userspace agree.

@@ -5,9 +5,11 @@
 //!
 //! ```text
 //! host      Debian packages the rig needs
+//! debian    the releases, and where their packages come from
 //! base      Debian minbase + cloud kernel          (mmdebstrap)
 //! guest     base + tests/guest/ + closures         (initrd.rs, closures.rs: real Nix in a chroot)
 //! image     guest + agent + units + entries        (program.rs, units.rs, disk.rs) -> disk.img
+//! rootfs    a release + tests/guest/ + the guest's store + agent + units, for containers
 //! ```
 //!
 //! Running:
@@ -15,7 +17,7 @@
 //! ```text
 //! scenario  one story over one machine; leaves evidence when it fails
 //! story     the sentences that stories are made of
-//! container the typed driver of ring 3: the guest's systemd in a container
+//! container the typed driver of ring 3: a release's systemd in a container
 //! machine   the typed driver: power, serial line, guest agent, network, timeline
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
@@ -31,6 +33,7 @@ pub mod cache;
 pub mod closures;
 pub mod command;
 pub mod container;
+pub mod debian;
 pub mod disk;
 pub mod esp;
 pub mod evidence;

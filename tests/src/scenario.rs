@@ -5,7 +5,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::container::Container;
+use crate::container::{Container, Rootfs};
+use crate::debian::Debian;
 use crate::evidence::{self, Witness};
 use crate::image::{self, Image};
 use crate::machine::Machine;
@@ -21,13 +22,19 @@ pub fn scenario(name: &str, story: impl FnOnce(&mut Machine) -> Result<()>) -> R
     tell(name, Machine::new(name, &image, false)?, story)
 }
 
-/// Like [`scenario`], over a container.
+/// Like [`scenario`], over a container of a release.
 ///
 /// # Errors
 /// Those of [`scenario`].
-pub fn in_container(name: &str, story: impl FnOnce(&mut Container) -> Result<()>) -> Result<()> {
-    let image = prepare()?;
-    tell(name, Container::new(name, &image)?, story)
+pub fn in_container(
+    name: &str,
+    debian: Debian,
+    story: impl FnOnce(&mut Container) -> Result<()>,
+) -> Result<()> {
+    install_packages()?;
+    let rootfs = Rootfs::build(debian)?;
+    let name = format!("{name}-{}", debian.name());
+    tell(&name, Container::new(&name, &rootfs)?, story)
 }
 
 /// Like [`scenario`], printing the timeline as it goes.
@@ -40,8 +47,12 @@ pub fn live_scenario(name: &str, story: impl FnOnce(&mut Machine) -> Result<()>)
 }
 
 fn prepare() -> Result<Image> {
-    host::ensure_packages(|line| drop(writeln!(std::io::stderr(), "{line}")))?;
+    install_packages()?;
     image::build()
+}
+
+fn install_packages() -> Result<()> {
+    host::ensure_packages(|line| drop(writeln!(std::io::stderr(), "{line}")))
 }
 
 fn tell<M: Witness>(

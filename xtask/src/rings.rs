@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use lastgood_tests::{host, image, paths, units};
+use lastgood_tests::container::Rootfs;
+use lastgood_tests::debian::Debian;
+use lastgood_tests::{host, paths, units};
 
 use crate::output;
 
@@ -96,8 +98,13 @@ impl Ring {
                     &["test", "--quiet", "--workspace", "--lib", "--bins"],
                     tests,
                 )?;
-                let checked = units::verify(&image::build()?.root())?;
-                output::line(&format!("systemd has no complaint about {checked} units"));
+                for debian in Debian::ALL {
+                    let checked = units::verify(&Rootfs::build(debian)?.root())?;
+                    output::line(&format!(
+                        "systemd of {} has no complaint about {checked} units",
+                        debian.name()
+                    ));
+                }
                 Ok(())
             }
             Self::Trees => count(&test("trees"), tests),

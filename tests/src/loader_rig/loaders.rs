@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::cache::Step;
-use crate::{base, command, files};
+use crate::{command, debian, files};
 
 /// Where Debian's package has it.
 const FILE: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
@@ -48,17 +48,7 @@ fn fetch(dir: &Path, suite: &str) -> Result<()> {
     for directory in [&sources, &lists, &cache] {
         fs::create_dir_all(directory.join("partial"))?;
     }
-    let all = base::apt_sources()?;
-    ensure!(
-        !all.is_empty(),
-        "no apt source of this host offers {}",
-        base::SUITE
-    );
-    for path in all {
-        let name = path.file_name().context("a file has a name")?;
-        let text = fs::read_to_string(&path)?.replace(base::SUITE, suite);
-        files::write(&sources.join(name), text)?;
-    }
+    debian::apt_sources(suite, &sources)?;
     let run = |arguments: &[&str]| {
         let mut get = Command::new("apt-get");
         for (key, value) in [
