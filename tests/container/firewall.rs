@@ -13,6 +13,7 @@ on_each_debian! {
     a_firewall_that_cannot_be_loaded_is_refused_at_install,
     without_nft_the_machine_is_closed_all_the_same,
     a_firewall_that_is_started_again_leaves_alone_what_it_must,
+    sessions_from_before_the_first_load_go_on,
 }
 
 const RULESET: &str = "etc/nftables.conf";
@@ -125,6 +126,44 @@ fn a_firewall_that_is_started_again_leaves_alone_what_it_must(debian: Debian) ->
         assert!(after.contains("8443") && !after.contains(" 443"), "{after}");
         assert_eq!(after.matches("chain input").count(), 1, "{after}");
         assert_eq!(server.run_ok(nat)?, others);
+        server.power_off()
+    })
+}
+
+/// The other end speaks first, in a session that was idle since before there was any rule.
+fn sessions_from_before_the_first_load_go_on(debian: Debian) -> Result<()> {
+    in_container("container-firewall-sessions", debian, |server| {
+        let config = (
+            "etc/lastgood/lastgood.toml",
+            "[health]\nsettle-sec = 1\nrequired-units = [\"nginx.service\"]\n",
+        );
+        let subject = proven(server, 1, &[config])?;
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for(Fact::Proven(1))?;
+        // No rule has asked for it.
+        assert_eq!(
+            server.run_ok("cat /proc/sys/net/netfilter/nf_conntrack_count")?,
+            "0"
+        );
+        let idle = [server.call(8080)?, server.call(8080)?];
+
+        let config = subject.toplevel.join(config.0);
+        server.run_ok(&format!(
+            "printf '[firewall]\\nruleset = \"{RULESET}\"\\n' >>{}; systemctl restart lastgood-firewall",
+            config.display()
+        ))?;
+        assert_eq!(
+            server.run_ok("nft list tables")?,
+            "table inet lastgood-demo"
+        );
+        assert_eq!(server.reach(8080)?, Reach::Silent);
+        for session in idle {
+            let page = session.ask()?;
+            assert!(
+                matches!(&page, Reach::Page(page) if page.contains("generation 1")),
+                "{page:?}"
+            );
+        }
         server.power_off()
     })
 }

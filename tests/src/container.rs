@@ -10,6 +10,7 @@ mod nspawn;
 mod rootfs;
 
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,6 +68,19 @@ pub enum Reach {
     Refused,
     /// Nothing at all.
     Silent,
+}
+
+/// A session of the other end of the cable, which has not spoken yet.
+pub struct Session(TcpStream);
+
+impl Session {
+    /// Asks for a page.
+    ///
+    /// # Errors
+    /// When the session is ended.
+    pub fn ask(self) -> Result<Reach> {
+        nspawn::ask(self.0)
+    }
 }
 
 /// What the loader did.
@@ -285,6 +299,14 @@ impl Container {
     /// When the machine is off.
     pub fn reach(&self, port: u16) -> Result<Reach> {
         self.on()?.reach(port)
+    }
+
+    /// Begins a session with a port, from the other end of the cable, and says nothing.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn call(&self, port: u16) -> Result<Session> {
+        Ok(Session(self.on()?.call(port)??))
     }
 
     /// The events on record.

@@ -2,7 +2,7 @@
 //!
 //! One run of `nft` is one transaction: all of a ruleset is in, or nothing of it. It replaces the tables that the ruleset
 //! names. What is in the kernel already is left alone: counters, sets that were filled meanwhile, and the order of the
-//! tables stay. If it cannot be loaded our own table closes the machine but for the declared management ports. Other
+//! tables stay. Sessions that are older than the first one are made known to connection tracking before. If it cannot be loaded our own table closes the machine but for the declared management ports. Other
 //! tables are never touched: Docker, Kubernetes and CNI plugins keep theirs (A2), which is why a ruleset that flushes
 //! everybody's is refused.
 
@@ -19,6 +19,7 @@ mod check;
 mod loaded;
 mod netlink;
 mod nft;
+mod sessions;
 
 pub use check::check;
 use loaded::Loaded;
@@ -101,6 +102,8 @@ struct Means<'a> {
     nft: Nft<'a>,
     /// Closes the machine without it.
     close: &'a dyn Fn(&[u16]) -> io::Result<()>,
+    /// Makes sessions known that are older than the rules.
+    keep: &'a dyn Fn(),
 }
 
 impl Means<'_> {
@@ -108,6 +111,7 @@ impl Means<'_> {
         Self {
             nft: &nft::of_this_machine,
             close: &netlink::close,
+            keep: &sessions::keep,
         }
     }
 }
@@ -149,7 +153,7 @@ fn load_with(
         }
         Err(why) => return close_with(means, &firewall.management_ports, why),
     };
-    load_ruleset(means.nft, root, ruleset)
+    load_ruleset(means, root, ruleset)
         .or_else(|why| close_with(means, &firewall.management_ports, why))
 }
 
@@ -167,7 +171,8 @@ fn wanted(
     })
 }
 
-fn load_ruleset(nft: Nft<'_>, root: &Root, ruleset: Ruleset) -> Result<Outcome, Refusal> {
+fn load_ruleset(means: Means<'_>, root: &Root, ruleset: Ruleset) -> Result<Outcome, Refusal> {
+    let nft = means.nft;
     let before = Loaded::read(root).unwrap_or_default();
     if before.digest == ruleset.digest && before.is_whole(nft) {
         // A ruleset that was refused in between has closed the machine.
@@ -175,6 +180,7 @@ fn load_ruleset(nft: Nft<'_>, root: &Root, ruleset: Ruleset) -> Result<Outcome, 
         return Ok(Outcome::Unchanged(ruleset.name));
     }
     let script = replacing(&ruleset, &before.still_there(nft));
+    (means.keep)();
     nft::run(nft, &script).map_err(|source| Refusal::load(&ruleset, source))?;
     match Loaded::now(nft, &ruleset) {
         Ok(loaded) => loaded.write(root),
@@ -199,6 +205,7 @@ fn replacing(ruleset: &Ruleset, before: &[Table]) -> String {
 }
 
 fn close_with(means: Means<'_>, ports: &[u16], why: Refusal) -> Result<Outcome, NotClosed> {
+    (means.keep)();
     let Err(lockdown) = nft::run(means.nft, &lockdown(ports)) else {
         return Ok(Outcome::Closed(why));
     };

@@ -1,7 +1,7 @@
 //! One boot: the process that is the container, and what can be done to it from outside.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -79,31 +79,33 @@ impl Nspawn {
 
     /// Knocks at a port, from the other end of the cable.
     pub(super) fn reach(&self, port: u16) -> Result<Reach> {
+        match self.call(port)? {
+            Ok(stream) => ask(stream),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Reach::Refused),
+            // Dropped, or not even an interface there.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::TimedOut | ErrorKind::HostUnreachable
+                ) =>
+            {
+                Ok(Reach::Silent)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Begins a session with a port, from the other end of the cable.
+    pub(super) fn call(&self, port: u16) -> Result<io::Result<TcpStream>> {
         let place = format!("/proc/{}/ns/net", self.child.id());
         let world = File::open(&place).with_context(|| format!("cannot open {place}"))?;
         // A network namespace is a thread's.
-        let knock = thread::spawn(move || -> Result<Reach> {
+        let call = thread::spawn(move || -> Result<io::Result<TcpStream>> {
             setns(world, CloneFlags::CLONE_NEWNET)?;
-            match TcpStream::connect_timeout(&SocketAddr::from((ADDRESS, port)), SILENCE) {
-                Ok(stream) => {
-                    Ok(http::exchange(stream, SILENCE)?.map_or(Reach::Silent, Reach::Page))
-                }
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Reach::Refused),
-                // Dropped, or not even an interface there.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::TimedOut | ErrorKind::HostUnreachable
-                    ) =>
-                {
-                    Ok(Reach::Silent)
-                }
-                Err(error) => Err(error.into()),
-            }
+            let address = SocketAddr::from((ADDRESS, port));
+            Ok(TcpStream::connect_timeout(&address, SILENCE))
         });
-        knock
-            .join()
-            .map_err(|_panic| anyhow!("the knock panicked"))?
+        call.join().map_err(|_panic| anyhow!("the call panicked"))?
     }
 
     /// The container's PID 1, by our name of it: unshare, then the shell, then nspawn, then it.
@@ -117,6 +119,11 @@ impl Nspawn {
         })?;
         found.context("the container has no PID 1")
     }
+}
+
+/// Asks for a page.
+pub(super) fn ask(stream: TcpStream) -> Result<Reach> {
+    Ok(http::exchange(stream, SILENCE)?.map_or(Reach::Silent, Reach::Page))
 }
 
 impl Drop for Nspawn {

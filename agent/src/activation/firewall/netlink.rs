@@ -1,6 +1,6 @@
-//! Closes the machine without `nft`: tells the kernel itself, in its own language (netlink, `linux/netfilter/nf_tables.h`).
+//! Tells the kernel without `nft`, in its own language (netlink, `linux/netfilter/nf_tables.h`).
 //!
-//! It is the last resort, for when nft is missing or broken. The rules are those of `units/lockdown.nft`, written with
+//! To close the machine so is the last resort, for when nft is missing or broken. The rules are those of `units/lockdown.nft`, written with
 //! nothing but comparisons. Like a script of nft's it is one transaction.
 
 use std::io;
@@ -19,7 +19,7 @@ const INET: u8 = 1;
 const TABLE: &[u8] = b"lastgood-lockdown\0";
 
 /// `NLM_F_REQUEST | NLM_F_ACK`
-const ACKNOWLEDGED: u16 = 1 | 4;
+pub(super) const ACKNOWLEDGED: u16 = 1 | 4;
 /// `NLM_F_CREATE | NLM_F_APPEND`
 const NEW: u16 = 0x400 | 0x800;
 const NEW_TABLE: u16 = 0;
@@ -33,40 +33,56 @@ const NEW_RULE: u16 = 6;
 /// When the kernel says no, or has no `nf_tables`.
 pub(super) fn close(ports: &[u16]) -> io::Result<()> {
     let (messages, expected) = batch(ports);
-    let netlink = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkNetFilter,
-    )?;
-    // It answers at once, or never.
-    setsockopt(&netlink, ReceiveTimeout, &TimeVal::seconds(5))?;
-    let kernel = NetlinkAddr::new(0, 0);
-    sendto(netlink.as_raw_fd(), &messages, &kernel, MsgFlags::empty())?;
-    answers(&netlink, expected)
+    // An error is the answer to all.
+    Netlink::open()?.ask(&messages, expected, |answer| answer)
 }
 
-/// Reads one answer for each of `expected` messages. An error is the answer to all.
-fn answers(netlink: &OwnedFd, expected: usize) -> io::Result<()> {
-    let mut seen = 0;
-    let mut buffer = vec![0; 64 * 1024];
-    while seen < expected {
-        let length = recv(netlink.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        let mut rest = buffer.get(..length).unwrap_or_default();
-        // Header, then the error: 0 for an acknowledgement.
-        while let (Some(size), Some(error)) = (number(rest, 0), number(rest, 16)) {
-            if error != 0 {
-                let error = error.cast_signed().wrapping_neg();
-                return Err(io::Error::from_raw_os_error(error));
-            }
-            seen += 1;
-            let size = usize::try_from(size).unwrap_or(usize::MAX);
-            rest = rest
-                .get(size.next_multiple_of(4).max(4)..)
-                .unwrap_or_default();
-        }
+/// A conversation with the kernel about what it does with packets.
+pub(super) struct Netlink(OwnedFd);
+
+impl Netlink {
+    /// Begins one, about the network namespace of this thread.
+    pub(super) fn open() -> io::Result<Self> {
+        let netlink = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkNetFilter,
+        )?;
+        // It answers at once, or never.
+        setsockopt(&netlink, ReceiveTimeout, &TimeVal::seconds(5))?;
+        Ok(Self(netlink))
     }
-    Ok(())
+
+    /// Sends `messages`, and gives each of the `expected` answers to `heard`. What that returns as an error ends it.
+    pub(super) fn ask(
+        &self,
+        messages: &[u8],
+        expected: usize,
+        mut heard: impl FnMut(io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let kernel = NetlinkAddr::new(0, 0);
+        sendto(self.0.as_raw_fd(), messages, &kernel, MsgFlags::empty())?;
+        let mut seen = 0;
+        let mut buffer = vec![0; 64 * 1024];
+        while seen < expected {
+            let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+            let mut rest = buffer.get(..length).unwrap_or_default();
+            // Header, then the error: 0 for an acknowledgement.
+            while let (Some(size), Some(error)) = (number(rest, 0), number(rest, 16)) {
+                heard(match error.cast_signed().wrapping_neg() {
+                    0 => Ok(()),
+                    error => Err(io::Error::from_raw_os_error(error)),
+                })?;
+                seen += 1;
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                rest = rest
+                    .get(size.next_multiple_of(4).max(4)..)
+                    .unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
@@ -96,7 +112,14 @@ fn batch(ports: &[u16]) -> (Vec<u8>, usize) {
     (messages, all.len())
 }
 
-fn message(kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
+/// A message: `kind` with its subsystem, and what it says.
+pub(super) fn message(
+    kind: u16,
+    flags: u16,
+    family: u8,
+    resource: u16,
+    attributes: &[u8],
+) -> Vec<u8> {
     let length = 20 + attributes.len();
     let mut message = Vec::with_capacity(length);
     message.extend(u32::try_from(length).unwrap_or_default().to_ne_bytes());
@@ -109,7 +132,8 @@ fn message(kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) 
     message
 }
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+/// One thing that a message says.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = 4 + value.len();
     let mut attribute = Vec::new();
     attribute.extend(u16::try_from(length).unwrap_or_default().to_ne_bytes());
@@ -119,11 +143,13 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
-fn nested(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
+/// One thing that a message says, made of several.
+pub(super) fn nested(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
     attribute(kind | 0x8000, &attributes.concat())
 }
 
-fn word(kind: u16, value: u32) -> Vec<u8> {
+/// A number that a message says.
+pub(super) fn word(kind: u16, value: u32) -> Vec<u8> {
     attribute(kind, &value.to_be_bytes())
 }
 

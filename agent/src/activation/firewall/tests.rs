@@ -10,11 +10,13 @@ use std::fs::File;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
+use nix::sched::{CloneFlags, setns};
+
 /// A network namespace, for as long as its process lives.
-struct Namespace(Child);
+pub(super) struct Namespace(Child);
 
 impl Namespace {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut child = Command::new("unshare")
             .args(["--net", "sh", "-c", "echo; exec sleep 300"])
             .stdout(Stdio::piped())
@@ -24,6 +26,29 @@ impl Namespace {
         let mut out = child.stdout.take().unwrap();
         std::io::Read::read_exact(&mut out, &mut ready).expect("a network namespace needs root");
         Self(child)
+    }
+
+    /// What `work` gives when it is done in there.
+    pub(super) fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let place = format!("/proc/{}/ns/net", self.0.id());
+        let namespace = File::open(place).unwrap();
+        // Of that thread alone.
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    /// Runs a line of shell in there.
+    pub(super) fn sh(&self, line: &str) -> String {
+        program::stdout_of(self.command("sh").args(["-euc", line])).unwrap()
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -68,11 +93,11 @@ fn tree(ruleset: &str) -> (tempfile::TempDir, Root) {
     (tree, root)
 }
 
-fn config(ports: &[u16]) -> config::Firewall {
+pub(super) fn config(ports: &[u16]) -> config::Firewall {
     config::Firewall::of_ruleset("etc/nftables.conf".into(), ports.to_vec())
 }
 
-fn load_in(
+pub(super) fn load_in(
     namespace: &Namespace,
     ruleset: &str,
     firewall: &config::Firewall,
@@ -91,10 +116,10 @@ fn load_from(
     root: &Root,
     firewall: &config::Firewall,
 ) -> Result<Outcome, NotClosed> {
-    let nft = || Ok(namespace.command("nft"));
     let means = Means {
-        nft: &nft,
+        nft: &|| Ok(namespace.command("nft")),
         close: &no_kernel,
+        keep: &|| namespace.within(sessions::keep),
     };
     load_with(means, root, Path::new(CLOSURE), firewall)
 }
@@ -195,6 +220,7 @@ fn without_nft_the_kernel_is_told_itself() {
     let means = Means {
         nft: &|| Ok(Command::new("/no/nft")),
         close: &close,
+        keep: &|| {},
     };
     let outcome = load_with(means, &root, Path::new(CLOSURE), &config(&[22, 8022])).unwrap();
     assert!(matches!(outcome, Outcome::Closed(_)), "{outcome:?}");
@@ -208,6 +234,7 @@ fn without_nft_and_kernel_it_is_an_error_that_tells_both_reasons() {
     let means = Means {
         nft: &absent,
         close: &no_kernel,
+        keep: &|| {},
     };
     let error = load_with(means, &root, Path::new(CLOSURE), &config(&[22])).unwrap_err();
     assert!(

@@ -203,8 +203,12 @@ fn a_table_that_is_gone_at_once_closes_the_machine() {
     let ruleset = wanted(&root, &path, &config(&[22]), When::Boot)
         .unwrap()
         .unwrap();
-    let nft = || Ok(machine.namespace.command("nft"));
-    let refusal = load_ruleset(&nft, &Root::new(machine.tree.path()), ruleset).unwrap_err();
+    let means = Means {
+        nft: &|| Ok(machine.namespace.command("nft")),
+        close: &no_kernel,
+        keep: &|| {},
+    };
+    let refusal = load_ruleset(means, &Root::new(machine.tree.path()), ruleset).unwrap_err();
     assert!(matches!(refusal, Refusal::Gone { .. }), "{refusal}");
 }
 
