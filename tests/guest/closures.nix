@@ -1,5 +1,5 @@
 # Every closure the rig boots, as NixOS lays a toplevel out. Built offline, by real Nix, inside the guest's own root.
-# `payload` holds what the rig prepared: bzImage, initrd, initrd-panic. `version` is the kernel's.
+# `payload` holds what the rig prepared: bzImage and initrds. `version` is the kernel's.
 { payload, version }:
 let
   dir = name: builtins.path { inherit name; path = payload + "/${name}"; };
@@ -7,8 +7,12 @@ let
   initrd = dir "initrd-linux-${version}";
   initrdPanic = dir "initrd-panic-linux-${version}";
 
-  kernelParams = [
-    "root=/dev/nvme0n1p2"
+  # The rig's own initrd mounts the root to be written to, and knows no other name for it.
+  ownRoot = [ "root=/dev/nvme0n1p2" ];
+  # As Debian's installer has it.
+  debianRoot = [ "root=PARTUUID=aaaaaaaa-0000-4000-8000-000000000002" "ro" ];
+  nixPartition = [ "lastgood.nix=PARTUUID=aaaaaaaa-0000-4000-8000-000000000003" ];
+  otherParams = [
     "console=ttyS0"
     "panic=1"
     "quiet"
@@ -27,8 +31,10 @@ let
   ];
 
   toplevel =
-    { number, page, nginxConf ? ./closure/nginx.conf, initrd' ? initrd }:
+    { number, page, nginxConf ? ./closure/nginx.conf, initrd' ? initrd, rootParams ? ownRoot
+    , init ? "/usr/lib/systemd/systemd", fstab ? "" }:
     let
+      kernelParams = rootParams ++ otherParams;
       label = "26.05.lastgood-demo.${toString number}";
       out = builtins.placeholder "out";
     in
@@ -55,13 +61,52 @@ let
       unit = ./closure/nginx.service;
       ruleset = ./closure/nftables.conf;
       config = ./closure/lastgood.toml;
-      inherit kernel label page nginxConf;
+      inherit kernel label page nginxConf init fstab;
+    };
+
+  # With a stage 2, an fstab of its own, and an initrd as Debian makes it.
+  debian = name: {
+    initrd' = dir "initrd-${name}-linux-${version}";
+    rootParams = debianRoot;
+    init = "/usr/bin/lastgood";
+    fstab = ./closure/fstab;
+  };
+  staged =
+    name: number: where:
+    let
+      closure = more: toplevel (debian name // { rootParams = debianRoot ++ where; } // more);
+    in
+    {
+      "${name}-one" = closure { number = number + 1; page = "one"; };
+      "${name}-bad-fstab" = closure {
+        number = number + 2;
+        page = "bad-fstab";
+        fstab = ./closure/fstab-broken;
+      };
+      "${name}-bad-both" = closure {
+        number = number + 3;
+        page = "bad-both";
+        fstab = ./closure/fstab-broken;
+        nginxConf = ./closure/nginx-misspelt.conf;
+      };
     };
 in
-{
+staged "initramfs-tools" 10 [ ] // staged "dracut" 20 nixPartition // {
+  nix-partition = toplevel (debian "initramfs-tools" // {
+    number = 31;
+    page = "nix-partition";
+    fstab = ./closure/fstab-nix;
+    rootParams = debianRoot ++ nixPartition;
+  });
+  nix-untold = toplevel (debian "initramfs-tools" // {
+    number = 32;
+    page = "nix-untold";
+    fstab = ./closure/fstab-nix;
+  });
   one = toplevel { number = 1; page = "one"; };
   two = toplevel { number = 2; page = "two"; };
   bad-nginx = toplevel { number = 3; page = "bad-nginx"; nginxConf = ./closure/nginx-misspelt.conf; };
   panic = toplevel { number = 4; page = "panic"; initrd' = initrdPanic; };
+  late-fstab = toplevel { number = 6; page = "late-fstab"; fstab = ./closure/fstab-broken; };
   four = toplevel { number = 5; page = "four"; };
 }

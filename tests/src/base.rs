@@ -9,7 +9,7 @@ use crate::debian::Debian;
 use crate::{command, files, paths};
 
 /// What the guest is.
-const DEBIAN: Debian = Debian::Twelve;
+pub(crate) const DEBIAN: Debian = Debian::Twelve;
 
 /// Debian's kernel for virtual machines: `NVMe` and ext4 are built in, so the root needs no module.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Base;
 use crate::initrd::Parts;
+use crate::initrds::{Initrd, Initrds};
 use crate::{command, files, paths};
 
 /// A closure by what is right or wrong with it. What each holds is in `tests/guest/closures.nix`.
@@ -25,34 +26,75 @@ pub enum Variant {
     Panic,
     /// Good, with yet another page.
     Four,
+    /// Its `fstab` has a line that cannot be mounted, and its first boot reads another one.
+    LateFstab,
+    /// With a stage 2, and an initrd as Debian makes it.
+    Staged(Initrd, Staged),
+    /// With a stage 2, and with `/nix` on a partition of its own.
+    NixPartition,
+    /// The same, and the initrd is not told where `/nix` is.
+    NixUntold,
+}
+
+/// A closure with a stage 2. All have an `fstab`: the initrd mounts the root read-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staged {
+    /// Good.
+    One,
+    /// Its `fstab` has a line that cannot be mounted.
+    BadFstab,
+    /// The same, and `nginx.conf` has a misspelt word.
+    BadBoth,
 }
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 14] = [
         Self::One,
         Self::Two,
         Self::BadNginx,
         Self::Panic,
         Self::Four,
+        Self::LateFstab,
+        Self::Staged(Initrd::InitramfsTools, Staged::One),
+        Self::Staged(Initrd::InitramfsTools, Staged::BadFstab),
+        Self::Staged(Initrd::InitramfsTools, Staged::BadBoth),
+        Self::Staged(Initrd::Dracut, Staged::One),
+        Self::Staged(Initrd::Dracut, Staged::BadFstab),
+        Self::Staged(Initrd::Dracut, Staged::BadBoth),
+        Self::NixPartition,
+        Self::NixUntold,
     ];
 
-    /// Its attribute in `closures.nix`, and the word on its page.
+    /// Its attribute in `closures.nix`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::One => "one",
+            Self::Staged(initrd, _) => format!("{}-{}", initrd.name(), self.word()),
+            _ => self.word().to_owned(),
+        }
+    }
+
+    /// The word on its page.
+    fn word(self) -> &'static str {
+        match self {
+            Self::One | Self::Staged(_, Staged::One) => "one",
             Self::Two => "two",
             Self::BadNginx => "bad-nginx",
             Self::Panic => "panic",
             Self::Four => "four",
+            Self::LateFstab => "late-fstab",
+            Self::Staged(_, Staged::BadFstab) => "bad-fstab",
+            Self::Staged(_, Staged::BadBoth) => "bad-both",
+            Self::NixPartition => "nix-partition",
+            Self::NixUntold => "nix-untold",
         }
     }
 
     /// What its page says.
     #[must_use]
     pub fn page(self) -> String {
-        format!("generation {}", self.name())
+        format!("generation {}", self.word())
     }
 }
 
@@ -68,7 +110,7 @@ impl Closures {
     pub fn toplevel(&self, variant: Variant) -> Result<&Path> {
         let path = self
             .0
-            .get(variant.name())
+            .get(&variant.name())
             .with_context(|| format!("no closure {}", variant.name()))?;
         Ok(path)
     }
@@ -89,10 +131,10 @@ impl Closures {
 ///
 /// # Errors
 /// When Nix or a tool says no.
-pub fn build(base: &Base, root: &Path, list: &Path) -> Result<()> {
+pub fn build(base: &Base, initrds: &Initrds, root: &Path, list: &Path) -> Result<()> {
     let work = root.join("rig");
     let release = base.kernel_release()?;
-    payload(base, root, &work.join("payload"), &release)?;
+    payload(base, initrds, root, &work.join("payload"), &release)?;
     let files_of_guest = paths::guest_files();
     fs::copy(
         files_of_guest.join("closures.nix"),
@@ -106,7 +148,7 @@ pub fn build(base: &Base, root: &Path, list: &Path) -> Result<()> {
         let mut nix = command::inside(root, "nix-build", ["/rig/closures.nix", "--no-out-link"]);
         nix.args([
             "--attr",
-            variant.name(),
+            &variant.name(),
             "--arg",
             "payload",
             "/rig/payload",
@@ -121,7 +163,7 @@ pub fn build(base: &Base, root: &Path, list: &Path) -> Result<()> {
             path.display(),
             variant.name()
         );
-        toplevels.insert(variant.name().to_owned(), path);
+        toplevels.insert(variant.name(), path);
     }
     let closures = Closures(toplevels);
     let first = closures.toplevel(Variant::One)?;
@@ -139,8 +181,14 @@ pub fn build(base: &Base, root: &Path, list: &Path) -> Result<()> {
     files::remove(&work)
 }
 
-/// The kernel and both initrds, each in a directory named as its store path will be.
-fn payload(base: &Base, root: &Path, payload: &Path, release: &str) -> Result<()> {
+/// The kernel and the initrds, each in a directory named as its store path will be.
+fn payload(
+    base: &Base,
+    initrds: &Initrds,
+    root: &Path,
+    payload: &Path,
+    release: &str,
+) -> Result<()> {
     let kernel = payload.join(format!("linux-{release}"));
     fs::create_dir_all(&kernel)?;
     fs::copy(
@@ -160,6 +208,11 @@ fn payload(base: &Base, root: &Path, payload: &Path, release: &str) -> Result<()
             modules: &modules,
         };
         parts.write(&payload.join("scratch"), &dir.join("initrd"))?;
+    }
+    for initrd in Initrd::ALL {
+        let dir = payload.join(format!("initrd-{}-linux-{release}", initrd.name()));
+        fs::create_dir_all(&dir)?;
+        fs::copy(initrds.path(initrd), dir.join("initrd"))?;
     }
     Ok(())
 }

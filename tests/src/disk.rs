@@ -1,4 +1,4 @@
-//! The disk: GPT, a FAT32 ESP, an ext4 root. Written without mounting anything: the host's kernel may not know FAT.
+//! The disk: GPT, a FAT32 ESP, an ext4 root, and an ext4 `/nix` where it is not on the root. Written without mounting anything: the host's kernel may not know FAT.
 
 use std::fs::File;
 use std::path::Path;
@@ -21,16 +21,20 @@ pub const ROOT_START: u64 = ESP_START + ESP_SIZE;
 /// The root's size; the image is sparse.
 pub const ROOT_SIZE: u64 = 1024 * MIB;
 
-/// Writes a disk whose ESP holds `esp` and whose root holds `root`.
+const NIX_START: u64 = ROOT_START + ROOT_SIZE;
+
+const NIX_SIZE: u64 = 512 * MIB;
+
+/// Writes a disk whose ESP holds `esp`, whose root holds `root`, and whose `/nix` holds `nix`, if it has one.
 ///
 /// # Errors
 /// When a tool says no.
-pub fn write(image: &Path, esp: &Path, root: &Path) -> Result<()> {
+pub fn write(image: &Path, esp: &Path, root: &Path, nix: Option<&Path>) -> Result<()> {
     let disk = File::create(image)?;
     // The backup GPT needs room at the end.
-    disk.set_len(ROOT_START + ROOT_SIZE + MIB)?;
+    disk.set_len(NIX_START + nix.map_or(0, |_| NIX_SIZE) + MIB)?;
     drop(disk);
-    partition(image, &table())?;
+    partition(image, &table(nix.is_some()))?;
 
     // mkfs.vfat derives the cluster size from the whole file: without `-s 2` a FAT32 this small has too few clusters.
     let sector = (ESP_START / 512).to_string();
@@ -46,33 +50,42 @@ pub fn write(image: &Path, esp: &Path, root: &Path) -> Result<()> {
         .arg("::/");
     command::output(copy.env("MTOOLS_SKIP_CHECK", "1"))?;
 
-    let options = format!("offset={ROOT_START},lazy_itable_init=1,nodiscard");
-    let mut mkfs = Command::new("mkfs.ext4");
-    mkfs.args([
-        "-q",
-        "-F",
-        "-L",
-        "root",
-        "-U",
-        "22222222-2222-4333-8444-555555555555",
-        "-E",
-        &options,
-        "-d",
-    ]);
-    command::output(
-        mkfs.arg(root)
-            .arg(image)
-            .arg(format!("{}k", ROOT_SIZE / 1024)),
+    ext4(
+        image,
+        &["-L", "root", "-U", "22222222-2222-4333-8444-555555555555"],
+        (ROOT_START, ROOT_SIZE),
+        root,
     )?;
+    match nix {
+        Some(nix) => ext4(image, &["-L", "nix"], (NIX_START, NIX_SIZE), nix),
+        None => Ok(()),
+    }
+}
+
+fn ext4(image: &Path, names: &[&str], (start, size): (u64, u64), tree: &Path) -> Result<()> {
+    let options = format!("offset={start},lazy_itable_init=1,nodiscard");
+    let mut mkfs = Command::new("mkfs.ext4");
+    mkfs.args(["-q", "-F"]).args(names);
+    mkfs.args(["-E", &options, "-d"]).arg(tree);
+    command::output(mkfs.arg(image).arg(format!("{}k", size / 1024)))?;
     Ok(())
 }
 
-fn table() -> String {
+fn table(has_nix: bool) -> String {
+    let nix = if has_nix {
+        let [start, size] = [NIX_START, NIX_SIZE].map(|bytes| bytes / MIB);
+        format!(
+            "start={start}MiB, size={size}MiB, type=L, name=nix, uuid=aaaaaaaa-0000-4000-8000-000000000003\n"
+        )
+    } else {
+        String::new()
+    };
     format!(
         "label: gpt\n\
          label-id: 11111111-2222-4333-8444-555555555555\n\
          start={}MiB, size={}MiB, type=U, name=esp, uuid=aaaaaaaa-0000-4000-8000-000000000001\n\
-         start={}MiB, size={}MiB, type=L, name=root, uuid=aaaaaaaa-0000-4000-8000-000000000002\n",
+         start={}MiB, size={}MiB, type=L, name=root, uuid=aaaaaaaa-0000-4000-8000-000000000002\n\
+         {nix}",
         ESP_START / MIB,
         ESP_SIZE / MIB,
         ROOT_START / MIB,

@@ -111,7 +111,7 @@ mod tests {
         );
         files::write(&esp.join("loader/entries/nixos-1+3-0.conf"), "title one\n").unwrap();
         files::write(&root.join("etc/hostname"), "rig\n").unwrap();
-        disk::write(&image, &esp, &root).unwrap();
+        disk::write(&image, &esp, &root, None).unwrap();
         assert_eq!(entries(&image).unwrap(), ["nixos-1+3-0.conf"]);
         assert_eq!(
             read_text(&image, "loader/entries/nixos-1+3-0.conf").unwrap(),

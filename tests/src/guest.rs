@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::base::Base;
 use crate::cache::{Built, Step};
 use crate::closures::{self, Closures};
+use crate::initrds::Initrds;
 use crate::{command, files, paths};
 
 /// The guest's tree with its store, but without the agent.
@@ -32,13 +33,14 @@ impl Guest {
     }
 }
 
-/// Makes the guest from `base`, or finds the one made before.
+/// Makes the guest from `base` and `initrds`, or finds the one made before.
 ///
 /// # Errors
 /// When a tool says no.
-pub fn build(base: &Base) -> Result<Guest> {
+pub fn build(base: &Base, initrds: &Initrds) -> Result<Guest> {
     let built = Step::new("guest")
         .text(&base.built.key)
+        .text(&initrds.built.key)
         .text(concat!(
             include_str!("guest.rs"),
             include_str!("closures.rs"),
@@ -50,7 +52,7 @@ pub fn build(base: &Base) -> Result<Guest> {
             files::copy_tree(&base.root(), &root)?;
             configure(&root)?;
             kernel_modules(base, &root)?;
-            closures::build(base, &root, &dir.join("closures.json"))?;
+            closures::build(base, initrds, &root, &dir.join("closures.json"))?;
             mark_updated(&root)
         })?;
     Ok(Guest { built })

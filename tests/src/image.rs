@@ -7,9 +7,47 @@ use anyhow::{Context, Result, ensure};
 
 use crate::base::{self, Base};
 use crate::cache::{Built, Step};
-use crate::closures::{Closures, Variant};
+use crate::closures::{Closures, Staged, Variant};
 use crate::guest::{self, Guest};
+use crate::initrds::{self, Initrd};
 use crate::{command, disk, esp, files, program, units};
+
+/// What kind of machine an image is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The rig's own initrd mounts the root, and starts systemd.
+    Quick,
+    /// An initrd as Debian makes it mounts the root read-only, and starts a stage 2; what is mounted otherwise is the
+    /// closure's to say. With dracut `/nix` is on a partition of its own.
+    Staged(Initrd),
+    /// The same with initramfs-tools, and with `/nix` on a partition of its own.
+    NixPartition,
+}
+
+impl Kind {
+    /// The closure that is generation 1.
+    fn first(self) -> Variant {
+        match self {
+            Self::Quick => Variant::One,
+            Self::Staged(initrd) => Variant::Staged(initrd, Staged::One),
+            Self::NixPartition => Variant::NixPartition,
+        }
+    }
+
+    fn has_nix_partition(self) -> bool {
+        matches!(self, Self::Staged(Initrd::Dracut) | Self::NixPartition)
+    }
+
+    /// Of different lengths or letters, so that none is the beginning of another.
+    fn step(self) -> &'static str {
+        match self {
+            Self::Quick => "image",
+            Self::Staged(Initrd::InitramfsTools) => "initramfs-tools-image",
+            Self::Staged(Initrd::Dracut) => "dracut-image",
+            Self::NixPartition => "nix-partition-image",
+        }
+    }
+}
 
 /// A disk that boots generation 1, and the tree it was made from.
 pub struct Image {
@@ -46,10 +84,19 @@ impl Image {
 /// # Errors
 /// When a step fails.
 pub fn build() -> Result<Image> {
+    build_kind(Kind::Quick)
+}
+
+/// Like [`build`], of any kind of machine.
+///
+/// # Errors
+/// When a step fails.
+pub fn build_kind(kind: Kind) -> Result<Image> {
     let base: Base = base::build()?;
-    let guest: Guest = guest::build(&base)?;
+    let initrds = initrds::build(&base)?;
+    let guest: Guest = guest::build(&base, &initrds)?;
     let program = program::build()?;
-    let mut step = Step::new("image")
+    let mut step = Step::new(kind.step())
         .text(&guest.built.key)
         .text(include_str!("image.rs"));
     step = step
@@ -58,12 +105,14 @@ pub fn build() -> Result<Image> {
     if units::source().try_exists()? {
         step = step.tree(&units::source())?;
     }
-    let built = step.get(|dir| assemble(dir, &guest, &program))?;
-    let dir = built.dir.clone();
     let closures = guest.closures()?;
+    let first = closures.toplevel(kind.first())?.to_owned();
+    let built = step.get(|dir| assemble(dir, kind, &first, &guest, &program))?;
+    let dir = built.dir.clone();
     Ok(Image {
         steps: vec![
             ("base", base.built),
+            ("initrds", initrds.built),
             ("guest", guest.built),
             ("image", built),
         ],
@@ -72,9 +121,14 @@ pub fn build() -> Result<Image> {
     })
 }
 
-fn assemble(dir: &Path, guest: &Guest, program: &Path) -> Result<()> {
+fn assemble(dir: &Path, kind: Kind, first: &Path, guest: &Guest, program: &Path) -> Result<()> {
     let root = dir.join("root");
     files::copy_tree(&guest.root(), &root)?;
+    files::link(first, &root.join("nix/var/nix/profiles/system-1-link"))?;
+    if kind != Kind::Quick {
+        // The closure has it. A file of the host's would stay in its way.
+        files::remove(&root.join("etc/fstab"))?;
+    }
     install_agent(&root, program)?;
 
     let boot = root.join("boot");
@@ -89,7 +143,14 @@ fn assemble(dir: &Path, guest: &Guest, program: &Path) -> Result<()> {
     let esp = dir.join("esp");
     fs::rename(&boot, &esp)?;
     fs::create_dir(&boot)?;
-    disk::write(&image, &esp, &root)?;
+    if kind.has_nix_partition() {
+        let nix = dir.join("nix");
+        fs::rename(root.join("nix"), &nix)?;
+        fs::create_dir(root.join("nix"))?;
+        disk::write(&image, &esp, &root, Some(&nix))?;
+    } else {
+        disk::write(&image, &esp, &root, None)?;
+    }
     let entries = esp::entries(&image)?;
     ensure!(
         !entries.is_empty(),

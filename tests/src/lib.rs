@@ -7,6 +7,7 @@
 //! host      Debian packages the rig needs
 //! debian    the releases, and where their packages come from
 //! base      Debian minbase + cloud kernel          (mmdebstrap)
+//! initrds   Debian's own, made by its programs         (mkinitramfs, dracut)
 //! guest     base + tests/guest/ + closures         (initrd.rs, closures.rs: real Nix in a chroot)
 //! image     guest + agent + units + entries        (program.rs, units.rs, disk.rs) -> disk.img
 //! rootfs    a release + tests/guest/ + the guest's store + agent + units, for containers
@@ -43,6 +44,7 @@ pub mod guest;
 pub mod host;
 pub mod image;
 pub mod initrd;
+pub mod initrds;
 pub mod layers;
 pub mod loader_rig;
 pub mod machine;

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, anyhow};
 use crate::container::{Container, Rootfs};
 use crate::debian::Debian;
 use crate::evidence::{self, Witness};
-use crate::image::{self, Image};
+use crate::image::{self, Image, Kind};
 use crate::machine::Machine;
-use crate::{files, host};
+use crate::{files, host, paths};
 
 /// Builds the image if need be, tells `story` over a machine that is off, and cleans up; when the story fails or
 /// panics, leaves evidence and says where.
@@ -18,7 +18,19 @@ use crate::{files, host};
 /// # Errors
 /// The story's own, with where the evidence is.
 pub fn scenario(name: &str, story: impl FnOnce(&mut Machine) -> Result<()>) -> Result<()> {
-    let image = prepare()?;
+    scenario_on(Kind::Quick, name, story)
+}
+
+/// Like [`scenario`], over any kind of machine.
+///
+/// # Errors
+/// Those of [`scenario`].
+pub fn scenario_on(
+    kind: Kind,
+    name: &str,
+    story: impl FnOnce(&mut Machine) -> Result<()>,
+) -> Result<()> {
+    let image = prepare(kind)?;
     tell(name, Machine::new(name, &image, false)?, story)
 }
 
@@ -42,13 +54,13 @@ pub fn in_container(
 /// # Errors
 /// Those of [`scenario`].
 pub fn live_scenario(name: &str, story: impl FnOnce(&mut Machine) -> Result<()>) -> Result<()> {
-    let image = prepare()?;
+    let image = prepare(Kind::Quick)?;
     tell(name, Machine::new(name, &image, true)?, story)
 }
 
-fn prepare() -> Result<Image> {
+fn prepare(kind: Kind) -> Result<Image> {
     install_packages()?;
-    image::build()
+    image::build_kind(kind)
 }
 
 fn install_packages() -> Result<()> {
@@ -64,6 +76,9 @@ fn tell<M: Witness>(
     let error = match outcome {
         Ok(Ok(())) => {
             let dir = machine.dir().to_owned();
+            // For people: docs quote from it.
+            let told = paths::rig().join("told").join(format!("{name}.txt"));
+            files::write(&told, machine.timeline().to_string())?;
             drop(machine);
             files::remove(&dir)?;
             return files::remove(&evidence::directory(name)?);

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::closures::Variant;
+use crate::esp;
 use crate::machine::{BOOT, Fact, Machine};
 
 /// From power-on or reset to a verdict: a boot, and the time an assessment takes to settle.
@@ -102,4 +103,30 @@ pub fn started(vm: &mut Machine) -> Result<String> {
         "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
     let text = vm.run_ok(&format!("cat {variable} | tail -c +5 | tr -d '\\0'"))?;
     Ok(text.trim().to_owned())
+}
+
+/// The file name of the entry of generation `number`.
+///
+/// # Errors
+/// When it has none.
+pub fn entry_of(vm: &Machine, number: u32) -> Result<String> {
+    let entries = esp::entries(&vm.disk())?;
+    let prefix = format!("lastgood-{number}-");
+    let mut names = entries.iter().filter(|name| name.starts_with(&prefix));
+    let name = names.next().cloned();
+    name.with_context(|| format!("no entry of generation {number}: {entries:?}"))
+}
+
+/// What an operator does at the loader's menu, who picks generation `number`: done from outside while the machine is off.
+///
+/// # Errors
+/// When it has no entry.
+pub fn selected_by_hand(vm: &mut Machine, number: u32) -> Result<()> {
+    let name = entry_of(vm, number)?;
+    let disk = vm.disk();
+    let settings = esp::read_text(&disk, "loader/loader.conf")?;
+    let settings = format!("{settings}default {name}\n");
+    esp::write(&disk, "loader/loader.conf", settings.as_bytes())?;
+    vm.note(format!("by hand: {name}"));
+    Ok(())
 }

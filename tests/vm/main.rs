@@ -6,6 +6,7 @@
 )]
 
 mod boot_partition;
+mod stage_2;
 
 use anyhow::{Context, Result, ensure};
 use lastgood_tests::closures::Variant;

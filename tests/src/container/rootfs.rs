@@ -9,7 +9,7 @@ use crate::cache::Step;
 use crate::closures::{Closures, Variant};
 use crate::debian::Debian;
 use crate::guest::{self, Guest};
-use crate::{files, image, paths, program, units};
+use crate::{files, image, initrds, paths, program, units};
 
 /// The tree of a release. Shared by all containers: each lays what is its own over it.
 pub struct Rootfs {
@@ -23,7 +23,8 @@ impl Rootfs {
     /// # Errors
     /// When a step fails.
     pub fn build(debian: Debian) -> Result<Self> {
-        let guest = guest::build(&base::build()?)?;
+        let base = base::build()?;
+        let guest = guest::build(&base, &initrds::build(&base)?)?;
         let (of_debian, step) = match debian {
             Debian::Twelve => ("debian-12", "rootfs-12"),
             Debian::Thirteen => ("debian-13", "rootfs-13"),

@@ -1,0 +1,114 @@
+//! Initrds as Debian makes them, by Debian's own programs, in a tree that has nothing else to do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::base::{Base, DEBIAN};
+use crate::cache::{Built, Step};
+use crate::{command, files, paths};
+
+/// What an initrd is made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initrd {
+    /// Debian's own: shell scripts and udev.
+    InitramfsTools,
+    /// dracut, with systemd as its first process.
+    Dracut,
+}
+
+impl Initrd {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::InitramfsTools, Self::Dracut];
+
+    /// What its program is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InitramfsTools => "initramfs-tools",
+            Self::Dracut => "dracut",
+        }
+    }
+
+    /// What makes it, at `out`. Debian's defaults, but for the compression: gzip takes seconds under emulation.
+    fn command(self, out: &str, release: &str) -> Vec<String> {
+        let words = match self {
+            Self::InitramfsTools => vec!["mkinitramfs", "-o", out, release],
+            Self::Dracut => vec!["dracut", "--no-hostonly", "--zstd", out, release],
+        };
+        words.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// The initrds that were made.
+pub struct Initrds {
+    /// How.
+    pub built: Built,
+}
+
+impl Initrds {
+    /// Where one is.
+    #[must_use]
+    pub fn path(&self, initrd: Initrd) -> PathBuf {
+        self.built.dir.join(initrd.name())
+    }
+}
+
+/// Makes them, or finds those made before.
+///
+/// # Errors
+/// When the packages cannot be fetched, or a program says no.
+pub fn build(base: &Base) -> Result<Initrds> {
+    let list = paths::guest_files().join("initrd-packages");
+    let built = Step::new("initrds")
+        .text(&base.built.key)
+        .text(include_str!("initrds.rs"))
+        .tree(&list)?
+        .tree(&source())?
+        .get(|dir| make(base, dir, &files::list(&list)?))?;
+    Ok(Initrds { built })
+}
+
+/// What the project has for initrds.
+fn source() -> PathBuf {
+    paths::repository().join("initrd")
+}
+
+fn make(base: &Base, dir: &Path, packages: &[String]) -> Result<()> {
+    let root = dir.join("root");
+    DEBIAN.unpack(&root, packages, &[])?;
+    let release = base.kernel_release()?;
+    let modules = Path::new("lib/modules").join(&release);
+    fs::create_dir_all(root.join("usr/lib/modules"))?;
+    files::copy_tree(
+        &base.kernel().join(&modules),
+        &root.join("usr").join(&modules),
+    )?;
+    // What the kernel can do: without it nobody knows how an initrd may be compressed.
+    let config = format!("boot/config-{release}");
+    fs::copy(base.kernel().join(&config), root.join(&config)).context("no configuration")?;
+    // As docs/operator.md says.
+    for (from, to) in [
+        (
+            "initramfs-tools",
+            "etc/initramfs-tools/scripts/local-bottom",
+        ),
+        ("dracut", "usr/lib/dracut/modules.d"),
+    ] {
+        files::overlay(&source().join(from), &root.join(to))?;
+    }
+    for initrd in Initrd::ALL {
+        let out = format!("/boot/{}", initrd.name());
+        let words = initrd.command(&out, &release);
+        let (program, arguments) = words.split_first().context("no command")?;
+        command::output(&mut command::inside(&root, program, arguments))?;
+        let made = root.join("boot").join(initrd.name());
+        ensure!(
+            fs::metadata(&made)?.len() > 1_000_000,
+            "{program} made nothing that could boot"
+        );
+        fs::copy(made, dir.join(initrd.name()))?;
+    }
+    files::remove(&root)
+}

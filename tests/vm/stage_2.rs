@@ -1,0 +1,182 @@
+//! Stage 2 before real systemd, started by a real kernel and by initrds as Debian makes them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lastgood_tests::closures::{Staged, Variant};
+use lastgood_tests::image::Kind;
+use lastgood_tests::initrds::Initrd;
+use lastgood_tests::machine::{BOOT, Fact, Machine};
+use lastgood_tests::scenario::{scenario, scenario_on};
+use lastgood_tests::story::{
+    VERDICT, deploy, entry_of, first_boot, json, page_says, selected_by_hand,
+};
+
+use super::counter;
+
+/// A real initrd takes as long as all else, and a loaded host thrice that.
+const BEGUN: Duration = Duration::from_mins(5);
+
+/// Emergency mode is left after half a minute.
+const REJECTED: Duration = VERDICT.saturating_add(Duration::from_mins(2));
+
+/// What stage 2 has done in this boot, and what systemd has found.
+fn staged(vm: &mut Machine, variant: Variant) -> Result<()> {
+    let toplevel = vm.toplevel(variant)?;
+    let left = vm.run_ok("cat /run/lastgood/stage-2.json")?;
+    ensure!(
+        left.contains(&toplevel) && left.contains("\"problems\":[]"),
+        "{left}"
+    );
+    let log = vm.run_ok("dmesg | grep -F lastgood-stage-2: ")?;
+    for line in log.lines() {
+        vm.note(line);
+    }
+    vm.run_ok(&format!(
+        "test \"$(readlink -f /etc/fstab)\" = \"$(readlink -f {toplevel}/etc/fstab)\""
+    ))?;
+    // The initrd has mounted it read-only; systemd has read the closure's fstab, and mounted it to be written to.
+    vm.run_ok("findmnt --noheadings --output OPTIONS / | grep -E '^rw,noatime'")?;
+    vm.run_ok("findmnt --noheadings /boot")?;
+    Ok(())
+}
+
+/// Mounted to be written to.
+fn nix_is_a_partition(vm: &mut Machine) -> Result<()> {
+    vm.run_ok(
+        "findmnt --noheadings --output SOURCE,OPTIONS /nix | grep -E '^/dev/nvme0n1p3 +rw,'",
+    )?;
+    Ok(())
+}
+
+/// A fault of generation `number` names `word`.
+fn blamed(vm: &mut Machine, number: u32, word: &str) -> Result<()> {
+    let why = json(vm, &format!("why {number}"))?;
+    ensure!(why["cause"].to_string().contains(word), "{why}");
+    vm.note(format!("why {number}: {}", why["cause"]["summary"]));
+    Ok(())
+}
+
+/// An `fstab` that cannot be mounted is its own generation's, in each of three forms.
+fn fstab_stories(initrd: Initrd) -> Result<()> {
+    let of = |what| Variant::Staged(initrd, what);
+    let name = format!("fstab-{}", initrd.name());
+    scenario_on(Kind::Staged(initrd), &name, |vm| {
+        first_boot(vm)?;
+        staged(vm, of(Staged::One))?;
+        if initrd == Initrd::Dracut {
+            nix_is_a_partition(vm)?;
+        }
+
+        // With a service that fails as well: judged in its first boot, with its own fstab. The one to which the machine
+        // goes back reads its own, and is healthy.
+        deploy(vm, of(Staged::BadBoth))?;
+        vm.reboot()?;
+        vm.wait_for(Fact::Begun(2), BEGUN)?;
+        vm.wait_for(Fact::Rejected(2), REJECTED)?;
+        vm.wait_for(Fact::LoaderStarted, BOOT)?;
+        vm.wait_for(Fact::Begun(1), BEGUN)?;
+        ensure!(vm.wait_until_settled()? == "running");
+        staged(vm, of(Staged::One))?;
+        page_says(vm, of(Staged::One))?;
+        blamed(vm, 2, "srv.mount")?;
+        ensure!(counter(vm, 2)? == "0-1", "the loader passes it over");
+
+        // With nothing but the fstab. The plug is pulled before anything is put back: what it left in `/etc` is there.
+        deploy(vm, of(Staged::BadFstab))?;
+        vm.reboot()?;
+        vm.wait_for(Fact::Begun(3), BEGUN)?;
+        vm.wait_for(Fact::Rejected(3), REJECTED)?;
+        vm.cut_power()?;
+
+        // An older one, by hand: it reads its own, is healthy, and not rejected.
+        selected_by_hand(vm, 1)?;
+        vm.power_on()?;
+        vm.wait_for(Fact::Begun(1), BEGUN)?;
+        ensure!(vm.wait_until_settled()? == "running");
+        vm.wait_for(Fact::Proven(1), VERDICT)?;
+        staged(vm, of(Staged::One))?;
+        page_says(vm, of(Staged::One))?;
+        blamed(vm, 3, "srv.mount")?;
+        ensure!(!vm.has_said(Fact::Rejected(1)) && !vm.has_said(Fact::Degraded(1)));
+        ensure!(vm.boots() == 5, "{} boots", vm.boots());
+        vm.power_off()
+    })
+}
+
+/// Without a stage 2 the first boot reads what was there before. It proves nothing, and what it leaves in `/etc` is no
+/// fault of an older one that is started by hand.
+#[test]
+fn a_broken_fstab_that_was_read_late_is_nobody_elses() -> Result<()> {
+    scenario("fstab-late", |vm| {
+        first_boot(vm)?;
+        // `/boot` is mounted by a unit, so that there is no fstab but a closure's.
+        vm.run_ok(
+            "set -eu
+            printf '[Mount]\nWhat=/dev/disk/by-partuuid/aaaaaaaa-0000-4000-8000-000000000001\nWhere=/boot\nType=vfat\nOptions=umask=0077\n' >/etc/systemd/system/boot.mount
+            mkdir -p /etc/systemd/system/local-fs.target.wants
+            ln -s ../boot.mount /etc/systemd/system/local-fs.target.wants/
+            rm /etc/fstab",
+        )?;
+        deploy(vm, Variant::LateFstab)?;
+        vm.reboot()?;
+        vm.wait_for(Fact::Begun(2), BEGUN)?;
+        vm.wait_for("not blessed: generation 2 is healthy", VERDICT)?;
+        ensure!(!vm.has_said(Fact::Proven(2)));
+
+        // It finds the other one's fstab, comes to emergency mode, and is tried again with its own.
+        let older = entry_of(vm, 1)?;
+        vm.run_ok(&format!("bootctl set-oneshot {older}"))?;
+        vm.reboot()?;
+        vm.wait_for(Fact::Begun(1), BEGUN)?;
+        vm.wait_for(Fact::LoaderStarted, REJECTED)?;
+        ensure!(!vm.has_said(Fact::Rejected(1)));
+
+        // The trial goes on, with its own: it is rejected, and the machine goes back.
+        vm.wait_for(Fact::Begun(2), BEGUN)?;
+        vm.wait_for(Fact::Rejected(2), REJECTED)?;
+        vm.wait_for(Fact::LoaderStarted, BOOT)?;
+        vm.wait_for(Fact::Begun(1), BEGUN)?;
+        ensure!(vm.wait_until_settled()? == "running");
+        page_says(vm, Variant::One)?;
+        blamed(vm, 2, "srv.mount")?;
+        vm.power_off()
+    })
+}
+
+/// `/nix` is no part of the root: our script for the initrd mounts it, where the command line says so. Where it does not,
+/// nothing of the closure is there, and the machine comes back.
+#[test]
+fn nix_on_its_own_partition_is_mounted_by_the_initrd() -> Result<()> {
+    scenario_on(Kind::NixPartition, "nix-partition", |vm| {
+        first_boot(vm)?;
+        staged(vm, Variant::NixPartition)?;
+        nix_is_a_partition(vm)?;
+        ensure!(vm.wait_until_settled()? == "running");
+        page_says(vm, Variant::NixPartition)?;
+
+        deploy(vm, Variant::NixUntold)?;
+        vm.reboot()?;
+        for _ in 0..3 {
+            vm.wait_for("Target filesystem doesn't have requested", BEGUN)?;
+            vm.wait_for(Fact::LoaderStarted, REJECTED)?;
+        }
+        vm.wait_for(Fact::Begun(1), BEGUN)?;
+        vm.wait_for(Fact::Rejected(2), BEGUN)?;
+        ensure!(!vm.has_said(Fact::Proven(2)));
+        vm.wait_for(Fact::Proven(1), VERDICT)?;
+        staged(vm, Variant::NixPartition)?;
+        page_says(vm, Variant::NixPartition)?;
+        vm.power_off()
+    })
+}
+
+#[test]
+fn a_broken_fstab_is_its_own_generations_with_initramfs_tools() -> Result<()> {
+    fstab_stories(Initrd::InitramfsTools)
+}
+
+#[test]
+fn a_broken_fstab_is_its_own_generations_with_dracut() -> Result<()> {
+    fstab_stories(Initrd::Dracut)
+}
