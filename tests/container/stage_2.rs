@@ -1,6 +1,9 @@
 //! What systemd and its generators read before a unit of ours can run: with a stage 2 it is the booted generation's, and
 //! without one the agent knows that it was not.
 
+use std::fs;
+use std::time::Duration;
+
 use anyhow::Result;
 use lastgood::state::{Standing, Subject};
 use lastgood_tests::container::{Boot, Container, Ended};
@@ -139,6 +142,34 @@ fn systemd_is_started_whatever_becomes_of_stage_2(debian: Debian) -> Result<()> 
         server.wait_for("cannot switch /etc/static")?;
         server.wait_for(Fact::Degraded(1))?;
         assert_eq!(standing(server, &subject)?, Standing::Trial);
+        server.power_off()
+    })
+}
+
+/// Nobody knows what systemd has read then. One release is enough: systemd has no part in it, and it takes a minute.
+#[test]
+fn a_stage_2_that_dies_proves_nothing() -> Result<()> {
+    in_container("container-stage-2-dies", Debian::Twelve, |server| {
+        let subject = selected(server, 1, &[])?;
+        server.starts_by_stage_2(&subject)?;
+        // The ledger does not answer. What comes after stage 2 finds it as it was.
+        server.write(
+            "/rig/before",
+            "cd /var/lib/lastgood\nmv ledger.jsonl kept\nmkfifo ledger.jsonl\n(sleep 30; mv kept ledger.jsonl) &\ncd /\n",
+        )?;
+        server.start(Boot::Counted(1))?;
+        server.wait_longer(
+            "it took longer than 60 s, and was ended",
+            Duration::from_mins(2),
+        )?;
+        server.wait_for("not blessed: generation 1 is healthy")?;
+        assert_eq!(late(server)?, ["static"]);
+        assert_eq!(standing(server, &subject)?, Standing::Trial);
+        server.power_off()?;
+
+        fs::remove_file(server.disk().join("/rig/before"))?;
+        server.start(Boot::Counted(1))?;
+        server.wait_for(Fact::Proven(1))?;
         server.power_off()
     })
 }

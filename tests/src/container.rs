@@ -224,7 +224,15 @@ impl Container {
     /// # Errors
     /// As soon as the machine is off, or when it takes too long; with the last lines.
     pub fn wait_for(&mut self, fact: impl Into<Fact>) -> Result<Line> {
-        let line = self.console.wait(&fact.into(), SOON)?;
+        self.wait_longer(fact, SOON)
+    }
+
+    /// Like [`Self::wait_for`], for what takes long on purpose.
+    ///
+    /// # Errors
+    /// Those of [`Self::wait_for`].
+    pub fn wait_longer(&mut self, fact: impl Into<Fact>, within: Duration) -> Result<Line> {
+        let line = self.console.wait(&fact.into(), within)?;
         self.timeline.note(&line.text);
         Ok(line)
     }

@@ -10,13 +10,17 @@ use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::host::FIREWALLED;
+use crate::host::{AGENT, FIREWALLED};
 use crate::report::line::one_line;
 use crate::state::Event;
 use crate::state::cause::Stage;
 use crate::store::handover::{Stage2, mark};
 use crate::store::ledger::Ledger;
 use crate::system::command_line;
+
+/// What a stage 2 that did not come to its end leaves open, relative to `/etc`: nobody knows when `/etc/static` was
+/// switched, so nobody knows what systemd has read.
+const LEFT_OPEN: &str = "static";
 
 /// What became of a closure's firewall.
 #[derive(Debug)]
@@ -45,8 +49,11 @@ pub fn activate(root: &Root) -> Result<Option<(PathBuf, Done)>, Error> {
     }
     let before = early_files(root, &closure);
     let done = activation::activate(root, &closure);
-    if let Some(before) = before {
-        let files = before.changed(&EarlyFiles::look(root));
+    if let Some((before, is_cut_off)) = before {
+        let mut files = before.changed(&EarlyFiles::look(root));
+        if is_cut_off {
+            files.insert(LEFT_OPEN.into());
+        }
         if !files.is_empty() {
             record(root, &Event::Late { files });
         }
@@ -117,14 +124,21 @@ fn load_or_close(root: &Root, closure: &Path) -> Result<(Vec<u16>, Outcome), Err
     }
 }
 
-/// What systemd has read early. None: a stage 2 has put all of it in place before.
-fn early_files(root: &Root, closure: &Path) -> Option<EarlyFiles> {
+/// What systemd has read early, and whether a stage 2 that was to put it in place did not come to its end. None: it has
+/// put all of it in place before.
+fn early_files(root: &Root, closure: &Path) -> Option<(EarlyFiles, bool)> {
     let staged = Stage2::read(root).unwrap_or_else(|error| {
         tracing::error!("{}", one_line(&error));
         None
     });
-    let is_whole = staged.is_some_and(|done| done.closure == closure && done.problems.is_empty());
-    (!is_whole).then(|| EarlyFiles::look(root))
+    let staged = staged.filter(|done| done.closure == closure);
+    if staged.as_ref().is_some_and(|done| done.problems.is_empty()) {
+        return None;
+    }
+    let leads = |path: &Path| root.canonical(path).ok();
+    let init = leads(&closure.join("init"));
+    let is_cut_off = staged.is_none() && init.is_some() && init == leads(Path::new(AGENT));
+    Some((EarlyFiles::look(root), is_cut_off))
 }
 
 /// Records how far the boot is, or what is to be known of it. That this cannot be written (a full disk) is the agent's
@@ -145,6 +159,35 @@ fn record(root: &Root, event: &Event) {
 mod tests {
     use super::*;
     use std::io::Write as _;
+
+    /// It may have been ended in the middle, with a call under way.
+    #[test]
+    fn a_stage_2_that_left_no_word_leaves_it_open_what_was_read() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let closure = Path::new("/nix/store/1");
+        for directory in ["nix/store/1", "usr/bin", "run/lastgood"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        std::fs::File::create(root.join(AGENT)).unwrap();
+        let is_cut_off = || early_files(&root, closure).map(|(_, is_cut_off)| is_cut_off);
+        assert_eq!(is_cut_off(), Some(false), "no stage 2 was to be there");
+        std::os::unix::fs::symlink(AGENT, root.join("/nix/store/1/init")).unwrap();
+        assert_eq!(is_cut_off(), Some(true));
+        for (of, problems, expected) in [
+            ("/nix/store/1", vec![], None),
+            ("/nix/store/1", vec!["x".to_owned()], Some(false)),
+            ("/nix/store/2", vec![], Some(true)),
+        ] {
+            let staged = Stage2 {
+                closure: of.into(),
+                changes: 0,
+                problems,
+            };
+            staged.leave(&root).unwrap();
+            assert_eq!(is_cut_off(), expected, "{staged:?}");
+        }
+    }
 
     #[test]
     fn a_record_that_cannot_be_written_does_not_undo_the_activation() {

@@ -8,6 +8,10 @@ if [ -d /rig/efivars ]; then
     mkdir -p /sys/firmware/efi/efivars
     mount --bind /rig/efivars /sys/firmware/efi/efivars
 fi
+# What a story wants to happen by then.
+if [ -e /rig/before ]; then
+    . /rig/before
+fi
 # In a container systemd takes its own command line for the kernel's.
 read -r words </proc/cmdline
 init=${words#init=}

@@ -48,7 +48,7 @@ pub(super) fn warnings(subject: &Subject, facts: &Facts) -> Vec<String> {
     if let Some((device, point)) = facts.mounted.as_ref().filter(|_| !facts.was_in_time) {
         warnings.push(format!(
             "{} is a mount of its own ({device}): the initrd has to mount it, or no unit of generation {id} is found in \
-             time, and no boot is proven (docs/boot.md, \"The store\")",
+             time, and no boot is proven; docs/operator.md, \"The initrd, fstab, and /nix\", says how",
             point.display()
         ));
     }
