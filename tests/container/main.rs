@@ -29,6 +29,7 @@ macro_rules! on_each_debian {
 mod activation;
 mod agent;
 mod firewall;
+mod others;
 mod stage_2;
 mod units;
 
