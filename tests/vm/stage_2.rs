@@ -80,7 +80,13 @@ fn fstab_stories(initrd: Initrd) -> Result<()> {
         staged(vm, of(Staged::One))?;
         page_says(vm, of(Staged::One))?;
         blamed(vm, 2, "srv.mount")?;
-        ensure!(counter(vm, 2)? == "0-1", "the loader passes it over");
+        // One try, unless the host was too loaded for a verdict in half a minute: then emergency mode was left without one.
+        let tried = counter(vm, 2)?;
+        ensure!(
+            tried.starts_with("0-"),
+            "the loader tries it again: {tried}"
+        );
+        ensure!(!vm.has_said(Fact::Proven(2)));
 
         // With nothing but the fstab. The plug is pulled before anything is put back: what it left in `/etc` is there.
         deploy(vm, of(Staged::BadFstab))?;
@@ -99,7 +105,7 @@ fn fstab_stories(initrd: Initrd) -> Result<()> {
         page_says(vm, of(Staged::One))?;
         blamed(vm, 3, "srv.mount")?;
         ensure!(!vm.has_said(Fact::Rejected(1)) && !vm.has_said(Fact::Degraded(1)));
-        ensure!(vm.boots() == 5, "{} boots", vm.boots());
+        ensure!(!vm.has_said(Fact::Proven(3)));
         vm.power_off()
     })
 }
