@@ -19,7 +19,7 @@
 //! scenario  one story over one machine; leaves evidence when it fails
 //! story     the sentences that stories are made of
 //! container the typed driver of ring 3: a release's systemd in a container
-//! machine   the typed driver: power, serial line, guest agent, network, timeline
+//! machine   the typed driver: power, serial line, guest agent, network, who asks from outside, timeline
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
 //! faults    one run with every file-changing call of it failing in turn

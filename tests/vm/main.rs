@@ -6,6 +6,7 @@
 )]
 
 mod boot_partition;
+mod from_outside;
 mod stage_2;
 
 use anyhow::{Context, Result, ensure};

@@ -7,6 +7,7 @@ mod guest_agent;
 pub(crate) mod http;
 mod qemu;
 mod serial;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -17,10 +18,12 @@ use anyhow::{Context, Result, bail, ensure};
 pub use self::fact::Fact;
 pub use self::guest_agent::Output;
 pub use self::serial::Line;
+pub use self::wire::{Answer, Heard};
 
 use self::guest_agent::GuestAgent;
 use self::qemu::Qemu;
 pub(crate) use self::serial::Serial;
+use self::wire::Wire;
 use crate::closures::Variant;
 use crate::image::Image;
 use crate::timeline::Timeline;
@@ -48,6 +51,7 @@ pub struct Machine {
     serial: Serial,
     timeline: Timeline,
     qemu: Option<Qemu>,
+    wire: Option<Wire>,
 }
 
 impl Machine {
@@ -76,6 +80,7 @@ impl Machine {
             serial,
             timeline,
             qemu: None,
+            wire: None,
         })
     }
 
@@ -101,6 +106,26 @@ impl Machine {
         Ok(path.display().to_string())
     }
 
+    /// From now on somebody at the other end of the cable asks each of `ports`, every 50 ms, whatever the machine does.
+    /// Nobody can fetch a page then.
+    ///
+    /// # Errors
+    /// When the machine is on.
+    pub fn ask_from_outside(&mut self, ports: &[u16]) -> Result<()> {
+        ensure!(self.qemu.is_none(), "the machine is on already");
+        self.wire = Some(Wire::start(ports, self.timeline.begun())?);
+        Ok(())
+    }
+
+    /// What came back since this was called last.
+    ///
+    /// # Errors
+    /// When nobody asks.
+    pub fn heard_outside(&self) -> Result<Heard> {
+        let wire = self.wire.as_ref().context("nobody asks from outside")?;
+        Ok(wire.take())
+    }
+
     /// Switches the machine on.
     ///
     /// # Errors
@@ -109,7 +134,7 @@ impl Machine {
         ensure!(self.qemu.is_none(), "the machine is on already");
         self.serial.skip();
         self.timeline.note("power on");
-        self.qemu = Some(Qemu::start(&self.dir, &self.serial)?);
+        self.qemu = Some(Qemu::start(&self.dir, &self.serial, self.wire.as_ref())?);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::serial::Serial;
+use super::wire::Wire;
 
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 
@@ -31,15 +32,19 @@ pub(super) struct Qemu {
 }
 
 impl Qemu {
-    /// Starts the machine whose disk and variables are in `dir`.
-    pub(super) fn start(dir: &Path, serial: &Serial) -> Result<Self> {
+    /// Starts the machine whose disk and variables are in `dir`. With a `wire` its network is that, and no port of this
+    /// host leads to it.
+    pub(super) fn start(dir: &Path, serial: &Serial, wire: Option<&Wire>) -> Result<Self> {
         let sockets = tempfile::Builder::new().prefix("lastgood-rig-").tempdir()?;
-        let ports = free_ports()?;
+        let ports = match wire {
+            Some(_) => Vec::new(),
+            None => free_ports()?,
+        };
         let errors = File::create(dir.join("qemu.log"))?;
         // QEMU must not outlive a test run that is killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        command.args(arguments(dir, sockets.path(), &ports));
+        command.args(arguments(dir, sockets.path(), &network(wire, &ports)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -98,13 +103,23 @@ impl Drop for Qemu {
     }
 }
 
+/// The network, and the card.
+fn network(wire: Option<&Wire>, ports: &[(u16, u16)]) -> [String; 4] {
+    let (network, card) = if let Some(wire) = wire {
+        (wire.netdev(), Wire::card())
+    } else {
+        let forwards: Vec<String> = ports
+            .iter()
+            .map(|(guest, host)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"))
+            .collect();
+        let card = "virtio-net-pci,netdev=net,romfile=".to_owned();
+        (format!("user,id=net{}", forwards.concat()), card)
+    };
+    ["-netdev".to_owned(), network, "-device".to_owned(), card]
+}
+
 /// The machine. Everything is emulated: no KVM, the same on every host.
-fn arguments(dir: &Path, sockets: &Path, ports: &[(u16, u16)]) -> Vec<String> {
-    let forwards: Vec<String> = ports
-        .iter()
-        .map(|(guest, host)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"))
-        .collect();
-    let network = format!("user,id=net{}", forwards.concat());
+fn arguments(dir: &Path, sockets: &Path, network: &[String]) -> Vec<String> {
     let variables = dir.join("firmware-variables.fd");
     let disk = dir.join("disk.img");
     let agent = agent_socket(sockets);
@@ -124,9 +139,6 @@ fn arguments(dir: &Path, sockets: &Path, ports: &[(u16, u16)]) -> Vec<String> {
     ));
     // The cloud kernel has this driver built in: the root needs no module.
     add("-device nvme,drive=disk,serial=rig,bootindex=0");
-    add(&format!(
-        "-netdev {network} -device virtio-net-pci,netdev=net,romfile="
-    ));
     add(
         "-device virtio-serial-pci -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
     );
@@ -154,6 +166,7 @@ fn arguments(dir: &Path, sockets: &Path, ports: &[(u16, u16)]) -> Vec<String> {
         arguments.push(option.to_owned());
         arguments.push(value);
     }
+    arguments.extend_from_slice(network);
     arguments
 }
 
