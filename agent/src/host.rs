@@ -10,9 +10,11 @@
 
 mod kind;
 mod program;
+mod store_mount;
 
 pub use kind::{Error, Facts, Kind, Release, decide, kind};
 pub use program::{Missing, Program, program, program_in};
+pub use store_mount::{StoreMount, store_mount};
 
 /// What the agent keeps from one boot to the next.
 pub const STATE: &str = "/var/lib/lastgood";

@@ -1,14 +1,13 @@
 //! What of a host and a closure would cost a boot or a proof, said at `install`, where somebody can mend it. On a plain
 //! host only: NixOS brings its own `init` and links its own units.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use boot_entries::{Root, mountinfo};
+use boot_entries::Root;
 
 use crate::activation::generator;
 use crate::error::Error;
-use crate::host::{self, AGENT, Kind, MOUNTS, NIX, NIX_STORE};
+use crate::host::{self, AGENT, Kind, MOUNTS, StoreMount, store_mount};
 use crate::report::line::one_line;
 use crate::state::Subject;
 use crate::store::handover::Units;
@@ -23,7 +22,7 @@ pub(super) struct Facts {
     /// How many units the closure has.
     units: usize,
     /// What is mounted on `/nix` or in it, and where.
-    mounted: Option<(String, PathBuf)>,
+    mounted: Option<StoreMount>,
     /// In this boot the store was there before systemd was.
     was_in_time: bool,
 }
@@ -45,9 +44,11 @@ pub(super) fn warnings(subject: &Subject, facts: &Facts) -> Vec<String> {
              own"
         ));
     }
-    if let Some((device, point)) = facts.mounted.as_ref().filter(|_| !facts.was_in_time) {
+    if let Some(StoreMount { source, point }) =
+        facts.mounted.as_ref().filter(|_| !facts.was_in_time)
+    {
         warnings.push(format!(
-            "{} is a mount of its own ({device}): the initrd has to mount it, or no unit of generation {id} is found in \
+            "{} is a mount of its own ({source}): the initrd has to mount it, or no unit of generation {id} is found in \
              time, and no boot is proven; docs/operator.md, \"The initrd, fstab, and /nix\", says how",
             point.display()
         ));
@@ -75,26 +76,13 @@ pub(super) fn look(root: &Root, subject: &Subject) -> Result<Option<Facts>, Erro
         init: canonical(&toplevel.join("init")),
         agent: canonical(Path::new(AGENT)).unwrap_or_else(|| AGENT.into()),
         units,
-        mounted: mounted(root).unwrap_or_else(|error| {
+        mounted: store_mount(root).unwrap_or_else(|error| {
             tracing::warn!("cannot read {MOUNTS}: {}", one_line(&error));
             None
         }),
         was_in_time: in_time
             .is_some_and(|units| units.problems.is_empty() && units.missed.is_empty()),
     }))
-}
-
-/// What is mounted at the store, or above it but not on `/`.
-fn mounted(root: &Root) -> io::Result<Option<(String, PathBuf)>> {
-    let text = match std::fs::read(root.join(MOUNTS)) {
-        Ok(text) => text,
-        // A tree has none.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let is_store = |point: &Path| point == Path::new(NIX) || point == Path::new(NIX_STORE);
-    let mut mounts = mountinfo::mounts(&text).filter(|mount| is_store(&mount.point));
-    Ok(mounts.next().map(|mount| (mount.source, mount.point)))
 }
 
 #[cfg(test)]
@@ -122,7 +110,10 @@ mod tests {
                             init: init.clone(),
                             agent: AGENT.into(),
                             units,
-                            mounted: is_mounted.then(|| ("/dev/sdb1".to_owned(), NIX.into())),
+                            mounted: is_mounted.then(|| StoreMount {
+                                source: "/dev/sdb1".to_owned(),
+                                point: "/nix".into(),
+                            }),
                             was_in_time,
                         };
                         let said = warnings(&subject(), &facts).join("\n");
@@ -139,29 +130,6 @@ mod tests {
                     }
                 }
             }
-        }
-    }
-
-    #[test]
-    fn a_store_of_its_own_is_found_and_a_root_is_not() {
-        let tree = tempfile::tempdir().unwrap();
-        let root = Root::new(tree.path());
-        assert_eq!(mounted(&root).unwrap(), None);
-        let place = root.join(MOUNTS);
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        let line = |point: &str| format!("40 23 8:17 / {point} rw - ext4 /dev/sdb1 rw\n");
-        for (points, expected) in [
-            (vec!["/", "/nixos", "/nix/var"], None),
-            (vec!["/", "/nix"], Some("/nix")),
-            (vec!["/nix/store"], Some("/nix/store")),
-        ] {
-            let text: String = points.into_iter().map(line).collect();
-            boot_entries::durable::put_text(&text, &place).unwrap();
-            let found = mounted(&root).unwrap();
-            assert_eq!(
-                found,
-                expected.map(|point| ("/dev/sdb1".to_owned(), point.into()))
-            );
         }
     }
 }
