@@ -111,6 +111,29 @@ Example:
 
 Exit status: 0 all is whole, or whole again; 1 something is not, and the line says what to do; 2 usage.")]
     Verify(Verify),
+    /// Check whether this host is ready for lastgood, and say what is to be done.
+    ///
+    /// Looks at firmware, loader, boot partition, store, record, units, programs and the current generation. Each line is
+    /// good, a limit (it works, and something is not to be had here) or to do, with what to type. What `install` would
+    /// refuse, this foretells. Changes nothing.
+    #[command(after_long_help = "\
+Example:
+  lastgood doctor
+
+Exit status: 0 nothing is to be done; 1 something is, or failed; 2 usage.")]
+    Doctor(Output),
+    /// Check a configuration file for mistakes.
+    ///
+    /// The file is what a closure has as etc/lastgood/lastgood.toml. The first mistake is told with line and column.
+    #[command(after_long_help = "\
+Example:
+  lastgood check-config ./lastgood.toml
+
+Exit status: 0 there is no mistake; 1 there is one, or the file cannot be read; 2 usage.")]
+    CheckConfig {
+        /// The file; by default that of the generation at which the system profile points.
+        file: Option<PathBuf>,
+    },
     /// Accept a generation as proven, without an assessment.
     ///
     /// The machine then falls back to it. Its entry loses its counter, and its closure is kept from the garbage
@@ -274,7 +297,10 @@ mod tests {
             assert!(help.contains(&example), "{name}: {help}");
             assert!(help.contains("Exit status: 0 "), "{name}: {help}");
             assert!(command.get_long_about().is_some(), "{name}");
-            for argument in command.get_positionals() {
+            let generations = command
+                .get_positionals()
+                .filter(|one| one.get_id() != "file");
+            for argument in generations {
                 let long = argument.get_long_help().map(ToString::to_string);
                 assert!(
                     long.unwrap_or_default().contains("PROFILE:NUMBER"),

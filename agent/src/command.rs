@@ -1,6 +1,8 @@
 //! What was typed is done: each command parses, calls an operation or reads a view, and prints.
 
 mod boot;
+mod check_config;
+mod doctor;
 mod generations;
 mod install;
 mod judge;
@@ -32,6 +34,8 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
             next_boot::run(root, usize::from(failures), output, out)
         }
         Command::Verify(verify) => verify::run(root, &verify, out),
+        Command::Doctor(output) => doctor::run(root, output, out),
+        Command::CheckConfig { file } => check_config::run(root, file.as_deref(), out),
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
         Command::Uninstall { dry_run } => uninstall::run(root, dry_run, out),

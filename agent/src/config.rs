@@ -158,15 +158,28 @@ pub fn read(root: &Root, toplevel: &Path) -> Result<Config, Error> {
 /// # Errors
 /// As [`read`].
 pub fn check(root: &Root, toplevel: &Path) -> Result<(), Error> {
-    let Some(text) = text(root, toplevel)? else {
-        return Ok(());
-    };
-    let Some(at) = Config::parse(&text)?.boot.endless_menu() else {
+    text(root, toplevel)?.map_or(Ok(()), |text| check_text(&text))
+}
+
+/// [`check`] of a file by itself, as a path of this process.
+///
+/// # Errors
+/// As [`check`], and when there is no such file.
+pub fn check_file(path: &Path) -> Result<(), Error> {
+    let text = bounded::read(path, LIMIT)?;
+    if text.trim().is_empty() {
+        return Err(Error::Empty);
+    }
+    check_text(&text)
+}
+
+fn check_text(text: &str) -> Result<(), Error> {
+    let Some(at) = Config::parse(text)?.boot.endless_menu() else {
         return Ok(());
     };
     let message = "the loader would wait at its menu until somebody presses a key: must be seconds (0 to 65535), \
                    \"menu-hidden\" or \"menu-disabled\"";
-    Err(Mistake::at(&text, at, message.to_owned()).into())
+    Err(Mistake::at(text, at, message.to_owned()).into())
 }
 
 /// The text of the file. None: there is none.

@@ -14,6 +14,7 @@ pub mod activate;
 pub mod assess;
 pub mod begin;
 pub mod bless;
+pub mod doctor;
 pub mod fall_back;
 pub mod judge;
 pub mod on_record;

@@ -23,6 +23,7 @@ mod owners;
 mod peers;
 mod places;
 mod proof;
+mod ready;
 mod secure_boot;
 mod space;
 mod steps;
@@ -46,6 +47,17 @@ fn ok(ended: &Ended) -> &str {
 }
 
 /// It must have been refused, in one line that says each of `words`.
+/// The keys of an object, sorted.
+fn keys(value: &Value) -> String {
+    let object = value.as_object();
+    let keys: Vec<&str> = object
+        .into_iter()
+        .flat_map(|one| one.keys())
+        .map(String::as_str)
+        .collect();
+    keys.join(" ")
+}
+
 fn refused(ended: &Ended, words: &[&str]) {
     assert_eq!(ended.status, 1, "{ended:?}");
     let told: Vec<&str> = ended
@@ -401,15 +413,6 @@ fn foreign_files_and_the_operators_settings_stay() -> Result<()> {
 /// The keys are a contract (`docs/json.md`).
 #[test]
 fn the_keys_of_the_json() -> Result<()> {
-    let keys = |value: &Value| {
-        value
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
     let tree = Tree::new()?;
     tree.generations(2)?;
     ok(&tree.lastgood(&["install"])?);

@@ -81,11 +81,26 @@ pub struct Missing {
     kind: Option<Kind>,
 }
 
+impl Missing {
+    /// That it is missing, and where it was looked for.
+    #[must_use]
+    pub fn what(&self) -> String {
+        let places = places(self.program, self.kind).join(", ");
+        format!("{} is in none of {places}", self.program.name())
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        self.program.brought_by(self.kind.unwrap_or(Kind::Plain))
+    }
+}
+
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.program.name();
         let places = places(self.program, self.kind).join(", ");
-        let advice = self.program.brought_by(self.kind.unwrap_or(Kind::Plain));
+        let advice = self.advice();
         write!(f, "cannot run {name}: it is in none of {places}; {advice}")
     }
 }

@@ -1,0 +1,76 @@
+//! Is this host, is this configuration ready?
+
+use anyhow::Result;
+use lastgood_tests::files;
+use lastgood_tests::tree::Tree;
+use serde_json::Value;
+
+use super::{keys, ok, refused};
+
+#[test]
+fn a_host_that_is_not_ready_is_told_what_to_do() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.set(&tree.build("1", "")?)?;
+    let ended = tree.lastgood(&["doctor"])?;
+    refused(
+        &ended,
+        &["this host is not ready: ", " things are to be done"],
+    );
+    for words in [
+        "generation      limit  generation 1 can be booted",
+        "agent           to do  not there: ",
+    ] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+
+    let ended = tree.lastgood(&["doctor", "--json"])?;
+    assert_eq!(ended.status, 1);
+    let answer: Value = serde_json::from_str(&ended.stdout)?;
+    assert_eq!(keys(&answer), "findings ready version");
+    assert_eq!(answer["ready"], false);
+    let agent = answer["findings"].as_array().into_iter().flatten();
+    let agent: Vec<&Value> = agent.filter(|one| one["about"] == "agent").collect();
+    assert_eq!(keys(agent[0]), "about standing text todo");
+    assert_eq!(agent[0]["standing"], "to-do");
+    Ok(())
+}
+
+#[test]
+fn a_mistake_in_a_configuration_is_told_with_its_place() -> Result<()> {
+    let tree = Tree::new()?;
+    let file = tree.path("new.toml");
+    let path = file.display().to_string();
+    for (text, words) in [
+        ("[health]\nsettle-sec = 5\n", None),
+        (
+            "[health]\nsetle-sec = 5\n",
+            Some("line 2, column 1: unknown field `setle-sec`"),
+        ),
+        (
+            "[boot]\ntimeout = \"menu-force\"\n",
+            Some("line 2, column 11: the loader would wait"),
+        ),
+        (" \n", Some("is empty")),
+    ] {
+        files::write(&file, text)?;
+        let ended = tree.lastgood(&["check-config", &path])?;
+        match words {
+            None => assert_eq!(ok(&ended), format!("{path}: no mistake\n")),
+            Some(words) => refused(&ended, &[&path, words]),
+        }
+    }
+    refused(
+        &tree.lastgood(&["check-config", "/gone.toml"])?,
+        &["/gone.toml: cannot be read: No such file"],
+    );
+    refused(
+        &tree.lastgood(&["check-config"])?,
+        &["points at no generation; name a FILE"],
+    );
+    tree.set(&tree.build("1", "")?)?;
+    assert!(
+        ok(&tree.lastgood(&["check-config"])?)
+            .ends_with("etc/lastgood/lastgood.toml: no mistake\n")
+    );
+    Ok(())
+}
