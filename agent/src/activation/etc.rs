@@ -12,12 +12,13 @@ use std::error::Error as _;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use boot_entries::Root;
 use boot_entries::durable::owned::{self, Over};
 use boot_entries::durable::{self, unflushed};
 
-use crate::host::{ETC, ETC_MANIFEST, STATIC};
+use crate::host::{ETC, ETC_MANIFEST, ETC_SEAL, STATIC};
 
 pub mod give_back;
 pub mod manifest;
@@ -124,12 +125,18 @@ pub fn switch(root: &Root, closure: &Path) -> Result<usize, Vec<Problem>> {
         return Ok(0);
     }
     let before = known(root, from.as_deref());
+    let began = SystemTime::now();
     let mut places = Places::new(root, &before.known);
-    let wanted = wanted::wanted(root, &to, &mut places).map_err(one)?;
+    let mut wanted = wanted::wanted(root, &to, &mut places).map_err(one)?;
     let found = places.finish(&wanted.places);
-    let mut problems = wanted.problems;
+    let mut problems = std::mem::take(&mut wanted.problems);
     problems.extend(found.problems);
-    let unknown = wanted.unknown.into_iter().chain(found.unknown).collect();
+    let unknown = wanted
+        .unknown
+        .iter()
+        .cloned()
+        .chain(found.unknown)
+        .collect();
     let situation = Situation {
         have: &found.tree,
         known: &before.known,
@@ -197,7 +204,7 @@ pub fn switch(root: &Root, closure: &Path) -> Result<usize, Vec<Problem>> {
     problems.extend(refused.into_iter().map(Problem::from));
     if problems.is_empty() {
         if is_as_written && changes == 0 {
-            seal::put(root, &to, &wanted.places);
+            seal::put(root, &to, &wanted, began);
         }
         Ok(changes)
     } else {
@@ -385,7 +392,7 @@ fn sweep(root: &Root, before: &Before, have: &Tree, want: &plan::Want) -> usize 
         Ok(found) if !found.is_dir() => unflushed::remove(path).is_ok(),
         _ => false,
     };
-    let own = [STATIC, ETC_MANIFEST].map(|path| durable::beside(&root.join(path)));
+    let own = [STATIC, ETC_MANIFEST, ETC_SEAL].map(|path| durable::beside(&root.join(path)));
     let own = own.iter().filter(|path| remove(path)).count();
     if !before.is_cut_off {
         return own;

@@ -3,9 +3,10 @@
 //! nixpkgs' own switch takes a machine for NixOS if `/etc/NIXOS` is a file or `/etc/os-release` has the distribution's
 //! ID. That is not enough here: on a host of another distribution, activation may have linked a closure's `os-release`
 //! into
-//! `/etc`, and that says `ID=nixos`. So only what no closure can bring decides: `/etc/NIXOS`, which activation never
-//! links; the distribution's own `/usr/lib/os-release`, which NixOS does not have; and an `/etc/os-release` that does
-//! not lead through the link farm, as NixOS's does where `/etc` is an overlay.
+//! `/etc`, and that says `ID=nixos`; a closure's own script may have made `/etc/NIXOS`, as nixpkgs' `activate` does. So
+//! what no closure can bring decides: the distribution's own `/usr/lib/os-release`, which NixOS does not have. Only where
+//! there is none, `/etc/NIXOS` does, which activation never links, and an `/etc/os-release` that does not lead through the
+//! link farm, as NixOS's does where `/etc` is an overlay.
 //!
 //! None of this changes while a machine boots, so the generator and activation come to the same answer. A wrong or
 //! missing answer writes nothing: on NixOS activation only looks.
@@ -79,12 +80,10 @@ pub struct Facts {
 /// The kind of host that `facts` are of.
 #[must_use]
 pub fn decide(facts: Facts) -> Kind {
-    if facts.marker {
-        return Kind::NixOs;
-    }
     // What the system calls itself counts only where the distribution says nothing: a closure cannot take its word
-    // back.
+    // back. The same of the marker: a closure's own script may make it, nixpkgs' does.
     let says = match facts.vendor {
+        Release::Absent | Release::Farm if facts.marker => Release::NixOs,
         Release::Absent | Release::Farm => facts.own,
         vendor => vendor,
     };

@@ -17,11 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use boot_entries::{Root, bounded, durable};
 
 use super::manifest::{pulled, push};
-use super::plan::{Ours, Want};
+use super::plan::Ours;
+use super::wanted::Wanted;
 use crate::host::{ETC, ETC_MANIFEST, ETC_SEAL, GROUPS, NIX_STORE, STATIC, USERS};
 
 const NAME: &str = "lastgood-etc-seal";
-const VERSION: &str = "1";
+/// Another release may want other things of the same closure.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The longest one that is read, in bytes.
 const LIMIT: u64 = 16 * 1024 * 1024;
 /// Some file systems count in seconds, and FAT in two.
@@ -71,19 +73,18 @@ pub(super) fn holds(root: &Root, farm: &Path) -> bool {
 
 /// Seals `/etc`, which is as `farm` wants it. If it was changed just now, or cannot be written to, it stays unsealed: the
 /// next run looks at everything again.
-pub(super) fn put(root: &Root, farm: &Path, want: &Want) {
-    if !farm.starts_with(NIX_STORE) {
-        // It may change.
+///
+/// `began` is when the run began to look: what was changed after that it may not have seen.
+pub(super) fn put(root: &Root, farm: &Path, wanted: &Wanted, began: SystemTime) {
+    if !may_be_sealed(farm, wanted) {
         return;
     }
-    let Some(seal) = of(root, farm, want) else {
+    let Some(seal) = of(root, farm, wanted) else {
         return;
     };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut stamps = seal.stamps.values().flatten();
-    if !stamps.all(|stamp| is_old(stamp, now)) {
+    if !stamps.all(|stamp| is_old(stamp, began)) {
         return;
     }
     if let Err(error) = durable::put_unflushed(&text(&seal), &root.join(ETC_SEAL)) {
@@ -91,19 +92,31 @@ pub(super) fn put(root: &Root, farm: &Path, want: &Want) {
     }
 }
 
-/// Whether a change that comes now would be seen.
-fn is_old(stamp: &Stamp, now: Duration) -> bool {
+/// Whether what is wanted is all in the store, where nothing changes.
+fn may_be_sealed(farm: &Path, wanted: &Wanted) -> bool {
+    farm.starts_with(NIX_STORE) && !wanted.may_change
+}
+
+/// Whether a change that came at `then` or later would have another time.
+fn is_old(stamp: &Stamp, then: Duration) -> bool {
     let changed = u64::try_from(stamp.seconds).map(Duration::from_secs);
-    changed.is_ok_and(|changed| changed + COARSE < now)
+    changed.is_ok_and(|changed| changed + COARSE < then)
 }
 
 /// What there is to seal. None: something cannot be looked at.
-fn of(root: &Root, farm: &Path, want: &Want) -> Option<Seal> {
+fn of(root: &Root, farm: &Path, wanted: &Wanted) -> Option<Seal> {
     let etc = Path::new(ETC);
     let mut paths: BTreeSet<PathBuf> = [ETC_MANIFEST, USERS, GROUPS].map(PathBuf::from).into();
+    // Where nothing is wanted in a directory of the host's, a link may be wanted once it is gone.
+    paths.extend(
+        wanted
+            .directories
+            .iter()
+            .map(|directory| etc.join(directory)),
+    );
     let mut links = BTreeMap::new();
     let mut last = None;
-    for (path, ours) in want {
+    for (path, ours) in &wanted.places {
         let above = path.parent().unwrap_or(Path::new(""));
         let place = etc.join(path);
         if last != Some(above) {

@@ -14,7 +14,7 @@ use super::modes::{self, Mode};
 use super::places::Places;
 use super::plan::{Copied, Have, Known, Ours, Tree, Want, is_as_wanted};
 use super::{Problem, at, is_leftover};
-use crate::host::{GROUPS, USERS};
+use crate::host::{GROUPS, NIX_STORE, USERS};
 
 /// What a closure wants, as far as it can be told.
 #[derive(Debug, Default)]
@@ -27,6 +27,10 @@ pub(super) struct Wanted {
     pub(super) unknown: BTreeSet<PathBuf>,
     /// Why.
     pub(super) problems: Vec<Problem>,
+    /// Directories of the host's that were gone into, whether something is wanted in them or not.
+    pub(super) directories: BTreeSet<PathBuf>,
+    /// Something of it is not in the store, so that it may change.
+    pub(super) may_change: bool,
 }
 
 impl Wanted {
@@ -104,6 +108,8 @@ fn has(names: &Names, name: &OsStr) -> bool {
 
 impl Walk<'_, '_> {
     fn directory(&mut self, directory: &Directory) {
+        self.wanted.directories.insert(directory.path.clone());
+        self.wanted.may_change |= !directory.place.starts_with(NIX_STORE);
         match names(self.root, &directory.place) {
             Ok(names) => self.files(directory, &names),
             Err(error) => self.is_not_known(&directory.path, &directory.place, error),
@@ -180,6 +186,9 @@ impl Walk<'_, '_> {
     fn ordered(&mut self, path: PathBuf, place: &Path) {
         match self.order(place) {
             Ok(ours) => {
+                if let Ours::Copy(copy) = &ours {
+                    self.wanted.may_change |= !copy.from.starts_with(NIX_STORE);
+                }
                 let size = match &ours {
                     Ours::Copy(copy) => Some(copy.content.size),
                     _ => None,

@@ -25,7 +25,7 @@ fn what_decides() {
             row.iter().collect::<String>()
         })
     };
-    assert_eq!(table(true), ["nnnn"; 4]);
+    assert_eq!(table(true), ["nnnn", "nnnn", "nnnn", "pppp"]);
     //                        A F N O, of /etc
     assert_eq!(table(false), ["ppnp", "ppnp", "nnnn", "pppp"]);
 }

@@ -44,7 +44,8 @@ fn sealed(root: &Root) {
     let nothing = super::super::plan::Known::default();
     let mut places = super::super::places::Places::new(root, &nothing);
     let wanted = super::super::wanted::wanted(root, &farm, &mut places).unwrap();
-    let seal = of(root, &farm, &wanted.places).unwrap();
+    assert!(may_be_sealed(&farm, &wanted));
+    let seal = of(root, &farm, &wanted).unwrap();
     durable::put_unflushed(&text(&seal), &root.join(ETC_SEAL)).unwrap();
     assert!(is_sealed(root));
 }
@@ -167,9 +168,42 @@ fn every_cut_and_every_flipped_byte_breaks_it() {
     }
 }
 
+/// What is not in the store is looked at in every run.
 #[test]
-fn a_tree_outside_of_the_store_may_change_and_is_not_sealed() {
+fn what_may_change_is_not_sealed() {
     let (_tree, root) = machine();
-    put(&root, Path::new("/srv/one/etc"), &Want::new());
-    assert_eq!(look(&root, Path::new(ETC_SEAL)), Ok(None));
+    let farm = Path::new(CLOSURE).join("etc");
+    let wanted = || {
+        let nothing = super::super::plan::Known::default();
+        let mut places = super::super::places::Places::new(&root, &nothing);
+        super::super::wanted::wanted(&root, &farm, &mut places).unwrap()
+    };
+    assert!(may_be_sealed(&farm, &wanted()));
+    assert!(!may_be_sealed(Path::new("/srv/one/etc"), &wanted()));
+    // A secret that is kept elsewhere, and is copied.
+    write(root.join("/var/secret"), "1");
+    let place = root.join(format!("{CLOSURE}/etc/secret"));
+    symlink("/var/secret", &place).unwrap();
+    assert!(may_be_sealed(&farm, &wanted()), "a link to it is a link");
+    write(root.join(format!("{CLOSURE}/etc/secret.mode")), "0600");
+    assert!(!may_be_sealed(&farm, &wanted()));
+    // A directory that is kept elsewhere, and one of the host's in its place.
+    fs::remove_file(place).unwrap();
+    assert!(may_be_sealed(&farm, &wanted()));
+    write(root.join("/var/many/1"), "1");
+    symlink("/var/many", root.join(format!("{CLOSURE}/etc/many"))).unwrap();
+    fs::create_dir(root.join("/etc/many")).unwrap();
+    assert!(!may_be_sealed(&farm, &wanted()));
+}
+
+/// Nothing is wanted in it as long as it is there.
+#[test]
+fn an_empty_directory_that_was_gone_into_is_looked_at() {
+    let (_tree, root) = machine();
+    fs::create_dir(root.join("/nix/store/empty")).unwrap();
+    symlink("/nix/store/empty", root.join(format!("{CLOSURE}/etc/dir"))).unwrap();
+    fs::create_dir(root.join("/etc/dir")).unwrap();
+    sealed(&root);
+    fs::remove_dir(root.join("/etc/dir")).unwrap();
+    assert!(!is_sealed(&root));
 }
