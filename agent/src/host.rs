@@ -119,3 +119,12 @@ pub const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
 pub const MOUNTS: &str = "/proc/thread-self/mountinfo";
 /// The kernel's log.
 pub const KERNEL_LOG: &str = "/dev/kmsg";
+
+/// A unit's full name: `nginx` means `nginx.service`, as for systemctl.
+#[must_use]
+pub fn full_name(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((_, suffix)) if UNIT_KINDS.contains(&suffix) => name.to_owned(),
+        _ => format!("{name}.service"),
+    }
+}

@@ -15,17 +15,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use boot_entries::digests::Digests;
-use boot_entries::generation::{Generation, Profiles, Subject};
-use boot_entries::name::{OurName as _, TRIES};
-use boot_entries::{Root, closure, efi};
-use systemd_boot_model::EntryName;
+use boot_entries::{Root, efi};
 
 use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN};
 use crate::report::line::one_line;
-use crate::state::started_by::{StartedBy, started_by};
 use crate::store::handover::{LeftOut, Units};
-use crate::store::ledger::Ledger;
 use crate::system::kernel_log::{KernelLog, Level};
 use crate::system::{command_line, ourselves};
 
@@ -33,13 +27,28 @@ use crate::system::{command_line, ourselves};
 const STEP: &str = "lastgood-generator";
 
 pub mod mask;
+mod trial;
 mod units;
 
 use mask::Masks;
+use trial::{file_of, has_tries, is_about, is_judged};
 use units::UNITS;
 
 /// How long the work may take. A thousand links take a tenth of a second, and on a cold spinning disk a hundred times that.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// The agent's own services.
+const OUR_SERVICES: [&str; 7] = [
+    "lastgood-begin.service",
+    "lastgood-activate.service",
+    "lastgood-firewall.service",
+    "lastgood-assess.service",
+    "lastgood-bless.service",
+    "lastgood-fall-back.service",
+    "lastgood-no-prompt.service",
+];
+/// Drop-ins for all services (systemd.unit(5)).
+const OF_ALL_SERVICES: &str = "service.d";
 
 /// So many names of names a unit may have. They may lead in a circle.
 const MAX_NAMES: usize = 8;
@@ -118,10 +127,10 @@ JobTimeoutSec=40min
 JobTimeoutAction=reboot-force
 ";
 
-/// What is to be made, and what is not.
+/// What is to be made of a closure's units, and what is not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Ours comes first: the first to take a name has it.
+    /// In the order of the units' names.
     pub makes: Vec<Make>,
     /// What the closure has and systemd does not get.
     pub left_out: Vec<LeftOut>,
@@ -134,12 +143,14 @@ pub fn plan(found: &Found) -> Plan {
     let Some(closure) = &found.closure else {
         return plan;
     };
-    plan.makes = ours(found);
     if found.host != Some(Kind::Plain) {
         return plan;
     }
     let units = closure.join(UNITS);
     for unit in &found.units {
+        if unit.path.parent() == Some(Path::new(OF_ALL_SERVICES)) {
+            plan.makes.extend(not_for_us(&unit.path));
+        }
         let masked_by = found.masks.of(&unit.path);
         let meant_by = meant(found, unit).find_map(|other| found.masks.of(other));
         if masked_by.or(meant_by).is_some() || reserved(&unit.path) {
@@ -163,6 +174,17 @@ pub fn plan(found: &Found) -> Plan {
     plan
 }
 
+/// What is for all services is not for the agent's own: a mask by the same name is more specific.
+fn not_for_us(drop_in: &Path) -> impl Iterator<Item = Make> {
+    let masks = drop_in.file_name().map(|name| {
+        OUR_SERVICES.map(|service| Make::Link {
+            at: Path::new(&format!("{service}.d")).join(name),
+            to: NOWHERE.into(),
+        })
+    });
+    masks.into_iter().flatten()
+}
+
 /// The units of which `unit` is another name, as far as they are the closure's: names of names as well.
 fn meant<'a>(found: &'a Found, unit: &'a Listed) -> impl Iterator<Item = &'a Path> {
     let next = |unit: &&'a Listed| match &unit.leads {
@@ -173,8 +195,12 @@ fn meant<'a>(found: &'a Found, unit: &'a Listed) -> impl Iterator<Item = &'a Pat
     all.map(|unit| unit.path.as_path()).take(MAX_NAMES)
 }
 
-/// What is made for every boot of a generation, and for a trial.
-fn ours(found: &Found) -> Vec<Make> {
+/// What is made for every boot of a generation, and for a trial. The store has no part in it.
+#[must_use]
+pub fn ours(found: &Found) -> Vec<Make> {
+    if found.closure.is_none() {
+        return Vec::new();
+    }
     let mut makes = vec![Make::Link {
         at: "systemd-bless-boot.service".into(),
         to: NOWHERE.into(),
@@ -242,31 +268,79 @@ pub fn units_of(root: &Root, closure: &Path) -> Result<usize, String> {
 /// The work of [`run`].
 pub fn link(root: &Root, early: &Path) {
     let mut log = KernelLog::open(root, STEP);
-    let Some((found, problems)) = observe(root, &mut log) else {
+    let Some(observed) = observe(root, &mut log) else {
         log.say(
             Level::Info,
             "the boot is not a lastgood generation's: nothing to do",
         );
         return;
     };
-    let Some(closure) = found.closure.clone() else {
-        return;
-    };
+    let Observed {
+        mut found,
+        booted,
+        closure,
+        counted,
+    } = observed;
+    let mut told = Units::none(&closure);
+    // Before the store is asked for anything: if it does not answer, this is what ends a trial.
+    for make in ours(&found) {
+        put(early, &make, &mut told);
+    }
+    if found.trial && !is_about(&counted, root, &booted) {
+        let trial = ours(&found);
+        found.trial = false;
+        take_back(early, &trial, &ours(&found), &mut log);
+    }
+    if found.host == Some(Kind::Plain) {
+        let units = units::read(root, &closure);
+        found.masks = Masks::read(root, &units.listed);
+        found.units = units.listed;
+        told.problems.extend(units.problems);
+    }
     let plan = plan(&found);
-    let mut told = Units {
-        left_out: plan.left_out,
-        problems,
-        ..Units::none(closure)
-    };
+    told.left_out.extend(plan.left_out);
     for make in &plan.makes {
-        match apply(early, make) {
-            Ok(()) => told.made += 1,
-            Err(error) => {
-                let at = at(make).display();
-                told.problems.push(format!("cannot make {at}: {error}"));
-            }
+        put(early, make, &mut told);
+    }
+    tell(&told, found.trial, &mut log);
+    match Units::read(root) {
+        Ok(before) => told.follows(before),
+        Err(error) => log.say(Level::Error, &one_line(&error)),
+    }
+    leave(root, &told, &mut log);
+}
+
+/// Makes one thing. Another generator may have made something by that name at the same time: it has it, then.
+fn put(early: &Path, make: &Make, told: &mut Units) {
+    let at = at(make);
+    match apply(early, make) {
+        Ok(()) => told.made += 1,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => told.left_out.push(LeftOut {
+            unit: at.display().to_string(),
+            masked_by: Some(format!("another generator, in {}", early.display())),
+        }),
+        Err(error) => {
+            let place = early.join(at);
+            told.problems
+                .push(format!("cannot make {}: {error}", place.display()));
         }
     }
+}
+
+/// Removes what of `made` is not in `left`.
+fn take_back(early: &Path, made: &[Make], left: &[Make], log: &mut KernelLog) {
+    for make in made.iter().filter(|make| !left.contains(make)) {
+        let place = early.join(at(make));
+        if let Err(error) = std::fs::remove_file(&place) {
+            log.say(
+                Level::Error,
+                &format!("cannot remove {}: {error}", place.display()),
+            );
+        }
+    }
+}
+
+fn tell(told: &Units, is_trial: bool, log: &mut KernelLog) {
     for problem in &told.problems {
         log.say(Level::Error, problem);
     }
@@ -277,19 +351,12 @@ pub fn link(root: &Root, early: &Path) {
         );
         log.say(Level::Info, &format!("{unit} is left out: {why}"));
     }
-    let kind = if found.trial { ", a trial" } else { "" };
+    let kind = if is_trial { ", a trial" } else { "" };
+    let Units { made, closure, .. } = told;
     log.say(
         Level::Info,
-        &format!(
-            "{} units and drop-ins for {}{kind}",
-            told.made, told.closure
-        ),
+        &format!("{made} units and drop-ins for {closure}{kind}"),
     );
-    match Units::read(root) {
-        Ok(before) => told.follows(before),
-        Err(error) => log.say(Level::Error, &one_line(&error)),
-    }
-    leave(root, &told, &mut log);
 }
 
 /// Leaves word for the assessment.
@@ -299,67 +366,26 @@ fn leave(root: &Root, told: &Units, log: &mut KernelLog) {
     }
 }
 
-/// The entry file that a `LoaderBootCountPath` names.
-fn file_of(boot_count_path: &str) -> &str {
-    let mut parts = boot_count_path.rsplit(['\\', '/']);
-    parts.next().unwrap_or_default()
-}
-
-/// Whether the counted entry `file` may be the one that started `booted`. The variable is another boot's after a kexec,
-/// and after an entry that could not be started. `$BOOT` is not mounted yet: the name has to tell. What a profile does
-/// not say is not known then, and the counter decides.
-fn is_about(file: &str, root: &Root, booted: &Path) -> bool {
-    let mut known = Profiles::read(root).unwrap_or_default().generations;
-    let number = EntryName::parse(file).and_then(|name| name.generation_number());
-    let numbered = known.iter().filter(|one| Some(one.id.number()) == number);
-    let numbered: Vec<Generation> = numbered.cloned().collect();
-    let mut digests = Digests::new(root, None);
-    known.extend(closure::with_specialisations(root, &numbered, &mut digests).generations);
-    let known: Vec<Subject> = known.iter().map(Generation::subject).collect();
-    let by = started_by(booted, Some(file), &[], &known);
-    !matches!(by, StartedBy::NotTheLoader { .. })
-}
-
-/// Whether the boot of this entry was one of the tries it was given.
-///
-/// systemd-boot sets `LoaderBootCountPath` for every entry with a counter. One whose tries are used up is started only
-/// when nothing good is left: then there is nothing to fall back to, and rebooting would go on for ever (A3).
-fn has_tries(file: &str) -> bool {
-    let tries = EntryName::parse(file).and_then(|name| name.tries);
-    tries.is_some_and(|tries| tries.left > 0 || tries.done.unwrap_or(0) <= TRIES)
-}
-
-/// Whether a verdict on this closure is on record. A proven one may still have its counter, because `$BOOT` could not
-/// be written: that is no reason to reboot it. A rejected one runs only for want of anything better: neither is it.
-///
-/// `/var` may not be mounted yet. Then nobody knows, and the counter decides.
-fn is_judged(root: &Root, closure: &Path, log: &mut KernelLog) -> bool {
-    match Ledger::read(root) {
-        Ok(ledger) => {
-            let state = ledger.state();
-            let proven = state
-                .proven
-                .iter()
-                .any(|good| good.subject.toplevel == closure);
-            // And while a record binds that nobody here knows, nothing is rebooted for its health.
-            proven || state.rejected.contains_key(closure) || state.bound_by.is_some()
-        }
-        Err(error) => {
-            log.say(Level::Error, &one_line(&error));
-            false
-        }
-    }
-}
-
 /// The closure that is active: a live switch moves this link and has systemd reload, and generators run again.
 fn active(root: &Root, booted: PathBuf) -> PathBuf {
     let current = std::fs::read_link(root.join(CURRENT_SYSTEM));
     current.unwrap_or(booted)
 }
 
-/// Looks. What cannot be told is taken for the harmless answer: no units, no trial; what there is to say of that comes
-/// second. None: nothing of this boot is ours.
-fn observe(root: &Root, log: &mut KernelLog) -> Option<(Found, Vec<String>)> {
+/// What can be told of a boot without the store.
+struct Observed {
+    /// All but the units. It is a trial as far as the loader's counter says so.
+    found: Found,
+    /// The closure that was booted.
+    booted: PathBuf,
+    /// The closure that is active.
+    closure: PathBuf,
+    /// The entry that the loader's counter is of.
+    counted: String,
+}
+
+/// Looks. What cannot be told is said, and taken for the harmless answer: no trial. None: nothing of this boot is ours.
+fn observe(root: &Root, log: &mut KernelLog) -> Option<Observed> {
     let there = |path: &str, log: &mut KernelLog| match root.join(path).symlink_metadata() {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -376,27 +402,24 @@ fn observe(root: &Root, log: &mut KernelLog) -> Option<(Found, Vec<String>)> {
         log.say(Level::Error, &one_line(&error));
         None
     })?;
-    let counted = efi::read(root).boot_count_path;
-    let counted = counted.as_deref().map(file_of);
-    let is_counted = counted.is_some_and(|file| has_tries(file) && is_about(file, root, &booted));
-    let closure = active(root, booted);
-    let mut problems = Vec::new();
+    let counted = efi::read(root).boot_count_path.unwrap_or_default();
+    let counted = file_of(&counted).to_owned();
+    let closure = active(root, booted.clone());
     let host = host::kind(root)
-        .inspect_err(|error| problems.push(one_line(error)))
+        .inspect_err(|error| log.say(Level::Error, &one_line(error)))
         .ok();
-    let mut units = units::Units::default();
-    if host == Some(Kind::Plain) {
-        units = units::read(root, &closure);
-        problems.append(&mut units.problems);
-    }
     let found = Found {
-        trial: is_counted && !there(PROVEN, log) && !is_judged(root, &closure, log),
-        masks: Masks::read(root, &units.listed),
-        closure: Some(closure),
-        units: units.listed,
+        trial: has_tries(&counted) && !there(PROVEN, log) && !is_judged(root, &closure, log),
+        closure: Some(closure.clone()),
         host,
+        ..Found::default()
     };
-    Some((found, problems))
+    Some(Observed {
+        found,
+        booted,
+        closure,
+        counted,
+    })
 }
 
 fn at(make: &Make) -> &Path {

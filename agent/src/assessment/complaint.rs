@@ -74,17 +74,20 @@ impl Standard<'_> {
     pub(super) fn complaints(&self, snapshot: &Snapshot) -> Vec<Complaint> {
         let required = self.required(snapshot);
         let mut complaints: Vec<Complaint> = essential(snapshot).collect();
-        complaints.extend(
-            self.requirements
-                .missing_units
-                .as_ref()
-                .map(|why| Complaint {
-                    weight: Weight::Final,
-                    kind: Kind::Essential,
-                    fault: Fault::Units,
-                    wrong: Wrong::NotLinked { why: why.clone() },
-                }),
-        );
+        let missing = self.requirements.missing_units.as_ref();
+        complaints.extend(missing.map(|missing| Complaint {
+            // Should it become known, the generation may be well.
+            weight: if missing.is_certain {
+                Weight::Final
+            } else {
+                Weight::Open
+            },
+            kind: Kind::Essential,
+            fault: Fault::Units,
+            wrong: Wrong::NotLinked {
+                why: missing.why.clone(),
+            },
+        }));
         complaints.extend(
             required
                 .iter()

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Health;
-use crate::host::{Kind, UNIT_KINDS};
+use crate::host::{Kind, full_name};
 use crate::store::handover::Units;
 
 /// What a closure asks for.
@@ -13,7 +13,7 @@ pub struct Requirements {
     /// Units that must be active, with their suffix. Those of `boot-complete.target` come with each snapshot.
     pub units: Vec<String>,
     /// Why systemd has not got all units of the closure ([`missing_units`]). None: it has.
-    pub missing_units: Option<String>,
+    pub missing_units: Option<MissingUnits>,
     /// How long everything must stay well.
     pub settle: Duration,
     /// When waiting ends, counted from the same instant as the observations.
@@ -31,38 +31,45 @@ impl From<&Health> for Requirements {
     }
 }
 
+/// Not all units of the closure are systemd's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingUnits {
+    /// Why, in half a sentence.
+    pub why: String,
+    /// The generator says so. Otherwise nobody knows, which is the agent's own fault (invariant A8).
+    pub is_certain: bool,
+}
+
 /// Why not all units of `closure` are systemd's, from what the generator has `left`. None: they are.
 ///
-/// Not so on NixOS: it has linked them by itself.
+/// Not so on NixOS: it has linked them by itself. Where nobody can tell which host it is, activation says so.
 #[must_use]
 pub fn missing_units(
     host: Option<Kind>,
     left: Result<Option<Units>, String>,
     closure: &Path,
-) -> Option<String> {
-    if host == Some(Kind::NixOs) {
+) -> Option<MissingUnits> {
+    let unknown = |why| {
+        let is_certain = false;
+        Some(MissingUnits { why, is_certain })
+    };
+    if host != Some(Kind::Plain) {
         return None;
     }
     let units = match left {
         Ok(Some(units)) => units,
-        Ok(None) => return Some("the generator has left no word in this boot".to_owned()),
-        Err(why) => return Some(why),
+        Ok(None) => return unknown("the generator has left no word in this boot".to_owned()),
+        Err(why) => return unknown(why),
     };
     if Path::new(&units.closure) != closure {
-        return Some(format!("systemd has those of {}", units.closure));
+        return unknown(format!("systemd has those of {}", units.closure));
     }
     let mut problems = units.missed.iter().chain(&units.problems);
     let first = problems.next()?;
-    Some(match problems.count() {
+    let why = match problems.count() {
         0 => first.clone(),
         more => format!("{first}; and {more} more"),
-    })
-}
-
-/// `nginx` means `nginx.service`, as for systemctl.
-fn full_name(name: &str) -> String {
-    match name.rsplit_once('.') {
-        Some((_, suffix)) if UNIT_KINDS.contains(&suffix) => name.to_owned(),
-        _ => format!("{name}.service"),
-    }
+    };
+    let is_certain = true;
+    Some(MissingUnits { why, is_certain })
 }

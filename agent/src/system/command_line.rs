@@ -26,14 +26,16 @@ pub fn closure(root: &Root) -> Result<Option<PathBuf>, Error> {
     Ok(closure_of(&read(root)?))
 }
 
-/// The units that somebody masked for this boot with `systemd.mask=`, by their full names (systemd-debug-generator(8)).
+/// The units that somebody masked for this boot with `systemd.mask=` (systemd-debug-generator(8)), by their full names.
 ///
 /// # Errors
 /// When the command line cannot be read.
 pub fn masked(root: &Root) -> Result<Vec<String>, Error> {
     let cmdline = read(root)?;
     let masks = words(&cmdline).filter(|(name, _)| name == "systemd.mask");
-    Ok(masks.filter_map(|(_, unit)| unit).collect())
+    Ok(masks
+        .filter_map(|(_, unit)| Some(host::full_name(&unit?)))
+        .collect())
 }
 
 fn read(root: &Root) -> Result<String, Error> {

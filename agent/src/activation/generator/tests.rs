@@ -1,4 +1,7 @@
+mod odd;
+
 use super::*;
+use boot_entries::Subject;
 
 use std::collections::BTreeMap;
 
@@ -23,9 +26,9 @@ fn found(units: Vec<Listed>) -> Found {
 
 /// Links by name; files lead to their text.
 fn made(found: &Found) -> BTreeMap<String, String> {
-    plan(found)
-        .makes
+    ours(found)
         .into_iter()
+        .chain(plan(found).makes)
         .map(|make| match make {
             Make::Link { at, to } => (at.display().to_string(), to.display().to_string()),
             Make::File { at, text } => (at.display().to_string(), text.to_owned()),
@@ -388,130 +391,4 @@ fn a_bad_entry_started_for_want_of_a_good_one_is_no_trial() {
     for (counter, trial) in [("+2-1", true), ("+0-3", true), ("+0-4", false), ("", false)] {
         assert_eq!(has_tries(file_of(&path(counter))), trial, "{counter}");
     }
-}
-
-/// Each of these cost every unit of the closure.
-#[test]
-fn one_odd_link_costs_one_unit() {
-    let units = "/nix/store/u-system-units";
-    for (target, name, expected) in [
-        ("/nix/store/gone", "odd.service", Some("No such file")),
-        ("odd.service", "odd.service", Some("in a circle")),
-        ("odd", "odd", None),
-        ("/nix/store/gone", "README", None),
-        ("/nix/store/gone", "odd.service.d", Some("No such file")),
-        ("/nix/store/gone", "sshd.service.d2/x.conf", None),
-        (
-            "/nix/store/gone",
-            "nginx.service.d/x.conf",
-            Some("No such file"),
-        ),
-        // Only the name counts.
-        (
-            "/nix/store/gone",
-            "multi-user.target.wants/odd.service",
-            None,
-        ),
-    ] {
-        let machine = Machine::new(OURS);
-        machine.link(target, &format!("{units}/{name}"));
-        let (linked, told) = machine.linked();
-        for unit in ["nginx.service", "web.service", "sshd.service.d/x.conf"] {
-            assert!(linked.iter().any(|one| one == unit), "{name}: {linked:?}");
-        }
-        let problem = told.problems.first();
-        match expected {
-            None => assert_eq!(problem, None, "{name}"),
-            Some(why) => {
-                let problem = problem.unwrap();
-                assert!(problem.contains(name) && problem.contains(why), "{problem}");
-                assert_eq!(told.problems.len(), 1, "{:?}", told.problems);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_store_that_is_not_there_is_told_and_a_closure_without_units_is_not() {
-    let told = |machine: &Machine| machine.linked().1.problems;
-    let machine = Machine::new("init=/nix/store/z-nixos/init");
-    assert_eq!(
-        told(&machine),
-        [
-            "cannot read /nix/store/z-nixos/etc/systemd/system: No such file or directory (os error 2)"
-        ]
-    );
-    let machine = Machine::new("init=/nix/store/z-nixos/init");
-    machine.file("/nix/store/z-nixos/etc/motd", "");
-    assert_eq!(told(&machine), [""; 0]);
-    for lost in [
-        "/nix/store/e-etc/etc/systemd/system",
-        "/nix/store/a-nixos/etc",
-    ] {
-        let machine = Machine::new(OURS);
-        machine.remove(lost);
-        machine.link("/nix/store/gone", lost);
-        assert_eq!(told(&machine).len(), 1, "{lost}");
-    }
-}
-
-/// Links that are made later start nothing: systemd has decided by then what the boot is to start.
-#[test]
-fn what_an_earlier_run_of_this_boot_could_not_link_is_not_forgotten() {
-    let machine = Machine::new(OURS);
-    let units = "/nix/store/u-system-units";
-    machine.link("/nix/store/late", &format!("{units}/late.service"));
-    let (_, told) = machine.linked();
-    assert_eq!((told.problems.len(), told.missed.len()), (1, 0));
-    machine.file("/nix/store/late", "[Service]\n");
-    for _ in 0..2 {
-        let (linked, told) = machine.linked();
-        assert!(linked.contains(&"late.service".to_owned()));
-        assert_eq!((told.problems.len(), told.missed.len()), (0, 1));
-    }
-    // A live switch is another matter.
-    machine.file("/nix/store/b-nixos/etc/systemd/system/only-b.service", "");
-    machine.link("/nix/store/b-nixos", "/run/current-system");
-    assert_eq!(machine.linked().1.missed, [""; 0]);
-}
-
-#[test]
-fn a_mask_is_a_link_to_nowhere_or_an_empty_file_where_the_operator_puts_them() {
-    let masked_by = |machine: &Machine| {
-        let left_out = machine.linked().1.left_out;
-        left_out
-            .into_iter()
-            .map(|one| (one.unit, one.masked_by.unwrap_or_default()))
-            .collect::<Vec<_>>()
-    };
-    let of = |units: &[&str], by: &str| -> Vec<_> {
-        let each = units.iter().map(|&unit| (unit.to_owned(), by.to_owned()));
-        each.collect()
-    };
-    let nginx = ["nginx.service", "web.service"];
-    for place in ["/etc/systemd/system", "/run/systemd/system"] {
-        let path = format!("{place}/nginx.service");
-        let machine = Machine::new(OURS);
-        machine.link("/dev/null", &path);
-        assert_eq!(masked_by(&machine), of(&nginx, &path));
-        let machine = Machine::new(OURS);
-        machine.file(&path, "");
-        assert_eq!(masked_by(&machine), of(&nginx, &path));
-        // A file of the operator's own is no mask.
-        let machine = Machine::new(OURS);
-        machine.file(&path, "[Service]\n");
-        assert_eq!(masked_by(&machine), []);
-        let drop_in = format!("{place}/sshd.service.d/x.conf");
-        let machine = Machine::new(OURS);
-        machine.link("/dev/null", &drop_in);
-        assert_eq!(
-            masked_by(&machine),
-            of(&["sshd.service.d/x.conf"], &drop_in)
-        );
-    }
-    let machine = Machine::new(&format!("{OURS} systemd.mask=nginx.service"));
-    assert_eq!(
-        masked_by(&machine),
-        of(&nginx, "systemd.mask=nginx.service")
-    );
 }
