@@ -11,6 +11,7 @@ use boot_entries::durable::unflushed;
 
 use crate::config;
 use crate::host::{self, BOOTED_SYSTEM, CURRENT_SYSTEM, GC_ROOTS, Kind, Program, RUN};
+use crate::store::handover::{self, Snippets};
 use crate::system::{command_line, program};
 
 pub mod early;
@@ -52,6 +53,9 @@ pub enum Error {
     /// A program that can tell does not.
     #[error(transparent)]
     Ask(#[from] program::Error),
+    /// The assessment would not know of it.
+    #[error(transparent)]
+    Leave(#[from] handover::Error),
     /// A link could not be followed.
     #[error("cannot read {}", path.display())]
     Read {
@@ -88,7 +92,9 @@ fn one_line(problems: &[Problem]) -> String {
 pub fn activate(root: &Root, closure: &Path) -> Result<Done, Error> {
     match host::kind(root)? {
         Kind::NixOs => {
-            let problems = nixos::problems(&nixos::look(root, closure)?);
+            let facts = nixos::look(root, closure)?;
+            let problems = nixos::problems(&facts);
+            Snippets(facts.snippets).leave(root)?;
             if problems.is_empty() {
                 Ok(Done::Checked)
             } else {

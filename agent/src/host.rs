@@ -102,6 +102,8 @@ pub const OURSELVES: &str = "/proc/self/exe";
 /// systemd on a plain host, in the order of looking. Not `/sbin/init`: that may lead to the agent, which would start
 /// itself for ever.
 pub const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+/// The failed snippets of NixOS's activation, for the assessment.
+pub const SNIPPETS: &str = "/run/lastgood/snippets.json";
 /// What the generator leaves for the assessment.
 pub const UNITS: &str = "/run/lastgood/units.json";
 /// What stage 2 leaves for the steps that follow.

@@ -258,11 +258,14 @@ pub fn run(root: &Root, early: &Path) {
 /// How many units and drop-ins `closure` has.
 ///
 /// # Errors
-/// The first that could not be linked, and why.
-pub fn units_of(root: &Root, closure: &Path) -> Result<usize, String> {
+/// Those that could not be linked, and why.
+pub fn units_of(root: &Root, closure: &Path) -> Result<usize, Vec<String>> {
     let units = units::read(root, closure);
-    let mut problems = units.problems.into_iter();
-    problems.next().map_or(Ok(units.listed.len()), Err)
+    if units.problems.is_empty() {
+        Ok(units.listed.len())
+    } else {
+        Err(units.problems)
+    }
 }
 
 /// The work of [`run`].

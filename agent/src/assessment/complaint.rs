@@ -99,6 +99,7 @@ impl Standard<'_> {
             }
             complaints.extend(self.other_unit(snapshot, name, unit));
         }
+        complaints.extend(self.snippets(snapshot));
         let jobs = snapshot.jobs.iter().filter(|job| is_unsettled(job));
         complaints.extend(jobs.filter_map(|job| self.job(job)));
         complaints.sort();
@@ -180,6 +181,20 @@ impl Standard<'_> {
             fault,
             wrong,
         })
+    }
+
+    /// What failed under the last good generation as well is no fault of this one.
+    fn snippets(&self, snapshot: &Snapshot) -> impl Iterator<Item = Complaint> {
+        let weight = self.baseline.map_or(Weight::Bearable, |_| Weight::Final);
+        let faults = snapshot.failed_snippets.iter().cloned().map(Fault::Snippet);
+        faults
+            .filter(|fault| !self.excuses(fault))
+            .map(move |fault| Complaint {
+                weight,
+                kind: Kind::Compared,
+                fault,
+                wrong: Wrong::Failed,
+            })
     }
 
     fn job(&self, job: &Job) -> Option<Complaint> {

@@ -213,6 +213,7 @@ impl<'a> Watch<'a> {
                 .map(|(name, _)| name)
                 .chain(jobs.map(|job| &job.unit))
                 .map(|name| Fault::of_unit(name))
+                .chain(snapshot.failed_snippets.iter().cloned().map(Fault::Snippet))
                 .collect(),
         }
     }

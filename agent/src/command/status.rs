@@ -144,7 +144,7 @@ fn masked(view: &View) -> Vec<String> {
     let left_out = units.into_iter().flat_map(|units| units.left_out);
     let masked = left_out.filter_map(|one| Some((one.unit, one.masked_by?)));
     masked
-        .map(|(unit, by)| format!("{unit} of the closure does not run: it is masked by {by}"))
+        .map(|(unit, by)| format!("{unit} of the closure is not in effect: it is masked by {by}"))
         .collect()
 }
 

@@ -6,17 +6,17 @@ use boot_entries::Root;
 
 use super::begin;
 use crate::assessment::requirements::{Requirements, missing_units};
-use crate::assessment::{Monotonic, Outcome};
+use crate::assessment::{Monotonic, Observer, Outcome};
 use crate::config;
 use crate::error::Error;
 use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
-use crate::state::cause::{Cause, Stage};
+use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::state::{Event, Subject, WhenUnhealthy};
-use crate::store::handover::{Healthy, Units};
-use crate::system::systemd::Systemd;
+use crate::store::handover::{Healthy, Snippets, Units};
+use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::view::View;
 
 /// How an assessment ended.
@@ -51,11 +51,14 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         missing_units: missing_units(host::kind(root).ok(), left, &subject.toplevel),
         ..Requirements::from(&health)
     };
-    let mut systemd = Systemd::watching(&requirements.units);
+    let mut machine = Machine {
+        root,
+        systemd: Systemd::watching(&requirements.units),
+    };
     let outcome = crate::assessment::assess(
         &requirements,
         baseline.as_ref(),
-        &mut systemd,
+        &mut machine,
         &mut Monotonic { began },
     );
     let cause = match outcome {
@@ -78,6 +81,28 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         tracing::error!("cannot record the verdict: {}", one_line(&error));
     }
     Ok(Assessed::Unhealthy(subject, cause))
+}
+
+/// systemd, and what activation has left.
+struct Machine<'a> {
+    root: &'a Root,
+    systemd: Systemd,
+}
+
+impl Observer for Machine<'_> {
+    fn snapshot(&mut self) -> Result<Snapshot, systemd::Error> {
+        let mut snapshot = self.systemd.snapshot()?;
+        match Snippets::read(self.root) {
+            Ok(left) => snapshot.failed_snippets = left.unwrap_or_default().0,
+            // The agent's own trouble says nothing of the generation.
+            Err(error) => tracing::error!("{}", one_line(&error)),
+        }
+        Ok(snapshot)
+    }
+
+    fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
+        self.systemd.explain(fault)
+    }
 }
 
 fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {

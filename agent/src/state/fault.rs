@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `unit:NAME` | a unit is not well |
 //! | `activation` | the closure was not put in place |
+//! | `snippet:NAME` | a snippet of NixOS's activation failed |
 //! | `units` | not all of its units were linked |
 //! | `firewall` | its ruleset was not loaded |
 //! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
@@ -29,6 +30,8 @@ pub const FIREWALL_UNIT: &str = "lastgood-firewall.service";
 
 /// What a unit's key begins with.
 const UNIT: &str = "unit:";
+/// What a snippet's key begins with.
+const SNIPPET: &str = "snippet:";
 
 /// One thing at fault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub enum Fault {
     Unit(String),
     /// The closure was not put in place.
     Activation,
+    /// A snippet of NixOS's activation failed. Its name.
+    Snippet(String),
     /// Not all of its units were linked before systemd looked for them.
     Units,
     /// Its ruleset was not loaded.
@@ -103,6 +108,7 @@ impl Fault {
             | Self::NoAnswer
             | Self::Operator
             | Self::Units
+            | Self::Snippet(_)
             | Self::Other(_) => None,
         }
     }
@@ -112,6 +118,7 @@ impl Fault {
     pub fn key(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Self::Unit(name) => return Cow::Owned(format!("{UNIT}{name}")),
+            Self::Snippet(name) => return Cow::Owned(format!("{SNIPPET}{name}")),
             Self::Activation => "activation",
             Self::Units => "units",
             Self::Firewall => "firewall",
@@ -136,8 +143,9 @@ impl Fault {
             "agent:no-verdict" => Self::NoVerdict,
             "systemd:no-answer" => Self::NoAnswer,
             "operator" => Self::Operator,
-            _ => match key.strip_prefix(UNIT) {
-                Some(name) if !name.is_empty() => Self::Unit(name.to_owned()),
+            _ => match (key.strip_prefix(UNIT), key.strip_prefix(SNIPPET)) {
+                (Some(name), _) if !name.is_empty() => Self::Unit(name.to_owned()),
+                (_, Some(name)) if !name.is_empty() => Self::Snippet(name.to_owned()),
                 _ => Self::Other(key.to_owned()),
             },
         }
@@ -166,7 +174,9 @@ impl Fault {
     #[must_use]
     pub fn is_shareable(&self) -> bool {
         match self {
-            Self::Unit(_) | Self::Activation | Self::Units | Self::Firewall => true,
+            Self::Unit(_) | Self::Snippet(_) | Self::Activation | Self::Units | Self::Firewall => {
+                true
+            }
             Self::TriesUsedUp
             | Self::NotCounted
             | Self::NoVerdict
@@ -182,6 +192,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unit(name) => name,
+            Self::Snippet(name) => return write!(f, "activation snippet {name}"),
             Self::Activation => "the closure was not put in place",
             Self::Units => "not all units of the closure were linked",
             Self::Firewall => "the firewall's ruleset was not loaded",

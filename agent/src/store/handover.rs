@@ -1,5 +1,6 @@
 //! What one step of a boot leaves for another, or for a unit. In `/run`: it speaks of this boot only.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use boot_entries::{Root, durable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::host::{HEALTHY, STAGE_2, UNITS};
+use crate::host::{HEALTHY, SNIPPETS, STAGE_2, UNITS};
 use crate::state::baseline::Baseline;
 
 /// Something in `/run` that cannot be read or left.
@@ -101,6 +102,28 @@ pub struct Units {
     pub missed: Vec<String>,
 }
 
+/// The snippets of NixOS's activation that failed, by their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snippets(pub BTreeSet<String>);
+
+impl Snippets {
+    /// Leaves them for the assessment.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, SNIPPETS, &serde_json::to_string(self)?)
+    }
+
+    /// What was left. None: activation has not looked, or this is not NixOS.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root) -> Result<Option<Self>, Error> {
+        left(root, SNIPPETS)
+    }
+}
+
 /// A unit or drop-in of the closure that systemd does not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
@@ -135,6 +158,13 @@ impl Units {
                 self.missed.push(problem);
             }
         }
+    }
+
+    /// Whether it is known that in this boot systemd got all units of its closure: the store was there in time.
+    #[must_use]
+    pub fn are_complete(root: &Root) -> bool {
+        let left = Self::read(root).ok().flatten();
+        left.is_some_and(|units| units.problems.is_empty() && units.missed.is_empty())
     }
 
     /// Leaves it for the assessment.

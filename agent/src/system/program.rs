@@ -108,7 +108,12 @@ impl Ran {
         Error::Failed {
             program: shown(command),
             status: self.status,
-            stderr: one_line(&self.stderr),
+            // Some say everything on standard output.
+            stderr: one_line(if self.stderr.trim().is_empty() {
+                &self.stdout
+            } else {
+                &self.stderr
+            }),
         }
     }
 }

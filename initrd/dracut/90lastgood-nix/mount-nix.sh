@@ -8,5 +8,9 @@ if [ -n "$nix" ]; then
     fstype=$(getarg lastgood.nixfstype=)
     flags=$(getarg lastgood.nixflags=)
     # To be written to, unlike the root: nobody remounts it later.
-    mount -t "${fstype:-auto}" -o "rw${flags:+,$flags}" "$nix" "$NEWROOT/nix" || die "cannot mount $nix at /nix"
+    if ! mount -t "${fstype:-auto}" -o "rw${flags:+,$flags}" "$nix" "$NEWROOT/nix"; then
+        # Not `die`, which halts the machine: the loader is to try the next one.
+        warn "lastgood: cannot mount $nix at /nix"
+        systemctl --no-block --force reboot || reboot -f -d -n
+    fi
 fi

@@ -110,7 +110,6 @@ pub(super) fn look(view: &View) -> Facts {
     let root = &view.root;
     let is_there = |path: &str| root.join(path).symlink_metadata().is_ok();
     let kind = host::kind(root).ok();
-    let units = Units::read(root).ok().flatten();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let places = view.places(&view.state);
     Facts {
@@ -126,8 +125,7 @@ pub(super) fn look(view: &View) -> Facts {
         },
         payload: payload(view),
         store: store_mount(root).ok().flatten(),
-        was_in_time: units
-            .is_some_and(|units| units.problems.is_empty() && units.missed.is_empty()),
+        was_in_time: Units::are_complete(root),
         volatile: view.volatile_state().map(|volatile| volatile.to_string()),
         kind,
         missing: kind.map_or_else(Vec::new, |kind| missing(root, kind)),

@@ -11,6 +11,7 @@ use crate::activation::firewall::{self, Refusal};
 use crate::activation::script;
 use crate::config;
 use crate::error::Error;
+use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::{Event, Standing, State, Subject};
 use crate::view::View;
@@ -44,11 +45,19 @@ impl Asked {
         let subject = wanted(view, request.toplevel)?;
         check_config(&view.root, &subject.toplevel)?;
         check_firewall(&view.root, &subject.toplevel)?;
-        check_script(&view.root, &subject.toplevel)?;
-        if let Some(facts) = readiness::look(&view.root, &subject)? {
-            for warning in readiness::warnings(&subject, &facts) {
-                tracing::warn!("{warning}");
+        // What was proven with it, and what the operator insists on, is installed all the same.
+        let is_trusted = request.again || view.state.standing(&subject) == Standing::Proven;
+        let lenient = |checked: Result<(), Error>| match checked {
+            Err(error) if is_trusted => {
+                tracing::warn!("{}", one_line(&error));
+                Ok(())
             }
+            checked => checked,
+        };
+        lenient(check_script(&view.root, &subject.toplevel))?;
+        lenient(readiness::check_units(&view.root, &subject))?;
+        for warning in readiness::warnings(&subject, &readiness::look(&view.root, &subject)) {
+            tracing::warn!("{warning}");
         }
         // It is installed all the same: what is booted next is what was asked for. But nobody is to rely on a way back.
         if let Some(volatile) = view.volatile_state() {

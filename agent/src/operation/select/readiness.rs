@@ -19,8 +19,8 @@ pub(super) struct Facts {
     init: Option<PathBuf>,
     /// The agent on this host: what `init` is to lead to.
     agent: PathBuf,
-    /// How many units the closure has.
-    units: usize,
+    /// How many units the closure has. None: nobody knows, or it does not matter.
+    units: Option<usize>,
     /// What is mounted on `/nix` or in it, and where.
     mounted: Option<StoreMount>,
     /// In this boot the store was there before systemd was.
@@ -38,7 +38,7 @@ pub(super) fn warnings(subject: &Subject, facts: &Facts) -> Vec<String> {
             init.display()
         ));
     }
-    if facts.units == 0 {
+    if facts.units == Some(0) {
         warnings.push(format!(
             "generation {id} has no units in etc/systemd/system: nothing of it is started, and what is judged are the host's \
              own"
@@ -56,33 +56,50 @@ pub(super) fn warnings(subject: &Subject, facts: &Facts) -> Vec<String> {
     warnings
 }
 
-/// Looks. None: there is nothing to say on this host.
+/// Whether all units of the closure can be linked. On NixOS nobody links them.
 ///
 /// # Errors
-/// When a unit of the closure cannot be linked: a boot without it is never healthy.
-pub(super) fn look(root: &Root, subject: &Subject) -> Result<Option<Facts>, Error> {
-    if host::kind(root).ok() != Some(Kind::Plain) {
-        return Ok(None);
+/// The units that cannot: a boot without them is never healthy.
+pub(super) fn check_units(root: &Root, subject: &Subject) -> Result<(), Error> {
+    if !is_plain(root) {
+        return Ok(());
     }
+    generator::units_of(root, &subject.toplevel)
+        .map(drop)
+        .map_err(|problems| {
+            Error::Refused(format!(
+                "{}: a boot without a unit of its closure is never healthy; mend it and build the generation again",
+                problems.join("; ")
+            ))
+        })
+}
+
+fn is_plain(root: &Root) -> bool {
+    host::kind(root).ok() == Some(Kind::Plain)
+}
+
+/// Looks. There is nothing to say on another kind of host.
+pub(super) fn look(root: &Root, subject: &Subject) -> Facts {
     let toplevel = &subject.toplevel;
-    let units = generator::units_of(root, toplevel).map_err(|problem| {
-        Error::Refused(format!(
-            "{problem}: a boot without a unit of its closure is never healthy; mend it and build the generation again"
-        ))
-    })?;
-    let in_time = Units::read(root).ok().flatten();
     let canonical = |path: &Path| root.canonical(path).ok();
-    Ok(Some(Facts {
+    let agent = canonical(Path::new(AGENT)).unwrap_or_else(|| AGENT.into());
+    if !is_plain(root) {
+        return Facts {
+            agent,
+            units: None,
+            ..Facts::default()
+        };
+    }
+    Facts {
         init: canonical(&toplevel.join("init")),
-        agent: canonical(Path::new(AGENT)).unwrap_or_else(|| AGENT.into()),
-        units,
+        agent,
+        units: generator::units_of(root, toplevel).ok(),
         mounted: store_mount(root).unwrap_or_else(|error| {
             tracing::warn!("cannot read {MOUNTS}: {}", one_line(&error));
             None
         }),
-        was_in_time: in_time
-            .is_some_and(|units| units.problems.is_empty() && units.missed.is_empty()),
-    }))
+        was_in_time: Units::are_complete(root),
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +120,7 @@ mod tests {
         let systemd = Some(PathBuf::from("/usr/lib/systemd/systemd"));
         let agent = Some(PathBuf::from(AGENT));
         for (init, other_init) in [(None, false), (agent, false), (systemd, true)] {
-            for units in [0, 3] {
+            for units in [None, Some(0), Some(3)] {
                 for is_mounted in [false, true] {
                     for was_in_time in [false, true] {
                         let facts = Facts {
@@ -121,7 +138,7 @@ mod tests {
                             said.contains("leads to /usr/lib/systemd/systemd"),
                             other_init
                         );
-                        assert_eq!(said.contains("no units"), units == 0);
+                        assert_eq!(said.contains("no units"), units == Some(0));
                         let is_late = is_mounted && !was_in_time;
                         assert_eq!(
                             said.contains("/nix is a mount of its own (/dev/sdb1)"),

@@ -13,6 +13,8 @@ pub(in crate::state) fn one_of_each() -> Vec<(Fault, &'static str, bool)> {
             true,
         ),
         (Fault::Activation, "activation", true),
+        (Fault::Units, "units", true),
+        (Fault::Snippet("users".to_owned()), "snippet:users", true),
         (Fault::Firewall, "firewall", true),
         (Fault::TriesUsedUp, "loader:tries-used-up", false),
         (Fault::NotCounted, "loader:not-counted", false),

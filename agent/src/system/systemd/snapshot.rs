@@ -1,11 +1,13 @@
 //! What systemd said at one instant, as plain data: the only thing a judgement sees of the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All of it. Units come from one call and jobs from another: it is not taken at one stroke, and need not be, because
 /// a verdict rests on many of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// Snippets of NixOS's activation that failed, by their names. systemd knows nothing of them.
+    pub failed_snippets: BTreeSet<String>,
     /// Every unit systemd has in memory, and every required one, by its own name.
     pub units: BTreeMap<String, Unit>,
     /// Other names of units, e.g. `sshd.service` -> `ssh.service`.

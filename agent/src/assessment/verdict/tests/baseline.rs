@@ -146,3 +146,40 @@ fn what_no_baseline_can_know_is_not_compared() {
         ["backup@0-home.service"]
     );
 }
+
+/// Some fail in every boot, and nobody misses what they do.
+#[test]
+fn a_snippet_that_fails_is_judged_like_a_unit_that_does() {
+    let snapshot = Snapshot {
+        failed_snippets: ["users".to_owned()].into(),
+        ..Snapshot::default()
+    };
+    let requirements = Requirements {
+        units: Vec::new(),
+        ..requirements()
+    };
+    let last = |baseline: Option<&Baseline>| {
+        let mut watch = Watch::new(&requirements, baseline);
+        let mut looks =
+            (0..=DEADLINE + SETTLE).map(|second| watch.observe(secs(second), Ok(&snapshot)));
+        looks.find(|one| !matches!(one, Judgement::Wait { .. }))
+    };
+    let fault = Fault::Snippet("users".to_owned());
+    let shared = Baseline {
+        failing: [fault.clone()].into(),
+    };
+    for baseline in [None, Some(&shared)] {
+        let Some(Judgement::Healthy { baseline }) = last(baseline) else {
+            panic!("{baseline:?}");
+        };
+        assert_eq!(baseline, shared, "it is on record");
+    }
+    let Some(Judgement::Unhealthy {
+        faults, summary, ..
+    }) = last(Some(&Baseline::default()))
+    else {
+        panic!("not known from before");
+    };
+    assert_eq!(faults, [fault]);
+    assert_eq!(summary, "activation snippet users failed");
+}
