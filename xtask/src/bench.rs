@@ -3,6 +3,7 @@
 mod etc;
 mod fixture;
 mod measure;
+mod stage_2;
 
 use anyhow::{Result, ensure};
 use lastgood_tests::{host, program};
@@ -23,6 +24,9 @@ pub(crate) struct Arguments {
     /// Measure instead how long a closure's /etc with so many files takes to be put in place
     #[arg(long)]
     etc: Option<u64>,
+    /// Measure instead what stage 2 adds to a boot in the virtual machine, with so many files in /etc
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_missing_value = "100,1000,10000")]
+    stage_2: Vec<u64>,
 }
 
 /// A run that is measured.
@@ -97,6 +101,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     program::build()?;
     if let Some(count) = arguments.etc {
         return etc::run(count);
+    }
+    if !arguments.stage_2.is_empty() {
+        return stage_2::run(&arguments.stage_2);
     }
     for count in &arguments.generations {
         ensure!(*count > 0, "a bench needs a generation");

@@ -21,7 +21,7 @@ pub use self::serial::Line;
 pub use self::wire::{Answer, Heard};
 
 use self::guest_agent::GuestAgent;
-use self::qemu::Qemu;
+use self::qemu::{Clock, Qemu};
 pub(crate) use self::serial::Serial;
 use self::wire::Wire;
 use crate::closures::Variant;
@@ -52,6 +52,7 @@ pub struct Machine {
     timeline: Timeline,
     qemu: Option<Qemu>,
     wire: Option<Wire>,
+    clock: Clock,
 }
 
 impl Machine {
@@ -81,6 +82,7 @@ impl Machine {
             timeline,
             qemu: None,
             wire: None,
+            clock: Clock::Time,
         })
     }
 
@@ -104,6 +106,12 @@ impl Machine {
         let found = self.toplevels.iter().find(|(known, _)| *known == variant);
         let (_, path) = found.with_context(|| format!("no closure {}", variant.name()))?;
         Ok(path.display().to_string())
+    }
+
+    /// From the next power-on the guest's clock counts instructions, of 8 ns each: how long something takes in the guest
+    /// has then nothing to do with what else this host does.
+    pub fn count_instructions(&mut self) {
+        self.clock = Clock::Instructions;
     }
 
     /// From now on somebody at the other end of the cable asks each of `ports`, every 50 ms, whatever the machine does.
@@ -134,7 +142,8 @@ impl Machine {
         ensure!(self.qemu.is_none(), "the machine is on already");
         self.serial.skip();
         self.timeline.note("power on");
-        self.qemu = Some(Qemu::start(&self.dir, &self.serial, self.wire.as_ref())?);
+        let wire = self.wire.as_ref();
+        self.qemu = Some(Qemu::start(&self.dir, &self.serial, wire, self.clock)?);
         Ok(())
     }
 

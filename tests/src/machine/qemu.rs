@@ -21,6 +21,15 @@ pub(super) const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 /// Ports of the guest that can be reached from outside.
 const FORWARDED: [u16; 3] = [80, 443, 8080];
 
+/// What the guest's clock counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// This host's time.
+    Time,
+    /// Instructions, of 8 ns each: what else this host does has no part in it.
+    Instructions,
+}
+
 /// A running QEMU. Dropping it kills it.
 pub(super) struct Qemu {
     child: Child,
@@ -34,7 +43,12 @@ pub(super) struct Qemu {
 impl Qemu {
     /// Starts the machine whose disk and variables are in `dir`. With a `wire` its network is that, and no port of this
     /// host leads to it.
-    pub(super) fn start(dir: &Path, serial: &Serial, wire: Option<&Wire>) -> Result<Self> {
+    pub(super) fn start(
+        dir: &Path,
+        serial: &Serial,
+        wire: Option<&Wire>,
+        clock: Clock,
+    ) -> Result<Self> {
         let sockets = tempfile::Builder::new().prefix("lastgood-rig-").tempdir()?;
         let ports = match wire {
             Some(_) => Vec::new(),
@@ -45,6 +59,9 @@ impl Qemu {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         command.args(arguments(dir, sockets.path(), &network(wire, &ports)));
+        if clock == Clock::Instructions {
+            command.args(["-icount", "shift=3"]);
+        }
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
