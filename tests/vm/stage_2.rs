@@ -17,7 +17,7 @@ use super::counter;
 /// A real initrd takes as long as all else, and a loaded host thrice that.
 const BEGUN: Duration = Duration::from_mins(5);
 
-/// Emergency mode is left after half a minute.
+/// Emergency mode is left after two minutes, with a verdict or without.
 const REJECTED: Duration = VERDICT.saturating_add(Duration::from_mins(2));
 
 /// What stage 2 has done in this boot, and what systemd has found.
@@ -80,7 +80,7 @@ fn fstab_stories(initrd: Initrd) -> Result<()> {
         staged(vm, of(Staged::One))?;
         page_says(vm, of(Staged::One))?;
         blamed(vm, 2, "srv.mount")?;
-        // One try, unless the host was too loaded for a verdict in half a minute: then emergency mode was left without one.
+        // One try, unless the host was too loaded for a verdict in two minutes: then emergency mode was left without one.
         let tried = counter(vm, 2)?;
         ensure!(
             tried.starts_with("0-"),
