@@ -25,6 +25,7 @@ use lastgood::state::{Event, State, Subject};
 use lastgood::store::ledger::{self, Ledger};
 use systemd_boot_model::EntryName;
 
+pub use self::nspawn::Knock;
 use self::nspawn::Nspawn;
 pub use self::rootfs::Rootfs;
 use crate::closures::Variant;
@@ -96,6 +97,8 @@ pub enum Boot {
 pub struct Container {
     dir: PathBuf,
     rootfs: PathBuf,
+    /// What lies over that, the first one above all others.
+    layers: Vec<PathBuf>,
     /// What closures are made from.
     first: PathBuf,
     console: Serial,
@@ -116,6 +119,7 @@ impl Container {
         let machine = Self {
             console: Serial::new(&dir.join("console.log"), timeline.begun())?,
             rootfs: rootfs.root(),
+            layers: Vec::new(),
             first: rootfs.toplevel(Variant::One)?.to_owned(),
             dir,
             timeline,
@@ -125,6 +129,11 @@ impl Container {
         let init = machine.disk().join("/rig/init");
         fs::set_permissions(init, fs::Permissions::from_mode(0o755))?;
         Ok(machine)
+    }
+
+    /// Has the machine what is in this directory as well.
+    pub fn has(&mut self, layer: PathBuf) {
+        self.layers.insert(0, layer);
     }
 
     /// Puts a file on the disk of a machine that is off.
@@ -215,7 +224,9 @@ impl Container {
         }
         self.console.skip();
         self.timeline.note(format!("starts: {boot:?}"));
-        self.on = Some(Nspawn::start(&self.dir, &self.rootfs, &self.console)?);
+        let mut layers = self.layers.clone();
+        layers.push(self.rootfs.clone());
+        self.on = Some(Nspawn::start(&self.dir, &layers, &self.console)?);
         Ok(())
     }
 
@@ -306,7 +317,24 @@ impl Container {
     /// # Errors
     /// When the machine is off.
     pub fn reach(&self, port: u16) -> Result<Reach> {
-        self.on()?.reach(port)
+        let reached = self.knock(&[Knock::tcp(port)])?;
+        reached.into_iter().next().context("nothing was knocked at")
+    }
+
+    /// Knocks at ports, from the other end of the cable, all at once.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn knock(&self, knocks: &[Knock]) -> Result<Vec<Reach>> {
+        self.on()?.knock(knocks)
+    }
+
+    /// Runs a shell command at the other end of the cable, with the programs of this host.
+    ///
+    /// # Errors
+    /// When the machine is off. A status other than 0 is no error.
+    pub fn world(&self, command: &str) -> Result<Output> {
+        self.on()?.world(command)
     }
 
     /// Begins a session with a port, from the other end of the cable, and says nothing.
@@ -314,7 +342,7 @@ impl Container {
     /// # Errors
     /// When there is no answer.
     pub fn call(&self, port: u16) -> Result<Session> {
-        Ok(Session(self.on()?.call(port)??))
+        Ok(Session(self.on()?.call(port)?))
     }
 
     /// The events on record.

@@ -6,6 +6,7 @@
 //! ```text
 //! host      Debian packages the rig needs
 //! debian    the releases, and where their packages come from
+//! packages  single ones of them
 //! base      Debian minbase + cloud kernel          (mmdebstrap)
 //! initrds   Debian's own, made by its programs         (mkinitramfs, dracut)
 //! guest     base + tests/guest/ + closures         (initrd.rs, closures.rs: real Nix in a chroot)
@@ -50,6 +51,7 @@ pub mod loader_rig;
 pub mod machine;
 pub mod mounts;
 pub mod nixpkgs;
+pub mod packages;
 pub mod paths;
 pub mod program;
 pub mod scenario;

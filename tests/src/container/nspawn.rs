@@ -1,8 +1,9 @@
 //! One boot: the process that is the container, and what can be done to it from outside.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -31,8 +32,9 @@ pub(super) struct Nspawn {
 }
 
 impl Nspawn {
-    /// Boots the machine in `dir`, on top of the tree `lower`.
-    pub(super) fn start(dir: &Path, lower: &Path, console: &Serial) -> Result<Self> {
+    /// Boots the machine in `dir`, on top of these trees.
+    pub(super) fn start(dir: &Path, layers: &[PathBuf], console: &Serial) -> Result<Self> {
+        let layers: Vec<&OsStr> = layers.iter().map(|layer| layer.as_os_str()).collect();
         // The container must not outlive a test run that is killed. Killing nspawn is not enough for that; the first
         // process of a PID namespace takes all others with it, those of namespaces inside as well.
         let mut command = Command::new("setpriv");
@@ -40,7 +42,8 @@ impl Nspawn {
             .args(["--pdeathsig", "KILL", "unshare", "--mount", "--net"])
             .args(["--pid", "--mount-proc", "--fork", "--kill-child=KILL"])
             .args(["sh", "-euc", START, "container"])
-            .args([dir, lower])
+            .arg(dir)
+            .arg(layers.join(OsStr::new(":")))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -70,42 +73,54 @@ impl Nspawn {
             .stdin(Stdio::null())
             .output()
             .context("cannot enter the container")?;
-        Ok(Output {
-            status: output.status.code().map_or(128, i64::from),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        Ok(of(&output))
+    }
+
+    /// Knocks from the other end of the cable, at all doors at once.
+    pub(super) fn knock(&self, knocks: &[Knock]) -> Result<Vec<Reach>> {
+        thread::scope(|scope| {
+            let all: Vec<_> = knocks
+                .iter()
+                .map(|knock| scope.spawn(move || self.in_world(|| knock.at_once())))
+                .collect();
+            let ended = all.into_iter().map(|one| {
+                one.join()
+                    .map_err(|_panic| anyhow!("the knock panicked"))??
+            });
+            ended.collect()
         })
     }
 
-    /// Knocks at a port, from the other end of the cable.
-    pub(super) fn reach(&self, port: u16) -> Result<Reach> {
-        match self.call(port)? {
-            Ok(stream) => ask(stream),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Reach::Refused),
-            // Dropped, or not even an interface there.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::TimedOut | ErrorKind::HostUnreachable
-                ) =>
-            {
-                Ok(Reach::Silent)
-            }
-            Err(error) => Err(error.into()),
-        }
+    /// Begins a session with a port, from the other end of the cable.
+    pub(super) fn call(&self, port: u16) -> Result<TcpStream> {
+        let address = SocketAddr::from((ADDRESS, port));
+        Ok(self.in_world(|| TcpStream::connect_timeout(&address, SILENCE))??)
     }
 
-    /// Begins a session with a port, from the other end of the cable.
-    pub(super) fn call(&self, port: u16) -> Result<io::Result<TcpStream>> {
+    /// Runs a shell command at the other end of the cable, with the programs of this host.
+    pub(super) fn world(&self, command: &str) -> Result<Output> {
+        let mut nsenter = Command::new("nsenter");
+        nsenter
+            .arg(format!("--net=/proc/{}/ns/net", self.child.id()))
+            .args(["sh", "-c", command])
+            .stdin(Stdio::null());
+        Ok(of(&nsenter.output().context("cannot enter the world")?))
+    }
+
+    /// What `work` gives when it is done at the other end of the cable.
+    fn in_world<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         let place = format!("/proc/{}/ns/net", self.child.id());
         let world = File::open(&place).with_context(|| format!("cannot open {place}"))?;
         // A network namespace is a thread's.
-        let call = thread::spawn(move || -> Result<io::Result<TcpStream>> {
-            setns(world, CloneFlags::CLONE_NEWNET)?;
-            let address = SocketAddr::from((ADDRESS, port));
-            Ok(TcpStream::connect_timeout(&address, SILENCE))
-        });
-        call.join().map_err(|_panic| anyhow!("the call panicked"))?
+        thread::scope(|scope| {
+            let thread = scope.spawn(move || -> Result<T> {
+                setns(world, CloneFlags::CLONE_NEWNET)?;
+                Ok(work())
+            });
+            thread
+                .join()
+                .map_err(|_panic| anyhow!("the world panicked"))?
+        })
     }
 
     /// The container's PID 1, by our name of it: unshare, then the shell, then nspawn, then it.
@@ -119,6 +134,69 @@ impl Nspawn {
         })?;
         found.context("the container has no PID 1")
     }
+}
+
+fn of(output: &std::process::Output) -> Output {
+    Output {
+        status: output.status.code().map_or(128, i64::from),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A port that is knocked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knock {
+    /// A page is asked for.
+    Tcp(SocketAddr),
+    /// A byte is sent.
+    Udp(SocketAddr),
+}
+
+impl Knock {
+    /// At a TCP port of the machine's.
+    #[must_use]
+    pub fn tcp(port: u16) -> Self {
+        Self::Tcp((ADDRESS, port).into())
+    }
+
+    /// At a UDP port of the machine's.
+    #[must_use]
+    pub fn udp(port: u16) -> Self {
+        Self::Udp((ADDRESS, port).into())
+    }
+
+    fn at_once(self) -> Result<Reach> {
+        let answer = match self {
+            Self::Tcp(to) => TcpStream::connect_timeout(&to, SILENCE).map(ask),
+            Self::Udp(to) => send(to).map(|()| Ok(Reach::Page(String::new()))),
+        };
+        match answer {
+            Ok(reach) => reach,
+            Err(error) => match error.kind() {
+                ErrorKind::ConnectionRefused => Ok(Reach::Refused),
+                // Dropped, or not even an interface there.
+                ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::HostUnreachable => {
+                    Ok(Reach::Silent)
+                }
+                _ => Err(error.into()),
+            },
+        }
+    }
+}
+
+/// Sends a byte and waits for one.
+fn send(to: SocketAddr) -> io::Result<()> {
+    let any: IpAddr = if to.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(SILENCE))?;
+    socket.send(&[0])?;
+    socket.recv(&mut [0]).map(drop)
 }
 
 /// Asks for a page.

@@ -11,6 +11,9 @@ use crate::debian::Debian;
 use crate::guest::{self, Guest};
 use crate::{files, image, initrds, paths, program, units};
 
+/// The list of the closures there are.
+const CLOSURES: &str = "closures.json";
+
 /// The tree of a release. Shared by all containers: each lays what is its own over it.
 pub struct Rootfs {
     dir: PathBuf,
@@ -48,17 +51,10 @@ impl Rootfs {
             ))
             .tree(&program)?
             .tree(&units::source())?
-            .get(|dir| {
-                assemble(
-                    &dir.join("root"),
-                    &unpacked.dir.join("root"),
-                    &guest,
-                    &program,
-                )
-            })?;
+            .get(|dir| assemble(dir, &unpacked.dir.join("root"), &guest, &program))?;
         Ok(Self {
+            closures: Closures::read(&built.dir.join(CLOSURES))?,
             dir: built.dir,
-            closures: guest.closures()?,
         })
     }
 
@@ -77,12 +73,15 @@ impl Rootfs {
     }
 }
 
-fn assemble(root: &Path, unpacked: &Path, guest: &Guest, program: &Path) -> Result<()> {
+fn assemble(dir: &Path, unpacked: &Path, guest: &Guest, program: &Path) -> Result<()> {
+    let root = &dir.join("root");
     files::copy_tree(unpacked, root)?;
     guest::configure(root)?;
     // The same closures in each release, as after an upgrade of the host.
     files::remove(&root.join("nix"))?;
     files::copy_tree(&guest.root().join("nix"), &root.join("nix"))?;
+    // With its list: one that is built anew from the same has other store paths.
+    std::fs::copy(guest.built.dir.join(CLOSURES), dir.join(CLOSURES))?;
     image::install_agent(root, program)?;
     guest::mark_updated(root)
 }

@@ -1,5 +1,6 @@
 # Boots one container; run in mount, network and PID namespaces of its own, so that nothing of this outlives it.
-# $1: the machine's directory, $2: the tree it starts from. What it changes stays in $1/upper from boot to boot.
+# $1: the machine's directory, $2: the trees it starts from, with colons between. What it changes stays in $1/upper from
+# boot to boot.
 exec 2>&1
 # Network namespaces, and what nspawn keeps: out of the host's sight.
 mount -t tmpfs tmpfs /run

@@ -1,13 +1,11 @@
 //! The real loaders: the host's, and those of later Debian releases, from wherever the host gets its packages.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cache::Step;
-use crate::{command, debian, files};
+use crate::packages;
 
 /// Where Debian's package has it.
 const FILE: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
@@ -35,42 +33,10 @@ fn of_suite(step: &'static str, suite: &str) -> Result<PathBuf> {
     let built = Step::new(step)
         .text(suite)
         .text(PACKAGE)
-        .text(include_str!("loaders.rs"))
-        .get(|dir| fetch(dir, suite))?;
+        .text(concat!(
+            include_str!("loaders.rs"),
+            include_str!("../packages.rs")
+        ))
+        .get(|dir| packages::fetch(suite, &[PACKAGE], dir))?;
     Ok(built.dir.join(FILE))
-}
-
-/// Downloads and unpacks the package, with apt's lists and settings in `dir`, so that the host's own are left alone.
-/// apt checks the signatures, as for every package.
-fn fetch(dir: &Path, suite: &str) -> Result<()> {
-    let apt = dir.join("apt");
-    let (sources, lists, cache) = (apt.join("sources"), apt.join("lists"), apt.join("cache"));
-    for directory in [&sources, &lists, &cache] {
-        fs::create_dir_all(directory.join("partial"))?;
-    }
-    debian::apt_sources(suite, &sources)?;
-    let run = |arguments: &[&str]| {
-        let mut get = Command::new("apt-get");
-        for (key, value) in [
-            ("Dir::Etc::SourceList", Path::new("/dev/null")),
-            ("Dir::Etc::SourceParts", &sources),
-            ("Dir::State::Lists", &lists),
-            ("Dir::State::Status", Path::new("/dev/null")),
-            ("Dir::Cache", &cache),
-        ] {
-            get.arg("-o").arg(format!("{key}={}", value.display()));
-        }
-        // There is no other user's directory to download to.
-        get.args(["-o", "APT::Sandbox::User=root", "-qq"]);
-        command::output(get.args(arguments).current_dir(&apt))
-    };
-    run(&["update"])?;
-    run(&["download", PACKAGE])?;
-    let all = files::sorted_entries(&apt)?;
-    let deb = all
-        .iter()
-        .find(|path| path.extension().is_some_and(|kind| kind == "deb"));
-    let deb = deb.context("the package was not downloaded")?;
-    command::run("dpkg", ["-x".as_ref(), deb.as_os_str(), dir.as_os_str()])?;
-    files::remove(&apt)
 }
