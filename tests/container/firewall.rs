@@ -14,6 +14,7 @@ on_each_debian! {
     without_nft_the_machine_is_closed_all_the_same,
     a_firewall_that_is_started_again_leaves_alone_what_it_must,
     sessions_from_before_the_first_load_go_on,
+    what_nft_lists_in_other_words_is_left_alone,
 }
 
 const RULESET: &str = "etc/nftables.conf";
@@ -164,6 +165,39 @@ fn sessions_from_before_the_first_load_go_on(debian: Debian) -> Result<()> {
                 "{page:?}"
             );
         }
+        server.power_off()
+    })
+}
+
+/// No nft lists these as they are written here, and each release lists them in words of its own.
+const IN_OTHER_WORDS: &str = "\
+table inet lastgood-demo {
+    set pairs { type ipv4_addr . inet_service; elements = { 10.0.0.3 . 22, 10.0.0.1 . 443, 10.0.0.2 . 80 }; }
+    chain input {
+        type filter hook input priority 0; policy drop;
+        ct state established,related accept
+        iif lo accept
+        tcp dport { 443, 80, 22 } accept
+        ip saddr . tcp dport @pairs accept
+        ip saddr { 10.0.0.0/24, 10.0.1.0/24 } udp dport 80-80 accept
+        ip saddr 10.0.0.5/8 meta l4proto tcp tcp dport 23 accept
+        tcp flags & (syn|ack) == syn limit rate 10/second accept
+        ip protocol tcp tcp dport ssh accept
+        reject with icmpx type admin-prohibited
+    }
+}
+";
+
+/// A table that is loaded anew has another handle.
+fn what_nft_lists_in_other_words_is_left_alone(debian: Debian) -> Result<()> {
+    in_container("container-firewall-words", debian, |server| {
+        proven(server, 1, &[(RULESET, IN_OTHER_WORDS)])?;
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for(Fact::Proven(1))?;
+        let listing = "nft --handle list ruleset";
+        let before = server.run_ok(listing)?;
+        server.run_ok("systemctl restart lastgood-firewall")?;
+        assert_eq!(server.run_ok(listing)?, before);
         server.power_off()
     })
 }

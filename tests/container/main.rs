@@ -32,6 +32,7 @@ mod firewall;
 mod others;
 mod rules;
 mod stage_2;
+mod unit_files;
 mod units;
 
 use std::time::Duration;
@@ -247,6 +248,14 @@ fn a_firewall_that_does_not_load_leaves_the_management_port_and_no_other(
         server.start(Boot::Uncounted(1))?;
         server.wait_for(Fact::Degraded(1))?;
         server.run_ok("nft list table inet lastgood-lockdown")?;
+        // What others let in, before and after, does not open it.
+        for priority in [-10, 0, 10] {
+            let open = format!(
+                "table inet open{} {{ chain x {{ type filter hook input priority {priority}; accept; }}; }}",
+                priority + 10
+            );
+            server.run_ok(&format!("nft '{open}'"))?;
+        }
         server.run_ok("curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:80/")?;
         assert_eq!(server.reach(22)?, Reach::Refused);
         for port in [80, 443, 8080] {

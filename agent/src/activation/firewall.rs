@@ -193,7 +193,7 @@ fn load_ruleset(means: Means<'_>, root: &Root, ruleset: Ruleset) -> Result<Outco
 }
 
 /// The script that puts `ruleset` in the place of its own tables, of those that were loaded before it, and of a
-/// lockdown. It is one transaction: no packet sees anything in between.
+/// lockdown. It is one transaction: there is no time without either.
 fn replacing(ruleset: &Ruleset, before: &[Table]) -> String {
     let others = before
         .iter()
