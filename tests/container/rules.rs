@@ -241,7 +241,7 @@ fn what_is_refused_is_logged(debian: Debian) -> Result<()> {
             router.server.knock(&[knock])?;
             // What came of the packet is the last that is told of it.
             let told = router.server.run_ok(
-                "for i in $(seq 50); do grep -q 'policy drop' /run/trace && break; grep -q accept /run/trace && break; sleep 0.1; done; cat /run/trace",
+                "for i in $(seq 50); do grep -q 'verdict drop' /run/trace && break; grep -q accept /run/trace && break; sleep 0.1; done; cat /run/trace",
             )?;
             ensure!(told.contains("lastgood-fw"), "{told:?}");
             Ok(told.contains("prefix \"refused connection: \""))

@@ -1,5 +1,6 @@
 //! With the real `nft`, in a network namespace of each test's own: nothing here can reach the machine's rules.
 
+mod gap;
 mod restarts;
 
 use super::*;
@@ -47,10 +48,6 @@ impl Namespace {
         program::stdout_of(self.command("sh").args(["-euc", line])).unwrap()
     }
 
-    pub(super) fn id(&self) -> u32 {
-        self.0.id()
-    }
-
     fn command(&self, program: &str) -> Command {
         let pid = self.0.id().to_string();
         let mut command = Command::new("nsenter");
@@ -76,6 +73,29 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+}
+
+/// A machine, and the world at the other end of its cable.
+pub(super) struct Cable {
+    pub(super) machine: Namespace,
+    pub(super) world: Namespace,
+}
+
+impl Cable {
+    pub(super) fn new() -> Self {
+        let (machine, world) = (Namespace::new(), Namespace::new());
+        machine.sh(&format!(
+            "ip link add eth0 type veth peer name world netns {}
+             ip address add 192.0.2.1/24 dev eth0; ip address add 2001:db8::1/64 dev eth0 nodad
+             ip link set eth0 up; ip link set lo up",
+            world.0.id()
+        ));
+        world.sh(
+            "ip address add 192.0.2.2/24 dev world; ip address add 2001:db8::2/64 dev world nodad
+             ip link set world up; ip link set lo up",
+        );
+        Self { machine, world }
     }
 }
 

@@ -5,6 +5,9 @@ use crate::config::{Firewall, Interface, Ports, Range, ReversePath};
 /// The table of the rules. NixOS's own is `nixos-fw`.
 pub(super) const TABLE: &str = "inet lastgood-fw";
 
+/// Ends a chain whose policy is the same. When the kernel replaces a chain, its policy comes microseconds after its rules.
+const DROP: &str = "drop";
+
 /// The whole script.
 pub(super) fn script(firewall: &Firewall) -> String {
     let mut chains = Vec::new();
@@ -17,6 +20,7 @@ pub(super) fn script(firewall: &Firewall) -> String {
             &[
                 "type filter hook forward priority filter; policy drop;".to_owned(),
                 by_state("forward-allow"),
+                DROP.to_owned(),
             ],
         ));
         let mut rules = vec![
@@ -52,6 +56,7 @@ fn reverse_path(check: ReversePath) -> Option<String> {
         // An answer of DHCP has no way back yet.
         "meta nfproto ipv4 udp sport . udp dport { 67 . 68, 68 . 67 } accept".to_owned(),
         format!("fib {by} oif exists accept"),
+        DROP.to_owned(),
     ];
     Some(chain("rpfilter", &lines))
 }
@@ -78,6 +83,8 @@ fn input(firewall: &Firewall) -> String {
     if firewall.reject_packets {
         lines.push("meta l4proto tcp reject with tcp reset".to_owned());
         lines.push("reject".to_owned());
+    } else {
+        lines.push(DROP.to_owned());
     }
     chain("input", &lines)
 }

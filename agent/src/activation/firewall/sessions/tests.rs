@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::super::tests::{Namespace, config as ports, load_in};
+use super::super::tests::{Cable, Namespace, config as ports, load_in};
 use super::super::{Outcome, config};
 use super::*;
 
@@ -20,31 +20,10 @@ const SESSIONS_ONLY: &str = "table inet ours { chain input {
 /// How long no answer means that there is none: the first bytes are sent again after 200 ms, and then later and later.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// A machine, and the world at the other end of its cable.
-struct Cable {
-    machine: Namespace,
-    world: Namespace,
-}
-
 /// The two ends of a session: the machine's, and the world's.
 type Ends = (TcpStream, TcpStream);
 
 impl Cable {
-    fn new() -> Self {
-        let (machine, world) = (Namespace::new(), Namespace::new());
-        machine.sh(&format!(
-            "ip link add eth0 type veth peer name world netns {}
-             ip address add 192.0.2.1/24 dev eth0; ip address add 2001:db8::1/64 dev eth0 nodad
-             ip link set eth0 up; ip link set lo up",
-            world.id()
-        ));
-        world.sh(
-            "ip address add 192.0.2.2/24 dev world; ip address add 2001:db8::2/64 dev world nodad
-             ip link set world up; ip link set lo up",
-        );
-        Self { machine, world }
-    }
-
     /// Two that talk already, one having called the other at `address`.
     fn session(client: &Namespace, server: &Namespace, address: &str) -> (TcpStream, TcpStream) {
         let listener = server.within(|| TcpListener::bind(address).unwrap());

@@ -18,12 +18,14 @@ fn nothing_but_the_defaults() {
 		type filter hook prerouting priority mangle + 10; policy drop;
 		meta nfproto ipv4 udp sport . udp dport {{ 67 . 68, 68 . 67 }} accept
 		fib saddr . mark . iif oif exists accept
+		drop
 	}}
 	chain input {{
 		type filter hook input priority filter; policy drop;
 		iifname \"lo\" accept
 		{STATE}
 		tcp flags & (fin | syn | rst | ack) == syn log level info prefix \"refused connection: \"
+		drop
 	}}
 	chain input-allow {{
 		icmp type echo-request accept
@@ -54,6 +56,7 @@ fn everything_at_once() {
 		type filter hook prerouting priority mangle + 10; policy drop;
 		meta nfproto ipv4 udp sport . udp dport {{ 67 . 68, 68 . 67 }} accept
 		fib saddr . mark oif exists accept
+		drop
 	}}
 	chain input {{
 		type filter hook input priority filter; policy drop;
@@ -79,6 +82,7 @@ fn everything_at_once() {
 	chain forward {{
 		type filter hook forward priority filter; policy drop;
 		{}
+		drop
 	}}
 	chain forward-allow {{
 		icmpv6 type != {{ router-renumbering, 139 }} accept
