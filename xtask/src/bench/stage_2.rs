@@ -30,6 +30,8 @@ enum Case {
 struct Boot {
     /// From the initrd's last word to systemd's first.
     between: Duration,
+    /// Of that, until stage 2 says that all is in place. Nothing without it.
+    stage_2: Duration,
     /// From the kernel's start to multi-user.target.
     whole: Duration,
 }
@@ -59,7 +61,6 @@ fn measure(vm: &mut Machine, generation: u64, count: u64) -> Result<()> {
         without.push(boot(vm, &toplevel, Case::Without)?);
         again.push(boot(vm, &toplevel, Case::Again)?);
     }
-    let base = median(&without, |boot| boot.between);
     for (case, boots) in [
         (Case::Without, &without[..]),
         (Case::Again, &again),
@@ -70,15 +71,15 @@ fn measure(vm: &mut Machine, generation: u64, count: u64) -> Result<()> {
             median(boots, |boot| boot.whole),
         );
         let least = boots.iter().map(|boot| boot.between).min();
-        let more = between.saturating_sub(base);
+        let stage_2 = median(boots, |boot| boot.stage_2);
         output::line(&format!(
             "{count:6} files, {:24}  {:7.1} {:7.1} ms, {:6.2} s; stage 2: {:6.1} ms, {:4.2} % of the boot",
             case.name(),
             ms(between),
             ms(least.unwrap_or_default()),
             whole.as_secs_f64(),
-            ms(more),
-            100.0 * more.as_secs_f64() / whole.as_secs_f64()
+            ms(stage_2),
+            100.0 * stage_2.as_secs_f64() / whole.as_secs_f64()
         ));
     }
     Ok(())
@@ -132,11 +133,20 @@ fn boot(vm: &mut Machine, toplevel: &str, case: Case) -> Result<Boot> {
         stages == usize::from(case != Case::Without),
         "{stages} runs of stage 2: {log}"
     );
-    let between = stamp(&log, "systemd[1]: systemd ")?.saturating_sub(stamp(&log, "initrd: over")?);
+    let over = stamp(&log, "initrd: over")?;
+    let between = stamp(&log, "systemd[1]: systemd ")?.saturating_sub(over);
+    let stage_2 = match case {
+        Case::Without => Duration::ZERO,
+        _ => stamp(&log, "lastgood-stage-2: in place: ")?.saturating_sub(over),
+    };
     let entered =
         vm.run_ok("systemctl show --value -p ActiveEnterTimestampMonotonic multi-user.target")?;
     let whole = Duration::from_micros(entered.trim().parse()?);
-    Ok(Boot { between, whole })
+    Ok(Boot {
+        between,
+        stage_2,
+        whole,
+    })
 }
 
 /// The kernel's time of the line that says `what`.
