@@ -225,24 +225,30 @@ fn what_is_refused_is_told_or_not(debian: Debian) -> Result<()> {
     })
 }
 
-/// Begins to tell, and waits until somebody listens (netlink's protocol 12, a group).
+const TRACED: &str = "nft 'table inet trace { chain x { type filter hook prerouting priority -400; meta nftrace set 1; }; }'";
+
+/// Begins to tell, and waits until somebody listens (netlink's protocol 12, a group). Whoever listens for longer tells of
+/// rules by what was loaded when it began.
 const TRACE: &str = "
-nft 'table inet trace { chain x { type filter hook prerouting priority -400; meta nftrace set 1; }; }'
-(setsid nft monitor trace >/run/trace 2>&1 &)
+(setsid sh -c 'echo $$ >/run/tracing; exec nft monitor trace' >/run/trace 2>&1 &)
 until awk '$2 == 12 && $4 != \"00000000\" { found = 1 } END { exit !found }' /proc/net/netlink; do sleep 0.05; done
+";
+
+/// What came of the packet is the last that is told of it.
+const TOLD: &str = "
+for i in $(seq 50); do grep -q -e 'verdict drop' -e 'verdict accept' /run/trace && break; sleep 0.1; done
+pid=$(cat /run/tracing); kill $pid; while [ -d /proc/$pid ]; do sleep 0.05; done
+cat /run/trace
 ";
 
 /// The kernel's log is not to be had in a container. nft tells which rules a packet meets.
 fn what_is_refused_is_logged(debian: Debian) -> Result<()> {
     on_a_router("container-rules-log", debian, |router| {
-        router.server.run_ok(TRACE)?;
+        router.server.run_ok(TRACED)?;
         let logs = |knock: Knock| -> Result<bool> {
-            router.server.run_ok(": >/run/trace")?;
+            router.server.run_ok(TRACE)?;
             router.server.knock(&[knock])?;
-            // What came of the packet is the last that is told of it.
-            let told = router.server.run_ok(
-                "for i in $(seq 50); do grep -q 'verdict drop' /run/trace && break; grep -q accept /run/trace && break; sleep 0.1; done; cat /run/trace",
-            )?;
+            let told = router.server.run_ok(TOLD)?;
             ensure!(told.contains("lastgood-fw"), "{told:?}");
             Ok(told.contains("prefix \"refused connection: \""))
         };
