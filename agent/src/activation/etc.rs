@@ -20,6 +20,7 @@ use boot_entries::durable::{self, unflushed};
 
 use crate::host::{ETC, ETC_MANIFEST, ETC_SEAL, STATIC};
 
+mod checked;
 pub mod give_back;
 pub mod manifest;
 mod modes;

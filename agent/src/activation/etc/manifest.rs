@@ -8,15 +8,14 @@
 //! Lines of ASCII: a heading with the version, whether the run ended, and where `/etc/static` leads; a line for each
 //! place; a checksum of all before it.
 
-use std::fmt::Write as _;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use boot_entries::durable::owned::Owner;
 use boot_entries::durable::{self, Access};
 use boot_entries::payload::{Content, Digest};
 use boot_entries::{Root, bounded};
 
+use super::checked::{self, pulled, push};
 use super::plan::{Copied, Known, Ours};
 use crate::host::ETC_MANIFEST;
 
@@ -111,20 +110,11 @@ fn text(manifest: &Manifest) -> String {
             }
         }
     }
-    text.push('\n');
-    let sum = crc32fast::hash(text.as_bytes());
-    // Writing to a String does not fail.
-    writeln!(text, "end {sum:08x}").unwrap_or_default();
-    text
+    checked::close(text)
 }
 
 fn parse(text: &str) -> Option<Manifest> {
-    let (lines, end) = text.strip_suffix('\n')?.rsplit_once('\n')?;
-    let sum = u32::from_str_radix(end.strip_prefix("end ")?, 16).ok()?;
-    if crc32fast::hash(text.get(..=lines.len())?.as_bytes()) != sum {
-        return None;
-    }
-    let mut lines = lines.lines();
+    let mut lines = checked::open(text)?;
     let heading: Vec<&str> = lines.next()?.split(' ').collect();
     let (is_done, farm) = match heading[..] {
         [NAME, VERSION, "done", farm] => (true, farm),
@@ -170,32 +160,6 @@ fn parse(text: &str) -> Option<Manifest> {
     })
 }
 
-/// Writes a path: what is not plain in it as `%` and two hexadecimal digits.
-pub(super) fn push(text: &mut String, path: &Path) {
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_graphic() && *byte != b'%' {
-            text.push(char::from(*byte));
-        } else {
-            write!(text, "%{byte:02x}").unwrap_or_default();
-        }
-    }
-}
-
-/// Reads a path.
-pub(super) fn pulled(text: &str) -> Option<PathBuf> {
-    if !text.contains('%') {
-        return Some(PathBuf::from(text));
-    }
-    let mut pieces = text.split('%');
-    let mut bytes = pieces.next()?.as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend(rest.as_bytes());
-    }
-    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
-}
-
 /// Reads a path that stays below `/etc`.
 fn relative(text: &str) -> Option<PathBuf> {
     use std::path::Component;
@@ -209,6 +173,8 @@ fn relative(text: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+    use std::path::Path;
 
     fn manifest() -> Manifest {
         let mut known = Known::default();

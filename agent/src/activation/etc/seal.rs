@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boot_entries::{Root, bounded, durable};
 
-use super::manifest::{pulled, push};
+use super::checked::{self, pulled, push};
 use super::plan::Ours;
 use super::wanted::Wanted;
 use crate::host::{ETC, ETC_MANIFEST, ETC_SEAL, GROUPS, NIX_STORE, STATIC, USERS};
@@ -178,19 +178,11 @@ fn text(seal: &Seal) -> String {
         text.push(' ');
         push(&mut text, to);
     }
-    text.push('\n');
-    let sum = crc32fast::hash(text.as_bytes());
-    writeln!(text, "end {sum:08x}").unwrap_or_default();
-    text
+    checked::close(text)
 }
 
 fn parse(text: &str) -> Option<Seal> {
-    let (lines, end) = text.strip_suffix('\n')?.rsplit_once('\n')?;
-    let sum = u32::from_str_radix(end.strip_prefix("end ")?, 16).ok()?;
-    if crc32fast::hash(text.get(..=lines.len())?.as_bytes()) != sum {
-        return None;
-    }
-    let mut lines = lines.lines();
+    let mut lines = checked::open(text)?;
     let heading: Vec<&str> = lines.next()?.split(' ').collect();
     let [NAME, VERSION, farm] = heading[..] else {
         return None;
