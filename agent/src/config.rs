@@ -59,16 +59,13 @@ impl Default for Health {
     }
 }
 
-/// A length of time that an assessment can keep: some, and together with another one well below the 30 minutes after
-/// which `lastgood-assess.service` is stopped without a verdict.
+/// A length of time, at most `LONGEST` seconds. Unless said otherwise one that an assessment can keep: some, and together
+/// with another one well below the 30 minutes after which `lastgood-assess.service` is stopped without a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u64")]
-pub struct Seconds(u64);
+pub struct Seconds<const LONGEST: u64 = 800>(u64);
 
-/// The longest one.
-const LONGEST: u64 = 800;
-
-impl TryFrom<u64> for Seconds {
+impl<const LONGEST: u64> TryFrom<u64> for Seconds<LONGEST> {
     type Error = String;
 
     fn try_from(count: u64) -> Result<Self, String> {
@@ -80,8 +77,8 @@ impl TryFrom<u64> for Seconds {
     }
 }
 
-impl From<Seconds> for Duration {
-    fn from(seconds: Seconds) -> Self {
+impl<const LONGEST: u64> From<Seconds<LONGEST>> for Duration {
+    fn from(seconds: Seconds<LONGEST>) -> Self {
         Self::from_secs(seconds.0)
     }
 }

@@ -5,12 +5,24 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Seconds;
+
 /// `[activation]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Activation {
     script: Option<Script>,
-    deadline_sec: Deadline,
+    /// Well below `TimeoutStartSec=` of `lastgood-activate.service`.
+    deadline_sec: Seconds<240>,
+}
+
+impl Default for Activation {
+    fn default() -> Self {
+        Self {
+            script: None,
+            deadline_sec: Seconds(120),
+        }
+    }
 }
 
 impl Activation {
@@ -23,7 +35,7 @@ impl Activation {
     /// When it is ended, and all that it has started.
     #[must_use]
     pub fn deadline(&self) -> Duration {
-        Duration::from_secs(self.deadline_sec.0)
+        self.deadline_sec.into()
     }
 }
 
@@ -43,32 +55,6 @@ impl TryFrom<PathBuf> for Script {
             Ok(Self(path))
         } else {
             Err("must be a path inside the closure without `..`, such as \"activate\"".to_owned())
-        }
-    }
-}
-
-/// A number of seconds that is well below `TimeoutStartSec=` of `lastgood-activate.service`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u64")]
-struct Deadline(u64);
-
-/// The longest one, in seconds.
-const LONGEST: u64 = 240;
-
-impl Default for Deadline {
-    fn default() -> Self {
-        Self(120)
-    }
-}
-
-impl TryFrom<u64> for Deadline {
-    type Error = String;
-
-    fn try_from(count: u64) -> Result<Self, String> {
-        if (1..=LONGEST).contains(&count) {
-            Ok(Self(count))
-        } else {
-            Err(format!("must be between 1 and {LONGEST} seconds"))
         }
     }
 }
