@@ -86,6 +86,16 @@ Exit status: 0 done; 1 there is no verdict yet, or failed; 2 usage.")]
         #[command(flatten)]
         output: Output,
     },
+    /// Show what happened on this machine: selections, boots, verdicts and fallbacks.
+    ///
+    /// The oldest first, each boot a paragraph of its own. With --json also the small steps in between. What is older than
+    /// the ledger keeps is not there any more.
+    #[command(after_long_help = "\
+Example:
+  lastgood log --last 20
+
+Exit status: 0 done; 1 nothing has happened yet, or failed; 2 usage.")]
+    Log(Log),
     /// Show what boots now, and after 1 to N failed boots, and why.
     ///
     /// A model of systemd-boot is run on the entries and firmware variables of this machine. Changes nothing.
@@ -203,6 +213,17 @@ pub struct Install {
     pub again: bool,
 }
 
+/// `log`.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Only the last N lines.
+    #[arg(long, value_name = "N")]
+    pub last: Option<usize>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
@@ -259,7 +280,6 @@ pub fn not_here_yet(command: &str) -> Option<String> {
         }
         "dry-activate" => "`lastgood install --dry-run GENERATION` shows what would be written",
         "confirm" => "a trial is confirmed by its assessment; `lastgood good` does it without one",
-        "log" => "see `lastgood why`, and `journalctl -t lastgood`",
         "pin" | "unpin" => {
             "what runs, what is selected and the two generations proven last are kept anyway; others stay for as long as their \
              profile lists them"
@@ -319,7 +339,6 @@ mod tests {
             "dry-activate",
             "rollback",
             "confirm",
-            "log",
             "pin",
             "unpin",
         ] {

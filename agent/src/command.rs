@@ -6,6 +6,7 @@ mod doctor;
 mod generations;
 mod install;
 mod judge;
+mod log;
 mod next_boot;
 mod status;
 mod uninstall;
@@ -29,6 +30,7 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::Install(install) => install::run(root, &install, out),
         Command::ListGenerations(output) => generations::run(root, output, out),
         Command::Status(output) => status::run(root, output, out),
+        Command::Log(arguments) => log::run(root, &arguments, out),
         Command::Why { generation, output } => why::run(root, generation.as_ref(), output, out),
         Command::NextBoot { failures, output } => {
             next_boot::run(root, usize::from(failures), output, out)

@@ -439,6 +439,9 @@ fn the_keys_of_the_json() -> Result<()> {
     );
     assert_eq!(keys(&why["cause"]), "faults stage summary units");
     assert_eq!(keys(&why["cause"]["faults"][0]), "key kind");
+    let log: Value = serde_json::from_str(ok(&tree.lastgood(&["log", "--json"])?))?;
+    assert_eq!(keys(&log), "events version");
+    assert_eq!(keys(&log["events"][0]), "event faults subject text time");
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(
         keys(&next[0]),

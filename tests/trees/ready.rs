@@ -74,3 +74,41 @@ fn a_mistake_in_a_configuration_is_told_with_its_place() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn what_happened_is_told_in_its_order() -> Result<()> {
+    let tree = Tree::new()?;
+    refused(
+        &tree.lastgood(&["log"])?,
+        &["nothing has happened on this machine yet; `lastgood install`"],
+    );
+    tree.generations(2)?;
+    for arguments in [
+        &["install"][..],
+        &["good", "1"],
+        &["good", "2"],
+        &["bad", "2"],
+    ] {
+        ok(&tree.lastgood(arguments)?);
+    }
+    let told = |arguments: &[&str]| -> Result<Vec<String>> {
+        let ended = tree.lastgood(arguments)?;
+        let lines = ok(&ended).lines();
+        // Without the time.
+        Ok(lines
+            .map(|line| line.split("  ").skip(1).collect())
+            .collect())
+    };
+    let all = told(&["log"])?;
+    assert_eq!(
+        all,
+        [
+            "selected: generation 2",
+            "proven: generation 1",
+            "proven: generation 2",
+            "rejected: generation 2: the operator rejected it"
+        ]
+    );
+    assert_eq!(told(&["log", "--last", "1"])?, all[3..]);
+    Ok(())
+}
