@@ -113,7 +113,7 @@ fn fstab_stories(initrd: Initrd) -> Result<()> {
 /// Without a stage 2 the first boot reads what was there before. It proves nothing, and what it leaves in `/etc` is no
 /// fault of an older one that is started by hand.
 #[test]
-fn a_broken_fstab_that_was_read_late_is_nobody_elses() -> Result<()> {
+fn long_a_broken_fstab_that_was_read_late_is_nobody_elses() -> Result<()> {
     scenario("fstab-late", |vm| {
         first_boot(vm)?;
         // `/boot` is mounted by a unit, so that there is no fstab but a closure's.
