@@ -38,20 +38,28 @@ pub fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// How often something may go between two looks at it.
+const TRIES: usize = 100;
+
 /// Makes a directory, whose own must be there. Only its owner may write to it, whatever the umask of the process says.
-/// One that has come there in the meantime is as good.
+/// One that has come there in the meantime is as good, and one that has gone again is made.
 ///
 /// # Errors
 /// When it cannot be made, or something else is there.
 pub fn make_directory(path: &Path) -> Result<(), Error> {
-    match std::fs::DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_directory(path) => Ok(()),
-        made => at("make", path, made),
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        let error = match std::fs::DirBuilder::new().mode(0o755).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => error,
+            made => return at("make", path, made),
+        };
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound && tries > 0 => {}
+            _ => return at("make", path, Err(error)),
+        }
     }
-}
-
-fn is_directory(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
 /// Makes a directory and those above it.
