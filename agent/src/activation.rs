@@ -75,8 +75,8 @@ pub enum Problem {
     /// A program that applies what the closure adds, or the closure's own.
     #[error(transparent)]
     Program(#[from] program::Error),
-    /// It is there and was not run, because `/etc` is not what it expects.
-    #[error("{} was not run, because /etc is not in place", .0.display())]
+    /// It was not run, because what it relies on is not there.
+    #[error("{} was not run, because of what is said before this", .0.display())]
     NotRun(PathBuf),
 }
 
@@ -125,32 +125,21 @@ fn put_in_place(root: &Root, closure: &Path) -> Result<Done, Error> {
             Vec::new()
         }
     });
-    let mut problems = match done {
-        Ok(changes) => match own_script(root, closure) {
-            Ok(()) => return Ok(Done::Linked(changes)),
-            Err(problem) => vec![problem],
-        },
-        Err(problems) => problems,
-    };
-    let config = config::read(root, closure).unwrap_or_default();
-    if let Some(script) = config.activation.script()
-        && problems
-            .iter()
-            .any(|problem| matches!(problem, Problem::File(_)))
-    {
-        problems.push(Problem::NotRun(closure.join(script)));
-    }
-    Err(Error::Incomplete(problems))
-}
-
-/// Runs what the closure asks for. In a tree nothing is run: it acts on the running machine.
-fn own_script(root: &Root, closure: &Path) -> Result<(), Problem> {
-    if !root.is_live() {
-        return Ok(());
-    }
     // A configuration that cannot be read is the firewall's to tell: it closes the machine.
     let config = config::read(root, closure).unwrap_or_default();
-    Ok(script::run(closure, &config.activation)?)
+    // In a tree nothing is run: it acts on the running machine.
+    let script = config.activation.script().filter(|_| root.is_live());
+    match (done, script) {
+        (Ok(changes), None) => Ok(Done::Linked(changes)),
+        (Ok(changes), Some(_)) => script::run(closure, &config.activation)
+            .map(|()| Done::Linked(changes))
+            .map_err(|error| Error::Incomplete(vec![error.into()])),
+        (Err(mut problems), script) => {
+            let not_run = script.map(|script| Problem::NotRun(closure.join(script)));
+            problems.extend(not_run);
+            Err(Error::Incomplete(problems))
+        }
+    }
 }
 
 /// Files and links; `run_again` runs programs that are to see the closure's `/etc`. How many changes that took.
