@@ -198,8 +198,8 @@ fn agent(facts: &Facts) -> Finding {
         (Some(Kind::Plain), missing) => todo(
             "agent",
             format!("not there: {}", missing.join(", ")),
-            "install the package again; systemctl enable lastgood-begin lastgood-activate lastgood-firewall lastgood-assess \
-             lastgood-bless",
+            "put them in place (docs/operator.md, \"What you need\"), then systemctl enable lastgood-begin lastgood-activate \
+             lastgood-firewall lastgood-assess lastgood-bless",
         ),
     }
 }
