@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use boot_entries::GenerationId;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
+
+pub mod completion;
 
 /// Every server, every boot, ends up running the newest generation that works.
 #[derive(Debug, Parser)]
@@ -81,6 +84,7 @@ Exit status: 0 done; 1 there is no verdict yet, or failed; 2 usage.")]
         ///
         /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION
         /// (47/debug).
+        #[arg(add = ArgValueCandidates::new(completion::generations))]
         generation: Option<GenerationId>,
         /// How to print.
         #[command(flatten)]
@@ -159,6 +163,7 @@ Exit status: 0 it is proven; 1 refused or failed; 2 usage.")]
         ///
         /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION
         /// (47/debug).
+        #[arg(add = ArgValueCandidates::new(completion::generations))]
         generation: Option<GenerationId>,
     },
     /// Reject a generation. It is not booted again until it is installed with --again.
@@ -175,6 +180,7 @@ Exit status: 0 it is rejected; 1 refused or failed; 2 usage.")]
         ///
         /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION
         /// (47/debug).
+        #[arg(add = ArgValueCandidates::new(completion::generations))]
         generation: Option<GenerationId>,
     },
     /// Remove everything of lastgood's from the boot partition, and leave it bootable.
@@ -204,6 +210,7 @@ pub struct Install {
     ///
     /// The store path of a generation or of a specialisation, a link to it, or a generation: NUMBER (of the system
     /// profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION (47/debug).
+    #[arg(add = ArgValueCandidates::new(completion::generations))]
     pub toplevel: Option<PathBuf>,
     /// Print what would be done, and change nothing. Refuses what install would refuse.
     #[arg(long)]

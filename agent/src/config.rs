@@ -12,6 +12,7 @@ use serde::Deserialize;
 mod activation;
 mod boot;
 mod firewall;
+pub mod keys;
 
 pub use activation::Activation;
 pub use boot::BootConfig;
@@ -103,6 +104,7 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, Mistake> {
         let config: Self = toml::from_str(text).map_err(|error| {
             let message = error.message().lines().collect::<Vec<_>>().join(" ");
+            let message = unknown_key(&message).unwrap_or(message);
             Mistake::at(text, error.span().map_or(0, |span| span.start), message)
         })?;
         match config.firewall.contradiction(text) {
@@ -110,6 +112,26 @@ impl Config {
             None => Ok(config),
         }
     }
+}
+
+/// What is said of an unknown key: which one was probably meant, or which there are. `message` is serde's, which names the
+/// unknown one first, and then those that it would have taken.
+fn unknown_key(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let here: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+    let advice = if let Some(near) = keys::nearest(unknown, here.iter().copied()) {
+        format!("did you mean `{near}`?")
+    } else {
+        let elsewhere = keys::KEYS.iter().map(|key| key.name);
+        let key = keys::nearest(unknown, elsewhere)
+            .and_then(|near| keys::KEYS.iter().find(|key| key.name == near));
+        match key {
+            Some(key) => format!("`{}` belongs in [{}]", key.name, key.section),
+            None => format!("there are {}", here.join(", ")),
+        }
+    };
+    Some(format!("unknown key `{unknown}`: {advice}"))
 }
 
 impl Mistake {
@@ -255,6 +277,39 @@ mod tests {
         let mistake = Config::parse("[health]\nsettle-sec = 5\n  dedline-sec = 9\n").unwrap_err();
         assert_eq!((mistake.line, mistake.column), (3, 3));
         assert!(mistake.message.contains("dedline-sec"), "{mistake}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_what_was_probably_meant() {
+        for (text, told) in [
+            (
+                "[health]\ndedline-sec = 9",
+                "unknown key `dedline-sec`: did you mean `deadline-sec`?",
+            ),
+            (
+                "[activation]\ndeadline_sec = 9",
+                "unknown key `deadline_sec`: did you mean `deadline-sec`?",
+            ),
+            (
+                "[boot]\nrequiredUnits = []",
+                "unknown key `requiredUnits`: `required-units` belongs in [health]",
+            ),
+            ("[helth]\n", "unknown key `helth`: did you mean `health`?"),
+            (
+                "[services]\n",
+                "unknown key `services`: there are boot, health, firewall, activation",
+            ),
+            (
+                "[firewall.interfaces.eth0]\nallow-ping = true",
+                "unknown key `allow-ping`: `allow-ping` belongs in [firewall]",
+            ),
+            (
+                "[activation]\nx = 1",
+                "unknown key `x`: there are script, deadline-sec",
+            ),
+        ] {
+            assert_eq!(Config::parse(text).unwrap_err().message, told, "{text}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use boot_entries::Root;
 use clap::Parser;
 use clap::error::ErrorKind;
 use lastgood::activation::generator;
-use lastgood::cli::{Cli, instead_of};
+use lastgood::cli::{Cli, completion, instead_of};
 use lastgood::command;
 use lastgood::error::Error;
 use lastgood::exit::Exit;
@@ -34,6 +34,19 @@ fn main() -> ExitCode {
     {
         drop(pid_1(given));
         return Exit::Failed.into();
+    }
+    // After PID 1's part: words of the kernel's command line are in its environment.
+    match completion::answer(&arguments) {
+        Ok(false) => {}
+        Ok(true) => return Exit::Done.into(),
+        Err(said) => {
+            drop(writeln!(
+                stderr(),
+                "lastgood: {}: {said}",
+                completion::VARIABLE
+            ));
+            return Exit::Usage.into();
+        }
     }
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => run(cli).into(),

@@ -101,7 +101,8 @@ impl GenerationId {
 
     /// Sorts newer ones later. Numbers of different profiles say nothing about each other: the system profile's are
     /// taken for newer.
-    pub(crate) fn age(&self) -> (bool, u64) {
+    #[must_use]
+    pub fn age(&self) -> (bool, u64) {
         (self.profile == SYSTEM, self.number)
     }
 

@@ -26,7 +26,9 @@ fn a_configuration_that_cannot_be_read_closes_the_machine(debian: Debian) -> Res
         proven(server, 1, &[])?;
         let subject = selected(server, 2, &[typo])?;
         server.start(Boot::Counted(2))?;
-        server.wait_for("lastgood.toml: line 2, column 1: unknown field `rulset`")?;
+        server.wait_for(
+            "lastgood.toml: line 2, column 1: unknown key `rulset`: did you mean `ruleset`?",
+        )?;
         server.wait_for(Fact::Rejected(2))?;
         assert_eq!(server.wait_until_ended()?, Ended::Reboot);
         assert_eq!(

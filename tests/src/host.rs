@@ -17,6 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dosfstools", "mkfs.vfat"),
     ("e2fsprogs", "mkfs.ext4; debugfs for evidence"),
     ("fdisk", "sfdisk"),
+    ("fish", "its completions"),
     ("iproute2", "ip, the cable between container and test"),
     ("kmod", "depmod, modprobe --show-depends"),
     ("mmdebstrap", "the guest's root"),
@@ -34,6 +35,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("systemd-container", "systemd-nspawn"),
     ("time", "peak memory in `xtask bench`"),
     ("util-linux", "unshare, nsenter, setpriv"),
+    ("zsh", "its completions"),
     ("zstd", "initrds"),
 ];
 

@@ -44,7 +44,7 @@ fn a_mistake_in_a_configuration_is_told_with_its_place() -> Result<()> {
         ("[health]\nsettle-sec = 5\n", None),
         (
             "[health]\nsetle-sec = 5\n",
-            Some("line 2, column 1: unknown field `setle-sec`"),
+            Some("line 2, column 1: unknown key `setle-sec`: did you mean `settle-sec`?"),
         ),
         (
             "[boot]\ntimeout = \"menu-force\"\n",

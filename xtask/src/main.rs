@@ -2,9 +2,11 @@
 
 mod bench;
 mod demo;
+mod manuals;
 mod output;
 mod rings;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -38,6 +40,11 @@ enum Command {
     },
     /// Show it: a bad generation is booted, judged, and undone, with nobody at the console
     Demo,
+    /// Write manual pages and completions; without DIR refresh docs/lastgood.toml and nix/options.json
+    Manuals {
+        /// Where to: DIR/man8, DIR/man5, DIR/bash, DIR/zsh, DIR/fish
+        dir: Option<PathBuf>,
+    },
     /// Say what runs of the shipped binary cost: time, changes to the disk, memory
     Bench(bench::Arguments),
 }
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
         Command::Image => build_image(),
         Command::Test { ring, long } => rings::run(ring, long),
         Command::Demo => demo::run(),
+        Command::Manuals { dir } => manuals::run(dir.as_deref()),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {

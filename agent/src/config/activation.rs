@@ -82,7 +82,7 @@ mod tests {
             ("script = true", 10, "invalid type"),
             ("deadline-sec = 0", 16, "between 1 and 240"),
             ("deadline-sec = 241", 16, "between 1 and 240"),
-            ("run = \"activate\"", 1, "unknown field"),
+            ("run = \"activate\"", 1, "unknown key"),
         ] {
             let mistake = Config::parse(&format!("[activation]\n{text}\n")).unwrap_err();
             assert_eq!((mistake.line, mistake.column), (2, column), "{text}");

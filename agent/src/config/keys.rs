@@ -1,0 +1,394 @@
+//! Every key of lastgood.toml: what it is for, its default, and why that is the default.
+//!
+//! The one list of them. The example file (`docs/lastgood.toml`), the manual page, and the options of the NixOS module
+//! (`nix/options.json`) are made of it. That it names what is really read, and the defaults that really hold, is tested
+//! against the types beside it.
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number, from the first to the last.
+    Integer(u32, u32),
+    /// Text.
+    Text,
+    /// A path.
+    Path,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of such.
+    Many(&'static Kind),
+    /// Such by a name of one's own.
+    Map(&'static Kind),
+    /// One or the other.
+    Either(&'static Kind, &'static Kind),
+    /// A table whose keys the example shows.
+    Table,
+}
+
+/// A key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// `boot` for one below `[boot]`.
+    pub section: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// As TOML. None: without the key nothing is said, which no value says.
+    pub default: Option<&'static str>,
+    /// Another value than the default, as TOML.
+    pub example: &'static str,
+    /// What it is for, in sentences.
+    pub what: &'static str,
+    /// Why the default is the default.
+    pub why: &'static str,
+}
+
+/// What each section is about, in the order of the file.
+pub const SECTIONS: [(&str, &str); 4] = [
+    (
+        "boot",
+        "Boot partitions and the loader. Read from the generation that is selected.",
+    ),
+    (
+        "health",
+        "What \"healthy\" means for this closure. Read from the generation that was booted.",
+    ),
+    (
+        "firewall",
+        "What must be in the kernel before the network. Say a `ruleset`, or `enable` with rules, or neither.",
+    ),
+    (
+        "activation",
+        "What is run when the closure is put in place, on a plain systemd host.",
+    ),
+];
+
+const PORT: Kind = Kind::Integer(0, 65535);
+const PORTS: Kind = Kind::Many(&PORT);
+
+/// All keys, in the order of the file.
+pub const KEYS: [Key; 31] = [
+    Key {
+        section: "boot",
+        name: "esp",
+        kind: Kind::Path,
+        default: None,
+        example: "\"/boot1\"",
+        what: "Where the first EFI system partition is mounted.",
+        why: "The loader says which partition it came from. Where it does not, /efi, /boot and /boot/efi are looked at.",
+    },
+    Key {
+        section: "boot",
+        name: "mirrors",
+        kind: Kind::Many(&Kind::Path),
+        default: Some("[]"),
+        example: "[\"/boot2\"]",
+        what: "Mount points of further EFI system partitions. Each is kept bootable by itself.",
+        why: "Nobody else's partition is written to unless it is named.",
+    },
+    Key {
+        section: "boot",
+        name: "timeout",
+        kind: Kind::Either(
+            &Kind::Integer(0, 65535),
+            &Kind::Word(&["menu-hidden", "menu-disabled"]),
+        ),
+        default: None,
+        example: "1",
+        what: "How long the loader's menu waits, in seconds. \"menu-force\" is refused: nobody is there to press a key.",
+        why: "The operator's line in loader.conf stays. Where there is none, 3 seconds are added: enough for somebody at the \
+              console, and nothing against a boot.",
+    },
+    Key {
+        section: "boot",
+        name: "editor",
+        kind: Kind::Bool,
+        default: None,
+        example: "true",
+        what: "Whether the loader lets whoever is at the console edit command lines.",
+        why: "The operator's line in loader.conf stays. Where there is none, `editor no` is added: an edited command line is a \
+              root shell without a password.",
+    },
+    Key {
+        section: "boot",
+        name: "console-mode",
+        kind: Kind::Either(
+            &Kind::Integer(0, 65535),
+            &Kind::Word(&["auto", "max", "keep"]),
+        ),
+        default: None,
+        example: "\"keep\"",
+        what: "The loader's console mode, as in loader.conf(5).",
+        why: "A serial console needs none. The operator's line stays.",
+    },
+    Key {
+        section: "boot",
+        name: "configuration-limit",
+        kind: Kind::Integer(1, 1_000_000),
+        default: None,
+        example: "20",
+        what: "How many generations of each profile get entries, besides those that a fallback may need.",
+        why: "All of them: when $BOOT gets full the oldest that nothing needs go first, by themselves.",
+    },
+    Key {
+        section: "boot",
+        name: "can-touch-efi-variables",
+        kind: Kind::Bool,
+        default: Some("true"),
+        example: "false",
+        what: "Whether EFI variables may be written: the loader's boot option is made, and what overrides the selection once \
+               is cleared.",
+        why: "A variable that somebody left behind would start another entry than the one that was selected.",
+    },
+    Key {
+        section: "boot",
+        name: "keep-second-proven",
+        kind: Kind::Bool,
+        default: Some("true"),
+        example: "false",
+        what: "Whether the second of two proven generations keeps its entry when there is no room for a third. Its closure is \
+               kept either way.",
+        why: "One damaged file must not leave a machine without a way back. Say false where $BOOT holds two and no more.",
+    },
+    Key {
+        section: "boot",
+        name: "extra-files",
+        kind: Kind::Map(&Kind::Path),
+        default: Some("{}"),
+        example: "{ \"EFI/memtest86/memtest.efi\" = \"boot/memtest.efi\" }",
+        what: "Files to put on $BOOT: the path there, and where the file is, in this closure or in the store. Entries are files, \
+               too.",
+        why: "Nothing is put there that nobody asked for.",
+    },
+    Key {
+        section: "health",
+        name: "required-units",
+        kind: Kind::Many(&Kind::Text),
+        default: Some("[]"),
+        example: "[\"nginx.service\", \"sshd.service\"]",
+        what: "Units that must be active, besides those that boot-complete.target requires. Name what the machine is there for, \
+               and what you log in by.",
+        why: "Without any, a unit that fails now and did not under the last good generation is still a fault.",
+    },
+    Key {
+        section: "health",
+        name: "settle-sec",
+        kind: Kind::Integer(1, 800),
+        default: Some("10"),
+        example: "60",
+        what: "How long everything must stay well before the generation is proven, in seconds.",
+        why: "A service that dies at once and is started again shows itself within seconds. A database that recovers needs more.",
+    },
+    Key {
+        section: "health",
+        name: "deadline-sec",
+        kind: Kind::Integer(1, 800),
+        default: Some("300"),
+        example: "600",
+        what: "When an assessment without a verdict ends as a failure, in seconds since the agent began. Slow services need more.",
+        why: "A machine that hangs is back on the last good generation in minutes, and most servers start in one.",
+    },
+    Key {
+        section: "firewall",
+        name: "ruleset",
+        kind: Kind::Path,
+        default: None,
+        example: "\"etc/nftables.conf\"",
+        what: "An nftables script of the closure, loaded before the network. It excludes `enable` and all rules.",
+        why: "A closure may load its firewall by units of its own.",
+    },
+    Key {
+        section: "firewall",
+        name: "management-ports",
+        kind: PORTS,
+        default: Some("[22]"),
+        example: "[22, 2222]",
+        what: "TCP ports that stay open when the firewall cannot be loaded and the machine is closed. An empty list closes all.",
+        why: "Somebody must be able to log in and mend it.",
+    },
+    Key {
+        section: "firewall",
+        name: "enable",
+        kind: Kind::Bool,
+        default: None,
+        example: "true",
+        what: "Whether a firewall is made of the rules below. They are those of NixOS's networking.firewall.",
+        why: "Rules without this key are a mistake, because nothing would be made of them.",
+    },
+    Key {
+        section: "firewall",
+        name: "allowed-tcp-ports",
+        kind: PORTS,
+        default: Some("[]"),
+        example: "[80, 443]",
+        what: "TCP ports that are open on every interface.",
+        why: "As in NixOS: closed unless said. Port 22 as well, so say it here if you need it.",
+    },
+    Key {
+        section: "firewall",
+        name: "allowed-tcp-port-ranges",
+        kind: Kind::Many(&Kind::Table),
+        default: Some("[]"),
+        example: "[{ from = 8000, to = 8010 }]",
+        what: "The same, from one port to another.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "firewall",
+        name: "allowed-udp-ports",
+        kind: PORTS,
+        default: Some("[]"),
+        example: "[53]",
+        what: "UDP ports that are open on every interface.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "firewall",
+        name: "allowed-udp-port-ranges",
+        kind: Kind::Many(&Kind::Table),
+        default: Some("[]"),
+        example: "[{ from = 60000, to = 61000 }]",
+        what: "The same, from one port to another.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "firewall",
+        name: "interfaces",
+        kind: Kind::Map(&Kind::Table),
+        default: Some("{}"),
+        example: "{ eth1 = { allowed-tcp-ports = [9100] } }",
+        what: "What is open on one interface: the four keys above, by its name. A name that ends with `*` means all that begin so.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "firewall",
+        name: "trusted-interfaces",
+        kind: Kind::Many(&Kind::Text),
+        default: Some("[]"),
+        example: "[\"wg0\"]",
+        what: "Interfaces on which everything may come in. `lo` is one anyway.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "firewall",
+        name: "allow-ping",
+        kind: Kind::Bool,
+        default: Some("true"),
+        example: "false",
+        what: "Whether echo requests are answered, for IPv4 and IPv6.",
+        why: "As in NixOS. Whoever looks for a machine at 3 a.m. pings it first.",
+    },
+    Key {
+        section: "firewall",
+        name: "ping-limit",
+        kind: Kind::Text,
+        default: None,
+        example: "\"1/second burst 5 packets\"",
+        what: "How many of them, in nftables' words.",
+        why: "As in NixOS: no limit.",
+    },
+    Key {
+        section: "firewall",
+        name: "reject-packets",
+        kind: Kind::Bool,
+        default: Some("false"),
+        example: "true",
+        what: "Whether who is refused is told so. Else packets are dropped.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "firewall",
+        name: "log-refused-connections",
+        kind: Kind::Bool,
+        default: Some("true"),
+        example: "false",
+        what: "Whether refused TCP connections are logged.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "firewall",
+        name: "check-reverse-path",
+        kind: Kind::Either(&Kind::Bool, &Kind::Word(&["strict", "loose"])),
+        default: Some("true"),
+        example: "\"loose\"",
+        what: "Whether a packet must come in where an answer to it would go out. Machines with several ways out need \"loose\".",
+        why: "As in NixOS: true, which is \"strict\".",
+    },
+    Key {
+        section: "firewall",
+        name: "extra-input-rules",
+        kind: Kind::Text,
+        default: Some("\"\""),
+        example: "\"ip saddr 192.0.2.0/24 tcp dport 5432 accept\"",
+        what: "Further rules for what comes in, in nftables' words.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "firewall",
+        name: "filter-forward",
+        kind: Kind::Bool,
+        default: Some("false"),
+        example: "true",
+        what: "Whether packets for others are refused as well, but for answers and what a dnat rule let in.",
+        why: "As in NixOS. Docker and Kubernetes filter what they forward by themselves.",
+    },
+    Key {
+        section: "firewall",
+        name: "extra-forward-rules",
+        kind: Kind::Text,
+        default: Some("\"\""),
+        example: "\"iifname wg0 accept\"",
+        what: "Further rules for packets for others.",
+        why: "As in NixOS.",
+    },
+    Key {
+        section: "activation",
+        name: "script",
+        kind: Kind::Path,
+        default: None,
+        example: "\"activate\"",
+        what: "A program of the closure that is run as root after /etc, in every boot. It must be able to find its work done.",
+        why: "Most closures need none. nixpkgs' own `activate` is not meant: it makes /etc by itself.",
+    },
+    Key {
+        section: "activation",
+        name: "deadline-sec",
+        kind: Kind::Integer(1, 240),
+        default: Some("120"),
+        example: "30",
+        what: "When the script is ended, with all that it has started, in seconds.",
+        why: "It runs before the network and before anybody can log in. What takes longer belongs into a unit.",
+    },
+];
+
+/// What was probably meant by `typed`, of the names that can stand there: a misspelt one, or one as NixOS or systemd would
+/// spell it.
+#[must_use]
+pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = plain(typed);
+    let distances = names.into_iter().map(|name| {
+        let name_plain = plain(name);
+        let distance = strsim::damerau_levenshtein(&name_plain, &typed);
+        // A third of the letters wrong is another word.
+        (
+            distance,
+            distance * 3 <= name_plain.len().max(typed.len()),
+            name,
+        )
+    });
+    let near = distances.filter(|(_, is_near, _)| *is_near);
+    near.min_by_key(|(distance, ..)| *distance)
+        .map(|(.., name)| name)
+}
+
+/// `allowedTCPPorts`, `allowed_tcp_ports` and `allowed-tcp-ports` are the same to a person.
+fn plain(name: &str) -> String {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests;
