@@ -136,16 +136,20 @@ Example:
 
 Exit status: 0 nothing is to be done; 1 something is, or failed; 2 usage.")]
     Doctor(Output),
-    /// Check a configuration file for mistakes.
+    /// Check a configuration file, or a whole closure, for mistakes.
     ///
-    /// The file is what a closure has as etc/lastgood/lastgood.toml. The first mistake is told with line and column.
+    /// The file is what a closure has as etc/lastgood/lastgood.toml. The first mistake is told with line and column. Of a
+    /// closure all is checked that `install` checks: the file, the firewall, the script, whether each unit can be linked, and
+    /// whether units of the closure and of this host wait for each other in a circle.
     #[command(after_long_help = "\
 Example:
   lastgood check-config ./lastgood.toml
+  lastgood check-config ./result
 
-Exit status: 0 there is no mistake; 1 there is one, or the file cannot be read; 2 usage.")]
+Exit status: 0 there is no mistake; 1 there is one, or it cannot be read; 2 usage.")]
     CheckConfig {
-        /// The file; by default that of the generation at which the system profile points.
+        /// The file or the closure; by default the generation at which the system profile points.
+        #[arg(value_name = "FILE|TOPLEVEL")]
         file: Option<PathBuf>,
     },
     /// Accept a generation as proven, without an assessment.

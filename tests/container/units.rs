@@ -17,6 +17,7 @@ on_each_debian! {
     a_masked_unit_is_not_started_by_the_next_boot,
     a_unit_that_could_not_be_linked_rejects_the_generation,
     a_generator_that_hangs_is_ended_long_before_systemd_would,
+    units_that_wait_for_each_other_are_told_before_a_boot,
 }
 
 /// A unit of the closure that nothing requires, under two names, one of a template, and one with a drop-in.
@@ -225,6 +226,64 @@ fn a_generator_that_hangs_is_ended_long_before_systemd_would(debian: Debian) -> 
             left.contains("it took longer than 45 s, and was ended"),
             "{left}"
         );
+        server.power_off()
+    })
+}
+
+/// A unit that is started after `other`, as a file below `directory`.
+fn after(directory: &str, name: &str, other: &str) -> (String, String) {
+    let path = format!("{directory}/{name}");
+    let text = format!(
+        "[Unit]\nAfter={other}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
+    );
+    (path, text)
+}
+
+/// systemd would leave one of them out, and say so in the journal alone. A circle of the host's own is not the closure's
+/// fault, and a unit that the operator has masked is in none.
+fn units_that_wait_for_each_other_are_told_before_a_boot(debian: Debian) -> Result<()> {
+    in_container("container-circle", debian, |server| {
+        let good = proven(server, 1, &[])?;
+        let good = format!("lastgood check-config {}", good.toplevel.display());
+        let [one, other] =
+            [("one", "other.service"), ("other", "one.service")].map(|(name, after_it)| {
+                after("etc/systemd/system", &format!("{name}.service"), after_it)
+            });
+        let files = [&one, &other].map(|(path, text)| (path.as_str(), text.as_str()));
+        let subject = server.add(2, &files)?;
+        for name in ["one.service", "other.service"] {
+            let wants = format!("etc/systemd/system/multi-user.target.wants/{name}");
+            let link = server.disk().join(subject.toplevel.join(wants));
+            files::link(format!("../{name}"), &link)?;
+        }
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for(Fact::Proven(1))?;
+
+        let check = format!("lastgood check-config {}", subject.toplevel.display());
+        let told = server.run(&check)?;
+        assert_eq!(told.status, 1, "{told:?}");
+        let words = "lastgood: units wait for each other: one.service, other.service; ";
+        assert!(told.stderr.starts_with(words), "{told:?}");
+        assert_eq!(told.stderr.lines().count(), 1, "{told:?}");
+        server.run_ok(&good)?;
+
+        // The host has one of its own, before the closure's are added.
+        for (name, other) in [("mine", "yours.service"), ("yours", "mine.service")] {
+            let (path, text) = after("/etc/systemd/system", &format!("{name}.service"), other);
+            server.run_ok(&format!(
+                "printf '{}' > {path} && mkdir -p /etc/systemd/system/multi-user.target.wants && \
+                 ln -s {path} /etc/systemd/system/multi-user.target.wants/",
+                text.replace('\n', "\\n")
+            ))?;
+        }
+        server.run_ok(&good)?;
+        let told = server.run(&check)?;
+        assert!(told.stderr.starts_with(words), "{told:?}");
+        assert!(!told.stderr.contains("mine"), "{told:?}");
+
+        server.run_ok("systemctl mask other.service")?;
+        server.run_ok(&check)?;
+        assert_eq!(server.run_ok("ls /tmp")?, "");
         server.power_off()
     })
 }

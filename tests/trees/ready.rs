@@ -67,11 +67,32 @@ fn a_mistake_in_a_configuration_is_told_with_its_place() -> Result<()> {
         &tree.lastgood(&["check-config"])?,
         &["points at no generation; name a FILE"],
     );
-    tree.set(&tree.build("1", "")?)?;
-    assert!(
-        ok(&tree.lastgood(&["check-config"])?)
-            .ends_with("etc/lastgood/lastgood.toml: no mistake\n")
-    );
+    // A whole closure: the current one, or one that is named. All that `install` would refuse is a mistake.
+    let good = tree.build("1", "")?;
+    tree.set(&good)?;
+    let named = good.display().to_string();
+    for arguments in [&["check-config"][..], &["check-config", &named]] {
+        assert_eq!(
+            ok(&tree.lastgood(arguments)?),
+            format!("{named}: no mistake\n")
+        );
+    }
+    for (text, words) in [
+        (
+            "[boot]\\nediter = true",
+            "lastgood.toml: line 2, column 1: unknown key `editer`: did you mean `editor`?; mend it",
+        ),
+        (
+            "[activation]\\nscript = \"activate-me\"",
+            "[activation] script: ",
+        ),
+    ] {
+        let write = format!(
+            "mkdir -p $out/etc/lastgood\nprintf '{text}\\n' > $out/etc/lastgood/lastgood.toml"
+        );
+        let bad = tree.build("bad", &write)?.display().to_string();
+        refused(&tree.lastgood(&["check-config", &bad])?, &[words]);
+    }
     Ok(())
 }
 

@@ -27,6 +27,7 @@ use crate::system::{command_line, ourselves};
 const STEP: &str = "lastgood-generator";
 
 pub mod mask;
+pub mod together;
 mod trial;
 mod units;
 

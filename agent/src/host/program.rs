@@ -20,6 +20,8 @@ pub enum Program {
     Bootctl,
     /// Loads rulesets into the kernel.
     Nft,
+    /// Reads units as systemd would.
+    Analyze,
     /// Makes the users that a closure adds.
     Sysusers,
     /// Loads the kernel modules that a closure adds.
@@ -35,6 +37,7 @@ impl Program {
             Self::Journalctl => "journalctl",
             Self::Bootctl => "bootctl",
             Self::Nft => "nft",
+            Self::Analyze => "systemd-analyze",
             Self::Sysusers => "systemd-sysusers",
             Self::ModulesLoad => "systemd-modules-load",
         }

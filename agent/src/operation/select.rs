@@ -12,6 +12,7 @@
 //! back, and the next run finishes the work.
 
 mod asked;
+mod closure;
 mod dry_run;
 mod readiness;
 mod written;
@@ -26,6 +27,7 @@ use crate::session::Session;
 
 use asked::Asked;
 pub use asked::Request;
+pub use closure::check as check_closure;
 pub use dry_run::{WouldSelect, would_select};
 use written::Recorded;
 pub use written::Selected;

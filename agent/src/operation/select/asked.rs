@@ -2,16 +2,12 @@
 
 use std::path::Path;
 
+use boot_entries::GenerationId;
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
-use boot_entries::{GenerationId, Root};
 
-use super::readiness;
-use crate::activation::firewall::{self, Refusal};
-use crate::activation::script;
-use crate::config;
+use super::{closure, readiness};
 use crate::error::Error;
-use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::{Event, Standing, State, Subject};
 use crate::view::View;
@@ -43,19 +39,9 @@ impl Asked {
     pub(super) fn of(session: &Session, request: &Request<'_>) -> Result<Self, Error> {
         let view = &session.view;
         let subject = wanted(view, request.toplevel)?;
-        check_config(&view.root, &subject.toplevel)?;
-        check_firewall(&view.root, &subject.toplevel)?;
         // What was proven with it, and what the operator insists on, is installed all the same.
         let is_trusted = request.again || view.state.standing(&subject) == Standing::Proven;
-        let lenient = |checked: Result<(), Error>| match checked {
-            Err(error) if is_trusted => {
-                tracing::warn!("{}", one_line(&error));
-                Ok(())
-            }
-            checked => checked,
-        };
-        lenient(check_script(&view.root, &subject.toplevel))?;
-        lenient(readiness::check_units(&view.root, &subject))?;
+        closure::check(&view.root, &subject.toplevel, is_trusted)?;
         for warning in readiness::warnings(&subject, &readiness::look(&view.root, &subject)) {
             tracing::warn!("{warning}");
         }
@@ -135,40 +121,6 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
             "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
             toplevel.display(),
             closure.display(),
-        ))
-    })
-}
-
-/// A configuration with a mistake is refused here, where somebody can mend it.
-fn check_config(root: &Root, toplevel: &Path) -> Result<(), Error> {
-    let path = toplevel.join(config::PATH);
-    config::check(root, toplevel).map_err(|error| {
-        Error::Refused(format!(
-            "{}: {error}; mend it and build the generation again",
-            path.display()
-        ))
-    })
-}
-
-/// A firewall that the next boot could not load is refused here: it would cost that boot.
-fn check_firewall(root: &Root, toplevel: &Path) -> Result<(), Error> {
-    let config = config::read_or_default(root, toplevel);
-    firewall::check(root, toplevel, &config.firewall).map_err(|refusal| {
-        let advice = match refusal {
-            // It says what to do by itself.
-            Refusal::NoNft(_) => "",
-            _ => "; mend it and build the generation again",
-        };
-        Error::Refused(format!("{refusal}{advice}"))
-    })
-}
-
-/// A script that could not be run would cost a boot.
-fn check_script(root: &Root, toplevel: &Path) -> Result<(), Error> {
-    let config = config::read_or_default(root, toplevel);
-    script::check(root, toplevel, &config.activation).map_err(|unfit| {
-        Error::Refused(format!(
-            "[activation] script: {unfit}; mend it and build the generation again"
         ))
     })
 }

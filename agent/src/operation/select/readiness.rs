@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use boot_entries::Root;
 
 use crate::activation::generator;
-use crate::error::Error;
 use crate::host::{self, AGENT, Kind, MOUNTS, StoreMount, store_mount};
 use crate::report::line::one_line;
 use crate::state::Subject;
@@ -56,25 +55,8 @@ pub(super) fn warnings(subject: &Subject, facts: &Facts) -> Vec<String> {
     warnings
 }
 
-/// Whether all units of the closure can be linked. On NixOS nobody links them.
-///
-/// # Errors
-/// The units that cannot: a boot without them is never healthy.
-pub(super) fn check_units(root: &Root, subject: &Subject) -> Result<(), Error> {
-    if !is_plain(root) {
-        return Ok(());
-    }
-    generator::units_of(root, &subject.toplevel)
-        .map(drop)
-        .map_err(|problems| {
-            Error::Refused(format!(
-                "{}: a boot without a unit of its closure is never healthy; mend it and build the generation again",
-                problems.join("; ")
-            ))
-        })
-}
-
-fn is_plain(root: &Root) -> bool {
+/// Whether lastgood puts the closure in place here, and not NixOS.
+pub(super) fn is_plain(root: &Root) -> bool {
     host::kind(root).ok() == Some(Kind::Plain)
 }
 
