@@ -4,6 +4,21 @@ use std::fmt;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use crate::machine::Fact;
+
+/// What an event is, where something is made of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// The machine is switched on.
+    PowerOn,
+    /// The machine is off.
+    PowerOff,
+    /// The serial line said so.
+    Said(Fact),
+    /// The story goes on.
+    Chapter,
+}
+
 /// One event.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -11,6 +26,8 @@ pub struct Event {
     pub at: Duration,
     /// What happened.
     pub what: String,
+    /// What that is. None: nobody asks.
+    pub mark: Option<Mark>,
 }
 
 /// The events of one machine, in order.
@@ -40,9 +57,19 @@ impl Timeline {
 
     /// Adds an event that happens now.
     pub fn note(&mut self, what: impl Into<String>) {
+        self.add(what.into(), None);
+    }
+
+    /// Adds an event of which something is made later.
+    pub fn mark(&mut self, mark: Mark, what: impl Into<String>) {
+        self.add(what.into(), Some(mark));
+    }
+
+    fn add(&mut self, what: String, mark: Option<Mark>) {
         let event = Event {
             at: self.begun.elapsed(),
-            what: what.into(),
+            what,
+            mark,
         };
         if self.live {
             // Nobody to tell when standard output is gone.

@@ -1,23 +1,37 @@
 //! The story the project is for, on a real boot chain, with nobody at the console.
 
+mod picture;
+
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lastgood_tests::closures::Variant;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::live_scenario;
 use lastgood_tests::story::{VERDICT, deploy, internal_port_is_closed, page_says};
-use lastgood_tests::{esp, host, image};
+use lastgood_tests::{esp, files, host, image};
 
 use crate::output;
 
-/// Tells the story; an error when any of it did not really happen.
-pub(crate) fn run() -> Result<()> {
+/// Tells the story, and draws it into the file `svg`; an error when any of it did not really happen.
+pub(crate) fn run(svg: Option<&Path>) -> Result<()> {
     host::ensure_packages(output::line)?;
     output::line("building the image (minutes the first time, seconds after) ...");
     image::build()?;
     let begun = Instant::now();
-    live_scenario("demo", story)?;
+    let mut drawn = String::new();
+    live_scenario("demo", |vm| {
+        vm.power_on()?;
+        let watch = vm.watch_page(PUBLIC)?;
+        story(vm)?;
+        drawn = picture::of(vm.timeline().events(), &watch.looks());
+        Ok(())
+    })?;
+    if let Some(svg) = svg {
+        files::write(svg, &drawn).with_context(|| format!("cannot write {}", svg.display()))?;
+        output::line(&format!("\ndrawn: {}", svg.display()));
+    }
     output::line(&format!(
         "\nall of it happened, in {:.0} s",
         begun.elapsed().as_secs_f64()
@@ -25,9 +39,11 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
+/// The port that is looked at all the time.
+const PUBLIC: u16 = 80;
+
 fn story(vm: &mut Machine) -> Result<()> {
     chapter(vm, "generation 1, as installed");
-    vm.power_on()?;
     vm.wait_for(Fact::Proven(1), VERDICT)?;
     page_says(vm, Variant::One)?;
 
@@ -66,5 +82,5 @@ fn story(vm: &mut Machine) -> Result<()> {
 
 fn chapter(vm: &mut Machine, title: &str) {
     output::line("");
-    vm.note(format!("== {title}"));
+    vm.chapter(title);
 }

@@ -39,7 +39,11 @@ enum Command {
         long: bool,
     },
     /// Show it: a bad generation is booted, judged, and undone, with nobody at the console
-    Demo,
+    Demo {
+        /// Also draw what really happened
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
     /// Write manual pages and completions; without DIR refresh docs/lastgood.toml and nix/options.json
     Manuals {
         /// Where to: DIR/man8, DIR/man5, DIR/bash, DIR/zsh, DIR/fish
@@ -54,7 +58,7 @@ fn main() -> ExitCode {
         Command::Setup => host::ensure_packages(output::line),
         Command::Image => build_image(),
         Command::Test { ring, long } => rings::run(ring, long),
-        Command::Demo => demo::run(),
+        Command::Demo { svg } => demo::run(svg.as_deref()),
         Command::Manuals { dir } => manuals::run(dir.as_deref()),
         Command::Bench(arguments) => bench::run(&arguments),
     };

@@ -5,6 +5,7 @@
 mod fact;
 mod guest_agent;
 pub(crate) mod http;
+mod page_watch;
 mod qemu;
 mod serial;
 mod wire;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub use self::fact::Fact;
 pub use self::guest_agent::Output;
+pub use self::page_watch::{Look, PageWatch};
 pub use self::serial::Line;
 pub use self::wire::{Answer, Heard};
 
@@ -26,7 +28,7 @@ pub(crate) use self::serial::Serial;
 use self::wire::Wire;
 use crate::closures::Variant;
 use crate::image::Image;
-use crate::timeline::Timeline;
+use crate::timeline::{Mark, Timeline};
 use crate::{files, paths};
 
 /// From power-on or reset to a settled userspace, with room for a loaded host. Measured: about 15 s.
@@ -141,7 +143,7 @@ impl Machine {
     pub fn power_on(&mut self) -> Result<()> {
         ensure!(self.qemu.is_none(), "the machine is on already");
         self.serial.skip();
-        self.timeline.note("power on");
+        self.timeline.mark(Mark::PowerOn, "power on");
         let wire = self.wire.as_ref();
         self.qemu = Some(Qemu::start(&self.dir, &self.serial, wire, self.clock)?);
         Ok(())
@@ -171,7 +173,7 @@ impl Machine {
         self.agent()?.start("systemctl poweroff")?;
         let qemu = self.qemu.take().context("the machine is off already")?;
         qemu.wait_until_off(BOOT)?;
-        self.timeline.note("powered off");
+        self.timeline.mark(Mark::PowerOff, "powered off");
         Ok(())
     }
 
@@ -198,10 +200,11 @@ impl Machine {
     pub fn wait_for(&mut self, fact: impl Into<Fact>, within: Duration) -> Result<Line> {
         let fact = fact.into();
         let line = self.serial.wait(&fact, within)?;
-        self.timeline.note(match fact {
+        let what = match fact {
             Fact::LoaderStarted => format!("boot {}: the loader starts", self.boots()),
             _ => line.text.clone(),
-        });
+        };
+        self.timeline.mark(Mark::Said(fact), what);
         Ok(line)
     }
 
@@ -293,6 +296,21 @@ impl Machine {
     /// When the port is not forwarded.
     pub fn is_closed(&self, guest_port: u16) -> Result<bool> {
         Ok(http::get(self.host_port(guest_port)?, SILENCE)?.is_none())
+    }
+
+    /// From now on somebody outside fetches `/` from a port of the guest twice a second, whatever the machine does, until
+    /// what is returned is dropped.
+    ///
+    /// # Errors
+    /// When the machine is off, or the port is not forwarded.
+    pub fn watch_page(&self, guest_port: u16) -> Result<PageWatch> {
+        let port = self.host_port(guest_port)?;
+        Ok(PageWatch::start(port, self.timeline.begun()))
+    }
+
+    /// The story goes on with what is called `title`.
+    pub fn chapter(&mut self, title: &str) {
+        self.timeline.mark(Mark::Chapter, format!("== {title}"));
     }
 
     /// Adds an event to the timeline.
