@@ -1,7 +1,7 @@
 //! What people read: one place for words.
 //!
 //! [`event`] (what happened), [`line`] (an error in one line, with [`advice`]), [`remedy`] (what to type), [`label`]
-//! (states and numbers), [`print`] (answers), [`speech`] (what is said while running), [`progress`] (long work).
+//! (states and numbers), [`print`] and [`style`] (answers), [`speech`] (what is said while running), [`progress`] (long work).
 
 pub mod advice;
 pub mod event;
@@ -11,3 +11,4 @@ pub mod print;
 pub mod progress;
 pub mod remedy;
 pub mod speech;
+pub mod style;
