@@ -125,6 +125,31 @@ Example:
 
 Exit status: 0 all is whole, or whole again; 1 something is not, and the line says what to do; 2 usage.")]
     Verify(Verify),
+    /// Show what is different between two closures.
+    ///
+    /// Compares packages, units, /etc, firewall, kernel, initrd, kernel parameters and lastgood.toml. Each difference is
+    /// a line: + is new, - is gone, ~ is another one. Packages are those that Nix knows the closures need. Changes
+    /// nothing.
+    #[command(after_long_help = "\
+Example:
+  lastgood diff 46 47
+  lastgood diff 47 ./result
+
+Exit status: 0 done, whether they differ or not; 1 one of them is not there, or failed; 2 usage.")]
+    Diff {
+        /// What was.
+        ///
+        /// A generation: NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with
+        /// /SPECIALISATION (47/debug). Or the path of a closure, which need not be in any profile.
+        from: PathBuf,
+        /// What is.
+        ///
+        /// As FROM: NUMBER, PROFILE:NUMBER, either with /SPECIALISATION, or the path of a closure.
+        to: PathBuf,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Check whether this host is ready for lastgood, and say what is to be done.
     ///
     /// Looks at firmware, loader, boot partition, store, record, units, programs and the current generation. Each line is

@@ -2,6 +2,7 @@
 
 mod boot;
 mod check_config;
+mod diff;
 mod doctor;
 mod generations;
 mod install;
@@ -20,12 +21,14 @@ use boot_entries::Root;
 use crate::cli::Command;
 use crate::error::Error;
 use crate::report::speech;
+use crate::report::style::Style;
 
 /// Does what was asked for.
 ///
 /// # Errors
 /// Why it was not done.
 pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Error> {
+    let style = Style::here();
     match command {
         Command::Install(install) => install::run(root, &install, out),
         Command::ListGenerations(output) => generations::run(root, output, out),
@@ -36,6 +39,7 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
             next_boot::run(root, usize::from(failures), output, out)
         }
         Command::Verify(verify) => verify::run(root, &verify, out),
+        Command::Diff { from, to, output } => diff::run(root, (&from, &to), output, style, out),
         Command::Doctor(output) => doctor::run(root, output, out),
         Command::CheckConfig { file } => check_config::run(root, file.as_deref(), out),
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),

@@ -6,7 +6,8 @@
 //!
 //! An operation returns plain data. Whoever calls it says what it means: [`crate::command`].
 //!
-//! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]. The steps of a boot, in their order:
+//! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]; nothing is
+//! changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
 //! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`]. What all verdicts have in common:
 //! [`on_record`].
 
@@ -14,6 +15,7 @@ pub mod activate;
 pub mod assess;
 pub mod begin;
 pub mod bless;
+pub mod diff;
 pub mod doctor;
 pub mod fall_back;
 pub mod judge;

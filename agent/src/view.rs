@@ -3,6 +3,7 @@
 mod ahead;
 mod known_places;
 mod stand_in;
+pub mod versions;
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -171,6 +171,27 @@ fn wanted(
     })
 }
 
+/// What nftables is given for the firewall of `closure`, and a digest of that with all that it includes. None: it asks for
+/// none.
+///
+/// # Errors
+/// When it cannot be read, or may not be loaded.
+pub fn text(
+    root: &Root,
+    closure: &Path,
+    firewall: &config::Firewall,
+) -> Result<Option<(String, String)>, Refusal> {
+    let ruleset = wanted(root, closure, firewall, When::Boot)?;
+    let text = |ruleset: Ruleset| {
+        let text = match firewall.asked() {
+            Asked::Ruleset(path) => ruleset::text(root, &closure.join(path))?,
+            _ => ruleset.script,
+        };
+        Ok((text, ruleset.digest))
+    };
+    ruleset.map(text).transpose()
+}
+
 fn load_ruleset(means: Means<'_>, root: &Root, ruleset: Ruleset) -> Result<Outcome, Refusal> {
     let nft = means.nft;
     let before = Loaded::read(root).unwrap_or_default();

@@ -144,6 +144,18 @@ pub(super) fn read(
     })
 }
 
+/// The text of the file at `path`, without what it includes.
+pub(super) fn text(root: &Root, path: &Path) -> Result<String, Refusal> {
+    let bytes = root
+        .resolve(path)
+        .and_then(|file| bounded::read_bytes(&file, LIMIT));
+    let bytes = bytes.map_err(|source| Refusal::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Makes one of the rules of `firewall`, which `closure` says.
 pub(super) fn of_rules(
     root: &Root,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
-use boot_entries::{GenerationId, Root, bounded, closure};
+use boot_entries::{GenerationId, Root, closure};
 use serde::Serialize;
 
 use crate::cli::Output;
@@ -15,15 +15,10 @@ use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
 use crate::report::line::one_line;
 use crate::report::print::{local_of, print, print_json, table};
-use crate::view::View;
+use crate::view::{View, versions};
 
 /// What nixos-rebuild writes for what it cannot find out.
 const UNKNOWN: &str = "Unknown";
-
-/// More than any `nixos-version` has, in bytes.
-const VERSION_LIMIT: u64 = 64 * 1024;
-/// How much of it a column shows.
-const SHOWN: usize = 60;
 
 /// One generation. The first seven keys are nixos-rebuild's.
 #[derive(Debug, Serialize)]
@@ -130,8 +125,10 @@ fn row(view: &View, boot: &BootFiles, generation: &Generation) -> Row {
         id: id.clone(),
         generation: Number::of(id),
         date: local_of(made),
-        nixos_version: nixos_version(&view.root, &generation.toplevel),
-        kernel_version: kernel_version(&view.root, &generation.toplevel),
+        nixos_version: versions::nixos(&view.root, &generation.toplevel)
+            .unwrap_or_else(|| UNKNOWN.to_owned()),
+        kernel_version: versions::kernel(&view.root, &generation.toplevel)
+            .unwrap_or_else(|| UNKNOWN.to_owned()),
         // nixos-rebuild runs the closure's own nixos-version for this; a tool that must not fail runs nothing.
         configuration_revision: UNKNOWN.to_owned(),
         specialisations: closures.keys().cloned().collect(),
@@ -183,25 +180,4 @@ fn cells(id: &GenerationId, row: &Row) -> Vec<String> {
             .map_or_else(|| "-".to_owned(), |left| left.to_string()),
         marks.join(", "),
     ]
-}
-
-fn nixos_version(root: &Root, toplevel: &Path) -> String {
-    let text = root
-        .resolve(toplevel.join("nixos-version"))
-        .and_then(|here| bounded::read(&here, VERSION_LIMIT));
-    text.map_or_else(
-        |_| UNKNOWN.to_owned(),
-        |text| bounded::one_line(text.trim(), SHOWN),
-    )
-}
-
-fn kernel_version(root: &Root, toplevel: &Path) -> String {
-    let listing = root
-        .resolve(toplevel.join("kernel-modules/lib/modules"))
-        .and_then(std::fs::read_dir);
-    let first = listing.ok().and_then(|mut listing| listing.next()?.ok());
-    first.map_or_else(
-        || UNKNOWN.to_owned(),
-        |item| item.file_name().to_string_lossy().into_owned(),
-    )
 }

@@ -26,6 +26,8 @@ pub enum Program {
     Sysusers,
     /// Loads the kernel modules that a closure adds.
     ModulesLoad,
+    /// Says what a closure needs.
+    NixStore,
 }
 
 impl Program {
@@ -40,6 +42,7 @@ impl Program {
             Self::Analyze => "systemd-analyze",
             Self::Sysusers => "systemd-sysusers",
             Self::ModulesLoad => "systemd-modules-load",
+            Self::NixStore => "nix-store",
         }
     }
 
@@ -48,6 +51,10 @@ impl Program {
     pub fn places(self, kind: Kind) -> &'static [&'static str] {
         match (kind, self) {
             (Kind::Plain, Self::ModulesLoad) => &["/usr/lib/systemd", "/lib/systemd"],
+            // A distribution's package, or Nix's own installer.
+            (Kind::Plain, Self::NixStore) => {
+                &["/usr/bin", "/bin", "/nix/var/nix/profiles/default/bin"]
+            }
             (Kind::Plain, _) => &["/usr/bin", "/bin", "/usr/sbin", "/sbin"],
             (Kind::NixOs, Self::ModulesLoad) => &[
                 "/run/current-system/systemd/lib/systemd",
@@ -71,6 +78,7 @@ impl Program {
                 "install bootctl (systemd-boot, where that is a package of its own)"
             }
             (Kind::NixOs, Self::Nft) => "add pkgs.nftables to environment.systemPackages",
+            (Kind::Plain, Self::NixStore) => "install Nix",
             (Kind::Plain, _) => "install systemd as a whole",
             (Kind::NixOs, _) => "build the system again, and boot it",
         }
