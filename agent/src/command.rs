@@ -7,6 +7,8 @@ mod doctor;
 mod generations;
 mod install;
 mod judge;
+#[cfg(test)]
+mod ledgers;
 mod log;
 mod next_boot;
 mod status;
@@ -31,16 +33,18 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
     let style = Style::here();
     match command {
         Command::Install(install) => install::run(root, &install, out),
-        Command::ListGenerations(output) => generations::run(root, output, out),
-        Command::Status(output) => status::run(root, output, out),
-        Command::Log(arguments) => log::run(root, &arguments, out),
-        Command::Why { generation, output } => why::run(root, generation.as_ref(), output, out),
+        Command::ListGenerations(output) => generations::run(root, output, style, out),
+        Command::Status(output) => status::run(root, output, style, out),
+        Command::Log(arguments) => log::run(root, &arguments, style, out),
+        Command::Why { generation, output } => {
+            why::run(root, generation.as_ref(), output, style, out)
+        }
         Command::NextBoot { failures, output } => {
-            next_boot::run(root, usize::from(failures), output, out)
+            next_boot::run(root, usize::from(failures), output, style, out)
         }
         Command::Verify(verify) => verify::run(root, &verify, out),
         Command::Diff { from, to, output } => diff::run(root, (&from, &to), output, style, out),
-        Command::Doctor(output) => doctor::run(root, output, out),
+        Command::Doctor(output) => doctor::run(root, output, style, out),
         Command::CheckConfig { file } => check_config::run(root, file.as_deref(), out),
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),

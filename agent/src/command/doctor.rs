@@ -9,7 +9,8 @@ use crate::cli::Output;
 use crate::error::Error;
 use crate::operation::doctor::doctor;
 use crate::operation::doctor::findings::{Finding, Standing};
-use crate::report::print::{print, print_json, table};
+use crate::report::print::{print, print_json};
+use crate::report::style::{Cell, Line, Style, Tone};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -20,7 +21,12 @@ struct Answer {
     findings: Vec<Finding>,
 }
 
-pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn run(
+    root: &Root,
+    output: Output,
+    style: Style,
+    out: &mut impl Write,
+) -> Result<(), Error> {
     let findings = doctor(root)?;
     let open = findings
         .iter()
@@ -34,7 +40,7 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     if output.json {
         print_json(out, &answer)?;
     } else {
-        print(out, &table(&lines(&answer.findings)))?;
+        print(out, &style.table(&lines(&answer.findings), &[]))?;
     }
     match open {
         0 => Ok(()),
@@ -47,21 +53,20 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
     }
 }
 
-fn lines(findings: &[Finding]) -> Vec<Vec<String>> {
+fn lines(findings: &[Finding]) -> Vec<Line> {
     let mut lines = Vec::new();
     for finding in findings {
-        let how = match finding.standing {
-            Standing::Good => "good",
-            Standing::Limit => "limit",
-            Standing::ToDo => "to do",
+        let (tone, how) = match finding.standing {
+            Standing::Good => (Tone::Good, "good"),
+            Standing::Limit => (Tone::Limit, "limit"),
+            Standing::ToDo => (Tone::Bad, "to do"),
         };
-        lines.push(
-            [finding.about, how, &finding.text]
-                .map(str::to_owned)
-                .to_vec(),
-        );
+        let text = finding.text.clone().into();
+        let row = vec![finding.about.into(), Cell::new(tone, how), text];
+        lines.push(Line::Row(row));
         if let Some(todo) = &finding.todo {
-            lines.push(["", "", &format!("-> {todo}")].map(str::to_owned).to_vec());
+            let todo = format!("-> {todo}").into();
+            lines.push(Line::Row(vec![Cell::default(), Cell::default(), todo]));
         }
     }
     lines

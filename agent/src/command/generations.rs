@@ -14,7 +14,8 @@ use crate::cli::Output;
 use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
 use crate::report::line::one_line;
-use crate::report::print::{local_of, print, print_json, table};
+use crate::report::print::{local_of, print, print_json};
+use crate::report::style::{Cell, Line, Style, Tone};
 use crate::view::{View, versions};
 
 /// What nixos-rebuild writes for what it cannot find out.
@@ -73,7 +74,12 @@ fn nested(rows: Vec<Row>) -> Vec<Row> {
     all
 }
 
-pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn run(
+    root: &Root,
+    output: Output,
+    style: Style,
+    out: &mut impl Write,
+) -> Result<(), Error> {
     let view = View::read(root)?;
     let boot = view.boot().unwrap_or_else(|error| {
         tracing::warn!("tries are not shown: {}", one_line(&error));
@@ -87,18 +93,14 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
         return Ok(print_json(out, &nested(rows))?);
     }
     let mut lines = vec![headings()];
-    let with_ids = generations.iter().zip(&rows);
-    lines.extend(with_ids.map(|(g, row)| cells(&g.id, row)));
-    print(out, &table(&lines))?;
     for row in &rows {
+        lines.push(Line::Row(cells(row)));
         if let Some(why) = &row.unbootable_because {
-            print(
-                out,
-                &format!("generation {} cannot be booted: {why}\n", row.id),
-            )?;
+            let why = format!("generation {} cannot be booted: {why}", row.id);
+            lines.push(Line::Note(Cell::new(Tone::Bad, why)));
         }
     }
-    Ok(())
+    Ok(print(out, &style.table(&lines, &LEAST_NEEDED))?)
 }
 
 fn row(view: &View, boot: &BootFiles, generation: &Generation) -> Row {
@@ -145,20 +147,25 @@ fn row(view: &View, boot: &BootFiles, generation: &Generation) -> Row {
     }
 }
 
-fn headings() -> Vec<String> {
-    let names = [
-        "Generation",
-        "Build-date",
-        "NixOS version",
-        "Kernel",
-        "State",
-        "Tries left",
-        "Marks",
-    ];
-    names.map(str::to_owned).to_vec()
+/// nixos-rebuild's, and ours.
+const HEADINGS: [&str; 7] = [
+    "Generation",
+    "Build-date",
+    "NixOS version",
+    "Kernel",
+    "State",
+    "Tries left",
+    "Marks",
+];
+/// What is left out first where there is no room: kernel, then version, then date.
+const LEAST_NEEDED: [usize; 3] = [3, 2, 1];
+
+fn headings() -> Line {
+    let heading = |name| Cell::new(Tone::Heading, name);
+    Line::Row(HEADINGS.map(heading).to_vec())
 }
 
-fn cells(id: &GenerationId, row: &Row) -> Vec<String> {
+fn cells(row: &Row) -> Vec<Cell> {
     let marks = [
         (row.booted, "booted"),
         (row.selected, "selected"),
@@ -170,14 +177,14 @@ fn cells(id: &GenerationId, row: &Row) -> Vec<String> {
         .filter(|(is, _)| *is)
         .map(|(_, name)| *name)
         .collect();
+    let left = row.tries_left.map(|left| left.to_string());
     vec![
-        id.to_string(),
-        row.date.clone(),
-        row.nixos_version.clone(),
-        row.kernel_version.clone(),
-        row.state.text().to_owned(),
-        row.tries_left
-            .map_or_else(|| "-".to_owned(), |left| left.to_string()),
-        marks.join(", "),
+        row.id.to_string().into(),
+        row.date.clone().into(),
+        row.nixos_version.clone().into(),
+        row.kernel_version.clone().into(),
+        Cell::new(row.state.tone(), row.state.text()),
+        left.unwrap_or_else(|| "-".to_owned()).into(),
+        marks.join(", ").into(),
     ]
 }

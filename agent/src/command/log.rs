@@ -10,9 +10,11 @@ use tracing::Level;
 use crate::cli::Log;
 use crate::error::Error;
 use crate::report::event::line;
-use crate::report::print::{local, print, print_json};
+use crate::report::print::{lasting, local, print, print_json};
+use crate::report::style::{Cell, Style, Tone};
 use crate::state::fault::Fault;
-use crate::state::{Event, State, Subject};
+use crate::state::{Event, Standing, State, Subject};
+use crate::store::ledger::Record;
 use crate::view::View;
 
 /// The answer.
@@ -24,6 +26,7 @@ struct Answer<'a> {
 
 /// One event, the oldest first.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Told<'a> {
     time: Timestamp,
     event: &'a str,
@@ -31,27 +34,24 @@ struct Told<'a> {
     faults: &'a [Fault],
     /// In words, which may change.
     text: String,
+    /// When the boot began in which it happened. None: before the first boot on record.
+    boot_began: Option<Timestamp>,
     /// It matters to people. Otherwise it is one of many small steps.
     #[serde(skip)]
     is_news: bool,
+    /// How the boot before ended, where this begins another one.
+    #[serde(skip)]
+    ended: Option<String>,
 }
 
-pub(super) fn run(root: &Root, arguments: &Log, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn run(
+    root: &Root,
+    arguments: &Log,
+    style: Style,
+    out: &mut impl Write,
+) -> Result<(), Error> {
     let view = View::read(root)?;
-    let mut state = State::default();
-    let mut events = Vec::new();
-    for record in &view.ledger.records {
-        let said = line(&record.event, &state);
-        events.push(Told {
-            time: record.time,
-            event: record.event.name(),
-            subject: record.event.subject(),
-            faults: record.event.faults(),
-            text: said.text,
-            is_news: said.level != Level::DEBUG || matches!(record.event, Event::Selected { .. }),
-        });
-        state = state.after(&record.event);
-    }
+    let mut events = events(&view.ledger.records);
     if !arguments.output.json {
         events.retain(|told| told.is_news);
     }
@@ -69,19 +69,99 @@ pub(super) fn run(root: &Root, arguments: &Log, out: &mut impl Write) -> Result<
                 .map_or_else(|| nothing.to_owned(), |lost| lost.to_string()),
         ));
     }
-    Ok(print(out, &timeline(&events))?)
+    Ok(print(out, &timeline(&events, style))?)
+}
+
+fn events(records: &[Record]) -> Vec<Told<'_>> {
+    let mut state = State::default();
+    let mut began: Option<Timestamp> = None;
+    let mut events = Vec::new();
+    for record in records {
+        let event = &record.event;
+        let begins = matches!(event, Event::Began { .. });
+        let ended = began
+            .filter(|_| begins)
+            .map(|began| ended(&state, began, record.time));
+        if begins {
+            began = Some(record.time);
+        }
+        let said = line(event, &state);
+        let after = began.filter(|_| is_about_this_boot(event, &state));
+        let after = after.and_then(|began| lasting(began, record.time));
+        let text = match after {
+            Some(after) => format!("{} ({after} after it began)", said.text),
+            None => said.text,
+        };
+        events.push(Told {
+            time: record.time,
+            event: event.name(),
+            subject: event.subject(),
+            faults: event.faults(),
+            text,
+            boot_began: began,
+            is_news: begins
+                || said.level != Level::DEBUG
+                || matches!(event, Event::Selected { .. } | Event::Uninstalled),
+            ended,
+        });
+        state = state.after(event);
+    }
+    events
+}
+
+/// Whether it is a verdict on what runs.
+fn is_about_this_boot(event: &Event, state: &State) -> bool {
+    let is_verdict = matches!(
+        event,
+        Event::Proven { .. }
+            | Event::Healthy { .. }
+            | Event::Rejected { .. }
+            | Event::Degraded { .. }
+    );
+    is_verdict && event.subject().is_some() && event.subject() == state.running()
+}
+
+/// How the boot of `state` ended, now that another one begins.
+fn ended(state: &State, began: Timestamp, next: Timestamp) -> String {
+    let within = lasting(began, next);
+    let within = within.map_or_else(String::new, |within| format!(", {within} after it began"));
+    let running = state.running();
+    let is_open = running.is_some_and(|running| state.standing(running) == Standing::Trial)
+        && state.healthy.is_none();
+    let reached = state.boot.as_ref().map(|boot| boot.stage.name());
+    match reached.filter(|_| is_open) {
+        Some(reached) => format!(
+            "the next boot began{within}: this one had come to no verdict (stage {reached}): a crash, a hang, a power cut, or \
+             somebody's reboot"
+        ),
+        None => format!("the next boot began{within}"),
+    }
 }
 
 /// A line each; every boot is a paragraph.
-fn timeline(events: &[Told<'_>]) -> String {
+fn timeline(events: &[Told<'_>], style: Style) -> String {
     let mut text = String::new();
+    let mut blank = String::new();
     for told in events {
+        let time = format!("{}  ", local(told.time));
+        if let Some(ended) = told.ended.as_ref().filter(|_| !text.is_empty()) {
+            text.push_str(&style.paragraph(&blank, &ended.clone().into()));
+        }
+        blank = " ".repeat(time.chars().count());
         if told.event == "began" && !text.is_empty() {
             text.push('\n');
         }
-        for piece in [local(told.time).as_str(), "  ", &told.text, "\n"] {
-            text.push_str(piece);
-        }
+        let tone = match told.event {
+            "began" => Tone::Heading,
+            "proven" | "healthy" => Tone::Good,
+            "rejected" | "degraded" => Tone::Bad,
+            "rebooting" | "late" | "excused" => Tone::Limit,
+            _ => Tone::Plain,
+        };
+        text.push_str(&style.paragraph(&time, &Cell::new(tone, told.text.as_str())));
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

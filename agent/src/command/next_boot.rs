@@ -8,15 +8,17 @@ use boot_entries::boot_partition::Place;
 use crate::cli::Output;
 use crate::entries::prediction::{Prediction, look};
 use crate::error::Error;
-use crate::report::label::{StateLabel, not_selected};
+use crate::report::label::not_selected;
 use crate::report::line::one_line;
-use crate::report::print::{print, print_json, table};
+use crate::report::print::{print, print_json};
+use crate::report::style::{Cell, Line, Style, Tone};
 use crate::view::View;
 
 pub(super) fn run(
     root: &Root,
     failures: usize,
     output: Output,
+    style: Style,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let view = View::read(root)?;
@@ -56,34 +58,33 @@ pub(super) fn run(
     if output.json {
         print_json(out, &boots)?;
     } else {
-        tell(&boots, out)?;
+        tell(&boots, style, out)?;
     }
     outcome
 }
 
-fn tell(boots: &[Prediction], out: &mut impl Write) -> Result<(), Error> {
+fn tell(boots: &[Prediction], style: Style, out: &mut impl Write) -> Result<(), Error> {
     let row = |boot: &Prediction| {
-        let mut row: Vec<String> = boot.place.iter().cloned().collect();
+        let mut row: Vec<Cell> = boot.place.iter().cloned().map(Cell::from).collect();
         row.extend([
             match boot.failures {
-                0 => "now".to_owned(),
-                1 => "after 1 failed boot".to_owned(),
-                count => format!("after {count} failed boots"),
+                0 => "now".into(),
+                1 => "after 1 failed boot".into(),
+                count => Cell::from(format!("after {count} failed boots")),
             },
-            match (&boot.id, boot.stand_in) {
-                _ if boot.another_system => "another system's".to_owned(),
-                (Some(id), false) => format!("generation {id}"),
-                (Some(id), true) => format!("generation {id}, as before lastgood"),
-                (None, true) => "what booted before lastgood".to_owned(),
-                (None, false) if boot.is_image => "a unified kernel image, not ours".to_owned(),
-                (None, false) => "not ours".to_owned(),
+            boot.what().into(),
+            match boot.state {
+                Some(state) => Cell::new(state.tone(), state.text()),
+                None => "-".into(),
             },
-            boot.state.map_or("-", StateLabel::text).to_owned(),
-            boot.entry.clone(),
-            boot.why.clone(),
+            boot.entry.clone().into(),
+            match boot.broken {
+                Some(_) => Cell::new(Tone::Bad, boot.why.clone()),
+                None => boot.why.clone().into(),
+            },
         ]);
-        row
+        Line::Row(row)
     };
-    let rows: Vec<Vec<String>> = boots.iter().map(row).collect();
-    Ok(print(out, &table(&rows))?)
+    let rows: Vec<Line> = boots.iter().map(row).collect();
+    Ok(print(out, &style.table(&rows, &[]))?)
 }

@@ -1,4 +1,10 @@
-//! `lastgood status`: what runs, what is selected, what is proven.
+//! `lastgood status`: what runs, what is selected, what is proven, what is wrong now and what to do about it.
+//!
+//! [`matters`] says what is wrong, [`screen`] puts it all on one screen. Both are pure.
+
+mod fallback;
+mod matters;
+mod screen;
 
 use std::io::Write;
 
@@ -9,17 +15,19 @@ use serde::{Serialize, Serializer};
 use systemd_boot_model::{EndlessMenu, Override};
 
 use crate::cli::Output;
-use crate::entries::prediction;
+use crate::entries::prediction::{self, Prediction};
 use crate::error::Error;
-use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
+use crate::report::label::StateLabel;
 use crate::report::line::one_line;
-use crate::report::print::{print, print_json, table};
+use crate::report::print::{print, print_json};
 use crate::report::remedy;
+use crate::report::style::Style;
 use crate::state::cause::{Cause, Stage};
 use crate::state::{Event, Subject};
 use crate::store::handover::Units;
-use crate::store::ledger::{self, Unknown};
+use crate::store::ledger::Unknown;
 use crate::view::{View, is_unsigned, refused_unsigned};
+use fallback::Fallback;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -49,7 +57,7 @@ struct Status<'a> {
     #[serde(serialize_with = "as_line")]
     waits_at_menu: Option<EndlessMenu>,
     /// What the profile points at, newer than what is selected, and not selected.
-    profile_ahead: Option<&'a Subject>,
+    profile_ahead: Option<Subject>,
     /// What was found healthy in a boot that the loader did not make.
     healthy_trial: Option<&'a Subject>,
     lost_stand_in: Option<String>,
@@ -58,44 +66,120 @@ struct Status<'a> {
     other_systems_entries: usize,
     /// What keeps the selected or the last good generation from starting, or from coming back, a line each.
     warnings: Vec<String>,
+    /// Why the loader chooses what boots next.
+    next_boot_because: Option<String>,
+    /// What boots after so many failed boots.
+    after_failures: Vec<After>,
+    last_fallback: Option<Fallback<'a>>,
+    /// What is wrong now, the most important first.
+    wrong: Vec<Matter>,
+    /// What is to be known, and is not wrong.
+    notes: Vec<Matter>,
 }
 
-pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(), Error> {
+/// What boots after so many failed boots.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct After {
+    failures: usize,
+    generation: Option<GenerationId>,
+    state: Option<StateLabel>,
+    #[serde(skip)]
+    what: String,
+}
+
+/// Something to be known.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Matter {
+    text: String,
+    /// What to do, most often what to type.
+    todo: Option<String>,
+}
+
+impl Matter {
+    /// A line that ends with what to do, after its last semicolon.
+    fn of(line: &str) -> Self {
+        match line.rsplit_once("; ") {
+            Some((text, todo)) => Self::new(text, todo),
+            None => Self {
+                text: line.to_owned(),
+                todo: None,
+            },
+        }
+    }
+
+    fn new(text: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            todo: Some(todo.into()),
+        }
+    }
+}
+
+/// How many failed boots are looked ahead: as many as a trial has, and one that the last good generation would have.
+const AHEAD: usize = 4;
+
+pub(super) fn run(
+    root: &Root,
+    output: Output,
+    style: Style,
+    out: &mut impl Write,
+) -> Result<(), Error> {
     let mut view = View::read(root)?;
     view.add_logs();
-    let state = &view.state;
-    let boot = view.boot().inspect_err(|error| {
-        tracing::warn!("what boots next cannot be told: {}", one_line(error));
+    let boot = view.boot();
+    let next = boot.as_ref().map_err(one_line_of).and_then(|boot| {
+        let release = view
+            .release(&boot.place)
+            .map_err(|error| one_line(&error))?;
+        Ok(prediction::predict_of(&view, boot, release, AHEAD))
     });
-    let boot = boot.ok();
-    let waits_at_menu = boot.as_ref().and_then(|boot| {
+    let status = status(&view, boot.as_ref().ok(), next);
+    if output.json {
+        return Ok(print_json(out, &status)?);
+    }
+    Ok(print(out, &screen::told(&status, style))?)
+}
+
+fn one_line_of(error: &Error) -> String {
+    one_line(error)
+}
+
+/// All there is to say, with what boots next, or why that is not known.
+fn status<'a>(
+    view: &'a View,
+    boot: Option<&BootFiles>,
+    next: Result<Vec<Prediction>, String>,
+) -> Status<'a> {
+    let state = &view.state;
+    let waits_at_menu = boot.and_then(|boot| {
         systemd_boot_model::endless_menu(boot.loader_conf.as_deref(), &view.variables)
     });
-    let next = boot.as_ref().and_then(|boot| {
-        let release = view.release(&boot.place).inspect_err(|error| {
-            tracing::warn!("what boots next cannot be told: {}", one_line(error));
-        });
-        Some(prediction::predict_of(&view, boot, release.ok()?, 0))
-    });
-    let next = next.unwrap_or_default();
-    let files = boot.iter().flat_map(BootFiles::all).map(|(_, file)| file);
+    let files = boot
+        .into_iter()
+        .flat_map(BootFiles::all)
+        .map(|(_, file)| file);
     let is_other_systems = view.other_systems();
     let degraded = view.this_boot().and(state.degraded.as_ref());
     let mut records = view.ledger.records.iter().rev();
     let latest = records.find(|record| matches!(record.event, Event::Degraded { .. }));
-    let ahead = view.ahead();
-    let lost = boot
-        .as_ref()
-        .and_then(|boot| view.lost_stand_in(boot, boot));
+    let lost = boot.and_then(|boot| view.lost_stand_in(boot, boot));
     let running = view.running();
-    let status = Status {
+    let (next, unknown_next) = match next {
+        Ok(next) => (next, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
+    let mut boots = next.into_iter();
+    let first = boots.next();
+    let mut status = Status {
         version: 1,
         running,
         state: running.map(|subject| StateLabel::of(state.standing(subject), true)),
         stage: view.this_boot().map(|boot| boot.stage),
         selected: state.selected.as_ref(),
         last_good: state.last_good(),
-        next_boot: next.into_iter().next().and_then(|boot| boot.id),
+        next_boot: first.as_ref().and_then(|boot| boot.id.clone()),
         automatic_reboots: state.reboots,
         degraded,
         rejected: state
@@ -105,27 +189,42 @@ pub(super) fn run(root: &Root, output: Output, out: &mut impl Write) -> Result<(
             .collect(),
         overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
-        unknown_ledger_lines: unknown(&view, |_| true),
-        binding_unknown_lines: unknown(&view, |unknown| unknown.binding),
+        unknown_ledger_lines: unknown(view, |_| true),
+        binding_unknown_lines: unknown(view, |unknown| unknown.binding),
         bound_by: state.bound_by.as_deref(),
         log_withheld: degraded.is_some() && latest.is_some_and(|record| record.log_withheld),
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         volatile_state: view.volatile_state().map(|volatile| volatile.to_string()),
         waits_at_menu,
-        profile_ahead: ahead.as_ref(),
+        profile_ahead: view.ahead(),
         healthy_trial: state.healthy.as_ref().map(|healthy| &healthy.subject),
         lost_stand_in: lost.map(|lost| lost.to_string()),
         other_systems_entries: files.filter(|file| is_other_systems(file)).count(),
         warnings: {
-            let mut all = masked(&view);
-            all.extend(boot.iter().flat_map(|boot| warnings(&view, boot)));
+            let mut all = masked(view);
+            all.extend(boot.into_iter().flat_map(|boot| warnings(view, boot)));
             all
         },
+        next_boot_because: first.as_ref().map(|boot| boot.why.clone()),
+        after_failures: first.into_iter().chain(boots).map(After::of).collect(),
+        last_fallback: fallback::last(&view.ledger.records),
+        wrong: Vec::new(),
+        notes: Vec::new(),
     };
-    if output.json {
-        return Ok(print_json(out, &status)?);
+    status.wrong = matters::wrong(&status);
+    status.notes = matters::notes(&status, unknown_next.as_deref());
+    status
+}
+
+impl After {
+    fn of(boot: Prediction) -> Self {
+        Self {
+            failures: boot.failures,
+            what: boot.what(),
+            generation: boot.id,
+            state: boot.state,
+        }
     }
-    Ok(print(out, &table(&lines(&status)))?)
 }
 
 /// The numbers of the ledger's lines that are not known and are of this kind.
@@ -173,104 +272,6 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
         }
     }
     warnings
-}
-
-/// A line of the answer: what it is about, and what there is to say.
-type Line = (&'static str, String);
-
-fn lines(status: &Status<'_>) -> Vec<Vec<String>> {
-    let all = [generations(status), boots(status), records(status)];
-    all.into_iter()
-        .flatten()
-        .map(|(key, value)| vec![key.to_owned(), value])
-        .collect()
-}
-
-/// How the generations stand.
-fn generations(status: &Status<'_>) -> Vec<Line> {
-    let next = status.next_boot.as_ref();
-    let mut lines = vec![
-        ("running", named(status.running)),
-        (
-            "state",
-            status.state.map_or("unknown", StateLabel::text).to_owned(),
-        ),
-        ("selected", named(status.selected)),
-        ("last good", named(status.last_good)),
-        (
-            "boots next",
-            next.map_or_else(|| "unknown".to_owned(), |id| format!("generation {id}")),
-        ),
-    ];
-    if let Some(cause) = status.degraded {
-        lines.push(("not well", cause.summary.clone()));
-    }
-    if let Some(ahead) = status.profile_ahead {
-        lines.push(("profile", not_selected(ahead)));
-    }
-    if let Some(trial) = status.healthy_trial {
-        let id = &trial.generation;
-        let line = format!("generation {id} was {HEALTHY_TRIAL}");
-        lines.push(("healthy", line));
-    }
-    let rejected = status.rejected.iter();
-    lines.extend(rejected.map(|rejected| ("rejected", named(Some(rejected)))));
-    lines
-}
-
-fn named(subject: Option<&Subject>) -> String {
-    subject.map_or_else(
-        || "none".to_owned(),
-        |s| format!("generation {} ({})", s.generation, s.toplevel.display()),
-    )
-}
-
-/// What the next boots are up against.
-fn boots(status: &Status<'_>) -> Vec<Line> {
-    let mut lines = Vec::new();
-    if let Some(lost) = &status.lost_stand_in {
-        lines.push(("no way back", lost.clone()));
-    }
-    let overrides = status.overrides.iter();
-    lines.extend(overrides.map(|one| ("overridden by", one.to_string())));
-    // What a variable does is among the overrides.
-    if let Some(menu @ EndlessMenu::Conf(_)) = &status.waits_at_menu {
-        lines.push(("waits", remedy::endless_menu(menu)));
-    }
-    if status.other_systems_entries > 0 {
-        let line = format!(
-            "{} entries of another system's lastgood are on $BOOT, or of ours before its record was lost: they stay",
-            status.other_systems_entries
-        );
-        lines.push(("others", line));
-    }
-    let warnings = status.warnings.iter();
-    lines.extend(warnings.map(|warning| ("warning", warning.clone())));
-    if status.automatic_reboots > 0 {
-        let line = format!("{} automatic in a row", status.automatic_reboots);
-        lines.push(("reboots", line));
-    }
-    lines
-}
-
-/// What is wrong with the record of all that.
-fn records(status: &Status<'_>) -> Vec<Line> {
-    let mut lines = Vec::new();
-    if let Some(what) = status.bound_by {
-        let path = ledger::PATH;
-        let line = format!(
-            "{path}, {what}: a newer lastgood wrote it, so that this one removes nothing, judges nothing and reboots for \
-             nothing"
-        );
-        lines.push(("bound by", line));
-    }
-    if let Some(lost) = &status.lost_record {
-        lines.push(("record lost", lost.clone()));
-    }
-    if let Some(volatile) = &status.volatile_state {
-        lines.push(("forgets", volatile.clone()));
-    }
-    lines
 }
 
 #[allow(

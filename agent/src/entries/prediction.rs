@@ -47,6 +47,21 @@ pub struct Prediction {
     pub why: String,
 }
 
+impl Prediction {
+    /// What is started, for people.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match (&self.id, self.stand_in) {
+            _ if self.another_system => "another system's".to_owned(),
+            (Some(id), false) => format!("generation {id}"),
+            (Some(id), true) => format!("generation {id}, as before lastgood"),
+            (None, true) => "what booted before lastgood".to_owned(),
+            (None, false) if self.is_image => "a unified kernel image, not ours".to_owned(),
+            (None, false) => "not ours".to_owned(),
+        }
+    }
+}
+
 /// What boots from `place`, with what is broken of it, and why the machine does not come back from there by itself.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use boot_entries::GenerationId;
 use serde::Serialize;
 
+use crate::report::style::Tone;
 use crate::state::{Standing, Subject};
 
 /// How a generation stands, as the contract names it.
@@ -43,6 +44,17 @@ impl StateLabel {
             Self::Untested => "untested",
             Self::Rejected => "rejected",
             Self::Unbootable => "unbootable",
+        }
+    }
+
+    /// What somebody is to make of it.
+    #[must_use]
+    pub fn tone(self) -> Tone {
+        match self {
+            Self::Proven => Tone::Good,
+            Self::Trial => Tone::Limit,
+            Self::Untested => Tone::Plain,
+            Self::Rejected | Self::Unbootable => Tone::Bad,
         }
     }
 }

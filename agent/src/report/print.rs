@@ -1,4 +1,4 @@
-//! Answers on standard output: lines, tables, JSON, times.
+//! Answers on standard output: lines, JSON, times.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -61,25 +61,32 @@ pub fn local_of(time: Option<SystemTime>) -> String {
     time.map_or_else(|| "Unknown".to_owned(), local)
 }
 
-/// Lines of columns, each as wide as its widest cell.
+/// A length of time in two units at most. None: the clock was set back in between.
 #[must_use]
-pub fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
+pub fn lasting(from: Timestamp, to: Timestamp) -> Option<String> {
+    const UNITS: [(i64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let seconds = to.as_second().checked_sub(from.as_second())?;
+    if seconds < 0 {
+        return None;
     }
-    text
+    let mut left = seconds;
+    let mut parts = Vec::new();
+    for (length, unit) in UNITS {
+        let count = left / length;
+        left %= length;
+        if count > 0 || !parts.is_empty() {
+            parts.push((count, unit));
+        }
+    }
+    let shown = parts.iter().take(2).filter(|(count, _)| *count > 0);
+    let shown: Vec<String> = shown
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
+    Some(if shown.is_empty() {
+        "less than a second".to_owned()
+    } else {
+        shown.join(" ")
+    })
 }
 
 #[cfg(test)]
@@ -87,11 +94,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
-        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        assert_eq!(
-            table(&[row(["a", "bb"]), row(["ccc", ""])]),
-            "a    bb\nccc\n"
-        );
+    fn a_length_of_time_has_two_units() {
+        for (seconds, shown) in [
+            (0, "less than a second"),
+            (1, "1 s"),
+            (60, "1 min"),
+            (61, "1 min 1 s"),
+            (3601, "1 h"),
+            (90_000, "1 d 1 h"),
+        ] {
+            let from = Timestamp::UNIX_EPOCH;
+            let to = Timestamp::from_second(seconds).unwrap();
+            assert_eq!(lasting(from, to).as_deref(), Some(shown));
+            assert_eq!(lasting(to, from).is_some(), seconds == 0);
+        }
     }
 }

@@ -57,8 +57,8 @@ impl fmt::Display for Volatile {
         };
         write!(
             f,
-            "{STATE} {why}; what is selected and proven is forgotten at the next boot, and a machine that forgets it never \
-             falls back: keep {STATE} on a disk that stays"
+            "{STATE} {why}: what is selected and proven is forgotten at the next boot, and a machine that forgets it never \
+             falls back; keep {STATE} on a disk that stays"
         )
     }
 }

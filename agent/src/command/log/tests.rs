@@ -1,0 +1,52 @@
+use super::*;
+use crate::command::ledgers;
+
+/// Without the dates: they are local.
+fn told(records: &[Record]) -> Vec<String> {
+    let mut events = events(records);
+    events.retain(|told| told.is_news);
+    let text = timeline(&events, Style::default());
+    let line = |line: &str| line.get(21..).unwrap_or_default().to_owned();
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn every_boot_is_a_paragraph_that_says_how_it_ended() {
+    assert_eq!(
+        told(&ledgers::two_fallbacks()),
+        [
+            "selected: generation 1",
+            "proven: generation 1",
+            "selected: generation 2",
+            "",
+            "began: generation 2: /nix/store/2",
+            "rejected: generation 2: required nginx.service failed (45 s after it began)",
+            "rebooting: generation 1: falling back from generation 2",
+            "the next boot began, 2 min after it began",
+            "",
+            "began: generation 1: /nix/store/1",
+            "selected: generation 3",
+            "the next boot began, 53 min after it began",
+            "",
+            "began: generation 3: /nix/store/3",
+            "the next boot began, 10 min after it began: this one had come to no verdict (stage firewalled): a crash, a hang, a power \
+             cut, or somebody's reboot",
+            "",
+            "began: generation 3: /nix/store/3",
+            "the next boot began, 10 min after it began: this one had come to no verdict (stage begun): a crash, a hang, a power cut, \
+             or somebody's reboot",
+            "",
+            "began: generation 1: /nix/store/1, although generation 3 was selected",
+            "rejected: generation 3: the loader started it as often as it may",
+        ]
+    );
+}
+
+#[test]
+fn an_event_knows_when_its_boot_began() {
+    let records = ledgers::two_fallbacks();
+    let events = events(&records);
+    assert_eq!(events[0].boot_began, None);
+    assert_eq!(events[5].boot_began, Some(records[3].time));
+    assert_eq!(events[13].boot_began, Some(records[12].time));
+}

@@ -1,0 +1,99 @@
+//! What is wrong now, and what is to be known, each with what to do. Pure.
+
+use systemd_boot_model::EndlessMenu;
+
+use super::{Matter, Status};
+use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
+use crate::report::remedy;
+use crate::store::ledger;
+
+/// What is wrong, the most important first.
+pub(super) fn wrong(status: &Status<'_>) -> Vec<Matter> {
+    let mut all = Vec::new();
+    if let Some(cause) = status.degraded {
+        let unit = cause.faults.iter().find_map(|fault| fault.unit());
+        let look = unit.map_or_else(String::new, |unit| {
+            format!(", and `systemctl status {unit}`")
+        });
+        all.push(Matter::new(
+            format!("what runs is not well: {}", cause.summary),
+            format!("`lastgood why` tells more{look}"),
+        ));
+    }
+    all.extend(status.lost_record.iter().map(|line| Matter::of(line)));
+    all.extend(status.volatile_state.iter().map(|line| Matter::of(line)));
+    all.extend(status.lost_stand_in.iter().map(|line| Matter::of(line)));
+    if let Some(what) = status.bound_by {
+        let path = ledger::PATH;
+        all.push(Matter::new(
+            format!(
+                "{path}, {what}: a newer lastgood wrote it, so that this one removes nothing, judges nothing and reboots for \
+                 nothing"
+            ),
+            ledger::RELEASE,
+        ));
+    }
+    let overrides = status.overrides.iter();
+    all.extend(overrides.map(|one| Matter::of(&one.to_string())));
+    // What a variable does is among the overrides.
+    if let Some(menu @ EndlessMenu::Conf(_)) = &status.waits_at_menu {
+        all.push(Matter::of(&remedy::endless_menu(menu)));
+    }
+    all.extend(status.warnings.iter().map(|line| Matter::of(line)));
+    all
+}
+
+/// What is to be known and is not wrong. `unknown_next` is why nobody can say what boots next.
+pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matter> {
+    let mut all = Vec::new();
+    if let Some(why) = unknown_next {
+        all.push(Matter::of(&format!(
+            "what boots next cannot be told: {why}"
+        )));
+    }
+    if status.state == Some(StateLabel::Trial) && status.healthy_trial != status.running {
+        all.push(Matter::new(
+            "what runs is on trial, and comes to a verdict by itself",
+            "`journalctl -fu lastgood-assess.service` shows what it waits for",
+        ));
+    }
+    if let Some(trial) = status.healthy_trial {
+        let id = &trial.generation;
+        all.push(Matter::of(&format!("generation {id} was {HEALTHY_TRIAL}")));
+    }
+    if let Some(selected) = status.selected
+        && status.running != Some(selected)
+        && status.next_boot.as_ref() == Some(&selected.generation)
+    {
+        let id = &selected.generation;
+        all.push(Matter::new(
+            format!("generation {id} is selected and does not run yet"),
+            "`systemctl reboot` starts it",
+        ));
+    }
+    if let Some(ahead) = &status.profile_ahead {
+        all.push(Matter::of(&not_selected(ahead)));
+    }
+    if status.selected.is_none() && status.lost_record.is_none() {
+        all.push(Matter::new(
+            "no generation is selected",
+            "`lastgood install` selects what the system profile points at",
+        ));
+    }
+    if status.other_systems_entries > 0 {
+        let text = format!(
+            "{} entries of another system's lastgood are on $BOOT, or of ours before its record was lost: they stay",
+            status.other_systems_entries
+        );
+        all.push(Matter { text, todo: None });
+    }
+    if status.automatic_reboots > 0 {
+        let text = format!(
+            "{} automatic reboots in a row; after {} the machine stays up as it is",
+            status.automatic_reboots,
+            crate::state::REBOOTS_IN_A_ROW
+        );
+        all.push(Matter { text, todo: None });
+    }
+    all
+}
