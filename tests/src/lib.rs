@@ -55,6 +55,7 @@ pub mod packages;
 pub mod paths;
 pub mod program;
 pub mod scenario;
+pub mod schema;
 pub mod story;
 pub mod timeline;
 pub mod tree;

@@ -111,7 +111,18 @@ impl Tree {
         specialisations: &[&str],
         more: &Value,
     ) -> Result<PathBuf> {
+        self.built(name, extra, (specialisations, &[]), more)
+    }
+
+    fn built(
+        &self,
+        name: &str,
+        extra: &str,
+        (specialisations, packages): (&[&str], &[&str]),
+        more: &Value,
+    ) -> Result<PathBuf> {
         let specialisations = serde_json::to_string(specialisations)?;
+        let packages = serde_json::to_string(packages)?;
         let expression = paths::repository().join("tests/trees/closure.nix");
         let built = command::output(
             self.nix("nix-build")
@@ -120,9 +131,34 @@ impl Tree {
                 .args(["--argstr", "extra", extra])
                 .args(["--argstr", "specialisations", &specialisations])
                 .args(["--argstr", "more", &more.to_string()])
+                .args(["--argstr", "packages", &packages])
                 .args(["--arg", "kernel", KERNEL]),
         )?;
         Ok(PathBuf::from(built.trim()))
+    }
+
+    /// [`Self::build`], with store paths of these names that the closure needs.
+    ///
+    /// # Errors
+    /// When Nix says no.
+    pub fn build_needing(&self, name: &str, extra: &str, packages: &[&str]) -> Result<PathBuf> {
+        let more = Value::Object(serde_json::Map::new());
+        self.built(name, extra, (&[], packages), &more)
+    }
+
+    /// What `nix store diff-closures` says of two closures.
+    ///
+    /// # Errors
+    /// When Nix says no.
+    pub fn nix_diff(&self, from: &Path, to: &Path) -> Result<String> {
+        let mut nix = self.nix("nix");
+        let feature = ["--extra-experimental-features", "nix-command"];
+        command::output(
+            nix.args(feature)
+                .args(["store", "diff-closures"])
+                .arg(from)
+                .arg(to),
+        )
     }
 
     /// Makes `toplevel` the next generation of the system profile, with real `nix-env`.

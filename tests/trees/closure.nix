@@ -1,8 +1,9 @@
 # A closure in NixOS's layout, as small as it can be. The store of the tree is all there is: busybox, bound in, builds.
 #
 # `specialisations` are names; each is built as a closure of its own, embedded in boot.json and linked, as NixOS does.
-# `more` is merged into boot.json: extensions, or other values for bootspec's keys.
-{ name, extra, kernel, specialisations ? "[]", more ? "{}" }:
+# `more` is merged into boot.json: extensions, or other values for bootspec's keys. `packages` are names of store paths that
+# the closure needs.
+{ name, extra, kernel, specialisations ? "[]", more ? "{}", packages ? "[]" }:
 let
   out = builtins.placeholder "out";
   # Kernel and initrd are store paths of their own, as in NixOS; every generation here shares the kernel.
@@ -22,6 +23,14 @@ let
   linked = builtins.filter (child: builtins.stringLength child.name < 256) children;
   quoted = text: "'" + builtins.replaceStrings [ "'" ] [ "'\\''" ] text + "'";
   more' = builtins.fromJSON more;
+  needs = map
+    (package: derivation {
+      name = package;
+      system = "x86_64-linux";
+      builder = "/bin/busybox";
+      args = [ "sh" "-c" "echo > $out" ];
+    })
+    (builtins.fromJSON packages);
 in
 derivation {
   name = "nixos-system-tree-${name}";
@@ -39,6 +48,9 @@ derivation {
     ${builtins.concatStringsSep "\n" (map (child: ''
       /bin/busybox ln -s ${child.value} "$out/specialisation/"${quoted child.name}
     '') linked)}
+    ${builtins.concatStringsSep "\n" (map (package: ''
+      echo ${package} >> "$out/packages"
+    '') needs)}
     ${extra}
   '' ];
   bootspec = builtins.toJSON (more' // {

@@ -10,6 +10,7 @@
 
 mod activation;
 mod closures;
+mod diff;
 mod digests;
 mod etc;
 mod faults;
@@ -24,6 +25,7 @@ mod peers;
 mod places;
 mod proof;
 mod ready;
+mod screens;
 mod secure_boot;
 mod space;
 mod steps;
@@ -428,20 +430,23 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded healthyTrial lastGood logWithheld \
-         lostRecord lostStandIn nextBoot overrides profileAhead rejected running selected stage state unknownLedgerLines version volatileState \
-         waitsAtMenu warnings"
+        "afterFailures anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded healthyTrial \
+         lastFallback lastGood logWithheld lostRecord lostStandIn nextBoot nextBootBecause notes overrides profileAhead rejected \
+         running selected stage state unknownLedgerLines version volatileState waitsAtMenu warnings wrong"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(
         keys(&why),
-        "cause generation healthyTrial logWithheld state time toplevel version"
+        "backTo began boots cause generation healthyTrial logWithheld selectedAt state time toplevel version"
     );
     assert_eq!(keys(&why["cause"]), "faults stage summary units");
     assert_eq!(keys(&why["cause"]["faults"][0]), "key kind");
     let log: Value = serde_json::from_str(ok(&tree.lastgood(&["log", "--json"])?))?;
     assert_eq!(keys(&log), "events version");
-    assert_eq!(keys(&log["events"][0]), "event faults subject text time");
+    assert_eq!(
+        keys(&log["events"][0]),
+        "bootBegan event faults subject text time"
+    );
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(
         keys(&next[0]),

@@ -202,7 +202,7 @@ fn a_machine_whose_record_is_lost_says_so() -> Result<()> {
             "{told}"
         );
     }
-    assert!(ok(&tree.lastgood(&["status"])?).contains("record lost"));
+    assert!(ok(&tree.lastgood(&["status"])?).contains("is gone or says nothing"));
     refused(&tree.lastgood(&["why"])?, &lost);
     let before = tree.stamps()?;
     let ended = tree.lastgood(&["verify", "--repair", "--json"])?;
@@ -245,7 +245,9 @@ fn a_generation_that_was_only_built_is_nothing_amiss() -> Result<()> {
     assert_eq!(status()?["profileAhead"]["generation"], "3");
     let words = "is at generation 3, which is not selected; `lastgood install` selects it";
     let told = ok(&tree.lastgood(&["status"])?).to_owned();
-    assert!(told.contains(words), "{told}");
+    for words in words.split("; ") {
+        assert!(told.contains(words), "{told}");
+    }
     let told = tree.lastgood(&["next-boot"])?;
     ok(&told);
     assert!(told.stderr.contains(words), "{told:?}");

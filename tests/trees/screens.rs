@@ -1,0 +1,201 @@
+//! How answers look: on a terminal, in a pipe, as JSON by its schema.
+
+use std::process::Command;
+
+use anyhow::Result;
+use lastgood_tests::schema::Schema;
+use lastgood_tests::tree::Tree;
+use lastgood_tests::{command, program};
+use serde_json::Value;
+
+use super::ok;
+use super::steps::boot;
+
+/// The first generation is proven, the second was rejected by the loader's counter, and the third is a trial.
+fn machine() -> Result<Tree> {
+    let tree = Tree::new()?;
+    let toplevels = tree.generations(3)?;
+    ok(&tree.lastgood(&["install", "1"])?);
+    boot(&tree, &toplevels[0], 1)?;
+    ok(&tree.lastgood(&["good", "1"])?);
+    ok(&tree.lastgood(&["install", "2"])?);
+    for _ in 0..3 {
+        tree.count_a_boot(2)?;
+    }
+    boot(&tree, &toplevels[0], 2)?;
+    ok(&tree.lastgood(&["install", "3"])?);
+    Ok(tree)
+}
+
+/// What a person sees at a terminal that is so wide.
+fn seen(tree: &Tree, columns: u16, variables: &str, arguments: &str) -> Result<String> {
+    let program = program::build()?;
+    let line = format!(
+        "stty cols {columns} rows 50; {variables} {} --root {} {arguments}",
+        program.display(),
+        tree.path("").display()
+    );
+    let mut script = Command::new("script");
+    script
+        .args(["-qec", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("TZ", "UTC");
+    Ok(command::output(script.env_remove("NO_COLOR"))?.replace('\r', ""))
+}
+
+const SCREENS: [&str; 6] = [
+    "status",
+    "list-generations",
+    "log",
+    "why 2",
+    "diff 1 3",
+    "next-boot",
+];
+
+#[test]
+fn colour_is_for_terminals_and_never_all_that_says_it() -> Result<()> {
+    let tree = machine()?;
+    for screen in SCREENS {
+        let words: Vec<&str> = screen.split(' ').collect();
+        let piped = ok(&tree.lastgood(&words)?).to_owned();
+        assert!(!piped.contains('\x1b'), "{piped:?}");
+        let coloured = seen(&tree, 400, "", screen)?;
+        assert!(coloured.contains("\x1b["), "{screen}: {coloured:?}");
+        let without: String = strip(&coloured);
+        assert_eq!(without, piped, "{screen}");
+        for plain in ["NO_COLOR=1", "TERM=dumb"] {
+            assert_eq!(seen(&tree, 400, plain, screen)?, piped, "{screen} {plain}");
+        }
+    }
+    let json = seen(&tree, 60, "", "status --json")?;
+    let _: Value = serde_json::from_str(&json)?;
+    Ok(())
+}
+
+/// Without escape sequences.
+fn strip(text: &str) -> String {
+    let mut pieces = text.split("\x1b[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    let rest = pieces.filter_map(|piece| Some(piece.split_once('m')?.1));
+    rest.fold(first, |text, piece| text + piece)
+}
+
+/// What is longer is a path or a name: it is there to be copied.
+#[test]
+fn lines_end_where_the_terminal_does_and_nothing_is_lost() -> Result<()> {
+    let tree = machine()?;
+    for screen in SCREENS {
+        let words: Vec<&str> = screen.split(' ').collect();
+        let piped = ok(&tree.lastgood(&words)?).to_owned();
+        for columns in [60_u16, 80, 120] {
+            let shown = seen(&tree, columns, "NO_COLOR=1", screen)?;
+            for line in shown.lines() {
+                let is_long = line.chars().count() > columns.into();
+                let is_one_word = !line.trim().contains(' ');
+                let has_path = line.contains("/nix/store/");
+                assert!(
+                    !is_long || is_one_word || has_path,
+                    "{screen} {columns}: {line}"
+                );
+            }
+            if screen == "list-generations" {
+                continue;
+            }
+            let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(flat(&shown), flat(&piped), "{screen} {columns}");
+        }
+    }
+    // What goes first is what is least needed.
+    for (columns, headings) in [
+        (
+            120,
+            "Generation  Build-date           NixOS version  Kernel   State     Tries left  Marks",
+        ),
+        (
+            90,
+            "Generation  Build-date           NixOS version  State     Tries left  Marks",
+        ),
+        (
+            60,
+            "Generation  Build-date           State     Tries left  Marks",
+        ),
+    ] {
+        let shown = seen(&tree, columns, "NO_COLOR=1", "list-generations")?;
+        assert_eq!(shown.lines().next(), Some(headings), "{shown}");
+    }
+    Ok(())
+}
+
+/// Real answers, of a machine with a story and of one without.
+#[test]
+fn every_json_is_as_its_schema_says() -> Result<()> {
+    let empty = Tree::new()?;
+    let told = machine()?;
+    let trial = machine()?;
+    let toplevels: Vec<_> = (1..=3)
+        .map(|number| closure(&trial, number))
+        .collect::<Result<_>>()?;
+    trial.count_a_boot(3)?;
+    boot(&trial, &toplevels[2], 3)?;
+    ok(&trial.lastgood(&["boot", "fall-back"])?);
+    for tree in [&empty, &told, &trial] {
+        for arguments in [
+            &["status"][..],
+            &["why"],
+            &["log"],
+            &["list-generations"],
+            &["next-boot"],
+            &["verify"],
+            &["doctor"],
+            &["diff", "1", "3"],
+        ] {
+            let ended = tree.lastgood(&[arguments, &["--json"]].concat())?;
+            if ended.stdout.is_empty() {
+                assert_eq!(ended.status, 1, "{arguments:?} {ended:?}");
+                continue;
+            }
+            let value: Value = serde_json::from_str(&ended.stdout)?;
+            let checked = Schema::of(arguments[0])?.check(&value);
+            assert!(checked.is_ok(), "{arguments:?}: {checked:?}");
+        }
+    }
+    Ok(())
+}
+
+fn closure(tree: &Tree, number: u64) -> Result<std::path::PathBuf> {
+    let link = tree.path(&format!("nix/var/nix/profiles/system-{number}-link"));
+    Ok(std::fs::read_link(link)?)
+}
+
+/// The machine has gone back, and somebody asks why.
+#[test]
+fn a_fallback_is_told_as_a_story() -> Result<()> {
+    let tree = machine()?;
+    let status = ok(&tree.lastgood(&["status"])?).to_owned();
+    for words in [
+        "running     generation 1 (",
+        "state       proven",
+        "boots next  generation 3 (trial): ",
+        "then        after 3 failed boots generation 1 (proven)",
+        "fell back   from generation 2 to generation 1 at ",
+        "wrong       nothing that lastgood knows of",
+        "note        generation 3 is selected and does not run yet\n            -> `systemctl reboot` starts it",
+    ] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
+    let why = ok(&tree.lastgood(&["why", "2"])?).to_owned();
+    for words in [
+        "generation 2 was rejected at ",
+        "  tried    selected at ",
+        "  now      generation 1 runs",
+        "`lastgood install --again 2`",
+    ] {
+        assert!(why.contains(words), "{words}: {why}");
+    }
+    let log = ok(&tree.lastgood(&["log"])?).to_owned();
+    let paragraphs: Vec<&str> = log.split("\n\n").collect();
+    assert_eq!(paragraphs.len(), 3, "{log}");
+    assert!(paragraphs[1].contains("the next boot began"), "{log}");
+    assert!(paragraphs[2].contains("rejected: generation 2"), "{log}");
+    Ok(())
+}
