@@ -1,12 +1,14 @@
 //! How answers look: on a terminal, in a pipe, as JSON by its schema.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use anyhow::Result;
 use lastgood_tests::schema::Schema;
-use lastgood_tests::tree::Tree;
-use lastgood_tests::{command, program};
-use serde_json::Value;
+use lastgood_tests::tree::{Ended, Tree};
+use lastgood_tests::{command, files, program};
+use serde_json::{Value, json};
 
 use super::ok;
 use super::steps::boot;
@@ -164,7 +166,7 @@ fn every_json_is_as_its_schema_says() -> Result<()> {
 
 fn closure(tree: &Tree, number: u64) -> Result<std::path::PathBuf> {
     let link = tree.path(&format!("nix/var/nix/profiles/system-{number}-link"));
-    Ok(std::fs::read_link(link)?)
+    Ok(fs::read_link(link)?)
 }
 
 /// The machine has gone back, and somebody asks why.
@@ -197,5 +199,111 @@ fn a_fallback_is_told_as_a_story() -> Result<()> {
     assert_eq!(paragraphs.len(), 3, "{log}");
     assert!(paragraphs[1].contains("the next boot began"), "{log}");
     assert!(paragraphs[2].contains("rejected: generation 2"), "{log}");
+    Ok(())
+}
+
+/// Runs it as somebody who may do nothing. The tree is opened for them, but for what is root's.
+fn as_nobody(tree: &Tree, arguments: &[&str]) -> Result<Ended> {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(program::build()?)
+        .arg("--root")
+        .arg(tree.path(""))
+        .args(arguments);
+    let output = command.output()?;
+    Ok(Ended {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// What is root's on a machine stays root's: a boot partition, a file outside the store, what services wrote.
+#[test]
+fn who_may_read_nothing_is_told_no_secret() -> Result<()> {
+    const SECRET: &str = "hunter2";
+    let tree = Tree::new()?;
+    let firewall =
+        "printf '[firewall]\\nruleset = \"etc/rules.nft\"\\n' > $out/etc/lastgood/lastgood.toml
+        /bin/busybox ln -s /etc/own.nft $out/etc/rules.nft";
+    let first = tree.build("1", "")?;
+    tree.set(&first)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    let more = json!({ "org.nixos.bootspec.v1": { "kernelParams": [format!("token={SECRET}")] } });
+    let second = tree.build_with("2", firewall, &[], &more)?;
+    tree.set(&second)?;
+    let rules = format!("table inet a {{\n  # {SECRET}\n}}\n");
+    files::write(&tree.path("etc/own.nft"), rules)?;
+    let unit = json!({"unit": "a.service", "result": "exit-code", "exitStatus": 1, "log": [format!("password={SECRET}")]});
+    let cause = json!({"stage": "services", "summary": "required a.service failed", "units": [unit],
+        "faults": [{"key": "unit:a.service", "kind": "unit"}]});
+    let record = json!({"v": 1, "time": "2026-01-01T00:00:00Z", "event": "rejected",
+        "subject": {"generation": "2", "toplevel": second}, "cause": cause});
+    let ledger = tree.path("var/lib/lastgood/ledger.jsonl");
+    let before = fs::read_to_string(&ledger)?;
+    files::write(&ledger, format!("{before}{record}\n"))?;
+    // It moves the log out of the ledger, and writes entries with the parameters.
+    ok(&tree.lastgood(&["install", "2", "--again"])?);
+    let record = format!("{record}\n").replace("2026-01-01", "2026-01-02");
+    let again = fs::read_to_string(&ledger)?;
+    files::write(&ledger, format!("{again}{record}"))?;
+    ok(&tree.lastgood(&["install", "1"])?);
+
+    let inside = |path: &str| tree.path(path.trim_start_matches('/'));
+    let document = inside(&format!("{}/boot.json", second.display()));
+    let roots = [
+        tree.path("boot"),
+        tree.path("etc/own.nft"),
+        document.clone(),
+    ];
+    fs::set_permissions(tree.path(""), Permissions::from_mode(0o755))?;
+    fs::set_permissions(&roots[0], Permissions::from_mode(0o700))?;
+    for file in &roots[1..] {
+        fs::set_permissions(file, Permissions::from_mode(0o600))?;
+    }
+    let told = ok(&tree.lastgood(&["diff", "1", "2"])?).to_owned();
+    assert_eq!(told.matches(SECRET).count(), 2, "root sees them: {told}");
+    let told = ok(&tree.lastgood(&["why", "2"])?).to_owned();
+    assert!(told.contains(SECRET), "root sees it: {told}");
+
+    for arguments in [
+        &["status"][..],
+        &["why", "2"],
+        &["log"],
+        &["list-generations"],
+        &["next-boot"],
+        &["diff", "1", "2"],
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let ended = as_nobody(&tree, &[arguments, json].concat())?;
+            let all = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(!all.contains(SECRET), "{arguments:?}: {all}");
+            assert!(!all.contains("os error"), "{arguments:?}: {all}");
+        }
+    }
+    let told = as_nobody(&tree, &["status"])?;
+    assert!(
+        ok(&told).contains("what boots next cannot be told: "),
+        "{told:?}"
+    );
+    assert!(told.stdout.contains("-> run as root"), "{told:?}");
+    let told = as_nobody(&tree, &["diff", "1", "2"])?;
+    for words in [
+        "left out: boot: ",
+        "left out: firewall: ",
+        "Permission denied",
+    ] {
+        assert!(ok(&told).contains(words), "{words}: {told:?}");
+    }
+    // And what is kept for everybody has none of it.
+    for file in files::sorted_entries(&tree.path("var/lib/lastgood"))? {
+        let found = fs::metadata(&file)?;
+        if found.is_file() && found.permissions().mode() & 0o004 != 0 {
+            let text = fs::read_to_string(&file)?;
+            assert!(!text.contains(SECRET), "{}: {text}", file.display());
+        }
+    }
     Ok(())
 }

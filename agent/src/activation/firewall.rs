@@ -57,7 +57,7 @@ pub enum Refusal {
         source: nft::Error,
     },
     /// nft said yes, and a table is not there.
-    #[error("the ruleset {} was loaded, and its table {table} is not there", path.display())]
+    #[error("the ruleset {} was loaded, and its table {table} is not there; see `nft list ruleset`, and who else changes it", path.display())]
     Gone {
         /// The ruleset.
         path: PathBuf,

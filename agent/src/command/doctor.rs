@@ -45,10 +45,10 @@ pub(super) fn run(
     match open {
         0 => Ok(()),
         1 => Err(Error::Refused(
-            "this host is not ready: one thing is to be done".to_owned(),
+            "this host is not ready: one thing is to be done; type what its line says, and run this again".to_owned(),
         )),
         open => Err(Error::Refused(format!(
-            "this host is not ready: {open} things are to be done"
+            "this host is not ready: {open} things are to be done; type what their lines say, and run this again"
         ))),
     }
 }

@@ -36,7 +36,10 @@ pub fn session(root: &Root) -> Result<Session, Error> {
             || "this boot (no init=TOPLEVEL/init)".to_owned(),
             |closure| closure.display().to_string(),
         );
-        tracing::warn!("{what} is no generation of any profile");
+        tracing::warn!(
+            "{what} is no generation of any profile, so that no verdict comes of this boot; `lastgood status` says what boots \
+             next"
+        );
     }
     Ok(session)
 }

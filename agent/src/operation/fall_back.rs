@@ -155,7 +155,7 @@ fn ask_firmware(session: &Session, to: &Subject) -> Result<(), Error> {
     let mut startable = boot.files_of(&stem).filter(|(_, file)| file.has_program);
     let Some((file, _)) = startable.next() else {
         return Err(Error::Refused(format!(
-            "generation {} has no entry",
+            "generation {} has no entry that can be started; `lastgood verify --repair` writes it anew",
             to.generation
         )));
     };

@@ -14,7 +14,7 @@ pub enum Error {
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
     /// It cannot be made.
-    #[error("cannot make JSON")]
+    #[error("cannot make JSON of the answer; leave out --json")]
     Json(#[from] serde_json::Error),
 }
 

@@ -23,7 +23,17 @@ pub enum Error {
         source: io::Error,
     },
     /// It is not what an agent leaves.
-    #[error("cannot make or read JSON")]
+    #[error(
+        "{path} is not what an agent leaves there: {source}; remove it, the next boot leaves another one"
+    )]
+    Odd {
+        /// The file.
+        path: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Making it.
+    #[error("cannot say in JSON what one step of a boot leaves for another")]
     Json(#[from] serde_json::Error),
     /// Writing.
     #[error(transparent)]
@@ -194,7 +204,10 @@ pub fn mark(root: &Root, path: &'static str) -> Result<(), Error> {
 
 fn left<T: DeserializeOwned>(root: &Root, path: &'static str) -> Result<Option<T>, Error> {
     match std::fs::read_to_string(root.join(path)) {
-        Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+        Ok(text) => match serde_json::from_str(&text) {
+            Ok(left) => Ok(Some(left)),
+            Err(source) => Err(Error::Odd { path, source }),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(at(path, source)),
     }
@@ -207,4 +220,22 @@ fn put(root: &Root, path: &'static str, text: &str) -> Result<(), Error> {
 
 fn at(path: &'static str, source: io::Error) -> Error {
     Error::Read { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::line::one_line;
+
+    #[test]
+    fn what_no_agent_has_left_is_told_with_its_place() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        assert!(Units::read(&root).unwrap().is_none());
+        durable::put_text("{", &root.join(UNITS)).unwrap();
+        let line = one_line(&Units::read(&root).unwrap_err());
+        for words in [UNITS, "is not what an agent leaves", "; remove it"] {
+            assert!(line.contains(words), "{line}");
+        }
+    }
 }

@@ -58,7 +58,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Making a line.
-    #[error("cannot write a record as JSON")]
+    #[error("cannot make JSON of a record for {PATH}")]
     Json(#[from] serde_json::Error),
     /// Adding it.
     #[error(transparent)]

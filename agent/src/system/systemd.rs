@@ -23,10 +23,12 @@ const ENTRIES: &str = "--lines=200";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `systemctl` could not be run, or said no.
-    #[error("cannot ask systemd: {0}")]
+    #[error(
+        "cannot ask systemd: {0}; see whether `systemctl status` answers, and `journalctl -b -p err`"
+    )]
     Ask(#[from] program::Error),
     /// It said something that cannot be read.
-    #[error("cannot read systemd's list of units: {0}")]
+    #[error("cannot read systemd's list of units: {0}; `systemctl --version` must say 252 or more")]
     Read(#[from] serde_json::Error),
 }
 
