@@ -227,6 +227,9 @@ left, or failed; 2 usage.")]
         #[arg(long)]
         dry_run: bool,
     },
+    /// Whether the agent's files may be taken away. Run by the package before it is removed.
+    #[command(hide = true)]
+    MayBeRemoved,
     /// The steps of a boot. Run by lastgood's units, each once, in this order.
     #[command(subcommand, hide = true)]
     Boot(BootStep),

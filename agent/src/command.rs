@@ -22,6 +22,7 @@ use boot_entries::Root;
 
 use crate::cli::Command;
 use crate::error::Error;
+use crate::operation::removal;
 use crate::report::speech;
 use crate::report::style::Style;
 
@@ -49,6 +50,7 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
         Command::Uninstall { dry_run } => uninstall::run(root, dry_run, out),
+        Command::MayBeRemoved => removal::may_be_removed(root),
         Command::Boot(step) => boot::run(root, step),
     }
 }

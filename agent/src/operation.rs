@@ -6,8 +6,8 @@
 //!
 //! An operation returns plain data. Whoever calls it says what it means: [`crate::command`].
 //!
-//! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]; nothing is
-//! changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
+//! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]; by the package that has the files:
+//! [`removal`]; nothing is changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
 //! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`]. What all verdicts have in common:
 //! [`on_record`].
 
@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod fall_back;
 pub mod judge;
 pub mod on_record;
+pub mod removal;
 pub mod repair;
 pub mod select;
 pub mod stage_2;

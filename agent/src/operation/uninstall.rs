@@ -35,6 +35,21 @@ pub fn would_uninstall(root: &Root) -> Result<(Ready, OffBoot), Error> {
     make_ready(&Session::look(root)?)
 }
 
+/// How many changes an uninstall would make.
+///
+/// # Errors
+/// When an uninstall would be refused, or not everything can be looked at.
+pub(super) fn what_is_left(session: &Session) -> Result<usize, Error> {
+    let (ready, off_boot) = make_ready(session)?;
+    let changes = changes(&ready, &off_boot);
+    ready.into_complaints().into_result()?;
+    Ok(changes)
+}
+
+fn changes(ready: &Ready, off_boot: &OffBoot) -> usize {
+    ready.prepared().steps().count() + off_boot.lines().len()
+}
+
 fn make_ready(session: &Session) -> Result<(Ready, OffBoot), Error> {
     may_be_given_back(session)?;
     let view = &session.view;
@@ -51,7 +66,7 @@ fn make_ready(session: &Session) -> Result<(Ready, OffBoot), Error> {
 pub fn uninstall(root: &Root) -> Result<Uninstalled, Error> {
     let mut session = Session::open(root)?;
     let (ready, off_boot) = make_ready(&session)?;
-    let changes = ready.prepared().steps().count() + off_boot.lines().len();
+    let changes = changes(&ready, &off_boot);
     let state = session.state();
     // On record before the first change: no step of a boot may write again what is about to go.
     if !state.uninstalled && (changes > 0 || state.selected.is_some()) {
