@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod manuals;
 mod output;
 mod rings;
@@ -49,6 +50,12 @@ enum Command {
         /// Where to: DIR/man8, DIR/man5, DIR/bash, DIR/zsh, DIR/fish
         dir: Option<PathBuf>,
     },
+    /// Build what a person installs: a Debian package and a tarball
+    Dist {
+        /// Where they go
+        #[arg(long, value_name = "DIR", default_value = "target/dist")]
+        out: PathBuf,
+    },
     /// Say what runs of the shipped binary cost: time, changes to the disk, memory
     Bench(bench::Arguments),
 }
@@ -60,6 +67,11 @@ fn main() -> ExitCode {
         Command::Test { ring, long } => rings::run(ring, long),
         Command::Demo { svg } => demo::run(svg.as_deref()),
         Command::Manuals { dir } => manuals::run(dir.as_deref()),
+        Command::Dist { out } => dist::run(&out).map(|made| {
+            for file in [made.deb, made.tarball] {
+                output::line(&file.display().to_string());
+            }
+        }),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {

@@ -1,0 +1,237 @@
+//! What goes where in a package, and with which mode. Plain data: nothing is read or written here.
+
+use std::path::Path;
+
+/// Where a file comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// The program, as it is released.
+    Program,
+    /// A file of the repository.
+    Repository(&'static str),
+    /// It is a link, and leads there.
+    Link(&'static str),
+}
+
+/// One file of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Its path on the machine, without the first `/`.
+    pub(super) to: &'static str,
+    /// Its permissions. A link has none.
+    pub(super) mode: u32,
+    /// Where it comes from.
+    pub(super) from: From,
+}
+
+impl Item {
+    /// Whether it is made smaller by gzip on its way, as its name then says.
+    pub(super) fn is_compressed(&self) -> bool {
+        Path::new(self.to).extension() == Some("gz".as_ref())
+    }
+}
+
+const fn program(to: &'static str, from: From) -> Item {
+    let mode = 0o755;
+    Item { to, mode, from }
+}
+
+const fn file(to: &'static str, from: &'static str) -> Item {
+    let (mode, from) = (0o644, From::Repository(from));
+    Item { to, mode, from }
+}
+
+const fn link(to: &'static str, leads: &'static str) -> Item {
+    let (mode, from) = (0o777, From::Link(leads));
+    Item { to, mode, from }
+}
+
+/// What the tarball and the Debian package have in common.
+pub(super) const COMMON: &[Item] = &[
+    program("usr/bin/lastgood", From::Program),
+    link(
+        "usr/lib/systemd/system-generators/lastgood-generator",
+        "../../../bin/lastgood",
+    ),
+    file(
+        "usr/lib/systemd/system/lastgood-activate.service",
+        "units/lastgood-activate.service",
+    ),
+    file(
+        "usr/lib/systemd/system/lastgood-assess.service",
+        "units/lastgood-assess.service",
+    ),
+    file(
+        "usr/lib/systemd/system/lastgood-begin.service",
+        "units/lastgood-begin.service",
+    ),
+    file(
+        "usr/lib/systemd/system/lastgood-bless.service",
+        "units/lastgood-bless.service",
+    ),
+    file(
+        "usr/lib/systemd/system/lastgood-fall-back.service",
+        "units/lastgood-fall-back.service",
+    ),
+    file(
+        "usr/lib/systemd/system/lastgood-firewall.service",
+        "units/lastgood-firewall.service",
+    ),
+    file(
+        "usr/lib/systemd/system/lastgood-no-prompt.service",
+        "units/lastgood-no-prompt.service",
+    ),
+    file("usr/lib/lastgood/lockdown.nft", "units/lockdown.nft"),
+    file(
+        "usr/lib/tmpfiles.d/lastgood.conf",
+        "units/tmpfiles.d/lastgood.conf",
+    ),
+    program(
+        "usr/share/initramfs-tools/scripts/local-bottom/lastgood-nix",
+        From::Repository("initrd/initramfs-tools/lastgood-nix"),
+    ),
+    program(
+        "usr/lib/dracut/modules.d/90lastgood-nix/module-setup.sh",
+        From::Repository("initrd/dracut/90lastgood-nix/module-setup.sh"),
+    ),
+    program(
+        "usr/lib/dracut/modules.d/90lastgood-nix/mount-nix.sh",
+        From::Repository("initrd/dracut/90lastgood-nix/mount-nix.sh"),
+    ),
+    program(
+        "usr/lib/dracut/modules.d/90lastgood-nix/wait-for-nix.sh",
+        From::Repository("initrd/dracut/90lastgood-nix/wait-for-nix.sh"),
+    ),
+    file(
+        "etc/needrestart/conf.d/lastgood.conf",
+        "packaging/needrestart.conf",
+    ),
+    // What an operator reads. The rest of docs/ is for whoever changes the program.
+    file("usr/share/doc/lastgood/boot.md", "docs/boot.md"),
+    file("usr/share/doc/lastgood/durability.md", "docs/durability.md"),
+    file("usr/share/doc/lastgood/entries.md", "docs/entries.md"),
+    file(
+        "usr/share/doc/lastgood/failure-matrix.md",
+        "docs/failure-matrix.md",
+    ),
+    file("usr/share/doc/lastgood/json.md", "docs/json.md"),
+    file("usr/share/doc/lastgood/ledger.md", "docs/ledger.md"),
+    file("usr/share/doc/lastgood/limits.md", "docs/limits.md"),
+    file("usr/share/doc/lastgood/operator.md", "docs/operator.md"),
+    file("usr/share/doc/lastgood/packages.md", "docs/packages.md"),
+    file("usr/share/doc/lastgood/space.md", "docs/space.md"),
+    file(
+        "usr/share/doc/lastgood/copyright",
+        "packaging/debian/copyright",
+    ),
+];
+
+/// What the Debian package has besides.
+pub(super) const OF_DEBIAN: &[Item] = &[
+    file(
+        "usr/share/doc/lastgood/changelog.Debian.gz",
+        "packaging/debian/changelog",
+    ),
+    file(
+        "usr/share/lintian/overrides/lastgood",
+        "packaging/debian/lintian-overrides",
+    ),
+];
+
+/// The members of a Debian package's control archive, each with its mode: what dpkg reads and runs.
+pub(super) const CONTROL: &[(&str, u32)] = &[
+    ("control", 0o644),
+    ("conffiles", 0o644),
+    ("postinst", 0o755),
+    ("prerm", 0o755),
+    ("postrm", 0o755),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use lastgood_tests::{files, paths};
+
+    use super::*;
+
+    fn all() -> impl Iterator<Item = &'static Item> {
+        COMMON.iter().chain(OF_DEBIAN)
+    }
+
+    fn below(dir: &Path, found: &mut BTreeSet<PathBuf>) {
+        for path in files::sorted_entries(dir).unwrap() {
+            if path.is_dir() {
+                below(&path, found);
+            } else {
+                found.insert(path);
+            }
+        }
+    }
+
+    /// What is left out of the table is on no machine.
+    #[test]
+    fn each_unit_and_each_hook_of_an_initrd_has_a_place() {
+        let mut there = BTreeSet::new();
+        for dir in ["units", "initrd"] {
+            below(&paths::repository().join(dir), &mut there);
+        }
+        assert!(there.len() > 10, "{there:?}");
+        for path in there {
+            let path = path.strip_prefix(paths::repository()).unwrap();
+            let is_it = |from: &str| Path::new(from) == path;
+            let places =
+                all().filter(|item| matches!(item.from, From::Repository(from) if is_it(from)));
+            assert_eq!(places.count(), 1, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn no_place_is_taken_twice_and_all_are_where_a_package_may_write() {
+        let places: BTreeSet<_> = all().map(|item| item.to).collect();
+        assert_eq!(places.len(), all().count());
+        for item in all() {
+            assert!(
+                item.to.starts_with("usr/") || item.to.starts_with("etc/needrestart/"),
+                "{}",
+                item.to
+            );
+            assert_eq!(item.mode & 0o7022 != 0, matches!(item.from, From::Link(_)));
+        }
+    }
+
+    /// dpkg asks before it replaces what somebody has changed in /etc, but only where this list says so.
+    #[test]
+    fn each_file_in_etc_is_a_configuration_file_of_the_package() {
+        let listed = files::list(&paths::repository().join("packaging/debian/conffiles")).unwrap();
+        let etc = all().filter(|item| item.to.starts_with("etc/"));
+        let etc: Vec<String> = etc.map(|item| format!("/{}", item.to)).collect();
+        assert_eq!(listed, etc);
+    }
+
+    /// Each maintainer script that has the list has the same one: the units with an `[Install]` section.
+    #[test]
+    fn the_scripts_know_the_units_that_are_enabled() {
+        let units = paths::repository().join("units");
+        let mut enabled = BTreeSet::new();
+        for path in files::sorted_entries(&units).unwrap() {
+            if !path.is_dir()
+                && std::fs::read_to_string(&path)
+                    .unwrap()
+                    .contains("\n[Install]\n")
+            {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                enabled.insert(name);
+            }
+        }
+        for script in ["postinst", "postrm"] {
+            let path = paths::repository().join("packaging/debian").join(script);
+            let text = std::fs::read_to_string(path).unwrap();
+            let list = text.lines().find_map(|line| line.strip_prefix("UNITS="));
+            let list = list.unwrap().trim_matches('"').split(' ');
+            let list: BTreeSet<String> = list.map(str::to_owned).collect();
+            assert_eq!(list, enabled, "{script}");
+        }
+    }
+}
