@@ -30,6 +30,7 @@ mod activation;
 mod agent;
 mod firewall;
 mod others;
+mod package;
 mod rules;
 mod stage_2;
 mod unit_files;

@@ -51,6 +51,7 @@ pub mod loader_rig;
 pub mod machine;
 pub mod mounts;
 pub mod nixpkgs;
+pub mod package;
 pub mod packages;
 pub mod paths;
 pub mod program;

@@ -10,7 +10,7 @@ use crate::debian::Debian;
 use crate::evidence::{self, Witness};
 use crate::image::{self, Image, Kind};
 use crate::machine::Machine;
-use crate::{files, host, paths};
+use crate::{files, host, package, paths};
 
 /// Builds the image if need be, tells `story` over a machine that is off, and cleans up; when the story fails or
 /// panics, leaves evidence and says where.
@@ -47,6 +47,23 @@ pub fn in_container(
     let rootfs = Rootfs::build(debian)?;
     let name = format!("{name}-{}", debian.name());
     tell(&name, Container::new(&name, &rootfs)?, story)
+}
+
+/// Like [`in_container`], on a machine without the agent, with its package at `/rig/lastgood.deb`.
+///
+/// # Errors
+/// Those of [`scenario`], and when the package cannot be built.
+pub fn with_package(
+    name: &str,
+    debian: Debian,
+    story: impl FnOnce(&mut Container) -> Result<()>,
+) -> Result<()> {
+    install_packages()?;
+    let rootfs = Rootfs::build_bare(debian)?;
+    let name = format!("{name}-{}", debian.name());
+    let machine = Container::new(&name, &rootfs)?;
+    machine.write("/rig/lastgood.deb", std::fs::read(package::deb()?)?)?;
+    tell(&name, machine, story)
 }
 
 /// Like [`scenario`], printing the timeline as it goes.

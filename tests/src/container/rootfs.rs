@@ -14,6 +14,13 @@ use crate::{files, image, initrds, paths, program, units};
 /// The list of the closures there are.
 const CLOSURES: &str = "closures.json";
 
+/// What the guest goes without, and packages' own scripts do not.
+const PERL: [&str; 3] = [
+    "usr/lib/x86_64-linux-gnu/perl",
+    "usr/share/perl",
+    "usr/share/perl5",
+];
+
 /// The tree of a release. Shared by all containers: each lays what is its own over it.
 pub struct Rootfs {
     dir: PathBuf,
@@ -32,9 +39,7 @@ impl Rootfs {
             Debian::Twelve => ("debian-12", "rootfs-12"),
             Debian::Thirteen => ("debian-13", "rootfs-13"),
         };
-        let mut packages = files::list(&paths::guest_files().join("packages"))?;
-        let own = paths::repository().join("tests/container/packages");
-        packages.extend(files::list(&own)?);
+        let packages = packages(&[])?;
         let unpacked = Step::new(of_debian)
             .text(debian.suite())
             .text(&packages.join("\n"))
@@ -51,7 +56,51 @@ impl Rootfs {
             ))
             .tree(&program)?
             .tree(&units::source())?
-            .get(|dir| assemble(dir, &unpacked.dir.join("root"), &guest, &program))?;
+            .get(|dir| {
+                assemble(dir, &unpacked.dir.join("root"), &guest)?;
+                let root = dir.join("root");
+                image::install_agent(&root, &program)?;
+                guest::mark_updated(&root)
+            })?;
+        Ok(Self {
+            closures: Closures::read(&built.dir.join(CLOSURES))?,
+            dir: built.dir,
+        })
+    }
+
+    /// The same without the agent, for what installs it from its package: with needrestart, and with what dpkg and Perl
+    /// need to work.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn build_bare(debian: Debian) -> Result<Self> {
+        let base = base::build()?;
+        let guest = guest::build(&base, &initrds::build(&base)?)?;
+        let (of_debian, step) = match debian {
+            Debian::Twelve => ("debian-for-packages-12", "rootfs-for-packages-12"),
+            Debian::Thirteen => ("debian-for-packages-13", "rootfs-for-packages-13"),
+        };
+        let packages = packages(&["needrestart"])?;
+        let unpacked = Step::new(of_debian)
+            .text(debian.suite())
+            .text(&packages.join("\n"))
+            .text(include_str!("../debian.rs"))
+            .get(|dir| debian.unpack(&dir.join("root"), &packages, &[]))?;
+        let built = Step::new(step)
+            .text(&unpacked.key)
+            .text(&guest.built.key)
+            .text(include_str!("rootfs.rs"))
+            .get(|dir| {
+                let unpacked = unpacked.dir.join("root");
+                let root = dir.join("root");
+                assemble(dir, &unpacked, &guest)?;
+                for kept in PERL {
+                    files::copy_tree(&unpacked.join(kept), &root.join(kept))?;
+                }
+                // It leaves out what a person reads, and that is part of a package.
+                files::remove(&root.join("etc/dpkg/dpkg.cfg.d/99mmdebstrap"))?;
+                guest::mark_updated(&root)
+            })?;
         Ok(Self {
             closures: Closures::read(&built.dir.join(CLOSURES))?,
             dir: built.dir,
@@ -73,7 +122,15 @@ impl Rootfs {
     }
 }
 
-fn assemble(dir: &Path, unpacked: &Path, guest: &Guest, program: &Path) -> Result<()> {
+fn packages(more: &[&str]) -> Result<Vec<String>> {
+    let mut packages = files::list(&paths::guest_files().join("packages"))?;
+    let own = paths::repository().join("tests/container/packages");
+    packages.extend(files::list(&own)?);
+    packages.extend(more.iter().map(|one| (*one).to_owned()));
+    Ok(packages)
+}
+
+fn assemble(dir: &Path, unpacked: &Path, guest: &Guest) -> Result<()> {
     let root = &dir.join("root");
     files::copy_tree(unpacked, root)?;
     guest::configure(root)?;
@@ -81,7 +138,6 @@ fn assemble(dir: &Path, unpacked: &Path, guest: &Guest, program: &Path) -> Resul
     files::remove(&root.join("nix"))?;
     files::copy_tree(&guest.root().join("nix"), &root.join("nix"))?;
     // With its list: one that is built anew from the same has other store paths.
-    std::fs::copy(guest.built.dir.join(CLOSURES), dir.join(CLOSURES))?;
-    image::install_agent(root, program)?;
-    guest::mark_updated(root)
+    std::fs::copy(guest.built.dir.join(CLOSURES), dir.join(CLOSURES)).map(drop)?;
+    Ok(())
 }

@@ -1,0 +1,239 @@
+//! The Debian package, from the file that a user gets: installed, upgraded, removed and purged by real dpkg.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use lastgood_tests::container::{Boot, Container, Reach};
+use lastgood_tests::debian::Debian;
+use lastgood_tests::machine::Fact;
+use lastgood_tests::scenario::with_package;
+
+use super::{NO_BOOT, selected};
+
+on_each_debian! {
+    a_package_comes_and_goes_and_restarts_nothing,
+    a_package_is_upgraded_in_the_middle_of_a_probation,
+    a_package_that_the_machine_boots_with_is_not_removed,
+}
+
+const INSTALL: &str = "apt-get install --yes /rig/lastgood.deb";
+const UNITS: [&str; 5] = ["begin", "activate", "firewall", "assess", "bless"];
+
+/// Holds up the assessment until somebody says so. A static program: needrestart has nothing against it.
+const GATE: &str = "\
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/busybox sh -c 'until [ -e /run/go ]; do busybox sleep 0.1; done'
+";
+
+/// Which start of each unit that is active this is.
+fn invocations(server: &Container) -> Result<BTreeMap<String, String>> {
+    let shown = server.run_ok(
+        "systemctl show --property=Id,InvocationID,ActiveState -- $(systemctl list-units --all --plain --no-legend | \
+         awk '{print $1}')",
+    )?;
+    let units = shown.split("\n\n").filter_map(|unit| {
+        let of = |key| unit.lines().find_map(|line| line.strip_prefix(key));
+        let is_active = matches!(of("ActiveState=")?, "active" | "activating");
+        // What is a login's or a command's comes and goes.
+        let id = of("Id=")?.to_owned();
+        let kind = id.rsplit('.').next();
+        let is_kept = is_active && !matches!(kind, Some("scope" | "device"));
+        is_kept.then_some(())?;
+        Some((id, of("InvocationID=")?.to_owned()))
+    });
+    Ok(units.collect())
+}
+
+fn wait_until_booted(server: &Container) -> Result<()> {
+    // Degraded is what a machine without a disk may be.
+    server.run("until [ -S /run/systemd/private ]; do sleep 0.05; done; systemctl is-system-running --wait")?;
+    Ok(())
+}
+
+fn links(server: &Container) -> Result<String> {
+    server.run_ok("cd /etc/systemd/system && find . -name 'lastgood-*' | sort")
+}
+
+fn status_of_package(server: &Container) -> Result<String> {
+    server.run_ok("dpkg-query --show --showformat='${Status}' lastgood")
+}
+
+fn a_package_comes_and_goes_and_restarts_nothing(debian: Debian) -> Result<()> {
+    with_package("package-comes-and-goes", debian, |server| {
+        server.add(1, &[])?;
+        server.start(Boot::Uncounted(1))?;
+        wait_until_booted(server)?;
+        let before = invocations(server)?;
+        assert!(
+            before.contains_key("systemd-networkd.service"),
+            "{before:?}"
+        );
+        let boot = server.run_ok("cat /proc/sys/kernel/random/boot_id")?;
+
+        let said = server.run_ok(INSTALL)?;
+        assert!(said.contains("lastgood: 'lastgood doctor' says"), "{said}");
+        assert_eq!(invocations(server)?, before);
+        let enabled = "./boot-complete.target.requires/lastgood-assess.service\n\
+             ./multi-user.target.wants/lastgood-bless.service\n\
+             ./sysinit.target.wants/lastgood-activate.service\n\
+             ./sysinit.target.wants/lastgood-assess.service\n\
+             ./sysinit.target.wants/lastgood-begin.service\n\
+             ./sysinit.target.wants/lastgood-firewall.service";
+        assert_eq!(links(server)?, enabled);
+        for unit in UNITS {
+            let unit = format!("lastgood-{unit}.service");
+            assert_eq!(server.property(&unit, "ActiveState")?, "inactive");
+            assert_eq!(server.property(&unit, "LoadState")?, "loaded");
+        }
+        let doctor = server.run("lastgood doctor")?;
+        assert!(
+            doctor.stdout.contains("units and generator are in place"),
+            "{doctor:?}"
+        );
+        assert_eq!(server.run_ok("dpkg --verify lastgood")?, "");
+        assert_eq!(
+            server.run_ok("stat --format=%A:%U:%G /var/lib/lastgood/logs")?,
+            "drwxr-x---:root:systemd-journal"
+        );
+
+        // Over itself. What the administrator has disabled stays so.
+        server.run_ok("systemctl --no-reload disable lastgood-bless")?;
+        server.run_ok("dpkg --install /rig/lastgood.deb")?;
+        assert_eq!(invocations(server)?, before);
+        let without = enabled.replace("./multi-user.target.wants/lastgood-bless.service\n", "");
+        assert_eq!(links(server)?, without);
+
+        // Nobody has used it.
+        server.run_ok("dpkg --remove lastgood")?;
+        assert_eq!(links(server)?, "");
+        assert_eq!(
+            server.property("boot-complete.target", "Requires")?.trim(),
+            "sysinit.target"
+        );
+        assert_eq!(status_of_package(server)?, "deinstall ok config-files");
+        server.run_ok(INSTALL)?;
+        assert_eq!(links(server)?, enabled);
+        server.run_ok("touch /var/lib/lastgood/lock /etc/.lastgood-etc-seal")?;
+        server.run_ok("dpkg --purge lastgood")?;
+        assert_eq!(links(server)?, "");
+        let left = "find / -xdev -name '*lastgood*' -not -path '/proc/*' -not -path '/rig/*' -not -path '/nix/*'";
+        assert_eq!(server.run_ok(left)?, "");
+        assert_eq!(invocations(server)?, before);
+        assert_eq!(server.run_ok("cat /proc/sys/kernel/random/boot_id")?, boot);
+        server.power_off()
+    })
+}
+
+/// A machine that is off, with the package, and a trial whose verdict waits for [`go`].
+fn trial(server: &mut Container, more: &[(&str, &str)]) -> Result<()> {
+    server.add(1, &[])?;
+    server.start(Boot::Uncounted(1))?;
+    wait_until_booted(server)?;
+    server.run_ok(INSTALL)?;
+    server.power_off()?;
+    let mut changes = vec![
+        ("etc/systemd/system/gate.service", GATE),
+        (
+            "etc/systemd/system/multi-user.target.wants/gate.service",
+            GATE,
+        ),
+        (
+            "etc/lastgood/lastgood.toml",
+            "[health]\nrequired-units = [\"nginx.service\", \"gate.service\"]\nsettle-sec = 1\ndeadline-sec = 300\n\
+             [firewall]\nruleset = \"etc/nftables.conf\"\n",
+        ),
+    ];
+    changes.extend(more);
+    let subject = selected(server, 2, &changes)?;
+    server.starts_by_stage_2(&subject)?;
+    server.start(Boot::Counted(2))?;
+    server.wait_for(Fact::Begun(2))?;
+    server.run_ok(
+        "curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:80/",
+    )?;
+    Ok(())
+}
+
+fn go(server: &mut Container) -> Result<()> {
+    server.run_ok("touch /run/go")?;
+    server.wait_for(Fact::Proven(2))?;
+    Ok(())
+}
+
+fn a_package_is_upgraded_in_the_middle_of_a_probation(debian: Debian) -> Result<()> {
+    with_package("package-in-probation", debian, |server| {
+        trial(server, &[])?;
+        let own = |server: &Container| -> Result<BTreeMap<String, String>> {
+            let mut all = invocations(server)?;
+            all.retain(|unit, _| unit.starts_with("lastgood-"));
+            Ok(all)
+        };
+        let before = invocations(server)?;
+        let ours = own(server)?;
+        assert_eq!(ours.len(), 4, "{ours:?}");
+        let table = server.run_ok("nft --handle list ruleset")?;
+
+        server.run_ok("dpkg --install /rig/lastgood.deb")?;
+        assert_eq!(invocations(server)?, before);
+        assert_eq!(server.run_ok("nft --handle list ruleset")?, table);
+        assert_eq!(
+            server.property("lastgood-assess.service", "ActiveState")?,
+            "activating"
+        );
+
+        // The assessment runs from a file that is gone now, and so does everything of a C library that is.
+        let said = server.run_ok(
+            "cd /usr/lib/x86_64-linux-gnu && cp --preserve libc.so.6 libc.new && mv libc.new libc.so.6 && \
+             DEBIAN_FRONTEND=noninteractive needrestart -r a -v 2>&1",
+        )?;
+        assert!(said.contains("lastgood-assess.service"), "{said}");
+        assert_eq!(own(server)?, ours, "{said}");
+        let after = invocations(server)?;
+        assert_ne!(after["nginx.service"], before["nginx.service"], "{said}");
+
+        // That somebody has restarted nginx is no fault of the generation.
+        go(server)?;
+        server.wait_for(NO_BOOT)?;
+        let page = server.reach(80)?;
+        assert!(matches!(&page, Reach::Page(_)), "{page:?}");
+        server.power_off()
+    })
+}
+
+fn a_package_that_the_machine_boots_with_is_not_removed(debian: Debian) -> Result<()> {
+    with_package("package-stays", debian, |server| {
+        trial(server, &[])?;
+        let table = server.run_ok("nft --handle list ruleset")?;
+        let before = invocations(server)?;
+        // During the trial, with nothing proven; then with what runs proven. No boot partition is mounted.
+        for is_proven in [false, true] {
+            if is_proven {
+                go(server)?;
+                server.wait_for(NO_BOOT)?;
+            }
+            for how in ["--remove", "--purge"] {
+                let refused = server.run(&format!("dpkg {how} lastgood"))?;
+                assert_eq!(refused.status, 1, "{refused:?}");
+                let said = refused.stderr.lines();
+                let said = said.filter(|line| line.contains("/usr/bin/lastgood stays"));
+                let said = said.collect::<Vec<_>>();
+                assert_eq!(said.len(), 1, "{refused:?}");
+                assert!(
+                    said[0].contains(NO_BOOT) && said[0].contains("lastgood uninstall"),
+                    "{said:?}"
+                );
+                assert!(status_of_package(server)?.ends_with(" ok installed"));
+            }
+            server.run_ok("test -x /usr/bin/lastgood -a -s /var/lib/lastgood/ledger.jsonl")?;
+            assert_eq!(links(server)?.lines().count(), 6);
+            assert_eq!(server.run_ok("nft --handle list ruleset")?, table);
+            let after = invocations(server)?;
+            for (unit, invocation) in &before {
+                assert_eq!(after.get(unit).context("it is gone")?, invocation, "{unit}");
+            }
+        }
+        server.power_off()
+    })
+}
