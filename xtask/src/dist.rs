@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use lastgood_tests::{command, files, paths, program};
 
 use self::layout::{COMMON, CONTROL, From, Item, OF_DEBIAN};
+use crate::manuals;
 
 /// What was made.
 #[derive(Debug)]
@@ -34,16 +35,28 @@ struct Release {
     epoch: String,
 }
 
+/// What is built before anything is packed.
+struct Sources {
+    /// The program.
+    program: PathBuf,
+    /// The directory with manual pages and completions.
+    manuals: PathBuf,
+}
+
 /// Builds the program and packs it into `out`.
 pub(crate) fn run(out: &Path) -> Result<Made> {
     let release = release()?;
-    let program = program::build()?;
+    let work = tempfile::tempdir()?;
+    let sources = Sources {
+        program: program::build()?,
+        manuals: work.path().join("manuals"),
+    };
+    manuals::write(&sources.manuals)?;
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let out = fs::canonicalize(out)?;
-    let work = tempfile::tempdir()?;
     Ok(Made {
-        deb: deb(&work.path().join("deb"), &program, &release, &out)?,
-        tarball: tarball(&work.path().join("tar"), &program, &release, &out)?,
+        deb: deb(&work.path().join("deb"), &sources, &release, &out)?,
+        tarball: tarball(&work.path().join("tar"), &sources, &release, &out)?,
     })
 }
 
@@ -69,11 +82,11 @@ fn release() -> Result<Release> {
     })
 }
 
-fn deb(tree: &Path, program: &Path, release: &Release, out: &Path) -> Result<PathBuf> {
+fn deb(tree: &Path, sources: &Sources, release: &Release, out: &Path) -> Result<PathBuf> {
     let items = || COMMON.iter().chain(OF_DEBIAN);
     let mut blocks = 0;
     for item in items() {
-        blocks += put(tree, item, program)?.div_ceil(1024);
+        blocks += put(tree, item, sources)?.div_ceil(1024);
     }
     let control = tree.join("DEBIAN");
     for (name, mode) in CONTROL {
@@ -89,6 +102,7 @@ fn deb(tree: &Path, program: &Path, release: &Release, out: &Path) -> Result<Pat
     let files = items().filter(|item| !links(item)).map(|item| item.to);
     let sums = command::output(Command::new("md5sum").args(files).current_dir(tree))?;
     write(&control.join("md5sums"), sums, 0o644)?;
+    open_directories(tree)?;
     let deb = out.join(format!("lastgood_{}_amd64.deb", release.debian));
     let mut build = Command::new("dpkg-deb");
     build
@@ -99,15 +113,16 @@ fn deb(tree: &Path, program: &Path, release: &Release, out: &Path) -> Result<Pat
     Ok(deb)
 }
 
-fn tarball(work: &Path, program: &Path, release: &Release, out: &Path) -> Result<PathBuf> {
+fn tarball(work: &Path, sources: &Sources, release: &Release, out: &Path) -> Result<PathBuf> {
     let name = format!("lastgood-{}-x86_64-linux", release.upstream);
     let tree = work.join(&name);
     for item in COMMON {
-        put(&tree, item, program)?;
+        put(&tree, item, sources)?;
     }
     let install = fs::read_to_string(packaging("INSTALL"))?;
     let install = install.replace("@VERSION@", &release.upstream);
     write(&tree.join("INSTALL"), install, 0o644)?;
+    open_directories(&tree)?;
     let tarball = out.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
@@ -121,14 +136,15 @@ fn tarball(work: &Path, program: &Path, release: &Release, out: &Path) -> Result
 }
 
 /// Puts a file into the tree, and says how large it is.
-fn put(tree: &Path, item: &Item, program: &Path) -> Result<u64> {
+fn put(tree: &Path, item: &Item, sources: &Sources) -> Result<u64> {
     let to = tree.join(item.to);
     let from = match item.from {
         From::Link(leads) => {
             files::link(leads, &to)?;
             return Ok(0);
         }
-        From::Program => program.to_owned(),
+        From::Program => sources.program.clone(),
+        From::Manual(path) => sources.manuals.join(path),
         From::Repository(path) => paths::repository().join(path),
     };
     let content = if item.is_compressed() {
@@ -153,10 +169,20 @@ fn gzipped(file: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Directories on the way get the mode that they have on a machine, whatever the umask is.
 fn write(to: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
     files::write(to, content)?;
     fs::set_permissions(to, fs::Permissions::from_mode(mode))?;
+    Ok(())
+}
+
+/// Directories get the mode that they have on a machine, whatever the umask is.
+fn open_directories(tree: &Path) -> Result<()> {
+    fs::set_permissions(tree, fs::Permissions::from_mode(0o755))?;
+    for path in files::sorted_entries(tree)? {
+        if path.is_dir() && !path.is_symlink() {
+            open_directories(&path)?;
+        }
+    }
     Ok(())
 }
 

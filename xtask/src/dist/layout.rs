@@ -9,6 +9,8 @@ pub(super) enum From {
     Program,
     /// A file of the repository.
     Repository(&'static str),
+    /// What `cargo xtask manuals` makes, by its path there.
+    Manual(&'static str),
     /// It is a link, and leads there.
     Link(&'static str),
 }
@@ -38,6 +40,11 @@ const fn program(to: &'static str, from: From) -> Item {
 
 const fn file(to: &'static str, from: &'static str) -> Item {
     let (mode, from) = (0o644, From::Repository(from));
+    Item { to, mode, from }
+}
+
+const fn manual(to: &'static str, from: &'static str) -> Item {
+    let (mode, from) = (0o644, From::Manual(from));
     Item { to, mode, from }
 }
 
@@ -105,6 +112,27 @@ pub(super) const COMMON: &[Item] = &[
     file(
         "etc/needrestart/conf.d/lastgood.conf",
         "packaging/needrestart.conf",
+    ),
+    manual("usr/share/man/man8/lastgood.8.gz", "man8/lastgood.8"),
+    manual(
+        "usr/share/man/man5/lastgood.toml.5.gz",
+        "man5/lastgood.toml.5",
+    ),
+    manual(
+        "usr/share/bash-completion/completions/lastgood",
+        "bash/lastgood",
+    ),
+    manual(
+        "usr/share/zsh/vendor-completions/_lastgood",
+        "zsh/_lastgood",
+    ),
+    manual(
+        "usr/share/fish/vendor_completions.d/lastgood.fish",
+        "fish/lastgood.fish",
+    ),
+    file(
+        "usr/share/doc/lastgood/examples/lastgood.toml",
+        "docs/lastgood.toml",
     ),
     // What an operator reads. The rest of docs/ is for whoever changes the program.
     file("usr/share/doc/lastgood/boot.md", "docs/boot.md"),
@@ -184,6 +212,15 @@ mod tests {
             let places =
                 all().filter(|item| matches!(item.from, From::Repository(from) if is_it(from)));
             assert_eq!(places.count(), 1, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn each_manual_and_each_completion_has_a_place() {
+        let made = tempfile::tempdir().unwrap();
+        for path in crate::manuals::write(made.path()).unwrap() {
+            let is_it = |item: &&Item| item.from == From::Manual(path.clone().leak());
+            assert_eq!(all().filter(is_it).count(), 1, "{path}");
         }
     }
 
