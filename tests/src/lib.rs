@@ -30,6 +30,7 @@
 //! nixpkgs   the same, as nixpkgs' systemd-boot builder leaves it
 //! ```
 
+pub mod apt;
 pub mod base;
 pub mod cache;
 pub mod closures;
