@@ -161,6 +161,19 @@ impl Tree {
         )
     }
 
+    /// Runs a program of Nix's on the store of this tree. Nothing of the host is in its sandbox.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn bare_nix(&self, program: &str, arguments: &[&str]) -> Result<Ended> {
+        let mut command = self.nix(program);
+        command.env(
+            "NIX_CONFIG",
+            "substitute = false\nbuild-users-group =\nsandbox = true\nsandbox-fallback = false\nsandbox-paths =",
+        );
+        Self::run(command.args(arguments))
+    }
+
     /// Makes `toplevel` the next generation of the system profile, with real `nix-env`.
     ///
     /// # Errors
@@ -282,7 +295,7 @@ impl Tree {
         let output = command
             .stdin(Stdio::null())
             .output()
-            .context("cannot run lastgood")?;
+            .with_context(|| format!("cannot run {command:?}"))?;
         Ok(Ended {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout)?,

@@ -10,6 +10,7 @@
 
 mod activation;
 mod closures;
+mod descriptions;
 mod diff;
 mod digests;
 mod distribution;

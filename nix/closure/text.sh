@@ -1,0 +1,3 @@
+# Run by Nix with busybox as `$builder`.
+set -eu
+"$builder" cp "$textPath" "$out"

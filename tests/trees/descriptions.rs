@@ -1,0 +1,339 @@
+//! What `nix/closure.nix` makes of a description: closures that install, and a line for each mistake. Built by the Nix
+//! of this host, in its sandbox, where there is neither `/bin/sh` nor a program of the host's.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use lastgood_tests::tree::{Ended, KERNEL, Tree};
+use lastgood_tests::{files, paths};
+use serde_json::Value;
+
+use super::{boots, json, ok, refused};
+
+mod mistakes;
+
+/// What every description here has.
+const PLAIN: &str = r#"
+    name = "web";
+    kernel = ./boot/vmlinuz-6.1.0-9-amd64;
+    initrd = ./boot/initrd.img-6.1.0-9-amd64;
+    kernelParams = [ "root=UUID=1234" "ro" ];
+"#;
+
+/// A machine, with Debian's names for kernels in a directory beside descriptions.
+fn machine() -> Result<Tree> {
+    let tree = Tree::new()?;
+    fs::create_dir_all(tree.path("described/boot"))?;
+    kernel(&tree, "6.1.0-9-amd64")?;
+    Ok(tree)
+}
+
+/// What apt leaves of a kernel: each has other bytes.
+fn kernel(tree: &Tree, version: &str) -> Result<()> {
+    let boot = tree.path("described/boot");
+    fs::copy(KERNEL, boot.join(format!("vmlinuz-{version}")))?;
+    let text = format!("initrd of {version}\n");
+    files::write(&boot.join(format!("initrd.img-{version}")), text)
+}
+
+/// Runs `program` on what [`PLAIN`] and `more` say, or on `more` alone where it is an expression of its own.
+fn describe(tree: &Tree, program: &str, more: &str) -> Result<Ended> {
+    let function = paths::repository().join("nix/closure.nix");
+    let described = tree.path("described/default.nix");
+    let function = function.display();
+    let text = if more.contains("make") {
+        format!("let make = import {function}; plain = {{ {PLAIN} }}; in {more}")
+    } else {
+        format!("import {function} ({{ {PLAIN} }} // {{ {more} }})")
+    };
+    files::write(&described, text)?;
+    let described = described.display().to_string();
+    let options: &[&str] = match program {
+        "nix-build" => &["--no-out-link"],
+        _ => &[],
+    };
+    tree.bare_nix(program, &[&[described.as_str()], options].concat())
+}
+
+fn build(tree: &Tree, more: &str) -> Result<PathBuf> {
+    let built = describe(tree, "nix-build", more)?;
+    ensure!(built.status == 0, "{}", built.stderr);
+    Ok(PathBuf::from(built.stdout.trim()))
+}
+
+/// What a file of the closure says, links followed inside the tree.
+fn read(tree: &Tree, toplevel: &Path, path: &str) -> Result<String> {
+    let root = boot_entries::Root::new(tree.path("."));
+    let here = root.resolve(toplevel.join(path))?;
+    fs::read_to_string(&here).with_context(|| format!("cannot read {path}"))
+}
+
+/// Where a link of the closure leads.
+fn leads(tree: &Tree, toplevel: &Path, path: &str) -> Result<String> {
+    let here = boot_entries::Root::new(tree.path(".")).join(toplevel.join(path));
+    let to = fs::read_link(here).with_context(|| format!("{path} is no link"))?;
+    Ok(to.display().to_string())
+}
+
+/// A little of everything.
+const DESCRIBED: &str = r##"
+        version = "12.8";
+        etc."motd" = "made by Nix\n";
+        etc."app/secret.conf" = { text = "x\n"; mode = "0640"; user = "www-data"; group = 33; };
+        etc."app/token" = { source = "/var/lib/app/token"; mode = "direct-symlink"; };
+        units."hello.service" = {
+          sections = {
+            Unit.Description = "Hello";
+            Service = { ExecStart = "/bin/true"; RemainAfterExit = true; Environment = [ "A=1" "B=2" ]; };
+          };
+          wantedBy = [ "multi-user.target" ];
+          requiredBy = [ "x.target" ];
+          aliases = [ "hallo.service" ];
+          dropIns."more.conf" = "[Service]\nNice=5\n";
+        };
+        units."ssh.service".wantedBy = [ "multi-user.target" ];
+        units."apt-daily.timer".mask = true;
+        lastgood = {
+          health = { required-units = [ "hello.service" ]; settle-sec = 3; };
+          firewall = { enable = true; interfaces.eth1.allowed-tcp-ports = [ 22 ]; };
+          boot.extra-files."EFI/other.efi" = ./boot/vmlinuz-6.1.0-9-amd64;
+        };
+        sysusers = [ "u app - \"The app\"" ];
+        tmpfiles.app = "d /var/lib/app 0700 app app\n";
+        sysctl = { "net.ipv4.ip_forward" = true; "vm.swappiness" = 10; };
+        activate = "#!/bin/sh\nexit 0\n";
+        "##;
+
+/// Files of the closure that it makes, and what they say.
+const FILES: [(&str, &str); 15] = [
+    ("nixos-version", "12.8"),
+    ("kernel-params", "root=UUID=1234 ro"),
+    ("initrd", "initrd of 6.1.0-9-amd64\n"),
+    ("etc/motd", "made by Nix\n"),
+    ("etc/app/secret.conf", "x\n"),
+    ("etc/app/secret.conf.mode", "0640"),
+    ("etc/app/secret.conf.uid", "www-data"),
+    ("etc/app/secret.conf.gid", "+33"),
+    ("etc/app/token.mode", "direct-symlink"),
+    (
+        "etc/systemd/system/hello.service.d/more.conf",
+        "[Service]\nNice=5\n",
+    ),
+    (
+        "etc/systemd/system/hello.service",
+        "[Service]\nEnvironment=A=1\nEnvironment=B=2\nExecStart=/bin/true\nRemainAfterExit=true\n\n\
+             [Unit]\nDescription=Hello\n",
+    ),
+    ("etc/sysusers.d/web.conf", "u app - \"The app\"\n"),
+    ("etc/tmpfiles.d/app.conf", "d /var/lib/app 0700 app app\n"),
+    (
+        "etc/sysctl.d/60-web.conf",
+        "net.ipv4.ip_forward = 1\nvm.swappiness = 10\n",
+    ),
+    ("activate", "#!/bin/sh\nexit 0\n"),
+];
+
+/// Links of it, and where they lead.
+const LINKS: [(&str, &str); 7] = [
+    ("init", "/usr/bin/lastgood"),
+    ("etc/app/token", "/var/lib/app/token"),
+    ("etc/systemd/system/hallo.service", "hello.service"),
+    (
+        "etc/systemd/system/multi-user.target.wants/hello.service",
+        "../hello.service",
+    ),
+    (
+        "etc/systemd/system/x.target.requires/hello.service",
+        "../hello.service",
+    ),
+    (
+        "etc/systemd/system/multi-user.target.wants/ssh.service",
+        "../ssh.service",
+    ),
+    ("etc/systemd/system/apt-daily.timer", "/dev/null"),
+];
+
+#[test]
+fn a_description_becomes_a_closure_that_installs() -> Result<()> {
+    let tree = machine()?;
+    let toplevel = build(&tree, DESCRIBED)?;
+    for (path, text) in FILES {
+        assert_eq!(read(&tree, &toplevel, path)?, text, "{path}");
+    }
+    for (path, to) in LINKS {
+        assert_eq!(leads(&tree, &toplevel, path)?, to, "{path}");
+    }
+    // The agent reads what was written, and knows every key.
+    let config = tree.path("lastgood.toml");
+    files::write(
+        &config,
+        read(&tree, &toplevel, "etc/lastgood/lastgood.toml")?,
+    )?;
+    ok(&tree.lastgood(&["check-config", config.to_str().context("no text")?])?);
+
+    // Stage 2 and the script's interpreter are the host's.
+    files::write(&tree.path("usr/bin/lastgood"), "")?;
+    fs::create_dir_all(tree.path("bin"))?;
+    symlink("/usr/bin/lastgood", tree.path("bin/sh"))?;
+    tree.set(&toplevel)?;
+    ok(&tree.lastgood(&["install"])?);
+    assert_eq!(boots(&tree, 0)?, ["1"]);
+    let entry = &tree.bootctl_list()?[0];
+    let init = toplevel.display();
+    assert_eq!(
+        entry["title"],
+        "web 12.8 (Linux 6.1.0-9-amd64) (generation 1)"
+    );
+    assert_eq!(
+        entry["options"],
+        format!("init={init}/init panic=10 root=UUID=1234 ro")
+    );
+    let rows = json(&tree.lastgood(&["list-generations", "--json"])?);
+    assert_eq!(rows[0]["nixosVersion"], "12.8");
+    assert_eq!(rows[0]["kernelVersion"], "6.1.0-9-amd64");
+    Ok(())
+}
+
+#[test]
+fn a_specialisation_is_its_closure_and_more() -> Result<()> {
+    let tree = machine()?;
+    let toplevel = build(
+        &tree,
+        r#"
+        etc."motd" = "plain\n";
+        etc."both" = "both\n";
+        lastgood.health = { settle-sec = 3; deadline-sec = 60; };
+        specialisation.debug = {
+          kernelParams = [ "systemd.log_level=debug" ];
+          etc."motd" = "debug\n";
+          lastgood.health.deadline-sec = 90;
+        };
+        "#,
+    )?;
+    let child = PathBuf::from(leads(&tree, &toplevel, "specialisation/debug")?);
+    for (closure, words) in [(&toplevel, "plain\n"), (&child, "debug\n")] {
+        assert_eq!(read(&tree, closure, "etc/motd")?, words);
+        assert_eq!(read(&tree, closure, "etc/both")?, "both\n");
+    }
+    assert_eq!(
+        read(&tree, &child, "etc/lastgood/lastgood.toml")?,
+        "\n[health]\ndeadline-sec = 90\nsettle-sec = 3\n"
+    );
+    // The document of each is in the other's, as NixOS has it.
+    let documents = [&toplevel, &child].map(|closure| read(&tree, closure, "boot.json"));
+    let [whole, part] =
+        documents.map(|text| serde_json::from_str::<Value>(&text.unwrap()).unwrap());
+    let (spec, of_child) = ("org.nixos.bootspec.v1", "org.nixos.specialisation.v1");
+    assert_eq!(whole[of_child]["debug"][spec], part[spec]);
+    tree.set(&toplevel)?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["install", "1/debug"])?);
+    assert_eq!(boots(&tree, 0)?, ["1/debug"]);
+    let entry = tree.entries_titled("1/debug")?.remove(0);
+    let entry = fs::read_to_string(tree.path("boot/loader/entries").join(entry))?;
+    assert!(
+        entry.contains("root=UUID=1234 ro systemd.log_level=debug"),
+        "{entry}"
+    );
+    Ok(())
+}
+
+/// apt brings a kernel, and later its initrd: the next closure has the newest that is whole.
+#[test]
+fn the_next_closure_has_the_newest_kernel_that_is_whole() -> Result<()> {
+    const NEWEST: &str = "make (plain // make.newestKernel ./boot)";
+    let tree = machine()?;
+    let has = |version: &str| -> Result<()> {
+        let toplevel = build(&tree, NEWEST)?;
+        let initrd = read(&tree, &toplevel, "initrd")?;
+        assert_eq!(initrd, format!("initrd of {version}\n"));
+        let modules = format!("kernel-modules/lib/modules/{version}");
+        let place = format!("/usr/lib/modules/{version}");
+        assert_eq!(leads(&tree, &toplevel, &modules)?, place);
+        Ok(())
+    };
+    has("6.1.0-9-amd64")?;
+    fs::copy(KERNEL, tree.path("described/boot/vmlinuz-6.1.0-37-amd64"))?;
+    has("6.1.0-9-amd64")?;
+    kernel(&tree, "6.1.0-37-amd64")?;
+    has("6.1.0-37-amd64")?;
+    // Where one is rebuilt in its place, the closure is another one.
+    let before = build(&tree, NEWEST)?;
+    files::write(
+        &tree.path("described/boot/initrd.img-6.1.0-37-amd64"),
+        "new\n",
+    )?;
+    assert_ne!(build(&tree, NEWEST)?, before);
+    Ok(())
+}
+
+/// Programs of the store, in the texts of files too. nixpkgs is not needed to see it: a package is what has a path.
+#[test]
+fn packages_come_along() -> Result<()> {
+    let tree = machine()?;
+    let toplevel = build(
+        &tree,
+        r#"
+        let
+          pkgs.busybox = builtins.path {
+            name = "busybox";
+            path = /usr;
+            filter = path: _: path == "/usr/bin" || path == "/usr/bin/busybox";
+          };
+          tool = name: derivation {
+            inherit name;
+            system = "x86_64-linux";
+            builder = "${pkgs.busybox}/bin/busybox";
+            args = [ "sh" "-euc" "b=${pkgs.busybox}/bin/busybox; $b mkdir -p $out/bin $out/lib/${name}; echo ${name} >$out/bin/${name}" ];
+          };
+          one = tool "one";
+        in
+        make (plain // {
+          inherit pkgs;
+          packages = [ (tool "two") (tool "three") ];
+          units."one.service" = {
+            sections.Service.ExecStart = "${one}/bin/one";
+            wantedBy = [ "multi-user.target" ];
+          };
+        })"#,
+    )?;
+    for name in ["two", "three"] {
+        assert_eq!(
+            read(&tree, &toplevel, &format!("sw/bin/{name}"))?,
+            format!("{name}\n")
+        );
+    }
+    let unit = read(&tree, &toplevel, "etc/systemd/system/one.service")?;
+    let program = unit
+        .trim()
+        .strip_prefix("[Service]\nExecStart=")
+        .context("no ExecStart")?;
+    assert_eq!(read(&tree, Path::new(program), "")?, "one\n");
+    // Nix knows that the closure needs it: with no root but the closure's, collecting garbage leaves it.
+    tree.set(&toplevel)?;
+    let collected = tree.bare_nix("nix-store", &["--gc"])?;
+    ensure!(collected.status == 0, "{collected:?}");
+    assert_eq!(read(&tree, Path::new(program), "")?, "one\n");
+    tree.set(&build(&tree, "make plain")?)?;
+    tree.delete_generation(1)?;
+    tree.bare_nix("nix-store", &["--gc"])?;
+    assert!(
+        read(&tree, Path::new(program), "").is_err(),
+        "{program} is still there"
+    );
+    Ok(())
+}
+
+/// Only what goes into the agent's configuration is not known here: the agent knows it.
+#[test]
+fn a_misspelt_key_of_lastgood_toml_is_the_agents_to_refuse() -> Result<()> {
+    let tree = machine()?;
+    tree.set(&build(&tree, "lastgood.health.setle-sec = 3;")?)?;
+    refused(
+        &tree.lastgood(&["install"])?,
+        &["lastgood.toml", "line 3", "setle-sec"],
+    );
+    Ok(())
+}
