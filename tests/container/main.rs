@@ -28,6 +28,7 @@ macro_rules! on_each_debian {
 
 mod activation;
 mod agent;
+mod descriptions;
 mod firewall;
 mod others;
 mod package;

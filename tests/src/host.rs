@@ -24,6 +24,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mtools", "the ESP, without mounting it"),
     ("nftables", "nft -c"),
     ("nix-bin", "profiles made by the real nix-env"),
+    ("openssl", "a certificate for the example with nginx"),
     ("ovmf", "the firmware"),
     ("qemu-system-x86", "the machine"),
     ("strace", "the order of writes, as the kernel sees it"),

@@ -1,0 +1,167 @@
+//! Closures of `nix/closure.nix`, built on the machine by its own Nix (2.8 on Debian 12, 2.26 on Debian 13), as somebody
+//! does who follows `docs/closures.md`, and booted as a trial.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use boot_entries::generation::GenerationId;
+use lastgood::state::{Event, Subject};
+use lastgood_tests::container::{Boot, Container, Reach};
+use lastgood_tests::debian::Debian;
+use lastgood_tests::machine::Fact;
+use lastgood_tests::scenario::in_container;
+use lastgood_tests::tree::KERNEL;
+use lastgood_tests::{command, files, paths};
+
+use crate::proven;
+
+on_each_debian! {
+    the_example_with_nginx_is_built_and_proven,
+    every_example_is_built_and_its_units_are_right,
+}
+
+/// Where the package puts `nix/`.
+const NIX: &str = "/usr/share/lastgood/nix";
+
+/// What this Nix calls itself.
+fn nix(debian: Debian) -> &'static str {
+    match debian {
+        Debian::Twelve => "nix (Nix) 2.8.0",
+        Debian::Thirteen => "nix (Nix) 2.26.3",
+    }
+}
+
+/// A machine that is on, with the function and a kernel where Debian's packages have them.
+fn ready(server: &mut Container) -> Result<()> {
+    put(server, &paths::repository().join("nix"), NIX)?;
+    server.write("/boot/vmlinuz-6.1.0-9-amd64", fs::read(KERNEL)?)?;
+    server.write("/boot/initrd.img-6.1.0-9-amd64", "initrd\n")?;
+    proven(server, 1, &[])?;
+    server.start(Boot::Uncounted(1))?;
+    server.wait_for(Fact::Proven(1))?;
+    Ok(())
+}
+
+fn put(server: &Container, from: &Path, to: &str) -> Result<()> {
+    for path in files::sorted_entries(from)? {
+        let name = path.file_name().context("no name")?.to_string_lossy();
+        let to = format!("{to}/{name}");
+        if path.is_dir() {
+            put(server, &path, &to)?;
+        } else {
+            server.write(&to, fs::read(&path)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// A certificate that nobody has signed, and its key, for root alone.
+fn certificate(server: &Container) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let [key, pem] = ["web.key", "web.pem"].map(|name| directory.path().join(name));
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req", "-x509", "-newkey", "ec", "-nodes", "-subj", "/CN=web",
+    ]);
+    openssl.args(["-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    command::output(openssl.arg("-keyout").arg(&key).arg("-out").arg(&pem))?;
+    server.write("/etc/ssl/certs/web.pem", fs::read(pem)?)?;
+    server.write("/etc/ssl/private/web.key", fs::read(key)?)?;
+    let key = server.disk().join("/etc/ssl/private/web.key");
+    Ok(fs::set_permissions(key, fs::Permissions::from_mode(0o600))?)
+}
+
+fn the_example_with_nginx_is_built_and_proven(debian: Debian) -> Result<()> {
+    in_container("container-described-nginx", debian, |server| {
+        certificate(server)?;
+        ready(server)?;
+        assert_eq!(server.run_ok("nix --version")?, nix(debian));
+        let built = server.run_ok(&format!(
+            "nix-build --no-out-link --argstr root UUID=1234 {NIX}/examples/nginx"
+        ))?;
+        let toplevel = PathBuf::from(&built);
+        server.run_ok(&format!(
+            "nix-env --profile /nix/var/nix/profiles/system --set {built}"
+        ))?;
+        server.power_off()?;
+
+        // There is no boot partition here for `lastgood install` to write to: this is what it leaves on record.
+        let subject = Subject {
+            generation: GenerationId::system(2),
+            toplevel,
+        };
+        server.past(&Event::Selected {
+            subject: subject.clone(),
+        })?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for(Fact::Proven(2))?;
+        assert_eq!(server.state()?.last_good(), Some(&subject));
+        // What was started is the closure's, from before systemd on.
+        assert_eq!(server.run_ok("readlink -f /run/booted-system")?, built);
+        let stage_2 = server.run_ok("cat /run/lastgood/stage-2.json")?;
+        assert!(stage_2.contains("\"problems\":[]"), "{stage_2}");
+        let page = server.run_ok("curl --silent --fail --insecure https://127.0.0.1/")?;
+        assert!(page.contains("This page came with the closure."), "{page}");
+        // From outside: what the rules let in, and nothing else.
+        server.run_ok("nft list table inet lastgood-fw")?;
+        for port in [80, 443] {
+            server.call(port)?;
+        }
+        assert_eq!(server.reach(8080)?, Reach::Silent);
+        server.power_off()
+    })
+}
+
+/// Programs of examples that the guest does not have, so that systemd-analyze misses none.
+const PROGRAMS: [&str; 4] = [
+    "/usr/bin/prometheus",
+    "/usr/bin/prometheus-node-exporter",
+    "/usr/bin/docker-compose",
+    "/usr/bin/dockerd",
+];
+
+fn every_example_is_built_and_its_units_are_right(debian: Debian) -> Result<()> {
+    in_container("container-described", debian, |server| {
+        for program in PROGRAMS {
+            server.write(program, "#!/bin/sh\n")?;
+            let program = server.disk().join(program);
+            fs::set_permissions(program, fs::Permissions::from_mode(0o755))?;
+        }
+        let docker = "[Service]\nExecStart=/usr/bin/dockerd\n";
+        server.write("/usr/lib/systemd/system/docker.service", docker)?;
+        ready(server)?;
+        let image = format!("nginx@sha256:{}", "0123456789abcdef".repeat(4));
+        let root = "--argstr root UUID=1234";
+        for (description, arguments) in [
+            (format!("{NIX}/examples/nginx"), root.to_owned()),
+            (format!("{NIX}/examples/prometheus"), root.to_owned()),
+            (
+                format!("{NIX}/examples/compose"),
+                format!("{root} --argstr image {image}"),
+            ),
+        ] {
+            let command = format!("nix-build --no-out-link {arguments} {description}");
+            let built = server.run_ok(&command)?;
+            server.run_ok(&format!(
+                "lastgood check-config {built}/etc/lastgood/lastgood.toml"
+            ))?;
+            let units = format!("{built}/etc/systemd/system");
+            // Any unknown key, missing program or missing unit.
+            let said = server.run(&format!(
+                "systemd-analyze verify --man=no --recursive-errors=one {units}/*.service"
+            ))?;
+            assert_eq!(said.status, 0, "{description}: {said:?}");
+        }
+        let tag = server.run(&format!(
+            "nix-build --no-out-link {root} --argstr image nginx:latest {NIX}/examples/compose"
+        ))?;
+        assert!(
+            tag.stderr.contains("nginx:latest is not named by digest"),
+            "{tag:?}"
+        );
+        server.power_off()
+    })
+}
