@@ -175,6 +175,7 @@ let
           activate;
 
       settings = args.lastgood or { };
+      isSet = isAttrs settings && !(settings ? outPath);
       withScript =
         if activate == null || settings ? activation.script then
           settings
@@ -185,7 +186,7 @@ let
         let found = match "etc/(.*)" ruleset; in
         found == null || args ? systemManager || (args.etc or { }) ? ${head found};
       config =
-        if isAttrs settings && !(settings ? outPath) then
+        if isSet then
           (
             if typeOf ruleset == "string" && !hasRuleset then
               fail "lastgood.firewall.ruleset" "there is no ${quoted ruleset} in `etc`"
@@ -253,8 +254,9 @@ let
           (text "kernel-params" (concatStringsSep " " rooted))
           (text "nixos-version" version)
           (text "system" "x86_64-linux")
-          (link "etc/lastgood/lastgood.toml" config)
         ]
+        # A file that says nothing is refused: it may be what a power cut left.
+        ++ (if isSet && withScript == { } then [ ] else [ (link "etc/lastgood/lastgood.toml" config) ])
         ++ (if packages == [ ] then [ ] else [ (link "sw" "${build.together "${name}-packages" (map package packages)}") ])
         ++ (if kernelVersion == null then [ ] else [
           # Of a package's they are in the store; the distribution's stay where they are.

@@ -22,7 +22,7 @@ let
     if pathExists file then
       fromJSON (unsafeDiscardStringContext (readFile file))
     else
-      words.fail where "${profile} has no ${name}, as a profile of system-manager 1.x has; give what `nix build` makes of `systemConfigs.NAME`";
+      words.fail where "${profile} has no ${name}, as a profile of system-manager has; give what `nix build` makes of `systemConfigs.NAME`";
 in
 given:
 let

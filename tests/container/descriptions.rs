@@ -21,6 +21,7 @@ use crate::proven;
 on_each_debian! {
     the_example_with_nginx_is_built_and_proven,
     every_example_is_built_and_its_units_are_right,
+    a_profile_of_system_manager_is_proven,
 }
 
 /// Where the package puts `nix/`.
@@ -74,6 +75,25 @@ fn certificate(server: &Container) -> Result<()> {
     Ok(fs::set_permissions(key, fs::Permissions::from_mode(0o600))?)
 }
 
+/// Makes what was built generation 2, selects it and boots it as a trial until it is proven.
+fn trial(server: &mut Container, built: &str) -> Result<()> {
+    let profile = "/nix/var/nix/profiles/system";
+    server.run_ok(&format!("nix-env --profile {profile} --set {built}"))?;
+    server.power_off()?;
+    // There is no boot partition here for `lastgood install` to write to: this is what it leaves on record.
+    let subject = Subject {
+        generation: GenerationId::system(2),
+        toplevel: PathBuf::from(built),
+    };
+    server.past(&Event::Selected {
+        subject: subject.clone(),
+    })?;
+    server.start(Boot::Counted(2))?;
+    server.wait_for(Fact::Proven(2))?;
+    assert_eq!(server.state()?.last_good(), Some(&subject));
+    Ok(())
+}
+
 fn the_example_with_nginx_is_built_and_proven(debian: Debian) -> Result<()> {
     in_container("container-described-nginx", debian, |server| {
         certificate(server)?;
@@ -82,23 +102,7 @@ fn the_example_with_nginx_is_built_and_proven(debian: Debian) -> Result<()> {
         let built = server.run_ok(&format!(
             "nix-build --no-out-link --argstr root UUID=1234 {NIX}/examples/nginx"
         ))?;
-        let toplevel = PathBuf::from(&built);
-        server.run_ok(&format!(
-            "nix-env --profile /nix/var/nix/profiles/system --set {built}"
-        ))?;
-        server.power_off()?;
-
-        // There is no boot partition here for `lastgood install` to write to: this is what it leaves on record.
-        let subject = Subject {
-            generation: GenerationId::system(2),
-            toplevel,
-        };
-        server.past(&Event::Selected {
-            subject: subject.clone(),
-        })?;
-        server.start(Boot::Counted(2))?;
-        server.wait_for(Fact::Proven(2))?;
-        assert_eq!(server.state()?.last_good(), Some(&subject));
+        trial(server, &built)?;
         // What was started is the closure's, from before systemd on.
         assert_eq!(server.run_ok("readlink -f /run/booted-system")?, built);
         let stage_2 = server.run_ok("cat /run/lastgood/stage-2.json")?;
@@ -162,6 +166,40 @@ fn every_example_is_built_and_its_units_are_right(debian: Debian) -> Result<()> 
             tag.stderr.contains("nginx:latest is not named by digest"),
             "{tag:?}"
         );
+        server.power_off()
+    })
+}
+
+/// Made as system-manager's sources make one. None of its programs is run.
+fn a_profile_of_system_manager_is_proven(debian: Debian) -> Result<()> {
+    in_container("container-system-manager", debian, |server| {
+        let profile = paths::repository().join("tests/trees/system-manager.nix");
+        server.write("/root/profile.nix", fs::read(profile)?)?;
+        server.write(
+            "/root/default.nix",
+            format!(
+                "let make = import {NIX}/closure.nix; in make (make.newestKernel /boot // {{
+                   name = \"managed\";
+                   kernelParams = [ \"root=UUID=1234\" ];
+                   systemManager = import ./profile.nix;
+                   lastgood.health = {{ required-units = [ \"app.service\" ]; settle-sec = 1; }};
+                 }})"
+            ),
+        )?;
+        ready(server)?;
+        let built = server.run_ok("nix-build --no-out-link /root")?;
+        trial(server, &built)?;
+        assert_eq!(
+            server.run_ok("cat /etc/app/app.conf /etc/app/secret.conf")?,
+            "plain\nsecret"
+        );
+        let owned = server.run_ok("stat --format '%F %a %U %G' /etc/app/secret.conf")?;
+        assert_eq!(owned, "regular file 640 root www-data");
+        for unit in ["app.service", "system-manager.target"] {
+            assert_eq!(server.property(unit, "ActiveState")?, "active", "{unit}");
+        }
+        let masked = server.property("systemd-tmpfiles-clean.timer", "LoadState")?;
+        assert_eq!(masked, "masked");
         server.power_off()
     })
 }

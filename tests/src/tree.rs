@@ -161,17 +161,22 @@ impl Tree {
         )
     }
 
-    /// Runs a program of Nix's on the store of this tree. Nothing of the host is in its sandbox.
+    /// Runs a program of Nix's that finds the store of this tree at `/nix`, where links in it lead. In its sandbox there
+    /// is nothing of this host.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn bare_nix(&self, program: &str, arguments: &[&str]) -> Result<Ended> {
-        let mut command = self.nix(program);
-        command.env(
-            "NIX_CONFIG",
-            "substitute = false\nbuild-users-group =\nsandbox = true\nsandbox-fallback = false\nsandbox-paths =",
-        );
-        Self::run(command.args(arguments))
+        const SCRIPT: &str = r#"mount --bind "$1" /nix; shift; exec "$@""#;
+        const CONFIG: &str = "substitute = false\nbuild-users-group =\nsandbox = true\nsandbox-fallback = false\nsandbox-paths =";
+        let nix = self.path("nix");
+        fs::create_dir_all(&nix)?;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-euc", SCRIPT, "bare"]);
+        command.arg(nix).arg(program).args(arguments);
+        let home = self.directory.path();
+        command.env("NIX_REMOTE", "local").env("HOME", home);
+        Self::run(command.env("NIX_CONFIG", CONFIG))
     }
 
     /// Makes `toplevel` the next generation of the system profile, with real `nix-env`.

@@ -13,6 +13,8 @@ use serde_json::Value;
 use super::{boots, json, ok, refused};
 
 mod mistakes;
+mod system_manager;
+mod template;
 
 /// What every description here has.
 const PLAIN: &str = r#"
@@ -336,4 +338,8 @@ fn a_misspelt_key_of_lastgood_toml_is_the_agents_to_refuse() -> Result<()> {
         &["lastgood.toml", "line 3", "setle-sec"],
     );
     Ok(())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
 }
