@@ -5,7 +5,7 @@
 #       kernel = /boot/vmlinuz-6.1.0-50-amd64;
 #       initrd = /boot/initrd.img-6.1.0-50-amd64;
 #       kernelParams = [ "root=UUID=..." "ro" ];
-#       etc."motd" = "made by Nix\n";
+#       etc."motd.d/web" = "made by Nix\n";
 #       units."hello.service" = { source = ./hello.service; wantedBy = [ "multi-user.target" ]; };
 #     }
 #
@@ -289,8 +289,9 @@ let
       };
       toplevel = build.toplevel "system-${name}-${version}" whole (builtins.toJSON document) systemManager.staticEnv;
     in
-    # For a closure that has this one as a specialisation.
-    toplevel // { bootspec = bootspec "${toplevel}"; };
+    # Mistakes are told before there is a derivation, or newer releases of Nix tell of their own steps first. `bootspec` is
+    # for a closure that has this one as a specialisation.
+    builtins.deepSeq [ whole document ] (toplevel // { bootspec = bootspec "${toplevel}"; });
 in
 {
   __functor = _: make;

@@ -22,6 +22,7 @@ on_each_debian! {
     the_example_with_nginx_is_built_and_proven,
     every_example_is_built_and_its_units_are_right,
     a_profile_of_system_manager_is_proven,
+    the_steps_of_the_page_end_in_a_proven_trial,
 }
 
 /// Where the package puts `nix/`.
@@ -75,21 +76,26 @@ fn certificate(server: &Container) -> Result<()> {
     Ok(fs::set_permissions(key, fs::Permissions::from_mode(0o600))?)
 }
 
-/// Makes what was built generation 2, selects it and boots it as a trial until it is proven.
-fn trial(server: &mut Container, built: &str) -> Result<()> {
+/// Makes what was built generation 2, and see [`trial`].
+fn set_and_try(server: &mut Container, built: &str) -> Result<()> {
     let profile = "/nix/var/nix/profiles/system";
     server.run_ok(&format!("nix-env --profile {profile} --set {built}"))?;
+    trial(server, 2, built)
+}
+
+/// Selects what is generation `number` and boots it as a trial until it is proven.
+fn trial(server: &mut Container, number: u32, built: &str) -> Result<()> {
     server.power_off()?;
     // There is no boot partition here for `lastgood install` to write to: this is what it leaves on record.
     let subject = Subject {
-        generation: GenerationId::system(2),
+        generation: GenerationId::system(number.into()),
         toplevel: PathBuf::from(built),
     };
     server.past(&Event::Selected {
         subject: subject.clone(),
     })?;
-    server.start(Boot::Counted(2))?;
-    server.wait_for(Fact::Proven(2))?;
+    server.start(Boot::Counted(number.into()))?;
+    server.wait_for(Fact::Proven(number))?;
     assert_eq!(server.state()?.last_good(), Some(&subject));
     Ok(())
 }
@@ -102,7 +108,7 @@ fn the_example_with_nginx_is_built_and_proven(debian: Debian) -> Result<()> {
         let built = server.run_ok(&format!(
             "nix-build --no-out-link --argstr root UUID=1234 {NIX}/examples/nginx"
         ))?;
-        trial(server, &built)?;
+        set_and_try(server, &built)?;
         // What was started is the closure's, from before systemd on.
         assert_eq!(server.run_ok("readlink -f /run/booted-system")?, built);
         let stage_2 = server.run_ok("cat /run/lastgood/stage-2.json")?;
@@ -188,7 +194,7 @@ fn a_profile_of_system_manager_is_proven(debian: Debian) -> Result<()> {
         )?;
         ready(server)?;
         let built = server.run_ok("nix-build --no-out-link /root")?;
-        trial(server, &built)?;
+        set_and_try(server, &built)?;
         assert_eq!(
             server.run_ok("cat /etc/app/app.conf /etc/app/secret.conf")?,
             "plain\nsecret"
@@ -200,6 +206,49 @@ fn a_profile_of_system_manager_is_proven(debian: Debian) -> Result<()> {
         }
         let masked = server.property("systemd-tmpfiles-clean.timer", "LoadState")?;
         assert_eq!(masked, "masked");
+        server.power_off()
+    })
+}
+
+/// What is typed in the first two sections of `docs/closures.md`, but for what a container has no use for.
+fn typed() -> Result<Vec<String>> {
+    const NOT_HERE: [&str; 3] = ["apt install ", "lastgood install", "systemctl reboot"];
+    let page = fs::read_to_string(paths::repository().join("docs/closures.md"))?;
+    let (_, rest) = page
+        .split_once("## From an empty")
+        .context("no first section")?;
+    let (sections, _) = rest
+        .split_once("## What a description")
+        .context("no third section")?;
+    let mut commands = Vec::new();
+    for (at, block) in sections.split("```").enumerate() {
+        if at % 2 == 1 {
+            let typed = block.lines().filter_map(|line| line.strip_prefix("# "));
+            let here = typed.filter(|line| !NOT_HERE.iter().any(|not| line.starts_with(not)));
+            commands.extend(here.map(str::to_owned));
+        }
+    }
+    Ok(commands)
+}
+
+fn the_steps_of_the_page_end_in_a_proven_trial(debian: Debian) -> Result<()> {
+    in_container("container-page", debian, |server| {
+        ready(server)?;
+        // Generation 1 is what this machine runs; the page begins with none.
+        let script = typed()?
+            .join("\n")
+            .replace("system-2-link", "system-3-link")
+            .replace("system-1-link", "system-2-link");
+        assert_eq!(script.matches("nix-env").count(), 2, "{script}");
+        let said = server.run_ok(&format!("set -e\n{script}\nreadlink result"))?;
+        assert!(said.contains("lastgood.toml: no mistake"), "{said}");
+        assert!(said.contains("system-server: 1 → 2"), "{said}");
+        let built = said.lines().last().context("nothing was built")?;
+        trial(server, 3, built)?;
+        let greeting = server.run_ok("cat /etc/motd.d/server")?;
+        assert!(greeting.contains("falls back by itself"), "{greeting}");
+        let hello = server.property("hello.service", "ActiveState")?;
+        assert_eq!(hello, "active");
         server.power_off()
     })
 }
