@@ -20,6 +20,7 @@ mod loaded;
 mod netlink;
 mod nft;
 mod sessions;
+mod unit;
 
 pub use check::check;
 use loaded::Loaded;
@@ -34,6 +35,8 @@ pub const LOCKDOWN: &str = "inet lastgood-lockdown";
 pub enum Outcome {
     /// The closure asks for no firewall: its own units see to it.
     NotAsked,
+    /// The closure's own unit has loaded its firewall.
+    ByUnit(String),
     /// The closure's ruleset is in the kernel now.
     Loaded(PathBuf),
     /// It was there before, and is as it was.
@@ -67,6 +70,9 @@ pub enum Refusal {
     /// Nothing can load it.
     #[error("the generation asks for a firewall: {0}")]
     NoNft(host::Missing),
+    /// The closure's own unit has not loaded its firewall, or it cannot.
+    #[error(transparent)]
+    Unit(#[from] unit::Refusal),
     /// What is to be loaded is not known: the configuration could not be read.
     #[error("cannot tell which ruleset to load: {0}")]
     Unknown(String),
@@ -104,6 +110,8 @@ struct Means<'a> {
     close: &'a dyn Fn(&[u16]) -> io::Result<()>,
     /// Makes sessions known that are older than the rules.
     keep: &'a dyn Fn(),
+    /// Whether a unit is active.
+    ask: &'a dyn Fn(&str) -> Result<(), unit::Refusal>,
 }
 
 impl Means<'_> {
@@ -112,6 +120,7 @@ impl Means<'_> {
             nft: &nft::of_this_machine,
             close: &netlink::close,
             keep: &sessions::keep,
+            ask: &unit::ask,
         }
     }
 }
@@ -142,13 +151,19 @@ fn load_with(
     closure: &Path,
     firewall: &config::Firewall,
 ) -> Result<Outcome, NotClosed> {
+    if let Asked::Unit(unit) = firewall.asked() {
+        return match (means.ask)(unit) {
+            Ok(()) => {
+                open(means);
+                Ok(Outcome::ByUnit(unit.to_owned()))
+            }
+            Err(why) => close_with(means, &firewall.management_ports, why.into()),
+        };
+    }
     let ruleset = match wanted(root, closure, firewall, When::Boot) {
         Ok(Some(ruleset)) => ruleset,
         Ok(None) => {
-            // The machine may be closed from before a live switch. Where nft is not installed, it is not.
-            if let Err(error) = nft::run(means.nft, &without_lockdown()) {
-                tracing::debug!("cannot remove a lockdown: {error}");
-            }
+            open(means);
             return Ok(Outcome::NotAsked);
         }
         Err(why) => return close_with(means, &firewall.management_ports, why),
@@ -165,7 +180,7 @@ fn wanted(
     when: When,
 ) -> Result<Option<Ruleset>, Refusal> {
     Ok(match firewall.asked() {
-        Asked::Nothing => None,
+        Asked::Nothing | Asked::Unit(_) => None,
         Asked::Ruleset(path) => Some(ruleset::read(root, closure, &closure.join(path), when)?),
         Asked::Rules(rules) => Some(ruleset::of_rules(root, closure, rules, when)?),
     })
@@ -190,6 +205,13 @@ pub fn text(
         Ok((text, ruleset.digest))
     };
     ruleset.map(text).transpose()
+}
+
+/// Takes away a lockdown from an earlier run: what it was for is in place. Where nft is not installed, there is none.
+fn open(means: Means<'_>) {
+    if let Err(error) = nft::run(means.nft, &without_lockdown()) {
+        tracing::debug!("cannot remove a lockdown: {error}");
+    }
 }
 
 fn load_ruleset(means: Means<'_>, root: &Root, ruleset: Ruleset) -> Result<Outcome, Refusal> {

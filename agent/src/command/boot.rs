@@ -84,6 +84,7 @@ fn firewall(root: &Root) -> Result<(), Error> {
         Firewalled::NotAsked => {
             tracing::info!("no firewall of ours: the closure names no ruleset");
         }
+        Firewalled::ByUnit(unit) => tracing::info!("firewalled by {unit}"),
         Firewalled::Loaded(path) => tracing::info!("firewalled: {}", path.display()),
         Firewalled::Unchanged(path) => tracing::info!(
             "firewalled: {} (in the kernel already, and left alone)",

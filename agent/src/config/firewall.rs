@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::host::full_name;
+
 /// `[firewall]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -15,6 +17,8 @@ use toml::Spanned;
     reason = "each is a word of its own, as in NixOS"
 )]
 pub struct Firewall {
+    /// The closure's own unit that loads its firewall.
+    unit: Option<Spanned<UnitName>>,
     /// An nftables script inside the closure, relative to its top.
     ruleset: Option<Spanned<PathBuf>>,
     /// TCP ports that stay open when the firewall cannot be loaded and the machine is closed instead.
@@ -54,6 +58,7 @@ pub struct Firewall {
 impl Default for Firewall {
     fn default() -> Self {
         Self {
+            unit: None,
             ruleset: None,
             management_ports: vec![22],
             enable: None,
@@ -80,6 +85,8 @@ impl Default for Firewall {
 pub enum Asked<'a> {
     /// Nothing: its own units see to it.
     Nothing,
+    /// That this unit of its own is active before the network.
+    Unit(&'a str),
     /// This script.
     Ruleset(&'a PathBuf),
     /// What these rules come to.
@@ -87,6 +94,16 @@ pub enum Asked<'a> {
 }
 
 impl Firewall {
+    /// One that asks for `unit`.
+    #[cfg(test)]
+    pub(crate) fn of_unit(unit: &str, management_ports: Vec<u16>) -> Self {
+        Self {
+            unit: Some(Spanned::new(0..0, UnitName(unit.to_owned()))),
+            management_ports,
+            ..Self::default()
+        }
+    }
+
     /// One that asks for the script at `path`.
     #[must_use]
     pub fn of_ruleset(path: PathBuf, management_ports: Vec<u16>) -> Self {
@@ -100,10 +117,11 @@ impl Firewall {
     /// What it asks for.
     #[must_use]
     pub fn asked(&self) -> Asked<'_> {
-        match (&self.ruleset, self.enable) {
-            (Some(ruleset), _) => Asked::Ruleset(ruleset.get_ref()),
-            (None, Some(true)) => Asked::Rules(self),
-            (None, None | Some(false)) => Asked::Nothing,
+        match (&self.unit, &self.ruleset, self.enable) {
+            (Some(unit), _, _) => Asked::Unit(&unit.get_ref().0),
+            (None, Some(ruleset), _) => Asked::Ruleset(ruleset.get_ref()),
+            (None, None, Some(true)) => Asked::Rules(self),
+            (None, None, None | Some(false)) => Asked::Nothing,
         }
     }
 
@@ -121,6 +139,11 @@ impl Firewall {
     /// What it says that cannot both be meant, and where in the file `text`.
     pub(super) fn contradiction(&self, text: &str) -> Option<(usize, &'static str)> {
         let says_rules = !self.says_no_rules();
+        if let Some(unit) = &self.unit {
+            let both = self.ruleset.is_some() || self.enable.is_some() || says_rules;
+            let what = "asks for a `unit` and for something else: say one of them, and `management-ports` with either";
+            return both.then(|| (unit.span().start, what));
+        }
         if let Some(ruleset) = &self.ruleset {
             let both = self.enable.is_some() || says_rules;
             let what = "asks for a `ruleset` and for rules: say one of them, and `management-ports` with either";
@@ -133,12 +156,32 @@ impl Firewall {
 
     fn says_no_rules(&self) -> bool {
         let nothing = Self {
+            unit: self.unit.clone(),
             ruleset: self.ruleset.clone(),
             management_ports: self.management_ports.clone(),
             enable: self.enable,
             ..Self::default()
         };
         *self == nothing
+    }
+}
+
+/// The full name of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct UnitName(String);
+
+impl TryFrom<String> for UnitName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || ":-_.@\\".contains(c);
+        // As long as systemd takes.
+        if !name.is_empty() && name.len() < 250 && name.chars().all(is_plain) {
+            Ok(Self(full_name(&name)))
+        } else {
+            Err(format!("{name:?} is no name of a unit"))
+        }
     }
 }
 
@@ -309,6 +352,8 @@ mod tests {
         let path = PathBuf::from("etc/nftables.conf");
         let ruleset = firewall("ruleset = \"etc/nftables.conf\"\nmanagement-ports = []").unwrap();
         assert_eq!(ruleset.asked(), Asked::Ruleset(&path));
+        let unit = firewall("unit = \"nftables\"\nmanagement-ports = [2222]").unwrap();
+        assert_eq!(unit.asked(), Asked::Unit("nftables.service"));
     }
 
     #[test]
@@ -376,6 +421,11 @@ mod tests {
             ("ruleset = \"a\"\nenable = true", "line 2, column 11"),
             ("enable = false\nruleset = \"a\"", "line 3, column 11"),
             ("ruleset = \"a\"\nallow-ping = false", "line 2, column 11"),
+            ("unit = \"a\"\nruleset = \"a\"", "line 2, column 8"),
+            ("enable = false\nunit = \"a\"", "line 3, column 8"),
+            ("unit = \"a\"\nallow-ping = false", "line 2, column 8"),
+            ("unit = \"\"", "line 2, column 8"),
+            ("unit = \"a/b.service\"", "line 2, column 8"),
             ("allowed-tcp-ports = [80]", "line 1, column 1"),
         ] {
             let told = firewall(wrong).unwrap_err();

@@ -29,6 +29,8 @@ pub enum Firewalled {
     NotOurs,
     /// The closure names no ruleset.
     NotAsked,
+    /// The closure's own unit has loaded it.
+    ByUnit(String),
     /// This ruleset is in the kernel now.
     Loaded(PathBuf),
     /// It was there before, and is as it was.
@@ -79,6 +81,10 @@ pub fn firewall(root: &Root) -> Result<Firewalled, Error> {
     let (ports, outcome) = load_or_close(root, &closure)?;
     match outcome {
         Outcome::NotAsked => Ok(Firewalled::NotAsked),
+        Outcome::ByUnit(unit) => {
+            in_the_kernel(root);
+            Ok(Firewalled::ByUnit(unit))
+        }
         Outcome::Loaded(path) => {
             in_the_kernel(root);
             Ok(Firewalled::Loaded(path))

@@ -9,8 +9,8 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::super::ruleset::{Ruleset, When};
 use super::nft::{self, About, Complaint, Nft};
-use super::{Refusal, replacing, wanted};
-use crate::config;
+use super::{Refusal, replacing, unit, wanted};
+use crate::config::{self, Asked};
 use crate::host::{self, Kind, Program};
 
 /// Checks the firewall that `closure` asks for. Nothing is changed.
@@ -21,6 +21,9 @@ use crate::host::{self, Kind, Program};
 /// # Errors
 /// When the next boot could not load it.
 pub fn check(root: &Root, closure: &Path, firewall: &config::Firewall) -> Result<(), Refusal> {
+    if let Asked::Unit(name) = firewall.asked() {
+        return Ok(unit::check(root, closure, name)?);
+    }
     let Some(ruleset) = wanted(root, closure, firewall, When::Install)? else {
         return Ok(());
     };

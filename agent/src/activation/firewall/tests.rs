@@ -140,6 +140,7 @@ fn load_from(
         nft: &|| Ok(namespace.command("nft")),
         close: &no_kernel,
         keep: &|| namespace.within(sessions::keep),
+        ask: &unit::ask,
     };
     load_with(means, root, Path::new(CLOSURE), firewall)
 }
@@ -231,6 +232,39 @@ fn a_ruleset_of_nobody_runs_no_risk() {
     assert_eq!(namespace.tables(), ["table ip docker"]);
 }
 
+/// The unit that NixOS loads its firewall with: it failed, and then somebody mended it.
+#[test]
+fn a_machine_is_closed_until_the_closure_s_own_unit_is_active() {
+    let namespace = Namespace::new();
+    namespace.run(DOCKER).unwrap();
+    let firewall = config::Firewall::of_unit("nftables.service", vec![2222]);
+    let load = |state: &str| {
+        let means = Means {
+            nft: &|| Ok(namespace.command("nft")),
+            close: &no_kernel,
+            keep: &|| namespace.within(sessions::keep),
+            ask: &|unit| unit::judge(unit, state),
+        };
+        load_with(means, &Root::new("/no"), Path::new(CLOSURE), &firewall).unwrap()
+    };
+    let Outcome::Closed(why) = load("failed") else {
+        panic!("open")
+    };
+    assert!(
+        why.to_string().starts_with("nftables.service, which"),
+        "{why}"
+    );
+    assert_eq!(
+        namespace.tables(),
+        ["table ip docker", "table inet lastgood-lockdown"]
+    );
+    let rules = namespace.nft(&["list", "table", "inet", "lastgood-lockdown"]);
+    assert!(rules.unwrap().contains("tcp dport 2222 accept"));
+    let outcome = load("active");
+    assert!(matches!(outcome, Outcome::ByUnit(_)), "{outcome:?}");
+    assert_eq!(namespace.tables(), ["table ip docker"]);
+}
+
 #[test]
 fn without_nft_the_kernel_is_told_itself() {
     let (_tree, root) = tree(GOOD);
@@ -243,6 +277,7 @@ fn without_nft_the_kernel_is_told_itself() {
         nft: &|| Ok(Command::new("/no/nft")),
         close: &close,
         keep: &|| {},
+        ask: &unit::ask,
     };
     let outcome = load_with(means, &root, Path::new(CLOSURE), &config(&[22, 8022])).unwrap();
     assert!(matches!(outcome, Outcome::Closed(_)), "{outcome:?}");
@@ -257,6 +292,7 @@ fn without_nft_and_kernel_it_is_an_error_that_tells_both_reasons() {
         nft: &absent,
         close: &no_kernel,
         keep: &|| {},
+        ask: &unit::ask,
     };
     let error = load_with(means, &root, Path::new(CLOSURE), &config(&[22])).unwrap_err();
     assert!(

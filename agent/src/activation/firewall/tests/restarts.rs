@@ -207,6 +207,7 @@ fn a_table_that_is_gone_at_once_closes_the_machine() {
         nft: &|| Ok(machine.namespace.command("nft")),
         close: &no_kernel,
         keep: &|| {},
+        ask: &unit::ask,
     };
     let refusal = load_ruleset(means, &Root::new(machine.tree.path()), ruleset).unwrap_err();
     assert!(matches!(refusal, Refusal::Gone { .. }), "{refusal}");
