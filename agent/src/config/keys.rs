@@ -58,7 +58,7 @@ pub const SECTIONS: [(&str, &str); 4] = [
     ),
     (
         "firewall",
-        "What must be in the kernel before the network. Say a `ruleset`, or `enable` with rules, or neither.",
+        "What must be in the kernel before the network. Say a `ruleset`, or `enable` with rules, or a `unit`, or none of them.",
     ),
     (
         "activation",
@@ -70,7 +70,7 @@ const PORT: Kind = Kind::Integer(0, 65535);
 const PORTS: Kind = Kind::Many(&PORT);
 
 /// All keys, in the order of the file.
-pub const KEYS: [Key; 31] = [
+pub const KEYS: [Key; 32] = [
     Key {
         section: "boot",
         name: "esp",
@@ -197,8 +197,18 @@ pub const KEYS: [Key; 31] = [
         kind: Kind::Path,
         default: None,
         example: "\"etc/nftables.conf\"",
-        what: "An nftables script of the closure, loaded before the network. It excludes `enable` and all rules.",
+        what: "An nftables script of the closure, loaded before the network. It excludes `unit`, `enable` and all rules.",
         why: "A closure may load its firewall by units of its own.",
+    },
+    Key {
+        section: "firewall",
+        name: "unit",
+        kind: Kind::Text,
+        default: None,
+        example: "\"nftables.service\"",
+        what: "On NixOS: the closure's own unit that loads its firewall. The machine is closed if it is not active before the \
+               network. It excludes `ruleset`, `enable` and all rules.",
+        why: "The NixOS module says it. Elsewhere lastgood is earlier than such a unit, and `install` refuses it.",
     },
     Key {
         section: "firewall",

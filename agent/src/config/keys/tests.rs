@@ -38,7 +38,8 @@ fn the_defaults_are_those_that_hold() {
 #[test]
 fn each_example_is_taken_and_is_no_default() {
     for key in KEYS {
-        let enabled = key.section == "firewall" && !["ruleset", "enable"].contains(&key.name);
+        let enabled =
+            key.section == "firewall" && !["unit", "ruleset", "enable"].contains(&key.name);
         let enable = if enabled { "enable = true\n" } else { "" };
         let said = |line: &str| format!("[{}]\n{enable}{line}\n", key.section);
         let example = Config::parse(&said(&format!("{} = {}", key.name, key.example)));

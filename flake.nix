@@ -1,0 +1,33 @@
+{
+  description = "lastgood: boots the newest generation that works";
+
+  # `nix flake lock` writes flake.lock. It is not here yet, because the place where this was written reaches no nixpkgs; a
+  # flake that takes this one as its input pins nixpkgs by `inputs.lastgood.inputs.nixpkgs.follows = "nixpkgs"`.
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      system = "x86_64-linux";
+      pkgs = nixpkgs.legacyPackages.${system}.extend self.overlays.default;
+    in
+    {
+      overlays.default = import ./nix/overlay.nix;
+
+      packages.${system} = {
+        inherit (pkgs) lastgood;
+        default = pkgs.lastgood;
+      };
+
+      nixosModules = {
+        lastgood = ./nix/module.nix;
+        default = self.nixosModules.lastgood;
+      };
+
+      # Virtual machines: see nix/tests/default.nix.
+      checks.${system} = {
+        package = pkgs.lastgood;
+      }
+      // import ./nix/tests { inherit pkgs; };
+    };
+}

@@ -1,0 +1,4 @@
+# `pkgs.lastgood`.
+final: _: {
+  lastgood = final.callPackage ./package.nix { inherit (final.pkgsStatic) rustPlatform; };
+}
