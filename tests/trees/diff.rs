@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{ok, refused};
 
-const BEFORE: &str = r#"
+pub(super) const BEFORE: &str = r#"
     cd $out/etc
     /bin/busybox mkdir -p systemd/system/multi-user.target.wants nginx same
     echo "ExecStart=/nix/store/00000000000000000000000000000000-nginx/bin/nginx" > systemd/system/nginx.service
@@ -24,7 +24,7 @@ const BEFORE: &str = r#"
     printf 'table inet a {\n  chain c { tcp dport 22 accept; }\n}\n' > rules.nft
     /bin/busybox mkdir -p $out/kernel-modules/lib/modules/6.1.1
 "#;
-const AFTER: &str = r#"
+pub(super) const AFTER: &str = r#"
     cd $out/etc
     /bin/busybox mkdir -p systemd/system/multi-user.target.wants nginx same
     echo "ExecStart=/nix/store/11111111111111111111111111111111-nginx/bin/nginx" > systemd/system/nginx.service
@@ -39,7 +39,7 @@ const AFTER: &str = r#"
     /bin/busybox mkdir -p $out/kernel-modules/lib/modules/6.1.2
 "#;
 
-const PACKAGES: [[&str; 8]; 2] = [
+pub(super) const PACKAGES: [[&str; 8]; 2] = [
     [
         "glibc-2.37",
         "nginx-1.24.0",

@@ -29,6 +29,7 @@ mod proof;
 mod ready;
 mod removal;
 mod screens;
+mod screens_page;
 mod secure_boot;
 mod space;
 mod steps;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::cli::Output;
 use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
-use crate::report::line::one_line;
+use crate::report::line::{one_line, plain};
 use crate::report::print::{local_of, print, print_json};
 use crate::report::style::{Cell, Line, Style, Tone};
 use crate::view::{View, versions};
@@ -142,7 +142,7 @@ fn row(view: &View, boot: &BootFiles, generation: &Generation) -> Row {
         last_good: is(view.state.last_good()),
         tries_left: left,
         toplevel: generation.toplevel.display().to_string(),
-        unbootable_because: examined.err(),
+        unbootable_because: examined.err().map(|why| plain(&why)),
         specialisation_generations: Vec::new(),
     }
 }

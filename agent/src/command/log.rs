@@ -89,7 +89,7 @@ fn events(records: &[Record]) -> Vec<Told<'_>> {
         let after = began.filter(|_| is_about_this_boot(event, &state));
         let after = after.and_then(|began| lasting(began, record.time));
         let text = match after {
-            Some(after) => format!("{} ({after} after it began)", said.text),
+            Some(after) => format!("{}, {after} after it began", said.text),
             None => said.text,
         };
         events.push(Told {
@@ -124,14 +124,14 @@ fn is_about_this_boot(event: &Event, state: &State) -> bool {
 /// How the boot of `state` ended, now that another one begins.
 fn ended(state: &State, began: Timestamp, next: Timestamp) -> String {
     let within = lasting(began, next);
-    let within = within.map_or_else(String::new, |within| format!(", {within} after it began"));
+    let within = within.map_or_else(String::new, |within| format!(" {within} after this one"));
     let running = state.running();
     let is_open = running.is_some_and(|running| state.standing(running) == Standing::Trial)
         && state.healthy.is_none();
     let reached = state.boot.as_ref().map(|boot| boot.stage.name());
     match reached.filter(|_| is_open) {
         Some(reached) => format!(
-            "the next boot began{within}: this one had come to no verdict (stage {reached}): a crash, a hang, a power cut, or \
+            "the next boot began{within}, which had come to no verdict (stage {reached}): a crash, a hang, a power cut, or \
              somebody's reboot"
         ),
         None => format!("the next boot began{within}"),

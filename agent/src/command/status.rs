@@ -8,6 +8,7 @@ mod screen;
 
 use std::io::Write;
 
+use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root, closure};
@@ -18,7 +19,7 @@ use crate::cli::Output;
 use crate::entries::prediction::{self, Prediction};
 use crate::error::Error;
 use crate::report::label::StateLabel;
-use crate::report::line::one_line;
+use crate::report::line::{one_line, plain};
 use crate::report::print::{print, print_json};
 use crate::report::remedy;
 use crate::report::style::Style;
@@ -68,6 +69,9 @@ struct Status<'a> {
     warnings: Vec<String>,
     /// Why the loader chooses what boots next.
     next_boot_because: Option<String>,
+    /// Why what the profile points at cannot be booted.
+    #[serde(skip)]
+    ahead_unbootable: Option<String>,
     /// What boots after so many failed boots.
     after_failures: Vec<After>,
     last_fallback: Option<Fallback<'a>>,
@@ -166,6 +170,7 @@ fn status<'a>(
     let latest = records.find(|record| matches!(record.event, Event::Degraded { .. }));
     let lost = boot.and_then(|boot| view.lost_stand_in(boot, boot));
     let running = view.running();
+    let ahead = view.ahead();
     let (next, unknown_next) = match next {
         Ok(next) => (next, None),
         Err(why) => (Vec::new(), Some(why)),
@@ -196,7 +201,15 @@ fn status<'a>(
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         volatile_state: view.volatile_state().map(|volatile| volatile.to_string()),
         waits_at_menu,
-        profile_ahead: view.ahead(),
+        ahead_unbootable: ahead.as_ref().and_then(|ahead| {
+            let generation = Generation {
+                id: ahead.generation.clone(),
+                toplevel: ahead.toplevel.clone(),
+            };
+            let examined = view.examine(&generation, None);
+            examined.err().map(|why| plain(&why))
+        }),
+        profile_ahead: ahead,
         healthy_trial: state.healthy.as_ref().map(|healthy| &healthy.subject),
         lost_stand_in: lost.map(|lost| lost.to_string()),
         other_systems_entries: files.filter(|file| is_other_systems(file)).count(),

@@ -20,20 +20,20 @@ fn every_boot_is_a_paragraph_that_says_how_it_ended() {
             "selected: generation 2",
             "",
             "began: generation 2: /nix/store/2",
-            "rejected: generation 2: required nginx.service failed (45 s after it began)",
+            "rejected: generation 2: required nginx.service failed, 45 s after it began",
             "rebooting: generation 1: falling back from generation 2",
-            "the next boot began, 2 min after it began",
+            "the next boot began 2 min after this one",
             "",
             "began: generation 1: /nix/store/1",
             "selected: generation 3",
-            "the next boot began, 53 min after it began",
+            "the next boot began 53 min after this one",
             "",
             "began: generation 3: /nix/store/3",
-            "the next boot began, 10 min after it began: this one had come to no verdict (stage firewalled): a crash, a hang, a power \
+            "the next boot began 10 min after this one, which had come to no verdict (stage firewalled): a crash, a hang, a power \
              cut, or somebody's reboot",
             "",
             "began: generation 3: /nix/store/3",
-            "the next boot began, 10 min after it began: this one had come to no verdict (stage begun): a crash, a hang, a power cut, \
+            "the next boot began 10 min after this one, which had come to no verdict (stage begun): a crash, a hang, a power cut, \
              or somebody's reboot",
             "",
             "began: generation 1: /nix/store/1, although generation 3 was selected",

@@ -5,6 +5,7 @@ use systemd_boot_model::EndlessMenu;
 use super::{Matter, Status};
 use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
 use crate::report::remedy;
+use crate::state::REBOOTS_IN_A_ROW;
 use crate::store::ledger;
 
 /// What is wrong, the most important first.
@@ -72,7 +73,17 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
         ));
     }
     if let Some(ahead) = &status.profile_ahead {
-        all.push(Matter::of(&not_selected(ahead)));
+        all.push(match &status.ahead_unbootable {
+            Some(why) => Matter::new(
+                format!(
+                    "{} is at generation {}, which cannot be booted: {why}",
+                    ahead.generation.profile(),
+                    ahead.generation
+                ),
+                "build it anew",
+            ),
+            None => Matter::of(&not_selected(ahead)),
+        });
     }
     if status.selected.is_none() && status.lost_record.is_none() {
         all.push(Matter::new(
@@ -88,11 +99,12 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
         all.push(Matter { text, todo: None });
     }
     if status.automatic_reboots > 0 {
-        let text = format!(
-            "{} automatic reboots in a row; after {} the machine stays up as it is",
-            status.automatic_reboots,
-            crate::state::REBOOTS_IN_A_ROW
-        );
+        let reboots = match status.automatic_reboots {
+            1 => "1 automatic reboot".to_owned(),
+            count => format!("{count} automatic reboots"),
+        };
+        let text =
+            format!("{reboots} in a row; after {REBOOTS_IN_A_ROW} the machine stays up as it is");
         all.push(Matter { text, todo: None });
     }
     all

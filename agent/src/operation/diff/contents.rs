@@ -16,7 +16,7 @@ use super::packages::{Packages, packages};
 use crate::activation::firewall;
 use crate::config;
 use crate::host::{NIX_STORE, Program};
-use crate::report::line::one_line;
+use crate::report::line::{one_line, plain};
 use crate::system::program;
 use crate::view::versions;
 
@@ -94,7 +94,7 @@ fn one(root: &Root, toplevel: &Path, left_out: &mut Vec<String>) -> Contents {
             }
             contents.parameters = document.bootspec.kernel_params;
         }
-        Err(why) => left_out.push(format!("boot: {why}")),
+        Err(why) => left_out.push(format!("boot: {}", plain(&why))),
     }
     let path = toplevel.join(config::PATH);
     match text(root, &path) {
@@ -120,7 +120,11 @@ fn one(root: &Root, toplevel: &Path, left_out: &mut Vec<String>) -> Contents {
         }
         Ok(Ok(None)) => {}
         Ok(Err(refusal)) => left_out.push(format!("firewall: {}", one_line(&refusal))),
-        Err(error) => left_out.push(format!("firewall: {}: {error}", path.display())),
+        Err(error) => left_out.push(format!(
+            "firewall: {}: {}",
+            path.display(),
+            one_line(&error)
+        )),
     }
     contents
 }
