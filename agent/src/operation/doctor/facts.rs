@@ -20,6 +20,10 @@ const UEFI: &str = "/sys/firmware/efi";
 const WATCHDOG: &str = "/dev/watchdog0";
 /// The generator, on a plain host.
 const GENERATOR: &str = "/usr/lib/systemd/system-generators/lastgood-generator";
+/// What makes entries of the distribution's kernels, and the files that say with which command line. Without them it takes
+/// that of the running kernel.
+const KERNEL_INSTALL: &str = "/usr/bin/kernel-install";
+const COMMAND_LINES: [&str; 2] = ["/etc/kernel/cmdline", "/usr/lib/kernel/cmdline"];
 /// The units that must be enabled, each with the target that starts it.
 const ENABLED: [(&str, &str); 5] = [
     ("lastgood-begin.service", "sysinit.target.wants"),
@@ -64,6 +68,8 @@ pub struct Facts {
     pub checks_signatures: bool,
     /// There is a watchdog.
     pub has_watchdog: bool,
+    /// A kernel that the distribution installs gets the command line of the running generation.
+    pub copies_command_line: bool,
     /// The clock does not say a time before any machine that runs this was built.
     pub is_clock_right: bool,
 }
@@ -133,6 +139,9 @@ pub(super) fn look(view: &View) -> Facts {
         current: current(view),
         checks_signatures: view.checks_signatures(),
         has_watchdog: is_there(WATCHDOG),
+        copies_command_line: kind == Some(Kind::Plain)
+            && is_there(KERNEL_INSTALL)
+            && !COMMAND_LINES.into_iter().any(is_there),
         is_clock_right: now.is_ok_and(|now| now.as_secs() > BUILT),
     }
 }

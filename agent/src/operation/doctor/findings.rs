@@ -63,6 +63,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     all.push(state_directory(facts));
     all.push(agent(facts));
     all.extend(programs(facts));
+    all.push(distribution(facts));
     all.push(generation(facts));
     all.push(secure_boot(facts));
     all.push(watchdog(facts));
@@ -164,7 +165,7 @@ fn store(facts: &Facts) -> Finding {
                 "{} is a mount of its own ({source}), and nobody knows yet whether an initrd mounts it in time",
                 point.display()
             ),
-            "see docs/operator.md, \"The initrd, fstab, and /nix\"; nothing, once a generation has booted that way",
+            "see operator.md (a package has it in /usr/share/doc/lastgood), \"The initrd, fstab, and /nix\"; nothing, once a generation has booted that way",
         ),
     }
 }
@@ -198,8 +199,8 @@ fn agent(facts: &Facts) -> Finding {
         (Some(Kind::Plain), missing) => todo(
             "agent",
             format!("not there: {}", missing.join(", ")),
-            "put them in place (docs/operator.md, \"What you need\"), then systemctl enable lastgood-begin lastgood-activate \
-             lastgood-firewall lastgood-assess lastgood-bless",
+            "apt install --reinstall ./lastgood_*.deb (elsewhere unpack the tarball as its INSTALL says), then systemctl enable \
+             lastgood-begin lastgood-activate lastgood-firewall lastgood-assess lastgood-bless",
         ),
     }
 }
@@ -216,6 +217,22 @@ fn programs(facts: &Facts) -> Vec<Finding> {
         .iter()
         .map(|(what, advice)| todo("programs", what, advice));
     missing.collect()
+}
+
+/// kernel-install writes what the running kernel was started with into the entry of a new one. On a machine that runs a
+/// generation this has `init=`, so the distribution's entry starts a generation with a kernel that is not its own.
+fn distribution(facts: &Facts) -> Finding {
+    const ABOUT: &str = "distribution";
+    if facts.copies_command_line {
+        todo(
+            ABOUT,
+            "an entry that it makes for a kernel of its own gets the command line of what runs then, with the init= of a \
+             generation",
+            "echo \"root=UUID=$(findmnt -no UUID /) ro\" >/etc/kernel/cmdline, with what else it needs to boot",
+        )
+    } else {
+        good(ABOUT, "its own kernels start nothing of a generation")
+    }
 }
 
 fn generation(facts: &Facts) -> Finding {

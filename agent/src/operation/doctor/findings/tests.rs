@@ -28,6 +28,7 @@ fn ready() -> Facts {
         }),
         checks_signatures: false,
         has_watchdog: true,
+        copies_command_line: false,
         is_clock_right: true,
     }
 }
@@ -150,6 +151,12 @@ fn later() -> Vec<Case> {
             "programs",
             ToDo,
             "nft is in none",
+        ),
+        (
+            with(|f| f.copies_command_line = true),
+            "distribution",
+            ToDo,
+            "the init= of a generation",
         ),
         (
             with(|f| f.current = None),
