@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use lastgood_tests::container::{Boot, Container, Reach};
+use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
-use lastgood_tests::scenario::with_package;
+use lastgood_tests::scenario::{in_container, with_package};
 
-use super::{NO_BOOT, selected};
+use super::{NO_BOOT, proven, rejection, selected};
 
 on_each_debian! {
     a_package_comes_and_goes_and_restarts_nothing,
     a_package_is_upgraded_in_the_middle_of_a_probation,
     a_package_that_the_machine_boots_with_is_not_removed,
+    restarts_that_somebody_asks_for_are_no_deaths_until_systemd_gives_up,
 }
 
 const INSTALL: &str = "apt-get install --yes /rig/lastgood.deb";
@@ -92,6 +93,10 @@ fn a_package_comes_and_goes_and_restarts_nothing(debian: Debian) -> Result<()> {
             doctor.stdout.contains("units and generator are in place"),
             "{doctor:?}"
         );
+        assert!(doctor.stdout.contains(">/etc/kernel/cmdline"), "{doctor:?}");
+        server.run_ok("mkdir -p /etc/kernel && echo root=/dev/sda2 ro >/etc/kernel/cmdline")?;
+        let doctor = server.run("lastgood doctor")?;
+        assert!(!doctor.stdout.contains("/etc/kernel/cmdline"), "{doctor:?}");
         assert_eq!(server.run_ok("dpkg --verify lastgood")?, "");
         assert_eq!(
             server.run_ok("stat --format=%A:%U:%G /var/lib/lastgood/logs")?,
@@ -235,5 +240,69 @@ fn a_package_that_the_machine_boots_with_is_not_removed(debian: Debian) -> Resul
             }
         }
         server.power_off()
+    })
+}
+
+/// What needrestart and packages' own scripts do to a service, a few times and then too often.
+fn restarts_that_somebody_asks_for_are_no_deaths_until_systemd_gives_up(
+    debian: Debian,
+) -> Result<()> {
+    const LIMITED: &str = "\
+[Unit]
+StartLimitIntervalSec=1h
+StartLimitBurst=4
+[Service]
+ExecStart=/bin/sleep infinity
+";
+    let changes = [
+        ("etc/systemd/system/limited.service", LIMITED),
+        (
+            "etc/systemd/system/multi-user.target.wants/limited.service",
+            LIMITED,
+        ),
+        (
+            "etc/lastgood/lastgood.toml",
+            "[health]\nrequired-units = [\"limited.service\", \"gate.service\"]\nsettle-sec = 1\ndeadline-sec = 300\n",
+        ),
+        ("etc/systemd/system/gate.service", GATE),
+        (
+            "etc/systemd/system/multi-user.target.wants/gate.service",
+            GATE,
+        ),
+    ];
+    let restart = "systemctl restart limited.service";
+    in_container("restarts-asked-for", debian, |server| {
+        proven(server, 1, &[])?;
+        selected(server, 2, &changes)?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for(Fact::Begun(2))?;
+        server.run_ok("until systemctl is-active --quiet limited.service; do sleep 0.1; done")?;
+        for _time in 0..3 {
+            server.run_ok(restart)?;
+        }
+        go(server)?;
+        server.wait_for(NO_BOOT)?;
+        server.power_off()
+    })?;
+    in_container("restarts-too-often", debian, |server| {
+        proven(server, 1, &[])?;
+        let subject = selected(server, 2, &changes)?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for(Fact::Begun(2))?;
+        server.run_ok("until systemctl is-active --quiet limited.service; do sleep 0.1; done")?;
+        for _time in 0..3 {
+            server.run_ok(restart)?;
+        }
+        assert_ne!(server.run(restart)?.status, 0);
+        server.wait_for(Fact::Rejected(2))?;
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        let cause = rejection(server, &subject)?;
+        assert!(
+            cause
+                .summary
+                .contains("required limited.service is at its start limit"),
+            "{cause:?}"
+        );
+        Ok(())
     })
 }
