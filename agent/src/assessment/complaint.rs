@@ -142,7 +142,7 @@ impl Standard<'_> {
         let (weight, wrong) = match (&unit.active, &unit.load) {
             // Somebody is about to start it again: systemd has not given up.
             (Active::Failed, _) if queued => (Weight::Open, Wrong::FailedAndQueued),
-            (Active::Failed, _) => (Weight::Final, Wrong::Failed),
+            (Active::Failed, _) => (Weight::Final, failed(unit)),
             (Active::Inactive, Load::NotFound) => (Weight::Final, Wrong::NotFound),
             (Active::Inactive, Load::Masked) => (Weight::Final, Wrong::Masked),
             (Active::Inactive, Load::Unusable(word)) => {
@@ -168,7 +168,7 @@ impl Standard<'_> {
             // Without a baseline there is nothing to say that it ever worked: recorded, not judged.
             Active::Failed if self.baseline.is_none() => return None,
             Active::Failed if snapshot.has_job(name) => (Weight::Open, Wrong::FailedAndQueued),
-            Active::Failed => (Weight::Final, Wrong::Failed),
+            Active::Failed => (Weight::Final, failed(unit)),
             _ if is_crashing(unit) || self.restarted.contains(name) => {
                 let restarts = unit.restarts;
                 (self.compared(), Wrong::KeepsEnding { restarts })
@@ -224,6 +224,14 @@ impl Standard<'_> {
     /// What it weighs to be worse than the baseline.
     fn compared(&self) -> Weight {
         self.baseline.map_or(Weight::Bearable, |_| Weight::Open)
+    }
+}
+
+/// What is wrong with a unit that systemd has given up on.
+fn failed(unit: &Unit) -> Wrong {
+    match unit.ended {
+        Ended::TooOften => Wrong::StartLimit,
+        _ => Wrong::Failed,
     }
 }
 

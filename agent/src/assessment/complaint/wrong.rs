@@ -13,6 +13,8 @@ pub(in crate::assessment) enum Wrong {
     Masked,
     /// systemd cannot read it; in its word.
     Unusable(String),
+    /// systemd does not start it any more, because it was started too often.
+    StartLimit,
     /// systemd has given up on it.
     Failed,
     /// It failed, and is about to be started again.
@@ -45,6 +47,9 @@ impl fmt::Display for Wrong {
             Self::NotFound => f.write_str("is not found"),
             Self::Masked => f.write_str("is masked"),
             Self::Unusable(word) => write!(f, "cannot be loaded ({word})"),
+            Self::StartLimit => f.write_str(
+                "is at its start limit: it was started too often in a short time (`systemctl reset-failed` lets it start again)",
+            ),
             Self::Failed => f.write_str("failed"),
             Self::FailedAndQueued => f.write_str("failed and is queued again"),
             Self::Queued => f.write_str("waits to be started"),

@@ -145,6 +145,36 @@ fn what_cannot_get_well_is_not_waited_for() {
     }
 }
 
+/// Nothing says that it has ever ended badly.
+#[test]
+fn a_unit_at_its_start_limit_is_told_as_that() {
+    let often = Unit {
+        ended: Ended::TooOften,
+        ..unit("failed", "failed")
+    };
+    let (at, judgement) = usual(None, |_| with(&[("a.service", often.clone())]));
+    assert_eq!(at, GATHER.as_secs());
+    let (units, summary, _) = blamed(&judgement);
+    assert_eq!(units, ["a.service"]);
+    assert!(
+        summary.starts_with("required a.service is at its start limit"),
+        "{summary}"
+    );
+    let well = baseline(&[]);
+    let other = |_| {
+        with(&[
+            ("a.service", unit("active", "running")),
+            ("b.service", often.clone()),
+        ])
+    };
+    let (_, judgement) = usual(Some(&well), other);
+    assert!(
+        blamed(&judgement)
+            .1
+            .starts_with("b.service is at its start limit")
+    );
+}
+
 #[test]
 fn a_masked_unit_that_runs_is_well() {
     let runs = Unit {

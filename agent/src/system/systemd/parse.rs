@@ -75,6 +75,7 @@ fn ended<'a>(get: &impl Fn(&'static str) -> &'a str) -> Ended {
         ("success" | "", _) if !ran => Ended::Not,
         ("success", _) if get("Type") == "oneshot" => Ended::OneshotDone,
         ("success", _) => Ended::Cleanly,
+        ("start-limit-hit", _) => Ended::TooOften,
         _ => Ended::Badly,
     }
 }

@@ -128,6 +128,9 @@ pub enum Ended {
     Cleanly,
     /// Badly.
     Badly,
+    /// It was to be started again, more often in a short time than its `StartLimitBurst=` allows. It need not have ended
+    /// badly for that: somebody may have restarted it over and over.
+    TooOften,
 }
 
 /// Something systemd is doing or waiting to do.

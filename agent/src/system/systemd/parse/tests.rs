@@ -69,6 +69,17 @@ fn the_way_a_service_ended_is_read() {
 }
 
 #[test]
+fn a_service_that_was_started_too_often_is_told_from_one_that_ended_badly() {
+    let mut snapshot = Snapshot::default();
+    // As systemd 252 and 257 have it after `systemctl restart` in a loop.
+    services(
+        "Id=a.service\nNames=a.service\nActiveState=failed\nSubState=failed\nResult=start-limit-hit\nExecMainCode=1\n",
+        &mut snapshot,
+    );
+    assert_eq!(snapshot.unit("a.service").unwrap().1.ended, Ended::TooOften);
+}
+
+#[test]
 fn a_unit_answers_to_its_other_names() {
     assert_eq!(real().unit("sshd.service").unwrap().0, "ssh.service");
 }
