@@ -32,7 +32,7 @@ rustPlatform.buildRustPackage {
       # Files that these compile in, or take for their example.
       ../docs
       ../initrd
-      ../nix
+      ../nix/options.json
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;

@@ -21,6 +21,7 @@ mod first_place;
 mod foreign;
 mod ledger;
 mod migration;
+mod nixos;
 mod numbers;
 mod owners;
 mod peers;
