@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use lastgood::config::Config;
-use lastgood_tests::command;
 use lastgood_tests::paths::repository;
+use lastgood_tests::{command, files};
 use serde_json::{Value, json};
 
 /// Nix without a store: it evaluates and writes nothing.
@@ -164,7 +164,7 @@ fn copy_of_units(name: &str, change: impl Fn(&str, String) -> String) -> Result<
                 .file_name()
                 .and_then(|name| name.to_str())
                 .context("a unit has a name")?;
-            fs::write(&path, change(name, fs::read_to_string(&path)?))?;
+            files::write(&path, change(name, fs::read_to_string(&path)?))?;
         }
     }
     Ok(tree)
