@@ -28,6 +28,7 @@ mod peers;
 mod places;
 mod proof;
 mod ready;
+mod recipes_page;
 mod removal;
 mod screens;
 mod screens_page;

@@ -110,7 +110,7 @@ fn unwell() -> Result<Tree> {
 }
 
 /// As at a terminal without colour.
-fn seen(tree: &Tree, arguments: &str) -> Result<String> {
+pub(super) fn seen(tree: &Tree, arguments: &str) -> Result<String> {
     let line = format!(
         "stty cols {COLUMNS} rows 50; {} --root {} {arguments} 2>&1 || :",
         program::build()?.display(),
@@ -130,7 +130,10 @@ fn same(text: &str) -> String {
     let mut same = String::new();
     for line in text.lines() {
         let line = after(line, "/nix/store/", HASH);
-        let line = after(&line, "lastgood-1-", "0123abcd");
+        let line = (1..=3).fold(line, |line, number| {
+            after(&line, &format!("lastgood-{number}-"), "0123abcd")
+        });
+        let line = after(&line, "copy EFI/lastgood/", HASH);
         let mut line = after(&line, "systemd-boot 2", "xx");
         // What is on record has times of its own. Links were made just now.
         let is_row =

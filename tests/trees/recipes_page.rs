@@ -1,0 +1,162 @@
+//! docs/recipes.md says what to type. What it types of lastgood is typed here, and the page is compared with the answers.
+//!
+//! `LASTGOOD_WRITE_SCREENS=1` writes the page's answers anew.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use lastgood_tests::mounts::Mounts;
+use lastgood_tests::tree::Tree;
+use lastgood_tests::{files, paths};
+
+use super::ok;
+use super::screens_page::seen;
+use super::steps::boot;
+
+const PAGE: &str = "docs/recipes.md";
+/// What somebody types.
+const PROMPT: &str = "# ";
+/// A recipe's block is called by the comment before it.
+const NAME: &str = "<!-- ";
+
+/// What a closure has that boots.
+const WHOLE: &str = "/bin/busybox rm -f $out/init && /bin/busybox ln -s /usr/bin/lastgood $out/init
+    /bin/busybox mkdir -p $out/etc/systemd/system
+    echo '[Service]' > $out/etc/systemd/system/app.service
+    echo 'ExecStart=/bin/true' >> $out/etc/systemd/system/app.service";
+
+/// A machine, and what must stay for as long as it does.
+struct Kitchen {
+    tree: Tree,
+    _mounts: Option<Mounts>,
+}
+
+/// The machine on which the block `name` is typed.
+fn kitchen(name: &str) -> Result<Kitchen> {
+    let mounts = (name == "full").then(Mounts::private).transpose()?;
+    let tree = Tree::new()?;
+    let another = |name: &str, extra: &str| -> Result<()> {
+        tree.set(&tree.build(name, &format!("{WHOLE}\n{extra}"))?)
+    };
+    another("1", "")?;
+    let first = fs::read_link(tree.path("nix/var/nix/profiles/system-1-link"))?;
+    let proven = |number: u64| -> Result<()> {
+        let name = number.to_string();
+        ok(&tree.lastgood(&["install", &name])?);
+        let link = tree.path(&format!("nix/var/nix/profiles/system-{number}-link"));
+        boot(&tree, &fs::read_link(link)?, u32::try_from(number)?)?;
+        ok(&tree.lastgood(&["good", &name])?);
+        Ok(())
+    };
+    match name {
+        "first" => {}
+        "proven" => proven(1)?,
+        "upgrade" => {
+            proven(1)?;
+            another("2", "")?;
+        }
+        "roll back" | "reject" => {
+            proven(1)?;
+            another("2", "")?;
+            proven(2)?;
+        }
+        "again" => {
+            proven(1)?;
+            another("2", "")?;
+            ok(&tree.lastgood(&["install", "2"])?);
+            for _ in 0..3 {
+                tree.count_a_boot(2)?;
+            }
+            boot(&tree, &first, 5)?;
+        }
+        "full" => {
+            let mounts = mounts.as_ref().context("no mounts")?;
+            proven(1)?;
+            another("2", "")?;
+            proven(2)?;
+            mounts.sized(&tree.path("boot"), "1m")?;
+            let large = "mkdir -p $out/etc/lastgood\n\
+                 printf '[boot.extra-files]\\n\"EFI/tools/rescue.efi\" = \"rescue.efi\"\\n' > $out/etc/lastgood/lastgood.toml\n\
+                 /bin/busybox dd if=/dev/zero of=$out/rescue.efi bs=1M count=2";
+            another("3", large)?;
+        }
+        "bad" | "accept" => {
+            ok(&tree.lastgood(&["install"])?);
+            for _ in 0..3 {
+                tree.count_a_boot(1)?;
+            }
+            boot(&tree, &first, 5)?;
+        }
+        _ => bail!("{PAGE} has a recipe {name:?} that nobody can prepare"),
+    }
+    Ok(Kitchen {
+        tree,
+        _mounts: mounts,
+    })
+}
+
+/// Each time of day made the same.
+fn at_one_time(text: &str) -> String {
+    const SAME: &str = "2026-01-12 08:00:00";
+    let is_time = |text: &str| {
+        let parsed: Result<jiff::civil::DateTime, _> = text.parse();
+        parsed.is_ok()
+    };
+    let mut same = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if let Some(piece) = rest.get(..SAME.len()).filter(|piece| is_time(piece)) {
+            same.push_str(SAME);
+            rest = &rest[piece.len()..];
+        } else {
+            same.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    same
+}
+
+#[test]
+fn the_page_types_what_works_and_shows_what_is_printed() -> Result<()> {
+    let path = paths::repository().join(PAGE);
+    let page = fs::read_to_string(&path)?;
+    let mut new = String::new();
+    let mut name = None;
+    let mut kitchen_of_block: Option<Kitchen> = None;
+    let mut is_answer = false;
+    let mut typed = 0;
+    for line in page.lines() {
+        if let Some(comment) = line.strip_prefix(NAME) {
+            name = comment.strip_suffix(" -->");
+        }
+        if line == "```console" {
+            kitchen_of_block = Some(kitchen(name.take().context("a block without a name")?)?);
+        } else if line.starts_with("```") {
+            kitchen_of_block = None;
+            is_answer = false;
+        }
+        let Some(kitchen) = &kitchen_of_block else {
+            new.push_str(&format!("{line}\n"));
+            continue;
+        };
+        if let Some(command) = line.strip_prefix(PROMPT) {
+            new.push_str(&format!("{line}\n"));
+            is_answer = true;
+            if let Some(arguments) = command.strip_prefix("lastgood ") {
+                new.push_str(&at_one_time(&seen(&kitchen.tree, arguments)?));
+                typed += 1;
+            }
+        } else if !is_answer {
+            new.push_str(&format!("{line}\n"));
+        }
+    }
+    if std::env::var_os("LASTGOOD_WRITE_SCREENS").is_some() {
+        files::write(&path, &new)?;
+    }
+    assert!(typed >= 12, "{typed} commands");
+    assert!(
+        page == new,
+        "{PAGE} does not show what is printed, which is:\n{new}"
+    );
+    Ok(())
+}
