@@ -126,8 +126,13 @@ fn without_marks(contents: Contents) -> Contents {
 
 fn status(tree: &Tree) -> Result<Value> {
     let mut status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
-    // The one thing that another run adds to: a fallback that was cut short counts.
-    status["automaticReboots"] = Value::Null;
+    // What another run adds to: a fallback that was cut short counts, and each is told with its time.
+    for key in ["automaticReboots", "notes"] {
+        status[key] = Value::Null;
+    }
+    if let Some(fallback) = status["lastFallback"].as_object_mut() {
+        fallback.remove("time");
+    }
     Ok(status)
 }
 

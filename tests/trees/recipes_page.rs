@@ -136,18 +136,18 @@ fn the_page_types_what_works_and_shows_what_is_printed() -> Result<()> {
             is_answer = false;
         }
         let Some(kitchen) = &kitchen_of_block else {
-            new.push_str(&format!("{line}\n"));
+            new.extend([line, "\n"]);
             continue;
         };
         if let Some(command) = line.strip_prefix(PROMPT) {
-            new.push_str(&format!("{line}\n"));
+            new.extend([line, "\n"]);
             is_answer = true;
             if let Some(arguments) = command.strip_prefix("lastgood ") {
                 new.push_str(&at_one_time(&seen(&kitchen.tree, arguments)?));
                 typed += 1;
             }
         } else if !is_answer {
-            new.push_str(&format!("{line}\n"));
+            new.extend([line, "\n"]);
         }
     }
     if std::env::var_os("LASTGOOD_WRITE_SCREENS").is_some() {
