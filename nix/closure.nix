@@ -87,10 +87,11 @@ let
     where: directory: name: given:
     let
       text = at: value: if isList value then concatStringsSep "\n" (words.stringsOf at value) + "\n" else isA at [ "string" "list" ] value;
-      all = if isList given then { ${name} = given; } else isA where [ "list" "set" ] given;
+      # No package has a file of this name, which the closure's would take the place of.
+      all = if isList given then { "60-${name}" = given; } else isA where [ "list" "set" ] given;
       file = of: {
         name = "${directory}/${of}.conf";
-        value = text "${where}.${quoted of}" all.${of};
+        value = text (if isList given then where else "${where}.${quoted of}") all.${of};
       };
     in
     listToAttrs (map file (attrNames all));
@@ -144,7 +145,8 @@ let
 
       kernel = payload files "kernel" "bzImage" (needed "kernel" "a path such as /boot/vmlinuz-VERSION (`ls /boot`), or a kernel of nixpkgs");
       initrd = payload files "initrd" "initrd" (needed "initrd" "a path such as /boot/initrd.img-VERSION (`ls /boot`)");
-      inName = match "vmlinuz-(.+)" (if isAttrs args.kernel then "" else baseNameOf args.kernel);
+      # Once it is known to be one.
+      inName = builtins.seq kernel (match "vmlinuz-(.+)" (if isAttrs args.kernel then "" else baseNameOf args.kernel));
       kernelVersion = args.kernelVersion or (
         if inName != null then
           head inName

@@ -128,7 +128,7 @@ const FILES: [(&str, &str); 15] = [
         "[Service]\nEnvironment=A=1\nEnvironment=B=2\nExecStart=/bin/true\nRemainAfterExit=true\n\n\
              [Unit]\nDescription=Hello\n",
     ),
-    ("etc/sysusers.d/web.conf", "u app - \"The app\"\n"),
+    ("etc/sysusers.d/60-web.conf", "u app - \"The app\"\n"),
     ("etc/tmpfiles.d/app.conf", "d /var/lib/app 0700 app app\n"),
     (
         "etc/sysctl.d/60-web.conf",

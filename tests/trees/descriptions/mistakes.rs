@@ -182,7 +182,7 @@ const MISTAKES: [(&str, &str); 80] = [
     ),
     (
         "sysusers = [ 5 ];",
-        r#"an item of sysusers."web": must be a text, and is a number"#,
+        "an item of sysusers: must be a text, and is a number",
     ),
     (
         "tmpfiles = 5;",
