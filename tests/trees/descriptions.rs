@@ -328,6 +328,26 @@ fn packages_come_along() -> Result<()> {
     Ok(())
 }
 
+/// Debian's own file at a place that the closure wants: known before a trial is lost for it.
+#[test]
+fn a_file_of_the_hosts_in_the_way_is_told_at_install() -> Result<()> {
+    let tree = machine()?;
+    files::write(&tree.path("etc/motd"), "Debian's\n")?;
+    tree.set(&build(&tree, r#"etc."motd" = "made by Nix\n";"#)?)?;
+    let warning = "generation 1 will not be healthy: cannot link /etc/motd: lastgood did not make /etc/motd; move it away";
+    for arguments in [&["install", "--dry-run"][..], &["install"]] {
+        let said = tree.lastgood(arguments)?;
+        ok(&said);
+        assert!(said.stderr.contains(warning), "{said:?}");
+    }
+    assert_eq!(fs::read_to_string(tree.path("etc/motd"))?, "Debian's\n");
+    fs::rename(tree.path("etc/motd"), tree.path("etc/motd.debian"))?;
+    let said = tree.lastgood(&["install"])?;
+    ok(&said);
+    assert!(!said.stderr.contains("will not be healthy"), "{said:?}");
+    Ok(())
+}
+
 /// Only what goes into the agent's configuration is not known here: the agent knows it.
 #[test]
 fn a_misspelt_key_of_lastgood_toml_is_the_agents_to_refuse() -> Result<()> {

@@ -22,6 +22,7 @@ use crate::host::{ETC, ETC_MANIFEST, ETC_SEAL, STATIC};
 
 mod checked;
 pub mod give_back;
+mod in_the_way;
 pub mod manifest;
 mod modes;
 mod places;
@@ -29,6 +30,7 @@ pub mod plan;
 mod seal;
 mod wanted;
 
+pub use in_the_way::in_the_way;
 use manifest::{Manifest, Missing};
 use places::Places;
 use plan::{Known, Ours, Plan, Refusal, Situation, Step, Tree};

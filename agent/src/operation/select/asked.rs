@@ -45,6 +45,9 @@ impl Asked {
         for warning in readiness::warnings(&subject, &readiness::look(&view.root, &subject)) {
             tracing::warn!("{warning}");
         }
+        for warning in readiness::in_the_way(&view.root, &subject) {
+            tracing::warn!("{warning}");
+        }
         // It is installed all the same: what is booted next is what was asked for. But nobody is to rely on a way back.
         if let Some(volatile) = view.volatile_state() {
             tracing::warn!("{volatile}");

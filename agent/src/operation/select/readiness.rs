@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
 
-use crate::activation::generator;
+use crate::activation::{etc, generator};
 use crate::host::{self, AGENT, Kind, MOUNTS, StoreMount, store_mount};
 use crate::report::line::one_line;
 use crate::state::Subject;
@@ -55,6 +55,33 @@ pub(super) fn warnings(subject: &Subject, facts: &Facts) -> Vec<String> {
     warnings
 }
 
+/// What of the host's `/etc` the closure wants to be otherwise and cannot have. It is installed all the same: what is in
+/// the way may be moved before the boot.
+pub(super) fn in_the_way(root: &Root, subject: &Subject) -> Vec<String> {
+    if !is_plain(root) {
+        return Vec::new();
+    }
+    told(subject, &etc::in_the_way(root, &subject.toplevel))
+}
+
+/// More would hide what comes after.
+const MOST: usize = 5;
+
+fn told(subject: &Subject, problems: &[etc::Problem]) -> Vec<String> {
+    let id = &subject.generation;
+    let line = |problem: &etc::Problem| {
+        format!("generation {id} will not be healthy: {}", one_line(problem))
+    };
+    let mut lines: Vec<String> = problems.iter().take(MOST).map(line).collect();
+    let more = problems.len().saturating_sub(MOST);
+    if more > 0 {
+        lines.push(format!(
+            "generation {id}: there are {more} more like that in /etc"
+        ));
+    }
+    lines
+}
+
 /// Whether lastgood puts the closure in place here, and not NixOS.
 pub(super) fn is_plain(root: &Root) -> bool {
     host::kind(root).ok() == Some(Kind::Plain)
@@ -93,6 +120,21 @@ mod tests {
         Subject {
             generation: GenerationId::system(7),
             toplevel: "/nix/store/a".into(),
+        }
+    }
+
+    #[test]
+    fn of_many_files_in_the_way_a_few_are_named() {
+        let problem = |number: usize| etc::Problem::Foreign {
+            wanted: number.to_string().into(),
+            found: number.to_string().into(),
+        };
+        for (count, lines) in [(0, 0), (1, 1), (MOST, MOST), (MOST + 2, MOST + 1)] {
+            let problems: Vec<_> = (0..count).map(problem).collect();
+            let said = told(&subject(), &problems);
+            assert_eq!(said.len(), lines, "{said:?}");
+            assert!(said.iter().all(|line| line.starts_with("generation 7")));
+            assert_eq!(said.join("\n").contains("2 more"), count > MOST, "{said:?}");
         }
     }
 
