@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use boot_entries::generation::GenerationId;
@@ -14,12 +15,13 @@ use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 use lastgood_tests::tree::KERNEL;
-use lastgood_tests::{command, files, paths};
+use lastgood_tests::{command, files, packages, paths};
 
 use crate::proven;
 
 on_each_debian! {
     the_example_with_nginx_is_built_and_proven,
+    the_example_with_prometheus_is_built_and_proven,
     every_example_is_built_and_its_units_are_right,
     a_profile_of_system_manager_is_proven,
     the_steps_of_the_page_end_in_a_proven_trial,
@@ -95,7 +97,7 @@ fn trial(server: &mut Container, number: u32, built: &str) -> Result<()> {
         subject: subject.clone(),
     })?;
     server.start(Boot::Counted(number.into()))?;
-    server.wait_for(Fact::Proven(number))?;
+    server.wait_longer(Fact::Proven(number), Duration::from_mins(2))?;
     assert_eq!(server.state()?.last_good(), Some(&subject));
     Ok(())
 }
@@ -121,6 +123,32 @@ fn the_example_with_nginx_is_built_and_proven(debian: Debian) -> Result<()> {
             server.call(port)?;
         }
         assert_eq!(server.reach(8080)?, Reach::Silent);
+        server.power_off()
+    })
+}
+
+/// Debian's own packages, without what they depend on.
+fn the_example_with_prometheus_is_built_and_proven(debian: Debian) -> Result<()> {
+    in_container("container-described-prometheus", debian, |server| {
+        let step = match debian {
+            Debian::Twelve => "prometheus-12",
+            Debian::Thirteen => "prometheus-13",
+        };
+        let names = ["prometheus", "prometheus-node-exporter"];
+        server.has(packages::unpacked(step, debian, &names)?);
+        ready(server)?;
+        let built = server.run_ok(&format!(
+            "nix-build --no-out-link --argstr root UUID=1234 {NIX}/examples/prometheus"
+        ))?;
+        set_and_try(server, &built)?;
+        let get =
+            |what: &str| server.run_ok(&format!("curl --silent --fail http://127.0.0.1:{what}"));
+        assert!(get("9090/-/ready")?.contains("Ready"));
+        assert!(get("9100/metrics")?.contains("node_boot_time_seconds"));
+        // The user came with the closure.
+        let process = server.property("prometheus.service", "MainPID")?;
+        let user = server.run_ok(&format!("stat --format %U /proc/{process}"))?;
+        assert_eq!(user, "prometheus");
         server.power_off()
     })
 }
