@@ -21,7 +21,8 @@ let
 
   arguments = [
     "name" "version" "label" "kernel" "initrd" "kernelVersion" "kernelParams" "init" "etc" "units" "lastgood"
-    "packages" "sysusers" "tmpfiles" "sysctl" "activate" "specialisation" "systemManager" "pkgs" "busybox"
+    "packages" "sysusers" "tmpfiles" "sysctl" "activate" "initrdSecrets" "specialisation" "systemManager" "pkgs"
+    "busybox"
   ];
 
   # Which kernels of Debian's are there, the newest first: those that have an initrd.
@@ -169,12 +170,18 @@ let
         else
           args.init or "/usr/bin/lastgood";
 
-      activate = if args.activate or null == null then null else files.content "activate" "activate" args.activate;
-      interpreted =
-        if activate ? text && match "#!/[^\n]+\n.*" activate.text == null then
-          fail "activate" "must begin with a line such as #!/bin/sh"
+      # A script of the closure's own.
+      script =
+        where:
+        let file = files.content where where args.${where}; in
+        if args.${where} or null == null then
+          null
+        else if file ? text && match "#!/[^\n]+\n.*" file.text == null then
+          fail where "must begin with a line such as #!/bin/sh"
         else
-          activate;
+          file;
+      activate = script "activate";
+      initrdSecrets = script "initrdSecrets";
 
       settings = args.lastgood or { };
       isSet = isAttrs settings && !(settings ? outPath);
@@ -264,7 +271,8 @@ let
           # Of a package's they are in the store; the distribution's stay where they are.
           (link "kernel-modules${modules}" (if isAttrs args.kernel then "${args.kernel.modules or args.kernel}${modules}" else "/usr${modules}"))
         ])
-        ++ (if activate == null then [ ] else [ { kind = "script"; at = "activate"; inherit (interpreted) to; } ])
+        ++ (if activate == null then [ ] else [ { kind = "script"; at = "activate"; inherit (activate) to; } ])
+        ++ (if initrdSecrets == null then [ ] else [ { kind = "script"; at = "append-initrd-secrets"; inherit (initrdSecrets) to; } ])
         ++ map (of: link "specialisation/${of}" "${children.${of}}") (attrNames children);
 
       # Two that want one place.
@@ -284,7 +292,7 @@ let
           kernelParams = rooted;
           label = checkedLabel;
           inherit kernel initrd toplevel;
-        };
+        } // (if initrdSecrets == null then { } else { initrdSecrets = "${toplevel}/append-initrd-secrets"; });
       };
       document = bootspec out // {
         "org.nixos.specialisation.v1" = builtins.mapAttrs (_: one: one.bootspec) children;

@@ -34,15 +34,26 @@ let
   # The kind of what is at a path: regular, directory or symlink.
   kindAt = path: (readDir (dirOf path)).${baseNameOf path} or "regular";
 
+  # A key that is a file of one's own, or in a directory of one's own.
+  checkKeys =
+    where: path: kind:
+    if kind == "directory" then
+      let there = readDir path; in
+      builtins.all (name: checkKeys where (path + "/${name}") there.${name}) (builtins.attrNames there)
+    else if kind == "regular" && match ".*\\.(key|pem)" (baseNameOf path) != null then
+      builtins.seq (secretless "${where}: ${toString path}" (readFile path)) true
+    else
+      true;
+
   ofPath =
     where: path:
+    let kind = kindAt path; in
     if !(pathExists path) then
       fail where "there is no ${toString path}"
-    else if kindAt path == "symlink" then
+    else if kind == "symlink" then
       fail where "${toString path} is a link; name what it leads to"
-    else if match ".*\\.(key|pem)" (baseNameOf path) != null && secretless where (readFile path) == "" then
-      fail where "${toString path} is empty"
     else
+      assert checkKeys where path kind;
       builtins.path { inherit path; name = storeName (baseNameOf path); };
 in
 {

@@ -2,7 +2,7 @@
 //! of this host, in its sandbox, where there is neither `/bin/sh` nor a program of the host's.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -324,6 +324,29 @@ fn packages_come_along() -> Result<()> {
     assert!(
         read(&tree, Path::new(program), "").is_err(),
         "{program} is still there"
+    );
+    Ok(())
+}
+
+/// The agent runs the program where a machine is installed, and not on a tree.
+#[test]
+fn secrets_of_an_initrd_are_added_by_a_program_of_the_closure() -> Result<()> {
+    let tree = machine()?;
+    let toplevel = build(
+        &tree,
+        r##"initrdSecrets = "#!/bin/sh\nset -e\ncat /etc/initrd-secrets.cpio >>\"$1\"\n";"##,
+    )?;
+    let program = toplevel.join("append-initrd-secrets");
+    let document: Value = serde_json::from_str(&read(&tree, &toplevel, "boot.json")?)?;
+    let spec = &document["org.nixos.bootspec.v1"];
+    assert_eq!(spec["initrdSecrets"], text(&program));
+    let place = tree.path(text(&program).trim_start_matches('/'));
+    assert_eq!(fs::metadata(place)?.permissions().mode() & 0o777, 0o555);
+    tree.set(&toplevel)?;
+    let said = tree.lastgood(&["install"])?;
+    refused(
+        &said,
+        &["its initrd needs secrets from", "append-initrd-secrets"],
     );
     Ok(())
 }

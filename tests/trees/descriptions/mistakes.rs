@@ -9,7 +9,7 @@ use lastgood_tests::files;
 use super::{describe, machine};
 
 /// A mistake, and what is said of it. `DIR` is where the description is.
-const MISTAKES: [(&str, &str); 80] = [
+const MISTAKES: [(&str, &str); 82] = [
     (
         "etcc = {};",
         r#"argument: there is no "etcc"; did you mean "etc"?"#,
@@ -170,7 +170,15 @@ const MISTAKES: [(&str, &str); 80] = [
     ),
     (
         r#"etc."ssl/host.key" = ./host.key;"#,
-        r#"etc."ssl/host.key": there is a private key in it, and everybody can read the store; keep it outside, and name its place as a text: source = "/var/lib/...""#,
+        r#"etc."ssl/host.key": DIR/host.key: there is a private key in it, and everybody can read the store; keep it outside, and name its place as a text: source = "/var/lib/...""#,
+    ),
+    (
+        r#"etc."ssl" = ./keys;"#,
+        r#"etc."ssl": DIR/keys/web/host.key: there is a private key in it, and everybody can read the store; keep it outside, and name its place as a text: source = "/var/lib/...""#,
+    ),
+    (
+        r#"initrdSecrets = "cat /key >>$1\n";"#,
+        "initrdSecrets: must begin with a line such as #!/bin/sh",
     ),
     (
         r#"sysctl."a.b" = 1; etc."sysctl.d/60-web.conf" = "x";"#,
@@ -329,10 +337,10 @@ fn each_mistake_is_one_line_that_says_what_to_do() -> Result<()> {
     let directory = tree.path("described");
     symlink("boot/vmlinuz-6.1.0-9-amd64", directory.join("vmlinuz"))?;
     fs::create_dir(directory.join("empty"))?;
-    files::write(
-        &directory.join("host.key"),
-        "-----BEGIN OPENSSH PRIVATE KEY-----\n",
-    )?;
+    for key in ["host.key", "keys/web/host.key"] {
+        let text = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
+        files::write(&directory.join(key), text)?;
+    }
     let enabled = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
     files::write(&directory.join("enabled.service"), enabled)?;
     let mut other = Vec::new();
