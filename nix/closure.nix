@@ -68,7 +68,7 @@ let
     else if match "/.*" (toString (isA where [ "path" "string" "set" ] given)) == null then
       fail where "${quoted given} is no absolute path"
     else if typeOf given == "string" && match "/nix/store/.+" given != null then
-      given
+      files.ofStore where given
     else if !(builtins.pathExists path) then
       fail where "there is no ${toString path}${hint}"
     else
@@ -236,7 +236,7 @@ let
         else if match "/nix/store/.+" (isA "an item of packages" [ "set" "path" "string" ] one) == null then
           fail "packages" "${quoted one} is not in the store; give a package of `pkgs`, or a path"
         else
-          one;
+          files.ofStore "packages" one;
 
       child =
         of: more:

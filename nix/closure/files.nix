@@ -55,9 +55,18 @@ let
     else
       assert checkKeys where path kind;
       builtins.path { inherit path; name = storeName (baseNameOf path); };
+  # A store path that is written as a text. Nix has to know that the closure needs it, or it is garbage one day.
+  ofStore =
+    where: text:
+    if builtins.hasContext text then
+      text
+    else if pathExists text then
+      builtins.storePath text
+    else
+      fail where "there is no ${text}";
 in
 {
-  inherit ofPath ofText kindAt;
+  inherit kindAt ofPath ofStore ofText;
 
   # Gives where a link to the content leads, and what is known of the text.
   content =
@@ -87,6 +96,8 @@ in
       { to = "${source}"; }
     else if match "/.+" (words.isA "${where}.source" [ "string" "path" ] source) == null then
       fail "${where}.source" "${quoted source} is no absolute path"
+    else if match "/nix/store/.+" source != null then
+      { to = ofStore "${where}.source" source; }
     else
       { to = source; };
 }

@@ -328,6 +328,40 @@ fn packages_come_along() -> Result<()> {
     Ok(())
 }
 
+/// Nix has to be told of them: by themselves they are only words.
+#[test]
+fn store_paths_that_are_written_out_stay_as_long_as_the_closure() -> Result<()> {
+    let tree = machine()?;
+    let add = |name: &str| -> Result<String> {
+        let file = tree.path("described/added").join(name);
+        let added = tree.bare_nix("nix-store", &["--add", text(&file)])?;
+        ensure!(added.status == 0, "{added:?}");
+        Ok(added.stdout.trim().to_owned())
+    };
+    fs::create_dir_all(tree.path("described/added/tool/bin"))?;
+    files::write(&tree.path("described/added/tool/bin/tool"), "tool\n")?;
+    files::write(&tree.path("described/added/conf"), "conf\n")?;
+    fs::copy(KERNEL, tree.path("described/added/vmlinuz"))?;
+    let [kernel, conf, tool] = [add("vmlinuz")?, add("conf")?, add("tool")?];
+    let toplevel = build(
+        &tree,
+        &format!(
+            r#"kernel = "{kernel}"; etc."app/conf".source = "{conf}"; packages = [ "{tool}" ];"#
+        ),
+    )?;
+    tree.set(&toplevel)?;
+    tree.bare_nix("nix-store", &["--gc"])?;
+    for (path, words) in [("etc/app/conf", "conf\n"), ("sw/bin/tool", "tool\n")] {
+        assert_eq!(read(&tree, &toplevel, path)?, words);
+    }
+    ok(&tree.lastgood(&["install"])?);
+    let gone = "/nix/store/00000000000000000000000000000000-vmlinuz";
+    let said = describe(&tree, "nix-instantiate", &format!("kernel = \"{gone}\";"))?;
+    let line = format!("error: closure.nix: kernel: there is no {gone}");
+    assert_eq!(said.stderr.lines().next(), Some(line.as_str()), "{said:?}");
+    Ok(())
+}
+
 /// The agent runs the program where a machine is installed, and not on a tree.
 #[test]
 fn secrets_of_an_initrd_are_added_by_a_program_of_the_closure() -> Result<()> {
