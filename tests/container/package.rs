@@ -231,6 +231,11 @@ fn a_package_that_the_machine_boots_with_is_not_removed(debian: Debian) -> Resul
                 );
                 assert!(status_of_package(server)?.ends_with(" ok installed"));
             }
+            // Its own scripts take the loader off the boot partition, and apt takes away first what needs it.
+            let refused = server.run("apt-get remove --yes systemd-boot")?;
+            assert_eq!(refused.status, 100, "{refused:?}");
+            let stays = server.run_ok("dpkg-query --show --showformat='${Status}' systemd-boot")?;
+            assert_eq!(stays, "install ok installed");
             server.run_ok("test -x /usr/bin/lastgood -a -s /var/lib/lastgood/ledger.jsonl")?;
             assert_eq!(links(server)?.lines().count(), 6);
             assert_eq!(server.run_ok("nft --handle list ruleset")?, table);
