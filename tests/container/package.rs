@@ -1,11 +1,13 @@
 //! The Debian package, from the file that a user gets: installed, upgraded, removed and purged by real dpkg.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use anyhow::{Context, Result};
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
+use lastgood_tests::package;
 use lastgood_tests::scenario::{in_container, with_package};
 
 use super::{NO_BOOT, proven, rejection, selected};
@@ -14,6 +16,7 @@ on_each_debian! {
     a_package_comes_and_goes_and_restarts_nothing,
     a_package_is_upgraded_in_the_middle_of_a_probation,
     a_package_that_the_machine_boots_with_is_not_removed,
+    a_tarball_is_installed_as_its_text_says,
     restarts_that_somebody_asks_for_are_no_deaths_until_systemd_gives_up,
 }
 
@@ -244,6 +247,51 @@ fn a_package_that_the_machine_boots_with_is_not_removed(debian: Debian) -> Resul
                 assert_eq!(after.get(unit).context("it is gone")?, invocation, "{unit}");
             }
         }
+        server.power_off()
+    })
+}
+
+fn a_tarball_is_installed_as_its_text_says(debian: Debian) -> Result<()> {
+    let tarball = package::tarball()?;
+    let name = tarball.file_name().context("a name")?.to_string_lossy();
+    let tree = name.trim_end_matches(".tar.gz");
+    with_package("tarball", debian, |server| {
+        server.write(&format!("/rig/{name}"), fs::read(&tarball)?)?;
+        server.add(1, &[])?;
+        server.start(Boot::Uncounted(1))?;
+        wait_until_booted(server)?;
+        let before = invocations(server)?;
+        let modes = "stat --format='%n %a %u %g' /usr /usr/bin /usr/lib /usr/lib/systemd/system /usr/share /etc";
+        let directories = server.run_ok(modes)?;
+        // Unpacked by somebody else first, to read it.
+        let text = server.run_ok(&format!(
+            "cd /rig && umask 077 && tar -xzOf {name} {tree}/INSTALL"
+        ))?;
+        let (install, _) = text.split_once("To remove it").context("no other part")?;
+        let commands: Vec<&str> = install
+            .lines()
+            .filter_map(|line| line.strip_prefix("       "))
+            .collect();
+        assert_eq!(commands.len(), 5, "{commands:?}");
+        for _time in 0..2 {
+            for command in &commands {
+                let ended = server.run(&format!("cd /rig && umask 077 && {command}"))?;
+                let may_be = i64::from(*command == "lastgood doctor");
+                assert_eq!(ended.status, may_be, "{command}: {ended:?}");
+                let is_there = ended.stdout.contains("units and generator are in place");
+                assert!(may_be == 0 || is_there, "{ended:?}");
+            }
+        }
+        assert_eq!(invocations(server)?, before);
+        assert_eq!(server.run_ok(modes)?, directories);
+        assert_eq!(links(server)?.lines().count(), 6);
+
+        // What the Debian package has is there, with the same owner and mode, but for what only Debian reads.
+        let listed = "dpkg-deb --fsys-tarfile /rig/lastgood.deb | tar -t | grep -v '/$' | sed 's/^.//' | \
+             grep -v -e lintian -e changelog.Debian | sort | xargs stat --format='%n %a %u %g %F %s'";
+        let of_tarball = server.run_ok(listed)?;
+        server.run_ok("dpkg --install /rig/lastgood.deb")?;
+        assert_eq!(server.run_ok(listed)?, of_tarball);
         server.power_off()
     })
 }

@@ -13,10 +13,29 @@ use crate::{command, paths};
 /// # Errors
 /// When it cannot be built.
 pub fn deb() -> Result<PathBuf> {
-    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    made("deb")
+}
+
+/// The same of the tarball.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn tarball() -> Result<PathBuf> {
+    made("gz")
+}
+
+fn made(kind: &str) -> Result<PathBuf> {
+    let made = build()?;
+    let is_it = |path: &PathBuf| path.extension().is_some_and(|found| found == kind);
+    let found = made.into_iter().find(is_it);
+    found.with_context(|| format!("`cargo xtask dist` names no .{kind}"))
+}
+
+fn build() -> Result<Vec<PathBuf>> {
+    static BUILT: Mutex<Option<Vec<PathBuf>>> = Mutex::new(None);
     let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = &*known {
-        return Ok(path.clone());
+    if let Some(paths) = &*known {
+        return Ok(paths.clone());
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut dist = Command::new(cargo);
@@ -32,8 +51,6 @@ pub fn deb() -> Result<PathBuf> {
     .arg(paths::rig().join("dist"))
     .current_dir(paths::repository());
     let made = command::output(&mut dist)?;
-    let mut made = made.lines().map(PathBuf::from);
-    let deb = made.find(|path| path.extension().is_some_and(|kind| kind == "deb"));
-    let deb = deb.context("`cargo xtask dist` names no .deb")?;
-    Ok(known.insert(deb).clone())
+    let made = made.lines().map(PathBuf::from).collect();
+    Ok(known.insert(made).clone())
 }
