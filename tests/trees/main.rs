@@ -24,6 +24,7 @@ mod migration;
 mod nixos;
 mod numbers;
 mod owners;
+mod package;
 mod peers;
 mod places;
 mod proof;
