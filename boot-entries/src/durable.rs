@@ -168,6 +168,17 @@ pub fn put_unflushed(text: &str, to: &Path) -> Result<(), Error> {
     Part::write(&mut text.as_bytes(), &Content::of_text(text), to)?.rename()
 }
 
+/// [`put_unflushed`] for a file that not everybody may read.
+///
+/// # Errors
+/// As [`put_unflushed`].
+pub fn put_unflushed_for(access: Access, text: &str, to: &Path) -> Result<(), Error> {
+    let content = Content::of_text(text);
+    let (part, file) = Part::create(&mut text.as_bytes(), &content, to, access.at_first())?;
+    call::grant(&file, access);
+    part.rename()
+}
+
 /// Puts on the disk what somebody has changed on the FAT file system at `directory` and not flushed: a run that was
 /// killed between two calls, and whose work would be taken for done. A file that is flushed afterwards would be there,
 /// and what it relies on might not. Other file systems keep changes in their order by themselves.

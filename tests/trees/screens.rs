@@ -295,7 +295,9 @@ fn who_may_read_nothing_is_told_no_secret() -> Result<()> {
     ] {
         assert!(ok(&told).contains(words), "{words}: {told:?}");
     }
-    // And what is kept for everybody has none of it.
+    // And what is kept for everybody has none of it, nor what would help to guess it.
+    let digests = fs::metadata(tree.path("var/lib/lastgood/digests.jsonl"))?;
+    assert_eq!(digests.permissions().mode() & 0o777, 0o600);
     for file in files::sorted_entries(&tree.path("var/lib/lastgood"))? {
         let found = fs::metadata(&file)?;
         if found.is_file() && found.permissions().mode() & 0o004 != 0 {

@@ -7,6 +7,13 @@ use crate::host::DIGESTS;
 use crate::report::line::one_line;
 use crate::system::boot_id::boot_id;
 
+/// Whoever has the digest of an initrd, and all of that initrd but a password in it, can try passwords at leisure. And what
+/// closures say may hold secrets, too, where somebody has closed the store.
+const ROOT: durable::Access = durable::Access {
+    mode: 0o600,
+    group: None,
+};
+
 /// What is remembered under `root`. Where nobody can say which boot this is, nothing of what is on `$BOOT` counts.
 #[must_use]
 pub fn load(root: &Root) -> Digests {
@@ -36,7 +43,7 @@ pub fn save(root: &Root, digests: &Digests) {
             return;
         }
     };
-    if let Err(error) = durable::put_unflushed(&text, &place) {
+    if let Err(error) = durable::put_unflushed_for(ROOT, &text, &place) {
         let why = one_line(&error);
         tracing::warn!("the next run has to read everything: {why}");
     }
