@@ -213,11 +213,10 @@ fn status<'a>(
         healthy_trial: state.healthy.as_ref().map(|healthy| &healthy.subject),
         lost_stand_in: lost.map(|lost| lost.to_string()),
         other_systems_entries: files.filter(|file| is_other_systems(file)).count(),
-        warnings: {
-            let mut all = masked(view);
-            all.extend(boot.into_iter().flat_map(|boot| warnings(view, boot)));
-            all
-        },
+        warnings: boot
+            .into_iter()
+            .flat_map(|boot| warnings(view, boot))
+            .collect(),
         next_boot_because: first.as_ref().map(|boot| boot.why.clone()),
         after_failures: first.into_iter().chain(boots).map(After::of).collect(),
         last_fallback: fallback::last(&view.ledger.records),
@@ -226,6 +225,11 @@ fn status<'a>(
     };
     status.wrong = matters::wrong(&status);
     status.notes = matters::notes(&status, unknown_next.as_deref());
+    let masked = masked(view);
+    // They were among these before there were notes.
+    let texts = masked.iter().map(|one| one.text.clone());
+    status.warnings.splice(0..0, texts);
+    status.notes.extend(masked);
     status
 }
 
@@ -248,7 +252,7 @@ fn unknown(view: &View, is_meant: fn(&Unknown) -> bool) -> Vec<usize> {
 }
 
 /// What the running closure has and does not run, because the operator said so once.
-fn masked(view: &View) -> Vec<String> {
+fn masked(view: &View) -> Vec<Matter> {
     let units = Units::read(&view.root).unwrap_or_else(|error| {
         tracing::error!("{}", one_line(&error));
         None
@@ -256,7 +260,7 @@ fn masked(view: &View) -> Vec<String> {
     let left_out = units.into_iter().flat_map(|units| units.left_out);
     let masked = left_out.filter_map(|one| Some((one.unit, one.masked_by?)));
     masked
-        .map(|(unit, by)| format!("{unit} of the closure is not in effect: it is masked by {by}"))
+        .map(|(unit, by)| matters::masked(&unit, &by))
         .collect()
 }
 

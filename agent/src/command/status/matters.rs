@@ -109,3 +109,48 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
     }
     all
 }
+
+/// That the operator has masked a unit of the closure: `by` a file, or a word of the kernel's command line.
+pub(super) fn masked(unit: &str, by: &str) -> Matter {
+    let todo = match by {
+        by if by.starts_with("/run/") => {
+            format!("`systemctl unmask --runtime {unit}` gives it back")
+        }
+        by if by.starts_with('/') => format!("`systemctl unmask {unit}` gives it back"),
+        _ => "without that word the next boot has it".to_owned(),
+    };
+    let text = format!("{unit} of the closure is not in effect: it is masked by {by}");
+    Matter::new(text, todo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_unit_comes_with_what_unmasks_it() {
+        for (by, todo) in [
+            (
+                "/etc/systemd/system/a.service",
+                "`systemctl unmask a.service`",
+            ),
+            (
+                "/run/systemd/system/a.service",
+                "`systemctl unmask --runtime a.service`",
+            ),
+            ("systemd.mask=a.service", "without that word"),
+        ] {
+            let matter = masked("a.service", by);
+            let words = format!("a.service of the closure is not in effect: it is masked by {by}");
+            assert_eq!(matter.text, words);
+            assert!(matter.todo.unwrap_or_default().starts_with(todo), "{by}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_parted_where_it_begins_to_say_what_to_do() {
+        let matter = Matter::of("a; b is so; `c` mends it");
+        assert_eq!(matter, Matter::new("a; b is so", "`c` mends it"));
+        assert_eq!(Matter::of("a").todo, None);
+    }
+}
