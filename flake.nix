@@ -24,10 +24,11 @@
         default = self.nixosModules.lastgood;
       };
 
-      # Virtual machines: see nix/tests/default.nix.
       checks.${system} = {
         package = pkgs.lastgood;
+        module = pkgs.writeText "lastgood-module" (import ./nix/check.nix { inherit nixpkgs pkgs; });
       }
+      # Virtual machines.
       // import ./nix/tests { inherit pkgs; };
     };
 }

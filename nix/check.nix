@@ -62,12 +62,11 @@ let
     services.lastgood.stage1DeadlineSec = null;
   };
   set = eval {
-    boot.loader.efi.canTouchEfiVariables = true;
-    boot.loader.timeout = 3;
-    services.lastgood.settings = {
-      boot.esp = "/efi";
-      health.settle-sec = 20;
+    boot.loader.efi = {
+      canTouchEfiVariables = true;
+      efiSysMountPoint = "/efi";
     };
+    boot.loader.timeout = 3;
   };
 
   firewallOf = config: config.services.lastgood.settings.firewall.unit;
