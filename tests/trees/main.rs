@@ -22,6 +22,7 @@ mod foreign;
 mod ledger;
 mod migration;
 mod nixos;
+mod nixos_install;
 mod numbers;
 mod owners;
 mod package;
