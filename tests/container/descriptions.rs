@@ -224,6 +224,7 @@ fn a_profile_of_system_manager_is_proven(debian: Debian) -> Result<()> {
                    name = \"managed\";
                    kernelParams = [ \"root=UUID=1234\" ];
                    systemManager = import ./profile.nix;
+                   tmpfiles = [ \"d /srv/made 0750 root www-data\" ];
                    lastgood.health = {{ required-units = [ \"app.service\" ]; settle-sec = 1; }};
                  }})"
             ),
@@ -237,6 +238,8 @@ fn a_profile_of_system_manager_is_proven(debian: Debian) -> Result<()> {
         );
         let owned = server.run_ok("stat --format '%F %a %U %G' /etc/app/secret.conf")?;
         assert_eq!(owned, "regular file 640 root www-data");
+        let made = server.run_ok("stat --format '%F %a %G' /srv/made")?;
+        assert_eq!(made, "directory 750 www-data");
         for unit in ["app.service", "system-manager.target"] {
             assert_eq!(server.property(unit, "ActiveState")?, "active", "{unit}");
         }

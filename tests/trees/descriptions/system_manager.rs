@@ -1,5 +1,7 @@
 //! A profile of system-manager's as part of a closure.
 
+use std::fs;
+
 use anyhow::{Context as _, Result};
 use lastgood_tests::paths;
 
@@ -66,6 +68,14 @@ fn a_profile_of_system_manager_becomes_part_of_a_closure() -> Result<()> {
     let named = format!("systemManager = {};", built.stdout.trim());
     let again = build(&tree, &named)?;
     assert_eq!(read(&tree, &again, "etc/app/app.conf")?, "plain\n");
+
+    // And from where system-manager keeps its generations.
+    let link = "/nix/var/nix/profiles/system-manager-profiles/system-manager";
+    let place = tree.path(link.trim_start_matches('/'));
+    fs::create_dir_all(place.parent().context("no directory")?)?;
+    let set = ["--profile", link, "--set", built.stdout.trim()];
+    assert_eq!(tree.bare_nix("nix-env", &set)?.status, 0);
+    assert_eq!(build(&tree, &format!("systemManager = {link};"))?, again);
 
     for (more, said) in [
         (
