@@ -136,18 +136,61 @@ pub(super) const COMMON: &[Item] = &[
     ),
     // What an operator reads. The rest of docs/ is for whoever changes the program.
     file("usr/share/doc/lastgood/boot.md", "docs/boot.md"),
+    file("usr/share/doc/lastgood/closures.md", "docs/closures.md"),
     file("usr/share/doc/lastgood/durability.md", "docs/durability.md"),
     file("usr/share/doc/lastgood/entries.md", "docs/entries.md"),
     file(
         "usr/share/doc/lastgood/failure-matrix.md",
         "docs/failure-matrix.md",
     ),
+    file(
+        "usr/share/doc/lastgood/fstab-stories.md",
+        "docs/fstab-stories.md",
+    ),
     file("usr/share/doc/lastgood/json.md", "docs/json.md"),
     file("usr/share/doc/lastgood/ledger.md", "docs/ledger.md"),
     file("usr/share/doc/lastgood/limits.md", "docs/limits.md"),
+    file(
+        "usr/share/doc/lastgood/loader-versions.md",
+        "docs/loader-versions.md",
+    ),
+    file("usr/share/doc/lastgood/nixos.md", "docs/nixos.md"),
     file("usr/share/doc/lastgood/operator.md", "docs/operator.md"),
     file("usr/share/doc/lastgood/packages.md", "docs/packages.md"),
+    file("usr/share/doc/lastgood/screens.md", "docs/screens.md"),
     file("usr/share/doc/lastgood/space.md", "docs/space.md"),
+    file(
+        "usr/share/doc/lastgood/schemas/diff.json",
+        "docs/schemas/diff.json",
+    ),
+    file(
+        "usr/share/doc/lastgood/schemas/doctor.json",
+        "docs/schemas/doctor.json",
+    ),
+    file(
+        "usr/share/doc/lastgood/schemas/list-generations.json",
+        "docs/schemas/list-generations.json",
+    ),
+    file(
+        "usr/share/doc/lastgood/schemas/log.json",
+        "docs/schemas/log.json",
+    ),
+    file(
+        "usr/share/doc/lastgood/schemas/next-boot.json",
+        "docs/schemas/next-boot.json",
+    ),
+    file(
+        "usr/share/doc/lastgood/schemas/status.json",
+        "docs/schemas/status.json",
+    ),
+    file(
+        "usr/share/doc/lastgood/schemas/verify.json",
+        "docs/schemas/verify.json",
+    ),
+    file(
+        "usr/share/doc/lastgood/schemas/why.json",
+        "docs/schemas/why.json",
+    ),
     file(
         "usr/share/doc/lastgood/copyright",
         "packaging/debian/copyright",
@@ -200,9 +243,9 @@ mod tests {
 
     /// What is left out of the table is on no machine.
     #[test]
-    fn each_unit_and_each_hook_of_an_initrd_has_a_place() {
+    fn each_unit_each_hook_of_an_initrd_and_each_schema_has_a_place() {
         let mut there = BTreeSet::new();
-        for dir in ["units", "initrd"] {
+        for dir in ["units", "initrd", "docs/schemas"] {
             below(&paths::repository().join(dir), &mut there);
         }
         assert!(there.len() > 10, "{there:?}");
@@ -212,6 +255,29 @@ mod tests {
             let places =
                 all().filter(|item| matches!(item.from, From::Repository(from) if is_it(from)));
             assert_eq!(places.count(), 1, "{}", path.display());
+        }
+    }
+
+    /// A page that names another one, by a link, is with that one on the machine.
+    #[test]
+    fn each_page_that_a_page_leads_to_is_there() {
+        let pages = all().filter_map(|item| match item.from {
+            From::Repository(from) => from.strip_prefix("docs/"),
+            _ => None,
+        });
+        let pages: BTreeSet<&str> = pages.filter(|page| page.ends_with("md")).collect();
+        assert!(pages.len() > 10, "{pages:?}");
+        for page in &pages {
+            let path = paths::repository().join("docs").join(page);
+            let text = std::fs::read_to_string(path).unwrap();
+            for (_, rest) in text
+                .match_indices("](")
+                .map(|(at, _)| text.split_at(at + 2))
+            {
+                let leads = rest.split([')', '#']).next().unwrap_or_default();
+                let is_page = leads.ends_with("md") && !leads.contains('/');
+                assert!(!is_page || pages.contains(leads), "{page}: {leads}");
+            }
         }
     }
 
