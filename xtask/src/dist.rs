@@ -103,14 +103,15 @@ fn deb(tree: &Path, sources: &Sources, release: &Release, out: &Path) -> Result<
     let sums = command::output(Command::new("md5sum").args(files).current_dir(tree))?;
     write(&control.join("md5sums"), sums, 0o644)?;
     open_directories(tree)?;
-    let deb = out.join(format!("lastgood_{}_amd64.deb", release.debian));
+    let name = format!("lastgood_{}_amd64.deb", release.debian);
+    let deb = tree.with_file_name(&name);
     let mut build = Command::new("dpkg-deb");
     build
         .args(["--root-owner-group", "-Zxz", "--build"])
         .args([tree, &deb])
         .env("SOURCE_DATE_EPOCH", &release.epoch);
     command::output(&mut build)?;
-    Ok(deb)
+    hand_over(&deb, out)
 }
 
 fn tarball(work: &Path, sources: &Sources, release: &Release, out: &Path) -> Result<PathBuf> {
@@ -123,7 +124,7 @@ fn tarball(work: &Path, sources: &Sources, release: &Release, out: &Path) -> Res
     let install = install.replace("@VERSION@", &release.upstream);
     write(&tree.join("INSTALL"), install, 0o644)?;
     open_directories(&tree)?;
-    let tarball = out.join(format!("{name}.tar.gz"));
+    let tarball = work.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
         .arg(format!("--mtime=@{}", release.epoch))
@@ -132,7 +133,17 @@ fn tarball(work: &Path, sources: &Sources, release: &Release, out: &Path) -> Res
         .arg("--directory")
         .args([work.as_os_str(), name.as_ref()]);
     command::output(&mut tar)?;
-    Ok(tarball)
+    hand_over(&tarball, out)
+}
+
+/// Puts a package into its place as a whole: another run may be about to, and somebody may read it meanwhile.
+fn hand_over(made: &Path, out: &Path) -> Result<PathBuf> {
+    let to = out.join(made.file_name().context("a package has a name")?);
+    let on_its_way = tempfile::NamedTempFile::new_in(out)?;
+    fs::copy(made, on_its_way.path())?;
+    fs::set_permissions(on_its_way.path(), fs::Permissions::from_mode(0o644))?;
+    on_its_way.persist(&to)?;
+    Ok(to)
 }
 
 /// Puts a file into the tree, and says how large it is.
