@@ -14,6 +14,13 @@
     {
       overlays.default = import ./nix/overlay.nix;
 
+      # For Debian and other systemd hosts: docs/closures.md.
+      lib.closure = import ./nix/closure.nix;
+      templates.default = {
+        path = ./nix/template;
+        description = "A closure for a Debian server";
+      };
+
       packages.${system} = {
         inherit (pkgs) lastgood;
         default = pkgs.lastgood;

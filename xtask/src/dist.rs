@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use lastgood_tests::{command, files, paths, program};
 
-use self::layout::{COMMON, CONTROL, From, Item, OF_DEBIAN};
+use self::layout::{CLOSURES, COMMON, CONTROL, From, Item, OF_DEBIAN};
 use crate::manuals;
 
 /// What was made.
@@ -83,7 +83,7 @@ fn release() -> Result<Release> {
 }
 
 fn deb(tree: &Path, sources: &Sources, release: &Release, out: &Path) -> Result<PathBuf> {
-    let items = || COMMON.iter().chain(OF_DEBIAN);
+    let items = || [COMMON, CLOSURES, OF_DEBIAN].into_iter().flatten();
     let mut blocks = 0;
     for item in items() {
         blocks += put(tree, item, sources)?.div_ceil(1024);
@@ -117,7 +117,7 @@ fn deb(tree: &Path, sources: &Sources, release: &Release, out: &Path) -> Result<
 fn tarball(work: &Path, sources: &Sources, release: &Release, out: &Path) -> Result<PathBuf> {
     let name = format!("lastgood-{}-x86_64-linux", release.upstream);
     let tree = work.join(&name);
-    for item in COMMON {
+    for item in COMMON.iter().chain(CLOSURES) {
         put(&tree, item, sources)?;
     }
     let install = fs::read_to_string(packaging("INSTALL"))?;

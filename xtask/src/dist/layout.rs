@@ -157,6 +157,7 @@ pub(super) const COMMON: &[Item] = &[
     file("usr/share/doc/lastgood/nixos.md", "docs/nixos.md"),
     file("usr/share/doc/lastgood/operator.md", "docs/operator.md"),
     file("usr/share/doc/lastgood/packages.md", "docs/packages.md"),
+    file("usr/share/doc/lastgood/recipes.md", "docs/recipes.md"),
     file("usr/share/doc/lastgood/screens.md", "docs/screens.md"),
     file("usr/share/doc/lastgood/space.md", "docs/space.md"),
     file(
@@ -197,6 +198,79 @@ pub(super) const COMMON: &[Item] = &[
     ),
 ];
 
+/// What makes closures on such a host (docs/closures.md).
+pub(super) const CLOSURES: &[Item] = &[
+    file("usr/share/lastgood/nix/closure.nix", "nix/closure.nix"),
+    file(
+        "usr/share/lastgood/nix/closure/build.nix",
+        "nix/closure/build.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/closure/etc.nix",
+        "nix/closure/etc.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/closure/files.nix",
+        "nix/closure/files.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/closure/system-manager.nix",
+        "nix/closure/system-manager.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/closure/text.sh",
+        "nix/closure/text.sh",
+    ),
+    file(
+        "usr/share/lastgood/nix/closure/toml.nix",
+        "nix/closure/toml.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/closure/toplevel.sh",
+        "nix/closure/toplevel.sh",
+    ),
+    file(
+        "usr/share/lastgood/nix/closure/units.nix",
+        "nix/closure/units.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/closure/words.nix",
+        "nix/closure/words.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/examples/compose/default.nix",
+        "nix/examples/compose/default.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/examples/nginx/default.nix",
+        "nix/examples/nginx/default.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/examples/nginx/www/index.html",
+        "nix/examples/nginx/www/index.html",
+    ),
+    file(
+        "usr/share/lastgood/nix/examples/prometheus/default.nix",
+        "nix/examples/prometheus/default.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/examples/prometheus/prometheus.yml",
+        "nix/examples/prometheus/prometheus.yml",
+    ),
+    file(
+        "usr/share/lastgood/nix/template/default.nix",
+        "nix/template/default.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/template/flake.nix",
+        "nix/template/flake.nix",
+    ),
+    file(
+        "usr/share/lastgood/nix/template/system.nix",
+        "nix/template/system.nix",
+    ),
+];
+
 /// What the Debian package has besides.
 pub(super) const OF_DEBIAN: &[Item] = &[
     file(
@@ -228,7 +302,7 @@ mod tests {
     use super::*;
 
     fn all() -> impl Iterator<Item = &'static Item> {
-        COMMON.iter().chain(OF_DEBIAN)
+        [COMMON, CLOSURES, OF_DEBIAN].into_iter().flatten()
     }
 
     fn below(dir: &Path, found: &mut BTreeSet<PathBuf>) {
@@ -243,9 +317,16 @@ mod tests {
 
     /// What is left out of the table is on no machine.
     #[test]
-    fn each_unit_each_hook_of_an_initrd_and_each_schema_has_a_place() {
+    fn each_unit_each_hook_of_an_initrd_each_schema_and_what_makes_closures_has_a_place() {
         let mut there = BTreeSet::new();
-        for dir in ["units", "initrd", "docs/schemas"] {
+        for dir in [
+            "units",
+            "initrd",
+            "docs/schemas",
+            "nix/closure",
+            "nix/examples",
+            "nix/template",
+        ] {
             below(&paths::repository().join(dir), &mut there);
         }
         assert!(there.len() > 10, "{there:?}");
