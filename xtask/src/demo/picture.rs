@@ -7,7 +7,7 @@ use lastgood_tests::timeline::{Event, Mark};
 
 /// Of the picture, in its own units.
 const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 250.0;
+const HEIGHT: f64 = 262.0;
 /// Where time begins, and ends.
 const LEFT: f64 = 110.0;
 const RIGHT: f64 = 940.0;
@@ -15,7 +15,7 @@ const RIGHT: f64 = 940.0;
 const CHAPTERS: f64 = 24.0;
 const BOOTS: f64 = 70.0;
 const PAGE: f64 = 150.0;
-const AXIS: f64 = 200.0;
+const AXIS: f64 = 212.0;
 const BAR: f64 = 34.0;
 
 /// How a boot was judged.
@@ -128,7 +128,6 @@ const STYLE: &str = "
 text { font: 13px sans-serif; fill: #24292f }
 .small { font-size: 11px }
 .bar { stroke: none }
-.on-bar { fill: #ffffff }
 .trial { fill: #9a6700 }
 .proven { fill: #1a7f37 }
 .rejected { fill: #cf222e }
@@ -217,15 +216,13 @@ fn page_shapes(scale: &Scale, from: Duration, to: Duration, page: Option<&str>) 
     let (from, to) = (scale.x(from), scale.x(to));
     let class = if page.is_some() { "other" } else { "none" };
     let mut shapes = vec![bar(class, PAGE, from, to)];
-    // A word that does not fit would lie over its neighbours.
-    let letters = page.map_or(0, |page| page.chars().count());
-    let fits = u16::try_from(letters).is_ok_and(|letters| f64::from(letters) * 7.0 < to - from);
-    if let Some(page) = page.filter(|_| fits) {
+    if let Some(page) = page {
+        // Below, because a page that is served for a few seconds has no room for its words.
         let middle = f64::midpoint(from, to);
-        let y = PAGE + BAR / 2.0 + 4.0;
+        let y = PAGE + BAR + 14.0;
         let page = escaped(page);
         shapes.push(format!(
-            r#"<text class="on-bar" x="{middle:.1}" y="{y}" text-anchor="middle">{page}</text>"#
+            r#"<text class="small" x="{middle:.1}" y="{y}" text-anchor="middle">{page}</text>"#
         ));
     }
     shapes
