@@ -20,6 +20,8 @@ const UEFI: &str = "/sys/firmware/efi";
 const WATCHDOG: &str = "/dev/watchdog0";
 /// The generator, on a plain host.
 const GENERATOR: &str = "/usr/lib/systemd/system-generators/lastgood-generator";
+/// The generator, on NixOS: it links those of its packages here.
+const GENERATOR_OF_NIXOS: &str = "/etc/systemd/system-generators/lastgood-generator";
 /// What makes entries of the distribution's kernels, and the files that say with which command line. Without them it takes
 /// that of the running kernel.
 const KERNEL_INSTALL: &str = "/usr/bin/kernel-install";
@@ -192,9 +194,15 @@ fn payload(view: &View) -> Option<u64> {
 
 fn missing(root: &Root, kind: Kind) -> Vec<String> {
     let mut missing = Vec::new();
-    let is_there = |path: &Path| root.join(path).symlink_metadata().is_ok();
-    if kind == Kind::Plain && !is_there(Path::new(GENERATOR)) {
-        missing.push(GENERATOR.to_owned());
+    // On NixOS each of these directories is a link from the top.
+    let place = |path: &Path| root.place(path).and_then(|place| place.symlink_metadata());
+    let is_there = |path: &Path| place(path).is_ok();
+    let generator = match kind {
+        Kind::Plain => GENERATOR,
+        Kind::NixOs => GENERATOR_OF_NIXOS,
+    };
+    if !is_there(Path::new(generator)) {
+        missing.push(generator.to_owned());
     }
     let units = Path::new(kind.units());
     for (unit, target) in ENABLED {
@@ -234,4 +242,31 @@ fn current(view: &View) -> Option<Current> {
         unbootable: view.examine(generation, None).err(),
         has_our_init: init.is_some() && init == leads(Path::new(AGENT)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boot_entries::durable::{put_link, put_text};
+
+    /// As NixOS links it: `/etc/systemd` leads to `/etc/static`, and that into the store, each from the top.
+    #[test]
+    fn units_of_nixos_are_found_through_its_links() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let etc = "/nix/store/e-etc/etc";
+        put_link(Path::new(etc), &root.join("/etc/static")).unwrap();
+        put_link(Path::new("/etc/static/systemd"), &root.join("/etc/systemd")).unwrap();
+        let units = Path::new(etc).join("systemd/system");
+        for (unit, target) in ENABLED {
+            put_text("[Unit]\n", &root.join(units.join(unit))).unwrap();
+            let link = root.join(units.join(target).join(unit));
+            put_link(&Path::new("..").join(unit), &link).unwrap();
+        }
+        assert_eq!(missing(&root, Kind::NixOs), [GENERATOR_OF_NIXOS]);
+        let generators = Path::new(etc).join("systemd/system-generators");
+        let generator = root.join(generators.join("lastgood-generator"));
+        put_link(Path::new("/nix/store/l/bin/lastgood"), &generator).unwrap();
+        assert_eq!(missing(&root, Kind::NixOs), [""; 0]);
+    }
 }

@@ -194,7 +194,7 @@ fn agent(facts: &Facts) -> Finding {
         (Some(Kind::NixOs), missing) => todo(
             "agent",
             format!("not there: {}", missing.join(", ")),
-            "add lastgood's units to the configuration, and build it again",
+            "set services.lastgood.enable (docs/nixos.md), and build the system again",
         ),
         (Some(Kind::Plain), missing) => todo(
             "agent",
