@@ -261,8 +261,8 @@ impl View {
     ///
     /// # Errors
     /// When none can be read.
-    pub fn entry_names(&self) -> Result<Vec<EntryName>, Error> {
-        let places = self.places(&self.state)?;
+    pub fn entry_names(&self, state: &State) -> Result<Vec<EntryName>, Error> {
+        let places = self.places(state)?;
         let mut read = places.usable.iter().map(observe::entry_names);
         let first = read.next().unwrap_or_else(|| Ok(Vec::new()));
         Ok(first.or_else(|error| read.find_map(Result::ok).ok_or(error))?)
@@ -288,7 +288,7 @@ impl View {
         if state.uninstalled || state.selected.is_some() || !state.proven.is_empty() {
             return None;
         }
-        let names = self.entry_names().unwrap_or_default();
+        let names = self.entry_names(&self.state).unwrap_or_default();
         let stems = self.stems();
         let entries = names.iter().filter(|name| stems.contains(&name.stem));
         let entries = entries.count();

@@ -10,6 +10,7 @@ mod mounts;
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -108,6 +109,11 @@ pub enum Doubt {
         /// What the loader says it came from, if it says anything.
         partition: Option<String>,
     },
+    /// The loader is another system's: this one is being installed.
+    Chroot {
+        /// The place.
+        mounted: PathBuf,
+    },
     /// The loader came from a mirror, and there are only mirrors.
     NoFirst,
 }
@@ -126,6 +132,11 @@ impl fmt::Display for Doubt {
                     mounted.display()
                 )
             }
+            Self::Chroot { mounted } => write!(
+                f,
+                "this is a chroot, and what started the machine says nothing of {}; see that the firmware starts from it",
+                mounted.display()
+            ),
             Self::NoFirst => f.write_str(
                 "the loader came from a mirror, and no other EFI system partition is mounted; say which one is no mirror: \
                  `[boot] esp` in lastgood.toml",
@@ -219,12 +230,24 @@ fn machine(root: &Root, variables: &LoaderVariables) -> Result<Machine, Error> {
     let mounts = Mounts::parse(&std::fs::read(&path).map_err(at(&path))?);
     let numbers = mounts.all().map(|(_, mount)| mount.device.clone());
     let devices = numbers.map(|number| (number.clone(), block::device(root, &number)));
-    let uuid = variables.partition.as_deref();
+    let is_chroot = is_chroot(root);
+    // Its partition is the installer's: mounted here it would be overwritten.
+    let uuid = variables.partition.as_deref().filter(|_| !is_chroot);
     Ok(Machine {
         devices: devices.collect(),
         loader: uuid.map(|uuid| Loader::find(root, uuid)),
         mounts,
+        is_chroot,
     })
+}
+
+/// Whether PID 1 has another `/`, as where `nixos-install` calls us. Where that cannot be told it has not.
+fn is_chroot(root: &Root) -> bool {
+    let of = |path: &str| {
+        let found = std::fs::metadata(root.join(path)).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    of("/proc/1/root").is_some_and(|first| of("/") != Some(first))
 }
 
 fn in_a_tree(root: &Root, wanted: &Wanted) -> Result<Places, Error> {

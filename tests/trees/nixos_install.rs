@@ -98,6 +98,22 @@ fn a_new_machine_boots_what_was_installed() -> Result<()> {
     Ok(())
 }
 
+/// A new machine has nothing that is selected, so only the closure says where its ESP is.
+#[test]
+fn the_first_closure_says_where_its_esp_is() -> Result<()> {
+    let tree = Tree::new()?;
+    fs::rename(tree.path("boot"), tree.path("esp1"))?;
+    let config = "echo '[boot]' > $out/etc/lastgood/lastgood.toml; \
+                  echo 'esp = \"/esp1\"' >> $out/etc/lastgood/lastgood.toml";
+    tree.set(&tree.build("1", config)?)?;
+    ok(&tree.lastgood(&["install"])?);
+    assert_eq!(
+        files::sorted_entries(&tree.path("esp1/loader/entries"))?.len(),
+        1
+    );
+    Ok(())
+}
+
 /// Bootctl says no; it says yes and does nothing; it says yes, and what it wrote is cut off.
 #[test]
 fn a_loader_that_is_not_there_is_told_whatever_bootctl_says() -> Result<()> {

@@ -15,6 +15,8 @@ pub(super) struct Machine {
     pub(super) devices: BTreeMap<String, Device>,
     /// None: the firmware does not say what it was.
     pub(super) loader: Option<Loader>,
+    /// What started the machine is not the system that these are of.
+    pub(super) is_chroot: bool,
 }
 
 /// An ESP: where it is mounted, and its mount.
@@ -126,9 +128,12 @@ impl Machine {
             None => has_first,
         };
         if let (None, Some((point, _)), true) = (&next, esps.first(), has_first) {
-            places.doubts.push(Doubt::Unchecked {
-                mounted: point.clone(),
-                partition: self.loader.as_ref().map(|loader| loader.uuid.clone()),
+            let mounted = point.clone();
+            places.doubts.push(if self.is_chroot {
+                Doubt::Chroot { mounted }
+            } else {
+                let partition = self.loader.as_ref().map(|loader| loader.uuid.clone());
+                Doubt::Unchecked { mounted, partition }
             });
         }
         for (name, mount) in esps {

@@ -89,6 +89,31 @@ fn the_partition_that_the_loader_came_from() {
     );
 }
 
+/// The installer's own partition is another one, and may be mounted as well.
+#[test]
+fn what_started_an_installer_says_nothing_of_the_new_system() {
+    for stick in [None, Some(("/stick", "9:1"))] {
+        let fake = Fake::new();
+        let mounts: Vec<(&str, &str)> = [("/boot", "8:1")].into_iter().chain(stick).collect();
+        fake.mount(&mounts);
+        for number in ["8:1", "9:1"] {
+            fake.partition(number, ESP);
+        }
+        let told = || said(fake.places(Some(&uuid("9:1")), &wanted(Some("/boot"), &[])));
+        // Not in a chroot it is what the loader reads next that counts.
+        let before = told();
+        assert!(before.is_err() || before.unwrap().0 != ["/boot /boot"]);
+        fake.in_a_chroot();
+        let (usable, unusable, doubts) = told().unwrap();
+        assert_eq!(usable, ["/boot /boot"]);
+        assert!(unusable.is_empty(), "{unusable:?}");
+        assert!(
+            doubts.len() == 1 && doubts[0].starts_with("this is a chroot"),
+            "{doubts:?}"
+        );
+    }
+}
+
 #[test]
 fn it_is_the_esp_wherever_it_is_mounted() {
     assert_eq!(

@@ -52,20 +52,21 @@ impl Asked {
         if let Some(volatile) = view.volatile_state() {
             tracing::warn!("{volatile}");
         }
-        if !request.again {
-            may_be_tried(view, &subject)?;
-        }
         let is_news = request.again || view.state.selected.as_ref() != Some(&subject);
         let naming = session.naming();
         let selected = is_news.then(|| Event::Selected {
             subject: subject.clone(),
         });
         let events = naming.iter().chain(&selected);
+        let state = events.fold(view.state.clone(), State::after);
+        if !request.again {
+            may_be_tried(view, &subject, &state)?;
+        }
         Ok(Self {
-            state: events.fold(view.state.clone(), State::after),
             subject,
             naming,
             selected,
+            state,
         })
     }
 
@@ -128,8 +129,9 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
     })
 }
 
-/// A generation that was rejected, or that has used up its tries, is not selected by any automatism (invariant A5).
-fn may_be_tried(view: &View, subject: &Subject) -> Result<(), Error> {
+/// A generation that was rejected, or that has used up its tries, is not selected by any automatism (invariant A5). Its
+/// entry is where it says itself that ESPs are: nothing else may have said so yet.
+fn may_be_tried(view: &View, subject: &Subject, selected: &State) -> Result<(), Error> {
     let id = &subject.generation;
     let insist = format!("see `lastgood why {id}`, and run again with --again to try it once more");
     if let Some(rejection) = view.state.rejected.get(&subject.toplevel) {
@@ -144,14 +146,14 @@ fn may_be_tried(view: &View, subject: &Subject) -> Result<(), Error> {
         )));
     }
     let stem = stem_of(subject);
-    let names = view.entry_names()?;
+    let names = view.entry_names(selected)?;
     let mut tries = names
         .iter()
         .filter(|name| name.stem == stem)
         .filter_map(|name| name.tries);
     let is_used_up = view.state.standing(subject) != Standing::Proven
         && tries.any(|tries| tries.left == 0)
-        && !is_owed_tries(view, subject)?;
+        && !is_owed_tries(view, subject, selected)?;
     if is_used_up {
         return Err(Error::Refused(format!(
             "generation {id} has used up its tries; {insist}"
@@ -162,9 +164,9 @@ fn may_be_tried(view: &View, subject: &Subject) -> Result<(), Error> {
 
 /// Whether the entry that is looked at has not heard of this selection, while those elsewhere have: its counter is an
 /// older one's.
-fn is_owed_tries(view: &View, subject: &Subject) -> Result<bool, Error> {
+fn is_owed_tries(view: &View, subject: &Subject, selected: &State) -> Result<bool, Error> {
     let state = &view.state;
-    let places = view.places(state)?;
+    let places = view.places(selected)?;
     let first = places.usable.first();
     let is_missed = first.is_some_and(|place| !state.is_armed_in(&place.name));
     Ok(is_missed && state.armed && state.selected.as_ref() == Some(subject))

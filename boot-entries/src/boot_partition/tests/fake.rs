@@ -72,6 +72,12 @@ impl Fake {
         }
     }
 
+    /// PID 1 sees another `/`.
+    pub(super) fn in_a_chroot(&self) {
+        self.put("installer/etc/os-release", "ID=nixos\n");
+        self.link("proc/1/root", "../../installer");
+    }
+
     /// One more mount, in bytes.
     pub(super) fn mounted_as_well(&self, line: &[u8]) {
         let path = self.0.path().join("proc/self/mountinfo");
