@@ -111,3 +111,29 @@ fn the_agent_may_go_where_closures_start_without_it() -> Result<()> {
     ok(&tree.lastgood(ASKED)?);
     Ok(())
 }
+
+/// The firmware may start from the other disk.
+#[test]
+fn the_agent_stays_while_a_mirror_starts_with_it() -> Result<()> {
+    let mirrored = "mkdir -p $out/etc/lastgood; echo '[boot]\nmirrors = [\"/boot2\"]' >$out/etc/lastgood/lastgood.toml";
+    let tree = machine(&format!("{STAGE_2}; {mirrored}"))?;
+    files::copy_tree(&tree.path("boot"), &tree.path("boot2"))?;
+    ok(&tree.lastgood(&["install"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    ok(&tree.lastgood(&["uninstall"])?);
+    for (place, stays) in [("boot", true), ("boot2", false)] {
+        let conf = tree.path(place).join("loader/loader.conf");
+        assert!(
+            fs::read_to_string(&conf)?.contains("default nixos-generation-1.conf"),
+            "{place}"
+        );
+        refused(
+            &tree.lastgood(ASKED)?,
+            &["nixos-generation-1.conf is to boot"],
+        );
+        files::write(&conf, "timeout 3\ndefault debian.conf\n")?;
+        let said = tree.lastgood(ASKED)?;
+        assert_eq!(said.status == 1, stays, "{place}: {said:?}");
+    }
+    Ok(())
+}

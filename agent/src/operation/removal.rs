@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use boot_entries::observe::BootFiles;
 use boot_entries::{Root, nixpkgs};
 
 use super::uninstall::what_is_left;
@@ -94,10 +95,22 @@ fn look(session: &Session) -> Seen {
     }
 }
 
+/// In each place: with the first disk gone, the firmware starts from a mirror.
 fn needs(view: &View) -> Result<Option<Needs>, Error> {
-    let boot = view.boot()?;
+    // Which one is next must be known.
+    view.boot()?;
+    for place in view.places(&view.state)?.usable {
+        let found = needs_from(view, &BootFiles::read(&place)?)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn needs_from(view: &View, boot: &BootFiles) -> Result<Option<Needs>, Error> {
     let release = view.release(&boot.place)?;
-    let boots = prediction::predict_of(view, &boot, release, FAILURES);
+    let boots = prediction::predict_of(view, boot, release, FAILURES);
     let agent = view.root.canonical(AGENT).ok();
     // A closure that is gone cannot be started with or without the agent.
     let starts_it = |closure: &Path| {
