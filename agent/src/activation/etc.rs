@@ -70,7 +70,7 @@ pub enum Problem {
         source: io::Error,
     },
     /// What the closure says of a file's mode or owner cannot be done.
-    #[error("cannot copy /etc/{}: {why}", wanted.display())]
+    #[error("cannot copy /etc/{}: {why}; mend what is beside it in the closure (.mode, .uid, .gid), and build the generation again", wanted.display())]
     Order {
         /// Relative to `/etc`.
         wanted: PathBuf,

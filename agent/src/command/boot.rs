@@ -103,7 +103,7 @@ fn assess(root: &Root) -> Result<(), Error> {
         }
         Assessed::Unhealthy(subject, cause) => {
             return Err(Error::Refused(format!(
-                "generation {} is not healthy: {}",
+                "generation {0} is not healthy: {1}; `lastgood why {0}` tells more",
                 subject.generation, cause.summary
             )));
         }

@@ -112,7 +112,7 @@ impl Planner {
             Source::find(&view.root, of_interest(state), systemd, digests)
         });
         let source = source.unwrap_or_else(|why| {
-            tracing::warn!("systemd-boot is not updated: {why}");
+            tracing::warn!("systemd-boot is not updated, and what is installed stays: {why}");
             None
         });
         Self {
