@@ -10,7 +10,7 @@ use lastgood_tests::tree::Tree;
 use lastgood_tests::{files, paths};
 
 use super::ok;
-use super::screens_page::seen;
+use super::screens_page::{COLUMNS, seen};
 use super::steps::boot;
 
 const PAGE: &str = "docs/recipes.md";
@@ -143,7 +143,7 @@ fn the_page_types_what_works_and_shows_what_is_printed() -> Result<()> {
             new.extend([line, "\n"]);
             is_answer = true;
             if let Some(arguments) = command.strip_prefix("lastgood ") {
-                new.push_str(&at_one_time(&seen(&kitchen.tree, arguments)?));
+                new.push_str(&at_one_time(&seen(&kitchen.tree, COLUMNS, arguments)?));
                 typed += 1;
             }
         } else if !is_answer {
