@@ -61,9 +61,10 @@ Example:
 
 Exit status: 0 done; 1 failed; 2 usage.")]
     ListGenerations(Output),
-    /// Show what runs, what is selected, what is proven.
+    /// Show what runs, what is proven, what boots next, and what is wrong.
     ///
-    /// Also shows what boots next, what was rejected, and which firmware variables override the selection.
+    /// Also shows where failed boots lead, and when the machine went back last and why. Each thing that is wrong comes with
+    /// what to type.
     #[command(after_long_help = "\
 Example:
   lastgood status
@@ -72,7 +73,8 @@ Exit status: 0 done, whatever it shows; 1 failed; 2 usage.")]
     Status(Output),
     /// Show why a generation was rejected, or why the machine runs what it runs.
     ///
-    /// Prints the stage that the boot reached, the unit that failed, how it ended, and its last log lines.
+    /// Prints what was tried, the stage that the boot reached, the unit that failed with its last log lines, what the
+    /// machine did then, and what to do next.
     #[command(after_long_help = "\
 Example:
   lastgood why

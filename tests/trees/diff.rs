@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use lastgood_tests::command;
+use lastgood_tests::mounts::Mounts;
 use lastgood_tests::schema::Schema;
 use lastgood_tests::tree::Tree;
 use serde_json::Value;
@@ -191,5 +193,23 @@ fn packages_are_those_of_nix_store_diff_closures() -> Result<()> {
             .collect();
         assert_eq!(found, expected);
     }
+    Ok(())
+}
+
+/// A host without Nix compares the rest, and says what it has not compared.
+#[test]
+fn what_cannot_be_had_is_left_out_and_told() -> Result<()> {
+    let _mounts = Mounts::private()?;
+    let (tree, _) = two()?;
+    let whole = tree.lastgood(&["diff", "1", "2"])?;
+    command::run("mount", ["--bind", "/dev/null", "/usr/bin/nix-store"])?;
+    let told = tree.lastgood(&["diff", "1", "2"])?;
+    let told = ok(&told);
+    let left_out = "left out: packages: cannot run nix-store: it is in none of ";
+    assert!(told.contains(left_out), "{told}");
+    assert!(told.trim_end().ends_with("; install Nix"), "{told}");
+    let (_, rest) = ok(&whole).split_once("units\n").unwrap();
+    assert!(told.contains(rest), "{told}");
+    assert!(!told.contains("packages\n"), "{told}");
     Ok(())
 }

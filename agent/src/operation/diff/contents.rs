@@ -1,4 +1,5 @@
-//! What is in two closures, read. Nothing is changed; no program is run but `nix-store`, which is asked what each needs.
+//! What is in two closures, read. Nothing is changed, and no program is run but `nix-store`, which is asked what each
+//! needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
