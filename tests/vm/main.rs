@@ -7,6 +7,7 @@
 
 mod boot_partition;
 mod from_outside;
+mod package;
 mod stage_2;
 
 use anyhow::{Context, Result, ensure};
