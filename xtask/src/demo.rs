@@ -22,6 +22,7 @@ pub(crate) fn run(svg: Option<&Path>) -> Result<()> {
     let begun = Instant::now();
     let mut drawn = String::new();
     live_scenario("demo", |vm| {
+        chapter(vm, "generation 1, as installed");
         vm.power_on()?;
         let watch = vm.watch_page(PUBLIC)?;
         story(vm)?;
@@ -43,7 +44,6 @@ pub(crate) fn run(svg: Option<&Path>) -> Result<()> {
 const PUBLIC: u16 = 80;
 
 fn story(vm: &mut Machine) -> Result<()> {
-    chapter(vm, "generation 1, as installed");
     vm.wait_for(Fact::Proven(1), VERDICT)?;
     page_says(vm, Variant::One)?;
 
