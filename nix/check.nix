@@ -55,6 +55,10 @@ let
     networking.nftables.enable = true;
     services.lastgood.settings.firewall.ruleset = "etc/nftables.conf";
   };
+  named = eval {
+    networking.firewall.enable = false;
+    services.lastgood.settings.firewall.unit = "ufw.service";
+  };
   initrd = eval { boot.initrd.systemd.enable = true; };
   scripted = eval { boot.initrd.systemd.enable = false; };
   patient = eval {
@@ -97,6 +101,8 @@ let
       firewallOf nftables == "nftables.service"
       && (service nftables "lastgood-firewall").after == [ "nftables.service" ]
       && nftables.services.lastgood.settings.firewall.management-ports == [ 2222 ];
+    "lastgood looks after a unit that is named" =
+      (service named "lastgood-firewall").after == [ "ufw.service" ];
     "no firewall is none" = firewallOf without == null && (service without "lastgood-firewall").after == [ ];
     "a ruleset of its own is all that is asked for" =
       firewallOf ofItsOwn == null && (service ofItsOwn "lastgood-firewall").after == [ ];

@@ -27,7 +27,8 @@ let
         else
           lib.types.int;
       str = lib.types.str;
-      path = lib.types.path;
+      # Absolute, or inside the closure: the agent says which, in the build.
+      path = lib.types.either lib.types.path lib.types.str;
       enum = lib.types.enum t.values;
       listOf = lib.types.listOf (typeOf t.of);
       attrsOf = lib.types.attrsOf (typeOf t.of);
@@ -102,7 +103,10 @@ let
 
   # What NixOS loads its firewall with.
   firewallUnit =
-    if config.networking.nftables.enable then
+    # Newer trees of nixpkgs have it.
+    if config.networking.firewall.enable && config.networking.firewall.backend or null == "firewalld" then
+      "firewalld.service"
+    else if config.networking.nftables.enable then
       "nftables.service"
     else if config.networking.firewall.enable then
       "firewall.service"
@@ -271,7 +275,10 @@ in
     systemd.tmpfiles.packages = [ cfg.package ];
     systemd.services = lib.mkMerge [
       (lib.listToAttrs (map serviceOf units))
-      (lib.mkIf usesFirewallUnit { lastgood-firewall.after = [ firewallUnit ]; })
+      # Also one that somebody has named: before it has run, it is not active.
+      (lib.mkIf (cfg.settings.firewall.unit != null) {
+        lastgood-firewall.after = [ cfg.settings.firewall.unit ];
+      })
     ];
     # Not every nixpkgs has it among its units. Where it has, this adds nothing to it.
     systemd.targets.boot-complete = {

@@ -324,7 +324,10 @@ fn bad_input_is_one_line_and_changes_nothing() -> Result<()> {
         &tree.lastgood(&["why"])?,
         &["no generation has been judged"],
     );
-    refused(&tree.lastgood(&["good"])?, &["what runs is no generation"]);
+    for command in ["good", "bad"] {
+        let told = format!("what runs is no generation; name one, as in `lastgood {command} 3`");
+        refused(&tree.lastgood(&[command])?, &[&told]);
+    }
 
     let misspelt = "echo '[health]' > $out/etc/lastgood/lastgood.toml; echo '  dedline-sec = 3' >> $out/etc/lastgood/lastgood.toml";
     tree.set(&tree.build("misspelt", misspelt)?)?;

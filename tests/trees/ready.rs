@@ -133,3 +133,20 @@ fn what_happened_is_told_in_its_order() -> Result<()> {
     assert_eq!(told(&["log", "--last", "1"])?, all[3..]);
     Ok(())
 }
+
+/// What `install` refuses is no closure without a mistake.
+#[test]
+fn a_closure_that_cannot_be_booted_has_a_mistake() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevel = tree.build("1", "echo '{}' >$out/boot.json")?;
+    tree.set(&toplevel)?;
+    let named = toplevel.display().to_string();
+    for arguments in [&["check-config"][..], &["check-config", &named]] {
+        refused(
+            &tree.lastgood(arguments)?,
+            &[&named, "cannot be booted", "build it anew"],
+        );
+    }
+    refused(&tree.lastgood(&["install"])?, &["cannot be booted"]);
+    Ok(())
+}

@@ -98,6 +98,12 @@ fn the_agent_may_go_where_closures_start_without_it() -> Result<()> {
     fs::rename(tree.path("boot"), tree.path("boot.away"))?;
     let said = tree.lastgood(ASKED)?;
     refused(&said, &["nothing can be given back", "mend that"]);
+    // Nor does a damaged record mean that nobody uses it.
+    let ledger = tree.path("var/lib/lastgood/ledger.jsonl");
+    let kept = fs::read(&ledger)?;
+    files::write(&ledger, "{\"broken\n")?;
+    assert_eq!(tree.lastgood(ASKED)?.status, 1);
+    files::write(&ledger, kept)?;
     fs::rename(tree.path("boot.away"), tree.path("boot"))?;
 
     // Entries without a record are of somebody who is in use.
@@ -108,6 +114,20 @@ fn the_agent_may_go_where_closures_start_without_it() -> Result<()> {
     files::write(&ledger, kept)?;
 
     ok(&tree.lastgood(&["uninstall"])?);
+    ok(&tree.lastgood(ASKED)?);
+
+    // It boots by another loader now. Nobody is to bring lastgood back to get rid of it.
+    fs::remove_dir_all(tree.path("boot/EFI"))?;
+    let said = tree.lastgood(ASKED)?;
+    refused(
+        &said,
+        &[
+            "no systemd-boot can be seen",
+            "or remove /var/lib/lastgood if",
+        ],
+    );
+    assert!(!said.stderr.contains("lastgood install"), "{said:?}");
+    fs::remove_dir_all(tree.path("var/lib/lastgood"))?;
     ok(&tree.lastgood(ASKED)?);
     Ok(())
 }

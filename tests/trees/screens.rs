@@ -307,3 +307,48 @@ fn who_may_read_nothing_is_told_no_secret() -> Result<()> {
     }
     Ok(())
 }
+
+<<<<<<< ours
+/// The machine would not come back, so that is what is wrong.
+#[test]
+fn a_loader_that_would_start_nothing_is_wrong() -> Result<()> {
+    for (gone, words) in [
+        (
+            "boot/loader/entries",
+            "wrong       no entry can be started: the machine would not boot\n            -> run `lastgood install`\n",
+        ),
+        (
+            "boot/EFI",
+            "wrong       /boot: no systemd-boot can be seen here",
+        ),
+    ] {
+        let tree = machine()?;
+        fs::remove_dir_all(tree.path(gone))?;
+        let told = ok(&tree.lastgood(&["status"])?).to_owned();
+        assert!(told.contains(words), "{gone}: {told}");
+        assert!(!told.contains("nothing that lastgood knows of"), "{told}");
+        // Where there is no loader, bootctl would have to bring one, and it does not work on a directory.
+        if gone == "boot/loader/entries" {
+            ok(&tree.lastgood(&["install", "--again"])?);
+            let told = ok(&tree.lastgood(&["status"])?).to_owned();
+            assert!(told.contains("nothing that lastgood knows of"), "{told}");
+        }
+    }
+=======
+#[test]
+fn a_mirror_that_is_missing_is_wrong() -> Result<()> {
+    let tree = Tree::new()?;
+    let mirrored = "echo '[boot]\nmirrors = [\"/boot2\"]' >$out/etc/lastgood/lastgood.toml";
+    tree.set(&tree.build("1", mirrored)?)?;
+    files::copy_tree(&tree.path("boot"), &tree.path("boot2"))?;
+    ok(&tree.lastgood(&["install"])?);
+    assert!(ok(&tree.lastgood(&["status"])?).contains("nothing that lastgood knows of"));
+    fs::rename(tree.path("boot2"), tree.path("away"))?;
+    let told = ok(&tree.lastgood(&["status"])?).to_owned();
+    assert!(
+        told.contains("wrong       the mirror /boot2 is no mounted FAT"),
+        "{told}"
+    );
+>>>>>>> theirs
+    Ok(())
+}

@@ -17,11 +17,15 @@ use super::Cli;
 /// The variable by which a shell asks.
 pub const VARIABLE: &str = "COMPLETE";
 
-/// Answers a shell that asks by [`VARIABLE`]. False: nobody asks.
+/// Answers a shell that asks by [`VARIABLE`]. False: nobody asks. A shell asks for its own part without a word, and for
+/// words after `--`. Anything else was typed by somebody in whose environment the variable happens to be, and is done.
 ///
 /// # Errors
 /// One line, when it asks in a way that this binary does not know (another shell's name, say).
 pub fn answer(arguments: &[OsString]) -> Result<bool, String> {
+    if !may_be_asked(arguments) {
+        return Ok(false);
+    }
     let here = std::env::current_dir().ok();
     CompleteEnv::with_factory(Cli::command)
         .var(VARIABLE)
@@ -33,6 +37,10 @@ pub fn answer(arguments: &[OsString]) -> Result<bool, String> {
                 .trim_end()
                 .to_owned()
         })
+}
+
+fn may_be_asked(arguments: &[OsString]) -> bool {
+    arguments.get(1).is_none_or(|word| word == "--")
 }
 
 /// The generations of this machine, or of the tree that `--root` names.
@@ -119,6 +127,21 @@ mod tests {
         ];
         let expected = expected.map(|(name, help)| (name.to_owned(), help.to_owned()));
         assert_eq!(offered(&profiles), expected);
+    }
+
+    /// `COMPLETE=bash lastgood install` must not pass for an installation.
+    #[test]
+    fn what_is_typed_is_done_whatever_the_environment_says() {
+        for (line, may_be) in [
+            ("lastgood", true),
+            ("lastgood -- lastgood in", true),
+            ("lastgood install", false),
+            ("lastgood may-be-removed", false),
+            ("lastgood boot stage-2", false),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(may_be_asked(&words), may_be, "{line}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use boot_entries::Root;
+use boot_entries::{Root, closure};
 
 use crate::config;
 use crate::error::Error;
@@ -36,6 +36,12 @@ fn file(path: &Path, out: &mut impl Write) -> Result<(), Error> {
 /// Checks all that `install` would check of the closure `toplevel`.
 fn whole(root: &Root, toplevel: &Path, out: &mut impl Write) -> Result<(), Error> {
     check_closure(root, toplevel, false)?;
+    closure::examine(root, toplevel).map_err(|why| {
+        Error::Refused(format!(
+            "{} cannot be booted: {why}; build it anew",
+            toplevel.display()
+        ))
+    })?;
     no_mistake(toplevel.display(), out)
 }
 

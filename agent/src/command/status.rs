@@ -175,6 +175,12 @@ fn status<'a>(
         Ok(next) => (next, None),
         Err(why) => (Vec::new(), Some(why)),
     };
+    // Where something is selected, the loader is to start something. Whoever may not read $BOOT cannot tell.
+    let starts_nothing =
+        (boot.is_some() && next.is_empty() && state.selected.is_some()).then(|| {
+            let why = unknown_next.clone();
+            why.unwrap_or_else(|| prediction::NOTHING.to_owned())
+        });
     let mut boots = next.into_iter();
     let first = boots.next();
     let mut status = Status {
@@ -216,6 +222,7 @@ fn status<'a>(
         warnings: boot
             .into_iter()
             .flat_map(|boot| warnings(view, boot))
+            .chain(mirrors(view))
             .collect(),
         next_boot_because: first.as_ref().map(|boot| boot.why.clone()),
         after_failures: first.into_iter().chain(boots).map(After::of).collect(),
@@ -223,7 +230,8 @@ fn status<'a>(
         wrong: Vec::new(),
         notes: Vec::new(),
     };
-    status.wrong = matters::wrong(&status);
+    status.wrong = matters::wrong(&status, starts_nothing.as_deref());
+    let unknown_next = unknown_next.filter(|_| starts_nothing.is_none());
     status.notes = matters::notes(&status, unknown_next.as_deref());
     let masked = masked(view);
     // They were among these before there were notes.
@@ -262,6 +270,15 @@ fn masked(view: &View) -> Vec<Matter> {
     masked
         .map(|(unit, by)| matters::masked(&unit, &by))
         .collect()
+}
+
+/// The places that nothing can be written to: with the first disk gone nothing current would boot from there.
+fn mirrors(view: &View) -> Vec<String> {
+    match view.places(&view.state) {
+        // That the first place is missing is told of what boots next.
+        Ok(places) if places.has_next => places.unusable.iter().map(|why| one_line(why)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// What is wrong with the entries that matter most, whatever is in their payload.

@@ -14,6 +14,10 @@ use crate::report::label::{Number, StateLabel};
 use crate::report::remedy;
 use crate::view::{View, damage_of, is_unsigned};
 
+/// That the loader finds nothing to start, and what to do.
+pub const NOTHING: &str =
+    "no entry can be started: the machine would not boot; run `lastgood install`";
+
 /// One boot to come.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -96,10 +100,7 @@ pub fn look(
         }
     }
     let trouble = if boots.is_empty() {
-        Some(
-            "no entry can be started: the machine would not boot; run `lastgood install`"
-                .to_owned(),
-        )
+        Some(NOTHING.to_owned())
     } else {
         let menu = systemd_boot_model::endless_menu(files.loader_conf.as_deref(), &view.variables);
         let lost = || view.lost_stand_in(&files, &files);

@@ -26,7 +26,7 @@ pub struct Judged {
 /// # Errors
 /// When it cannot be booted, or nothing can be recorded: then nothing has changed.
 pub fn accept(root: &Root, id: Option<&GenerationId>) -> Result<Judged, Error> {
-    let (mut session, subject) = open(root, id)?;
+    let (mut session, subject) = open(root, id, "good")?;
     if let Err(why) = closure::examine(root, &subject.toplevel) {
         return Err(Error::Refused(format!(
             "generation {} cannot be booted: {why}; accept another one",
@@ -48,7 +48,7 @@ pub fn accept(root: &Root, id: Option<&GenerationId>) -> Result<Judged, Error> {
 /// # Errors
 /// When nothing else is proven, or nothing can be recorded: then nothing has changed.
 pub fn reject(root: &Root, id: Option<&GenerationId>) -> Result<Judged, Error> {
-    let (mut session, subject) = open(root, id)?;
+    let (mut session, subject) = open(root, id, "bad")?;
     let proven = &session.state().proven;
     if !proven
         .iter()
@@ -81,15 +81,19 @@ fn carry_through(on_record: OnRecord, session: &Session) -> Vec<Error> {
 }
 
 /// The right to judge, and what is judged: what is named, or what runs.
-fn open(root: &Root, id: Option<&GenerationId>) -> Result<(Session, Subject), Error> {
+fn open(
+    root: &Root,
+    id: Option<&GenerationId>,
+    command: &str,
+) -> Result<(Session, Subject), Error> {
     let session = Session::open(root)?;
     let subject = match (id, session.view.running()) {
         (Some(id), _) => session.view.subject(id)?,
         (None, Some(running)) => running.clone(),
         (None, None) => {
-            return Err(Error::Refused(
-                "what runs is no generation; name one, as in `lastgood good 3`".to_owned(),
-            ));
+            return Err(Error::Refused(format!(
+                "what runs is no generation; name one, as in `lastgood {command} 3`"
+            )));
         }
     };
     Ok((session, subject))

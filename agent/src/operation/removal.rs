@@ -11,7 +11,7 @@ use boot_entries::{Root, nixpkgs};
 use super::uninstall::what_is_left;
 use crate::entries::prediction;
 use crate::error::Error;
-use crate::host::AGENT;
+use crate::host::{AGENT, STATE};
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::view::View;
@@ -22,7 +22,7 @@ const FAILURES: usize = 9;
 /// What was seen of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// Something is on record, or entries of ours are there without a record.
+    /// Something is on record, readable or not, or entries of ours are there without a record.
     pub is_used: bool,
     /// How many changes `lastgood uninstall` would make, or why it would be refused.
     pub left: Result<usize, String>,
@@ -78,16 +78,23 @@ pub fn decide(seen: &Seen) -> Result<(), String> {
         )),
         // Nobody has ever asked for a generation here.
         Err(_) if !seen.is_used => Ok(()),
-        Err(why) => Err(format!(
-            "{AGENT} stays: nobody can tell what boots next: {why}; mend that, then remove the package"
-        )),
+        Err(why) => {
+            // What it says to do would bring lastgood back.
+            let what = why.rsplit_once("; ").map_or(&**why, |(what, _)| what);
+            Err(format!(
+                "{AGENT} stays: nobody can tell what boots next: {what}; mend that, or remove {STATE} if nothing is to boot by \
+                 systemd-boot here any more, then remove the package"
+            ))
+        }
     }
 }
 
 fn look(session: &Session) -> Seen {
     let view = &session.view;
     Seen {
+        // Also where all that was recorded is damaged: with the boot partition away there is nothing else that says it.
         is_used: !view.ledger.records.is_empty()
+            || !view.ledger.damaged.is_empty()
             || view.state.bound_by.is_some()
             || view.lost_record().is_some(),
         left: what_is_left(session).map_err(|error| one_line(&error)),

@@ -6,6 +6,7 @@
 //! would make it, and removed again.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use boot_entries::{Root, bounded};
 
-use super::{Found, apply, plan, units};
+use super::{Found, Listed, OF_ALL_SERVICES, apply, plan, units};
 use crate::activation::generator::mask::Masks;
 use crate::host::{self, ETC_UNITS, Kind, Program, RANDOM_UUID, RUN_UNITS, UNIT_KINDS};
 use crate::system::program;
@@ -69,12 +70,39 @@ pub fn circles(root: &Root, closure: &Path) -> Result<Vec<Circle>, Error> {
         trial: false,
     };
     let early = Early::make(&found)?;
-    let together = verify(Some(&early.0))?;
+    let together = brought_by(&found.units, verify(Some(&early.0))?);
     if together.is_empty() {
         return Ok(Vec::new());
     }
     let alone = verify(None)?;
     Ok(together.difference(&alone).cloned().collect())
+}
+
+/// Those of `circles` in which something is the closure's. Of circles that share units systemd tells another one each
+/// time, so that one of the host's own may be told only when the closure's units are there.
+fn brought_by(listed: &[Listed], mut circles: BTreeSet<Circle>) -> BTreeSet<Circle> {
+    let is_brought = |unit: &String| listed.iter().any(|one| is_about(&one.path, unit));
+    circles.retain(|circle| circle.iter().any(is_brought));
+    circles
+}
+
+/// Whether what a closure has at `path` is `unit`, starts it, or says something of it.
+fn is_about(path: &Path, unit: &str) -> bool {
+    let directory = path.parent().and_then(Path::to_str).unwrap_or_default();
+    let of = directory
+        .strip_suffix(".d")
+        .or_else(|| path.file_name().and_then(OsStr::to_str))
+        .unwrap_or_default();
+    let (name, kind) = unit.rsplit_once('.').unwrap_or_default();
+    let template = name
+        .split_once('@')
+        .map(|(name, _)| format!("{name}@.{kind}"));
+    let is_of_all = directory == OF_ALL_SERVICES && kind == "service";
+    // `a-.service.d` is for `a-b.service`, too.
+    let is_prefix = of
+        .rsplit_once("-.")
+        .is_some_and(|(begin, of)| of == kind && name.starts_with(&format!("{begin}-")));
+    of == unit || template.as_deref() == Some(of) || is_of_all || is_prefix
 }
 
 /// A directory like that of the generator, which is removed at the end.
@@ -159,6 +187,33 @@ mod tests {
 
     fn circle(names: &[&str]) -> Circle {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// The host's own circle is told in another way each time.
+    #[test]
+    fn a_circle_without_anything_of_the_closure_s_is_the_host_s() {
+        let found = circle(&["a.service", "b@x.service", "c-d.service"]);
+        for (path, is_brought) in [
+            ("z.service", false),
+            ("a.service", true),
+            ("a.service.d/more.conf", true),
+            ("z.service.d/more.conf", false),
+            ("multi-user.target.wants/a.service", true),
+            ("a.service.wants/z.service", false),
+            ("b@.service", true),
+            ("b@x.service.d/more.conf", true),
+            ("b@y.service", false),
+            ("c-.service.d/more.conf", true),
+            ("service.d/more.conf", true),
+            ("a.socket", false),
+        ] {
+            let listed = [Listed {
+                path: path.into(),
+                leads: crate::activation::generator::Leads::File,
+            }];
+            let brought = brought_by(&listed, BTreeSet::from([found.clone()]));
+            assert_eq!(!brought.is_empty(), is_brought, "{path}");
+        }
     }
 
     #[test]

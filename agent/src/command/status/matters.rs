@@ -8,9 +8,9 @@ use crate::report::remedy;
 use crate::state::REBOOTS_IN_A_ROW;
 use crate::store::ledger;
 
-/// What is wrong, the most important first.
-pub(super) fn wrong(status: &Status<'_>) -> Vec<Matter> {
-    let mut all = Vec::new();
+/// What is wrong, the most important first. `starts_nothing` is why the loader would start nothing.
+pub(super) fn wrong(status: &Status<'_>, starts_nothing: Option<&str>) -> Vec<Matter> {
+    let mut all: Vec<Matter> = starts_nothing.map(Matter::of).into_iter().collect();
     if let Some(cause) = status.degraded {
         let unit = cause.faults.iter().find_map(|fault| fault.unit());
         let look = unit.map_or_else(String::new, |unit| {

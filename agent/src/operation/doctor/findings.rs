@@ -133,12 +133,13 @@ fn one_partition(about: &'static str, partition: &Partition, payload: Option<u64
     let more = payload.map(|size| partition.free.checked_div(size).unwrap_or(0));
     match more {
         None => good(about, format!("{name}, {free} MiB free")),
-        Some(0) => todo(
+        // Nothing to do: this is how a machine looks that keeps as many generations as there is room for.
+        Some(0) => limit(
             about,
             format!(
-                "{name} has {free} MiB free: no kernel and initrd of another generation fit beside what is there"
+                "{name} has {free} MiB free: the next generation takes the place of the oldest that nothing needs; \
+                 `lastgood install --dry-run` says whether that is enough"
             ),
-            "nix-env --profile /nix/var/nix/profiles/system --delete-generations old, or set `configuration-limit`",
         ),
         Some(more) => good(
             about,

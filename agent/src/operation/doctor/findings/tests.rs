@@ -113,8 +113,8 @@ fn early() -> Vec<Case> {
         (
             partition(|p| p.free = 59 << 20),
             "boot partition",
-            ToDo,
-            "59 MiB free: no kernel",
+            Limit,
+            "59 MiB free: the next generation takes the place",
         ),
         (
             with(|f| f.store = Some(store())),
