@@ -50,7 +50,7 @@ fn the_agent_stays_while_a_boot_to_come_starts_with_it() -> Result<()> {
         &tree.lastgood(ASKED)?,
         &[
             "nixos-generation-1.conf is to boot",
-            "`bootctl set-default ID`",
+            "`bootctl set-default debian.conf`",
         ],
     );
     // Also when nothing is on record any more.

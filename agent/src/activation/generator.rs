@@ -272,11 +272,8 @@ pub fn units_of(root: &Root, closure: &Path) -> Result<usize, Vec<String>> {
 /// The work of [`run`].
 pub fn link(root: &Root, early: &Path) {
     let mut log = KernelLog::open(root, STEP);
+    // Without a word: systemd asks again at every reload, also of a machine that only has the package.
     let Some(observed) = observe(root, &mut log) else {
-        log.say(
-            Level::Info,
-            "the boot is not a lastgood generation's: nothing to do",
-        );
         return;
     };
     let Observed {

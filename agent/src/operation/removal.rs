@@ -37,6 +37,8 @@ pub struct Needs {
     pub entry: String,
     /// The closure whose `init` it is.
     pub closure: PathBuf,
+    /// Entries beside it that start no closure: the distribution's.
+    pub others: Vec<String>,
 }
 
 /// Looks at the machine, and decides. Changes nothing.
@@ -71,10 +73,23 @@ pub fn decide(seen: &Seen) -> Result<(), String> {
     }
     match &seen.needs {
         Ok(None) => Ok(()),
-        Ok(Some(Needs { entry, closure })) => Err(format!(
-            "{AGENT} stays: {entry} is to boot, and the init of {} is {AGENT}; choose an entry of the distribution with \
-             `bootctl set-default ID` (`bootctl list` names them), then remove the package",
-            closure.display()
+        Ok(Some(Needs {
+            entry,
+            closure,
+            others,
+        })) => Err(format!(
+            "{AGENT} stays: {entry} is to boot, and the init of {} is {AGENT}; {}, then remove the package",
+            closure.display(),
+            match others.as_slice() {
+                [] => "$BOOT has no entry of the distribution: let `kernel-install` write one, choose it with `bootctl \
+                       set-default ID`"
+                    .to_owned(),
+                [one] => format!("choose the distribution's entry with `bootctl set-default {one}`"),
+                several => format!(
+                    "choose an entry of the distribution with `bootctl set-default ID`, which is one of {}",
+                    several.join(", ")
+                ),
+            }
         )),
         // Nobody has ever asked for a generation here.
         Err(_) if !seen.is_used => Ok(()),
@@ -124,12 +139,20 @@ fn needs_from(view: &View, boot: &BootFiles) -> Result<Option<Needs>, Error> {
         let init = view.root.canonical(closure.join("init")).ok();
         init.is_some() && init == agent
     };
+    let others = boot
+        .all()
+        .filter(|(_, file)| nixpkgs::init_of(&file.entry).is_none() && boot.has_payload(file))
+        .map(|(_, file)| format!("{}.conf", file.name.stem))
+        .collect::<Vec<_>>();
     let of = |name: &str| boot.all().find(|(file, _)| *file == name);
     Ok(boots.into_iter().find_map(|one| {
         let (entry, file) = of(&one.entry)?;
         let closure = nixpkgs::init_of(&file.entry)?;
-        let entry = entry.clone();
-        starts_it(&closure).then_some(Needs { entry, closure })
+        starts_it(&closure).then(|| Needs {
+            entry: entry.clone(),
+            closure,
+            others: others.clone(),
+        })
     }))
 }
 
@@ -143,6 +166,7 @@ mod tests {
         let needed = Needs {
             entry: "nixos-generation-3.conf".to_owned(),
             closure: "/nix/store/a".into(),
+            others: vec!["debian.conf".to_owned()],
         };
         let unknown = || "no EFI system partition".to_owned();
         for is_used in [false, true] {
@@ -158,7 +182,7 @@ mod tests {
                             Some("no EFI system partition; mend that")
                         }
                         (true, Ok(2), _) => Some("run `lastgood uninstall`"),
-                        (_, _, Ok(Some(_))) => Some("`bootctl set-default ID`"),
+                        (_, _, Ok(Some(_))) => Some("`bootctl set-default debian.conf`"),
                         _ => None,
                     };
                     match (said, expected) {

@@ -392,3 +392,13 @@ fn a_bad_entry_started_for_want_of_a_good_one_is_no_trial() {
         assert_eq!(has_tries(file_of(&path(counter))), trial, "{counter}");
     }
 }
+
+/// systemd asks at every reload, and each line of the kernel's log is one on the console.
+#[test]
+fn a_machine_that_only_has_the_package_is_told_nothing() {
+    let machine = Machine::new("root=/dev/vda2 ro");
+    machine.file("/dev/kmsg", "");
+    assert_eq!(machine.early(), BTreeMap::new());
+    let said = std::fs::read_to_string(machine.root().join("dev/kmsg")).unwrap();
+    assert_eq!(said, "");
+}

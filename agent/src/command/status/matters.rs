@@ -88,7 +88,7 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
     if status.selected.is_none() && status.lost_record.is_none() {
         all.push(Matter::new(
             "no generation is selected",
-            "`lastgood install` selects what the system profile points at",
+            "`lastgood install` selects what the system profile points at; `lastgood doctor` says what is missing before",
         ));
     }
     if status.other_systems_entries > 0 {

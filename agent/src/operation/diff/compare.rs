@@ -255,29 +255,32 @@ fn firewall(from: &Firewall, to: &Firewall) -> Vec<Difference> {
     lines
 }
 
-/// What only one of them has, each as often as it has it more.
+/// What only one of them has, each as often as it has it more: first what goes, then what comes. Both stay in the order
+/// that they are written in, because a ruleset that is sorted cannot be read.
 fn lines(from: &[String], to: &[String], order: &str) -> Vec<Difference> {
-    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-    for line in from {
-        *counts.entry(line).or_default() -= 1;
-    }
-    for line in to {
-        *counts.entry(line).or_default() += 1;
-    }
-    let mut all = Vec::new();
-    for (line, count) in counts {
-        let change = if count > 0 {
-            Change::Added
-        } else {
-            Change::Removed
-        };
-        let times = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-        all.extend(std::iter::repeat_n(Difference::new(change, line), times));
-    }
+    let mut all = more_of(from, to, Change::Removed);
+    all.extend(more_of(to, from, Change::Added));
     if all.is_empty() && from != to {
         all.push(Difference::new(Change::Changed, order));
     }
     all
+}
+
+/// What `lines` has that `other` has not as well. Of equal ones it is the last that are too many.
+fn more_of(lines: &[String], other: &[String], change: Change) -> Vec<Difference> {
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in other {
+        *left.entry(line).or_default() += 1;
+    }
+    let is_more = |line: &&String| match left.get_mut(line.as_str()) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    };
+    let more = lines.iter().filter(is_more);
+    more.map(|line| Difference::new(change, line)).collect()
 }
 
 fn boot(from: &BTreeMap<&'static str, Part>, to: &BTreeMap<&'static str, Part>) -> Vec<Difference> {

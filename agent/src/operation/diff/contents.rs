@@ -115,7 +115,7 @@ fn one(root: &Root, toplevel: &Path, left_out: &mut Vec<String>) -> Contents {
         Ok(Ok(Some((text, digest)))) => {
             let lines = text.lines().filter(|line| !line.trim().is_empty());
             contents.firewall = Firewall {
-                lines: lines.map(|line| line.trim_end().to_owned()).collect(),
+                lines: lines.map(spaced).collect(),
                 digest,
             };
         }
@@ -128,6 +128,11 @@ fn one(root: &Root, toplevel: &Path, left_out: &mut Vec<String>) -> Contents {
         )),
     }
     contents
+}
+
+/// A line as it is shown: nft indents with tabs, and a tab is not printed.
+fn spaced(line: &str) -> String {
+    line.trim_end().replace('\t', "  ")
 }
 
 /// The text of a file. None: there is none.
@@ -396,4 +401,17 @@ fn without_hashes(bytes: &[u8]) -> Vec<u8> {
         }
     }
     rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spaced;
+
+    #[test]
+    fn a_ruleset_keeps_its_indentation_without_tabs() {
+        assert_eq!(
+            spaced("\t\ttcp dport 22 accept\t "),
+            "    tcp dport 22 accept"
+        );
+    }
 }

@@ -242,7 +242,13 @@ fn generation(facts: &Facts) -> Finding {
         return todo(
             ABOUT,
             "the system profile points at no generation",
-            "nix-env --profile /nix/var/nix/profiles/system --set TOPLEVEL",
+            match facts.kind {
+                Some(Kind::NixOs) => "nixos-rebuild boot",
+                _ => {
+                    "make a closure (/usr/share/doc/lastgood/closures.md, eight lines), then nix-env --profile \
+                     /nix/var/nix/profiles/system --set \"$(readlink result)\""
+                }
+            },
         );
     };
     let id = &current.id;

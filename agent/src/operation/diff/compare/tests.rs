@@ -97,7 +97,7 @@ fn differences_the_other_way_round_are_the_same_ones() {
     );
     let back = differences(&other, &one);
     for ((about, there), (_, back)) in there.sections().zip(back.sections()) {
-        let turned: Vec<Difference> = there
+        let mut turned: Vec<Difference> = there
             .iter()
             .map(|one| Difference {
                 change: match one.change {
@@ -110,6 +110,11 @@ fn differences_the_other_way_round_are_the_same_ones() {
                 ..one.clone()
             })
             .collect();
+        let mut back = back.to_vec();
+        // What goes is told before what comes, either way.
+        for all in [&mut turned, &mut back] {
+            all.sort_by(|a, b| a.name.cmp(&b.name));
+        }
         assert_eq!(turned, back, "{about}");
     }
     for same in [&one, &other] {
@@ -162,6 +167,34 @@ fn an_order_is_a_difference_and_so_is_what_is_included() {
     assert_eq!(
         told(&found.firewall),
         ["~ a file that the ruleset includes [] []"]
+    );
+}
+
+/// Sorted, nobody could tell which rule is in which chain.
+#[test]
+fn a_ruleset_that_comes_can_be_read_as_it_is_written() {
+    let ruleset = ["table inet t {", "  chain c {", "    drop", "  }", "}"];
+    let of = |lines: &[&str]| Contents {
+        firewall: Firewall {
+            lines: strings(lines),
+            digest: lines.concat(),
+        },
+        ..Contents::default()
+    };
+    let names = |from: &[&str], to: &[&str]| {
+        let found = differences(&of(from), &of(to)).firewall;
+        let signed = found.into_iter().map(|one| (one.change, one.name));
+        signed.collect::<Vec<_>>()
+    };
+    let all = |change| ruleset.map(|line| (change, line.to_owned())).to_vec();
+    assert_eq!(names(&[], &ruleset), all(Change::Added));
+    assert_eq!(names(&ruleset, &[]), all(Change::Removed));
+    assert_eq!(
+        names(&["a", "x", "a"], &["b", "x", "a"]),
+        [
+            (Change::Removed, "a".to_owned()),
+            (Change::Added, "b".to_owned())
+        ]
     );
 }
 
