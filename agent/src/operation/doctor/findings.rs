@@ -220,6 +220,9 @@ fn programs(facts: &Facts) -> Vec<Finding> {
     missing.collect()
 }
 
+/// Writes down what this boot was started with, but for what belongs to one entry or one generation. A console stays.
+const OWN_COMMAND_LINE: &str = r"sed -E 's/(^| )(BOOT_IMAGE|initrd|init|systemd\.machine_id)=[^ ]*//g; s/^ //' /proc/cmdline >/etc/kernel/cmdline";
+
 /// kernel-install writes what the running kernel was started with into the entry of a new one. On a machine that runs a
 /// generation this has `init=`, so the distribution's entry starts a generation with a kernel that is not its own.
 fn distribution(facts: &Facts) -> Finding {
@@ -229,7 +232,7 @@ fn distribution(facts: &Facts) -> Finding {
             ABOUT,
             "an entry that it makes for a kernel of its own gets the command line of what runs then, with the init= of a \
              generation",
-            "echo \"root=UUID=$(findmnt -no UUID /) ro\" >/etc/kernel/cmdline, with what else it needs to boot",
+            OWN_COMMAND_LINE,
         )
     } else {
         good(ABOUT, "its own kernels start nothing of a generation")
