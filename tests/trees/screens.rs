@@ -308,7 +308,6 @@ fn who_may_read_nothing_is_told_no_secret() -> Result<()> {
     Ok(())
 }
 
-<<<<<<< ours
 /// The machine would not come back, so that is what is wrong.
 #[test]
 fn a_loader_that_would_start_nothing_is_wrong() -> Result<()> {
@@ -334,7 +333,9 @@ fn a_loader_that_would_start_nothing_is_wrong() -> Result<()> {
             assert!(told.contains("nothing that lastgood knows of"), "{told}");
         }
     }
-=======
+    Ok(())
+}
+
 #[test]
 fn a_mirror_that_is_missing_is_wrong() -> Result<()> {
     let tree = Tree::new()?;
@@ -349,6 +350,5 @@ fn a_mirror_that_is_missing_is_wrong() -> Result<()> {
         told.contains("wrong       the mirror /boot2 is no mounted FAT"),
         "{told}"
     );
->>>>>>> theirs
     Ok(())
 }
