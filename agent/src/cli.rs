@@ -82,7 +82,7 @@ Example:
 
 Exit status: 0 done; 1 there is no verdict yet, or failed; 2 usage.")]
     Why {
-        /// Which generation; by default the one that was judged last.
+        /// Which generation; by default the one that was found bad last.
         ///
         /// NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with /SPECIALISATION
         /// (47/debug).
@@ -143,10 +143,12 @@ Exit status: 0 done, whether they differ or not; 1 one of them is not there, or 
         ///
         /// A generation: NUMBER (of the system profile, as in 47), PROFILE:NUMBER (test:3), or either with
         /// /SPECIALISATION (47/debug). Or the path of a closure, which need not be in any profile.
+        #[arg(add = ArgValueCandidates::new(completion::generations))]
         from: PathBuf,
         /// What is.
         ///
         /// As FROM: NUMBER, PROFILE:NUMBER, either with /SPECIALISATION, or the path of a closure.
+        #[arg(add = ArgValueCandidates::new(completion::generations))]
         to: PathBuf,
         /// How to print.
         #[command(flatten)]
@@ -259,7 +261,7 @@ pub struct Install {
 pub struct Log {
     /// Only the last N lines.
     #[arg(long, value_name = "N")]
-    pub last: Option<usize>,
+    pub last: Option<std::num::NonZeroUsize>,
     /// How to print.
     #[command(flatten)]
     pub output: Output,

@@ -55,7 +55,7 @@ pub(super) fn run(
     if !arguments.output.json {
         events.retain(|told| told.is_news);
     }
-    if let Some(count) = arguments.last {
+    if let Some(count) = arguments.last.map(std::num::NonZeroUsize::get) {
         events.drain(..events.len().saturating_sub(count));
     }
     if arguments.output.json {

@@ -147,6 +147,10 @@ pub(super) const COMMON: &[Item] = &[
         "usr/share/doc/lastgood/fstab-stories.md",
         "docs/fstab-stories.md",
     ),
+    file(
+        "usr/share/doc/lastgood/first-server.md",
+        "docs/first-server.md",
+    ),
     file("usr/share/doc/lastgood/json.md", "docs/json.md"),
     file("usr/share/doc/lastgood/ledger.md", "docs/ledger.md"),
     file("usr/share/doc/lastgood/limits.md", "docs/limits.md"),

@@ -21,6 +21,12 @@ pub(super) fn wrong(status: &Status<'_>, starts_nothing: Option<&str>) -> Vec<Ma
             format!("`lastgood why` tells more{look}"),
         ));
     }
+    if status.state == Some(StateLabel::Rejected) {
+        all.push(Matter::new(
+            "what runs was rejected",
+            "`lastgood why` tells more; `systemctl reboot` starts what boots next",
+        ));
+    }
     all.extend(status.lost_record.iter().map(|line| Matter::of(line)));
     all.extend(status.volatile_state.iter().map(|line| Matter::of(line)));
     all.extend(status.lost_stand_in.iter().map(|line| Matter::of(line)));
