@@ -220,12 +220,19 @@ fn page_shapes(scale: &Scale, from: Duration, to: Duration, page: Option<&str>) 
         // Below, because a page that is served for a few seconds has no room for its words.
         let middle = f64::midpoint(from, to);
         let y = PAGE + BAR + 14.0;
-        let page = escaped(page);
+        let page = escaped(paragraph(page));
         shapes.push(format!(
             r#"<text class="small" x="{middle:.1}" y="{y}" text-anchor="middle">{page}</text>"#
         ));
     }
     shapes
+}
+
+/// The first paragraph of a page, or what is no page as it is.
+fn paragraph(page: &str) -> &str {
+    let text = page.split_once("<p>").map(|(_, rest)| rest);
+    let text = text.and_then(|rest| rest.split_once("</p>"));
+    text.map_or(page, |(text, _)| text)
 }
 
 fn axis(scale: &Scale) -> Vec<String> {
@@ -331,10 +338,13 @@ mod tests {
         ];
         let looks = [
             (Duration::from_secs(1), Some("a < b".to_owned())),
-            (Duration::from_secs(80), Some("a < b".to_owned())),
+            (
+                Duration::from_secs(80),
+                Some("<title>x</title><p>c</p>".to_owned()),
+            ),
         ];
         let svg = of(&events, &looks);
-        for words in ["generation 7", "rejected", "a &lt; b", "90 s"] {
+        for words in ["generation 7", "rejected", "a &lt; b", ">c</text>", "90 s"] {
             assert!(svg.contains(words), "{words}: {svg}");
         }
         assert!(!svg.contains("a < b"), "{svg}");
