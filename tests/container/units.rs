@@ -239,6 +239,15 @@ fn after(directory: &str, name: &str, other: &str) -> (String, String) {
     (path, text)
 }
 
+/// Has `check` find no circle. What it finds instead is the last thing that it looks for: a closure of this rig has the
+/// boot.json of another one.
+fn in_order(server: &Container, check: &str) -> Result<()> {
+    let told = server.run(check)?;
+    assert!(told.stderr.contains("boot.json: init is "), "{told:?}");
+    assert!(!told.stderr.contains("wait for each other"), "{told:?}");
+    Ok(())
+}
+
 /// systemd would leave one of them out, and say so in the journal alone. A circle of the host's own is not the closure's
 /// fault, and a unit that the operator has masked is in none.
 fn units_that_wait_for_each_other_are_told_before_a_boot(debian: Debian) -> Result<()> {
@@ -265,7 +274,7 @@ fn units_that_wait_for_each_other_are_told_before_a_boot(debian: Debian) -> Resu
         let words = "lastgood: units wait for each other: one.service, other.service; ";
         assert!(told.stderr.starts_with(words), "{told:?}");
         assert_eq!(told.stderr.lines().count(), 1, "{told:?}");
-        server.run_ok(&good)?;
+        in_order(server, &good)?;
 
         // The host has one of its own, before the closure's are added.
         for (name, other) in [("mine", "yours.service"), ("yours", "mine.service")] {
@@ -276,13 +285,13 @@ fn units_that_wait_for_each_other_are_told_before_a_boot(debian: Debian) -> Resu
                 text.replace('\n', "\\n")
             ))?;
         }
-        server.run_ok(&good)?;
+        in_order(server, &good)?;
         let told = server.run(&check)?;
         assert!(told.stderr.starts_with(words), "{told:?}");
         assert!(!told.stderr.contains("mine"), "{told:?}");
 
         server.run_ok("systemctl mask other.service")?;
-        server.run_ok(&check)?;
+        in_order(server, &check)?;
         assert_eq!(server.run_ok("ls /tmp")?, "");
         server.power_off()
     })
