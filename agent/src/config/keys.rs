@@ -316,7 +316,7 @@ pub const KEYS: [Key; 32] = [
         default: Some("true"),
         example: "false",
         what: "Whether refused TCP connections are logged.",
-        why: "As in NixOS.",
+        why: "Who knocks can be found in the kernel's log. NixOS had the same default; newer releases say false.",
     },
     Key {
         section: "firewall",
