@@ -8,6 +8,8 @@
 
 mod nspawn;
 mod rootfs;
+mod running;
+mod watch;
 
 use std::fs;
 use std::net::TcpStream;
@@ -28,6 +30,8 @@ use systemd_boot_model::EntryName;
 pub use self::nspawn::Knock;
 use self::nspawn::Nspawn;
 pub use self::rootfs::Rootfs;
+pub use self::running::Running;
+pub use self::watch::{Glance, Watch};
 use crate::closures::Variant;
 use crate::evidence::{self, Witness};
 use crate::machine::{Fact, Line, Output, Serial};
@@ -285,6 +289,22 @@ impl Container {
         self.on()?.run(command, SOON)
     }
 
+    /// Like [`Self::run`], for what takes long on purpose.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`].
+    pub fn run_longer(&self, command: &str, within: Duration) -> Result<Output> {
+        self.on()?.run(command, within)
+    }
+
+    /// Begins to run a shell command as root inside, and waits for nothing. It is ended after `within`.
+    ///
+    /// # Errors
+    /// When the container cannot be entered.
+    pub fn begin(&self, command: &str, within: Duration) -> Result<Running> {
+        Ok(Running::new(self.on()?.begin(command, within)?))
+    }
+
     /// Like [`Self::run`], but the command must succeed; gives what it printed, without blanks around.
     ///
     /// # Errors
@@ -343,6 +363,20 @@ impl Container {
     /// When there is no answer.
     pub fn call(&self, port: u16) -> Result<Session> {
         Ok(Session(self.on()?.call(port)?))
+    }
+
+    /// Asks for a page every few milliseconds, from the other end of the cable, until it is told to end.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn watch(&self, port: u16) -> Result<Watch> {
+        Watch::start(self.on()?.world_of()?, port)
+    }
+
+    /// The first closure of the guest, as this host sees it: what others are made from.
+    #[must_use]
+    pub fn first_closure(&self) -> PathBuf {
+        Root::new(&self.rootfs).join(&self.first)
     }
 
     /// The events on record.

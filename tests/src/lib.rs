@@ -21,6 +21,7 @@
 //! story     the sentences that stories are made of
 //! container the typed driver of ring 3: a release's systemd in a container
 //! machine   the typed driver: power, serial line, guest agent, network, who asks from outside, timeline
+//! switching closures for stories about switches, and what a machine looks like before and after
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
 //! faults    one run with every file-changing call of it failing in turn
@@ -59,6 +60,7 @@ pub mod program;
 pub mod scenario;
 pub mod schema;
 pub mod story;
+pub mod switching;
 pub mod timeline;
 pub mod tree;
 pub mod units;

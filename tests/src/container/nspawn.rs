@@ -18,7 +18,7 @@ use crate::machine::{Output, Serial, http};
 const START: &str = include_str!("start.sh");
 
 /// How the container's own network configuration calls itself (`tests/guest/root/etc/systemd/network/`).
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 
 /// How long no answer means that there is none: the cable has no delay.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -61,8 +61,21 @@ impl Nspawn {
 
     /// Runs a shell command as root inside.
     pub(super) fn run(&self, command: &str, within: Duration) -> Result<Output> {
+        let output = self.inside(command, within)?.output();
+        Ok(of(&output.context("cannot enter the container")?))
+    }
+
+    /// Begins to run a shell command as root inside.
+    pub(super) fn begin(&self, command: &str, within: Duration) -> Result<Child> {
+        let mut inside = self.inside(command, within)?;
+        let piped = inside.stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped.spawn().context("cannot enter the container")
+    }
+
+    fn inside(&self, command: &str, within: Duration) -> Result<Command> {
         let leader = self.leader(within)?.to_string();
-        let output = Command::new("timeout")
+        let mut inside = Command::new("timeout");
+        inside
             .args(["--signal=KILL", &within.as_secs().to_string()])
             .args(["nsenter", "--target", &leader])
             .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"])
@@ -70,10 +83,8 @@ impl Nspawn {
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot enter the container")?;
-        Ok(of(&output))
+            .stdin(Stdio::null());
+        Ok(inside)
     }
 
     /// Knocks from the other end of the cable, at all doors at once.
@@ -107,10 +118,15 @@ impl Nspawn {
         Ok(of(&nsenter.output().context("cannot enter the world")?))
     }
 
+    /// The network namespace at the other end of the cable.
+    pub(super) fn world_of(&self) -> Result<File> {
+        let place = format!("/proc/{}/ns/net", self.child.id());
+        File::open(&place).with_context(|| format!("cannot open {place}"))
+    }
+
     /// What `work` gives when it is done at the other end of the cable.
     fn in_world<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let place = format!("/proc/{}/ns/net", self.child.id());
-        let world = File::open(&place).with_context(|| format!("cannot open {place}"))?;
+        let world = self.world_of()?;
         // A network namespace is a thread's.
         thread::scope(|scope| {
             let thread = scope.spawn(move || -> Result<T> {
@@ -136,7 +152,7 @@ impl Nspawn {
     }
 }
 
-fn of(output: &std::process::Output) -> Output {
+pub(super) fn of(output: &std::process::Output) -> Output {
     Output {
         status: output.status.code().map_or(128, i64::from),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
