@@ -21,7 +21,9 @@ pub struct Line {
 #[must_use]
 pub fn line(event: &Event, before: &State) -> Line {
     let (level, rest) = match event {
-        Event::Selected { .. } | Event::Armed { .. } => (Level::DEBUG, String::new()),
+        Event::Selected { .. } | Event::Armed { .. } | Event::SwitchedTo => {
+            (Level::DEBUG, String::new())
+        }
         Event::Began { running: None, .. } => {
             (Level::DEBUG, "what runs is no generation".to_owned())
         }
@@ -89,7 +91,6 @@ pub fn line(event: &Event, before: &State) -> Line {
             let (before, after) = (intent.before.display(), intent.after.display());
             (Level::INFO, format!("live, from {before} to {after}"))
         }
-        Event::SwitchedTo => (Level::DEBUG, String::new()),
         Event::Switched => (Level::INFO, "the live switch stays".to_owned()),
         Event::SwitchedBack(back) => (Level::ERROR, undone(back)),
     };
