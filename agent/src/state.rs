@@ -21,6 +21,7 @@ mod event;
 pub mod fault;
 pub mod reaction;
 pub mod started_by;
+pub mod switching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub use reaction::{REBOOTS_IN_A_ROW, WhenHealthy, WhenUnhealthy};
 
 use baseline::Baseline;
 use cause::{Cause, Stage};
+use switching::Switching;
 
 /// A boot, as far as it got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +123,8 @@ pub struct State {
     pub owner: Option<Owner>,
     /// Something was selected or judged before there was an owner: entries of ours may have no mark.
     pub wrote_unmarked: bool,
+    /// A live switch that has not come to its end.
+    pub switching: Option<Switching>,
     /// What is on record that this agent does not know and that may forbid anything (invariant A13), in words. No event
     /// brings it about and none ends it: whoever reads the ledger says so.
     pub bound_by: Option<String>,
@@ -148,6 +152,7 @@ impl State {
                 self.fallen_from = None;
                 self.reboots = 0;
                 self.uninstalled = false;
+                self.selection_moved();
             }
             Event::Armed { subject, places } if self.selected.as_ref() == Some(subject) => {
                 self.armed = true;
@@ -203,6 +208,10 @@ impl State {
                 self.fallen_from = Some(from.clone());
                 self.reboots = self.reboots.saturating_add(1);
             }
+            Event::Switching(intent) => self.switching(intent),
+            Event::SwitchedTo => self.switched_to(),
+            Event::Switched => self.switched(),
+            Event::SwitchedBack(_) => self.switching = None,
         }
         self
     }

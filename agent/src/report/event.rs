@@ -5,6 +5,7 @@
 
 use tracing::Level;
 
+use crate::state::switching::Back;
 use crate::state::{Event, State, WhenUnhealthy};
 
 /// One line about an event.
@@ -20,7 +21,9 @@ pub struct Line {
 #[must_use]
 pub fn line(event: &Event, before: &State) -> Line {
     let (level, rest) = match event {
-        Event::Selected { .. } | Event::Armed { .. } => (Level::DEBUG, String::new()),
+        Event::Selected { .. } | Event::Armed { .. } | Event::SwitchedTo => {
+            (Level::DEBUG, String::new())
+        }
         Event::Began { running: None, .. } => {
             (Level::DEBUG, "what runs is no generation".to_owned())
         }
@@ -84,6 +87,12 @@ pub fn line(event: &Event, before: &State) -> Line {
             let rest = format!("falling back from generation {}", from.generation);
             (Level::WARN, rest)
         }
+        Event::Switching(intent) => {
+            let (before, after) = (intent.before.display(), intent.after.display());
+            (Level::INFO, format!("live, from {before} to {after}"))
+        }
+        Event::Switched => (Level::INFO, "the live switch stays".to_owned()),
+        Event::SwitchedBack(back) => (Level::ERROR, undone(back)),
     };
     let generation = event.subject().map(|s| s.generation.to_string());
     let head = head(event.name(), generation.as_deref());
@@ -94,6 +103,17 @@ pub fn line(event: &Event, before: &State) -> Line {
             rest => format!("{head}: {rest}"),
         },
     }
+}
+
+fn undone(back: &Back) -> String {
+    let before = back.before.display();
+    let why = back.cause.as_ref().map(|cause| cause.summary.clone());
+    let why = why.unwrap_or_else(|| back.undone.to_string());
+    let left = match back.left.as_slice() {
+        [] => String::new(),
+        left => format!("; not put back: {}", left.join("; ")),
+    };
+    format!("the live switch is undone, {before} is active again: {why}{left}")
 }
 
 /// What the line about an event begins with.

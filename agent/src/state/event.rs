@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::baseline::Baseline;
 use super::cause::{Cause, Stage};
 use super::fault::Fault;
+use super::switching::{Back, Intent};
 
 /// One thing that happened. What the ledger records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,14 @@ pub enum Event {
         /// To what, as far as it can choose.
         to: Subject,
     },
+    /// A live switch begins: nothing is changed yet.
+    Switching(Intent),
+    /// It ended well. If it is to be confirmed, it waits for that now.
+    SwitchedTo,
+    /// It stays.
+    Switched,
+    /// It was undone.
+    SwitchedBack(Back),
 }
 
 impl Event {
@@ -118,6 +127,10 @@ impl Event {
             Self::Uninstalled => "uninstalled",
             Self::Named { .. } => "named",
             Self::Rebooting { .. } => "rebooting",
+            Self::Switching(_) => "switching",
+            Self::SwitchedTo => "switched-to",
+            Self::Switched => "switched",
+            Self::SwitchedBack(_) => "switched-back",
         }
     }
 
@@ -134,9 +147,14 @@ impl Event {
             | Self::Excused { subject }
             | Self::Rebooting { to: subject, .. } => Some(subject),
             Self::Began { running, .. } => running.as_ref(),
-            Self::Reached { .. } | Self::Late { .. } | Self::Uninstalled | Self::Named { .. } => {
-                None
-            }
+            Self::Switching(intent) => intent.subject.as_ref(),
+            Self::SwitchedBack(back) => back.subject.as_ref(),
+            Self::Reached { .. }
+            | Self::Late { .. }
+            | Self::Uninstalled
+            | Self::Named { .. }
+            | Self::SwitchedTo
+            | Self::Switched => None,
         }
     }
 
@@ -145,6 +163,7 @@ impl Event {
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Rejected { cause, .. } | Self::Degraded { cause, .. } => Some(cause),
+            Self::SwitchedBack(back) => back.cause.as_ref(),
             _ => None,
         }
     }
@@ -186,6 +205,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::switching::Undone;
     use boot_entries::GenerationId;
 
     /// The ledger and the journal call an event the same.
@@ -234,6 +254,25 @@ mod tests {
                 from: subject(),
                 to: subject(),
             },
+            Event::Switching(Intent {
+                boot: "b".to_owned(),
+                before: "/nix/store/1".into(),
+                after: "/nix/store/2".into(),
+                subject: Some(subject()),
+                selects: true,
+                confirm_by: None,
+                profile: Some(GenerationId::system(1)),
+            }),
+            Event::SwitchedTo,
+            Event::Switched,
+            Event::SwitchedBack(Back {
+                before: "/nix/store/1".into(),
+                after: "/nix/store/2".into(),
+                subject: Some(subject()),
+                undone: Undone::Failed,
+                cause: Some(cause()),
+                left: vec!["x".to_owned()],
+            }),
         ];
         for event in all {
             let json = serde_json::to_value(&event).unwrap();

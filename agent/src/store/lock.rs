@@ -4,14 +4,14 @@
 //! no trace: where there is no file, nothing has been changed yet, and none is made.
 
 use std::fs::{File, TryLockError};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use boot_entries::{Root, durable};
 
-use crate::host::LOCK;
+use crate::host::{LOCK, PROC};
 
 /// Whoever can open the file can keep everybody else waiting.
 const MODE: u32 = 0o600;
@@ -26,15 +26,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Held until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// No lock.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Somebody has it.
-    #[error("{} is held by another run of lastgood; see with `fuser -v` which, wait for it, and run again", .0.display())]
-    Held(PathBuf),
+    #[error("{} is held by {holder}; wait for it, and run again", path.display())]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// Who, in words.
+        holder: String,
+    },
     /// The file cannot be made or opened.
     #[error("cannot lock {}", path.display())]
     Open {
@@ -64,7 +69,44 @@ pub fn take(root: &Root, patience: Duration) -> Result<Lock, Error> {
         .mode(MODE)
         .open(&path);
     let file = open.map_err(|source| at(&path, source))?;
-    wait(file, &path, patience, File::try_lock)
+    let lock = wait(file, &path, patience, File::try_lock)?;
+    sign(&lock.file, &path);
+    Ok(lock)
+}
+
+/// Writes into the file who has it. Those who wait can say so then, and nothing else depends on it.
+fn sign(mut file: &File, path: &Path) {
+    let signed = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = signed {
+        tracing::debug!("cannot write into {}: {error}", path.display());
+    }
+}
+
+/// Who has the lock, as far as that can be told. Those who only look have not signed.
+fn holder(file: &File) -> String {
+    let unknown = || "another run of lastgood (`fuser -v` tells which)".to_owned();
+    let mut text = [0; 16];
+    let read = file.read_at(&mut text, 0).unwrap_or(0);
+    let text = text.get(..read).unwrap_or_default();
+    let pid = std::str::from_utf8(text).ok();
+    let Some(pid) = pid.and_then(|pid| pid.trim().parse::<u32>().ok()) else {
+        return unknown();
+    };
+    let words = std::fs::read(Path::new(PROC).join(pid.to_string()).join("cmdline"));
+    let words = words.unwrap_or_default();
+    let words: Vec<_> = words
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .map(String::from_utf8_lossy)
+        .collect();
+    // The number of one that has ended may be somebody else's by now.
+    let is_ours = words.first().is_some_and(|word| word.contains("lastgood"));
+    if !is_ours {
+        return unknown();
+    }
+    format!("`{}` (process {pid})", words.join(" "))
 }
 
 /// Takes a share in the lock under `root` to look only, waiting for whoever changes something up to `patience`. Makes
@@ -102,9 +144,14 @@ fn wait(
     let end = Instant::now() + patience;
     loop {
         match attempt(&file) {
-            Ok(()) => return Ok(Lock { _file: file }),
+            Ok(()) => return Ok(Lock { file }),
             Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => return Err(Error::Held(path.to_owned())),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Held {
+                    path: path.to_owned(),
+                    holder: holder(&file),
+                });
+            }
             Err(TryLockError::Error(source)) => return Err(at(path, source)),
         }
     }
@@ -120,11 +167,35 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         let root = Root::new(tree.path());
         let first = take(&root, Duration::ZERO).unwrap();
-        assert!(matches!(take(&root, Duration::ZERO), Err(Error::Held(_))));
+        assert!(matches!(
+            take(&root, Duration::ZERO),
+            Err(Error::Held { .. })
+        ));
         drop(first);
         assert!(take(&root, Duration::ZERO).is_ok());
         let mode = root.join(LOCK).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, MODE, "a lock that anybody can hold");
+    }
+
+    #[test]
+    fn whoever_waits_is_told_for_whom() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let told = || take(&root, Duration::ZERO).unwrap_err().to_string();
+        let ours = take(&root, Duration::ZERO).unwrap();
+        let pid = format!("(process {})", std::process::id());
+        assert!(told().contains(&pid), "{}", told());
+        drop(ours);
+        // A longer word of somebody before does not stay behind the new one.
+        let again = take(&root, Duration::ZERO).unwrap();
+        assert!(told().contains(&pid), "{}", told());
+        drop(again);
+        let share = share(&root, Duration::ZERO).unwrap();
+        let mut file = File::options().write(true).open(root.join(LOCK)).unwrap();
+        file.set_len(0).unwrap();
+        file.write_all(b"no number").unwrap();
+        assert!(told().contains("another run"), "{}", told());
+        drop(share);
     }
 
     #[test]
@@ -134,10 +205,16 @@ mod tests {
         assert!(share(&root, Duration::ZERO).unwrap().is_none());
         assert_eq!(std::fs::read_dir(tree.path()).unwrap().count(), 0);
         let writer = take(&root, Duration::ZERO).unwrap();
-        assert!(matches!(share(&root, Duration::ZERO), Err(Error::Held(_))));
+        assert!(matches!(
+            share(&root, Duration::ZERO),
+            Err(Error::Held { .. })
+        ));
         drop(writer);
         let looks = [(); 2].map(|()| share(&root, Duration::ZERO).unwrap().unwrap());
-        assert!(matches!(take(&root, Duration::ZERO), Err(Error::Held(_))));
+        assert!(matches!(
+            take(&root, Duration::ZERO),
+            Err(Error::Held { .. })
+        ));
         drop(looks);
         assert!(take(&root, Duration::ZERO).is_ok());
     }

@@ -180,6 +180,7 @@ fn chosen(
     likely.extend(unjudged(past, forgotten));
     likely.extend(marking(past));
     likely.extend(in_passing(past));
+    likely.extend(switching(past));
     let is_likely = |(at, _): &&(usize, &Event)| likely.contains(at);
     let fewer: Vec<(usize, &Event)> = old.iter().filter(is_likely).chain(new).copied().collect();
     let state = |events: &[(usize, &Event)]| State::of(events.iter().map(|(_, event)| *event));
@@ -293,6 +294,20 @@ fn in_passing(past: &[(usize, &Event)]) -> BTreeSet<usize> {
         .chain(until.last())
         .map(|(at, _)| *at)
         .collect()
+}
+
+/// A live switch that may not have ended: its beginning, and all that came of it.
+fn switching(past: &[(usize, &Event)]) -> BTreeSet<usize> {
+    let begins = |(_, event): &(usize, &Event)| matches!(event, Event::Switching(_));
+    let latest = past.iter().rposition(begins).unwrap_or(past.len());
+    let since = past.get(latest..).unwrap_or_default().iter();
+    let is_of_it = |(_, event): &&(usize, &Event)| {
+        matches!(
+            event,
+            Event::Switching(_) | Event::SwitchedTo | Event::Switched | Event::SwitchedBack(_)
+        )
+    };
+    since.filter(is_of_it).map(|(at, _)| *at).collect()
 }
 
 /// What the system's mark is, and whether there were entries without one.

@@ -24,6 +24,16 @@ const FIRST_MEMBERS: [&str; 13] = [
 ];
 /// Those that came later.
 const LATER_MEMBERS: [&str; 4] = ["min", "binding", "logLines", "crc"];
+/// Those of events that came later.
+const EVENT_MEMBERS: [&str; 7] = [
+    "before",
+    "after",
+    "selects",
+    "confirmBy",
+    "profile",
+    "undone",
+    "left",
+];
 
 /// An event of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +130,15 @@ pub(super) fn sealed(object: &str) -> (String, String) {
 fn binds(event: &Event) -> bool {
     !matches!(
         event,
-        Event::Reached { .. } | Event::Late { .. } | Event::Degraded { .. } | Event::Healthy { .. }
+        Event::Reached { .. }
+            | Event::Late { .. }
+            | Event::Degraded { .. }
+            | Event::Healthy { .. }
+            // What boots is said by a selection, and what is wrong by a rejection: those are on record beside it.
+            | Event::Switching(_)
+            | Event::SwitchedTo
+            | Event::Switched
+            | Event::SwitchedBack(_)
     )
 }
 
@@ -197,7 +215,9 @@ fn read_in_part(number: usize, sum: String, members: &Map<String, Value>) -> Mea
     let named = members.get("binding").and_then(Value::as_array);
     let is_known = |name: &&Value| {
         let name = name.as_str().unwrap_or_default();
-        FIRST_MEMBERS.contains(&name) || LATER_MEMBERS.contains(&name)
+        [&FIRST_MEMBERS[..], &LATER_MEMBERS, &EVENT_MEMBERS]
+            .iter()
+            .any(|known| known.contains(&name))
     };
     let strange = named.into_iter().flatten().find(|name| !is_known(name));
     let whole = understood(members);
