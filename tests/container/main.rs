@@ -26,6 +26,24 @@ macro_rules! on_each_debian {
     };
 }
 
+/// Makes each story a test on one release, and with `--long` on the other one too.
+macro_rules! on_one_debian {
+    ($($release:ident: $story:ident),+ $(,)?) => {
+        mod one_debian {
+            $(#[test]
+            fn $story() -> anyhow::Result<()> {
+                super::$story(lastgood_tests::debian::Debian::$release)
+            })+
+        }
+        mod long_other_debian {
+            $(#[test]
+            fn $story() -> anyhow::Result<()> {
+                super::$story(lastgood_tests::debian::Debian::$release.other())
+            })+
+        }
+    };
+}
+
 mod activation;
 mod agent;
 mod descriptions;
@@ -34,6 +52,7 @@ mod others;
 mod package;
 mod rules;
 mod stage_2;
+mod switching;
 mod unit_files;
 mod units;
 

@@ -24,6 +24,15 @@ impl Debian {
     /// Every release that containers are started from.
     pub const ALL: [Self; 2] = [Self::Twelve, Self::Thirteen];
 
+    /// The other release.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Twelve => Self::Thirteen,
+            Self::Thirteen => Self::Twelve,
+        }
+    }
+
     /// As Debian's archive calls it.
     #[must_use]
     pub fn suite(self) -> &'static str {

@@ -22,7 +22,7 @@ use nix::sys::time::TimeSpec;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-pub use self::look::{Look, look};
+pub use self::look::{Difference, Look, look};
 pub use self::records::{Record, show};
 pub use self::trace::{TRACE, steps, traced, traced_by};
 use crate::container::Container;

@@ -118,10 +118,14 @@ impl Ring {
                 count(&arguments, tests)
             }
             // A container mostly waits for what is being watched; more at once than this only wait for each other.
-            Self::Container => count(
-                &[&test("container")[..], &["--", "--test-threads=4"]].concat(),
-                tests,
-            ),
+            Self::Container => {
+                let mut arguments = test("container").to_vec();
+                arguments.extend(["--", "--test-threads=4"]);
+                if !long {
+                    arguments.extend(["--skip", "::long_"]);
+                }
+                count(&arguments, tests)
+            }
             // A machine has one processor, which is emulated by one of ours.
             Self::Vm => {
                 let mut arguments = test("vm").to_vec();

@@ -7,33 +7,42 @@ use anyhow::Result;
 
 use crate::container::Container;
 
-/// What is looked at, a line each: the units and where their files really are, `/etc` with what is in it, tables, which
-/// closure is current, which generation. Not: what comes and goes by itself, and lastgood's own units and records.
+/// What is looked at, a line each: the units that are up or failed, and where their files really are; `/etc` with what is
+/// in it; tables; which closure is current, and which generation. Not: what comes and goes by itself, and lastgood's own
+/// units and records.
 const SCRIPT: &str = r#"
 echo "current $(readlink /run/current-system)"
 echo "profile $(readlink /nix/var/nix/profiles/system)"
-systemctl list-units --all --plain --no-legend --full | while read -r unit load active sub _; do
-    case $unit in
-    lastgood* | *.scope | *.device | run-* | session-* | systemd-tmpfiles-clean.service) ;;
-    *) echo "unit $unit $load $active $sub" ;;
-    esac
-done
-systemctl show --property=Id --property=FragmentPath --property=DropInPaths '*' | while IFS='=' read -r key value; do
-    case $key in
-    Id) unit=$value ;;
-    FragmentPath) [ -z "$value" ] || fragment=$(readlink -f "$value") ;;
-    DropInPaths) for file in $value; do dropins="$dropins $(readlink -f "$file")"; done ;;
-    '') case $unit in
-        lastgood* | *.scope | *.device | run-* | session-*) ;;
-        *) echo "file $unit $fragment$dropins" ;;
+systemctl show --property=Id --property=LoadState --property=ActiveState --property=SubState --property=FragmentPath \
+    --property=DropInPaths '*' | {
+    while IFS='=' read -r key value; do
+        case $key in
+        Id) unit=$value ;;
+        LoadState) load=$value ;;
+        ActiveState) active=$value ;;
+        SubState) sub=$value ;;
+        FragmentPath) [ -z "$value" ] || files="$(readlink -f "$value")" ;;
+        DropInPaths) for file in $value; do files="$files $(readlink -f "$file")"; done ;;
+        '')
+            case $unit in
+            lastgood* | *.scope | *.device | run-* | session-* | systemd-tmpfiles-clean.service) ;;
+            # One that is down may be in memory or not.
+            *) [ "$active" = inactive ] || echo "unit $unit $load $active $sub $files" ;;
+            esac
+            files=
+            ;;
         esac
-        unit=; fragment=; dropins= ;;
+    done
+    # What ends the text is no empty line.
+    case $unit in
+    lastgood* | *.scope | *.device | run-* | session-*) ;;
+    *) [ "$active" = inactive ] || echo "unit $unit $load $active $sub $files" ;;
     esac
-done
+}
 find /etc -xdev ! -name '.lastgood-*' ! -path /etc ! -path /etc/static -printf 'etc %p %y %m %u %g %l\n'
 find /etc -xdev -type f ! -name '.lastgood-*' -exec md5sum {} +
 echo "static $(readlink -f /etc/static)"
-nft -s list ruleset | sed 's/^/nft /; s/counter packets.*bytes [0-9]*/counter/'
+nft -s list ruleset | sed 's/^/nft /'
 "#;
 
 /// What was there.

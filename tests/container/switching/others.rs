@@ -1,0 +1,186 @@
+//! Who else is there while a machine is switched: sessions that end, a second run, users with managers of their own.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lastgood_tests::container::Container;
+use lastgood_tests::debian::Debian;
+use lastgood_tests::switching::{Closure, Record, look, traced, traced_by};
+
+use super::{SWITCH, Seen, ends, is_as, lastgood, runs, switched, switching, until};
+
+on_one_debian! {
+    Thirteen: a_session_that_ends_does_not_end_the_switch,
+    Twelve: a_second_switch_is_told_who_holds_the_lock,
+    Thirteen: users_have_their_units_switched_too,
+    Twelve: a_user_who_does_not_answer_costs_a_line_and_a_bounded_wait,
+}
+
+/// It takes two seconds to be stopped.
+fn slow(mark: &str) -> Closure {
+    let stop = "ExecStop=/bin/sh -c 'touch /run/rig-middle; sleep 2'\n";
+    Closure::new()
+        .wanted("slow.service", traced_by("slow", mark, stop))
+        .wanted("app.service", traced("app", mark))
+}
+
+fn in_the_middle(server: &Container) -> Result<()> {
+    server.run_ok(
+        "timeout 20 sh -c 'until [ -e /run/rig-middle ]; do sleep 0.05; done; rm /run/rig-middle'",
+    )?;
+    Ok(())
+}
+
+/// As when the network goes away, or somebody closes a terminal.
+fn a_session_that_ends_does_not_end_the_switch(debian: Debian) -> Result<()> {
+    switching(
+        "session",
+        debian,
+        &[slow("one"), slow("two")],
+        |server, subjects| {
+            for (number, signal) in [(2, "KILL"), (1, "HUP"), (2, "TERM")] {
+                let session =
+                    "systemd-run --quiet --scope --unit=session-9.scope --slice=user-0.slice";
+                let running = server.begin(&format!("{session} lastgood test {number}"), SWITCH)?;
+                in_the_middle(server)?;
+                server.run_ok(&format!("systemctl kill --signal={signal} session-9.scope"))?;
+                drop(running.wait());
+                let wanted = &subjects[number - 1];
+                until(SWITCH, || {
+                    Ok(match (runs(server, wanted), server.state()?.switching) {
+                        (Ok(()), None) => Seen::Yes(()),
+                        (found, switching) => Seen::NotYet(format!("{found:?} {switching:?}")),
+                    })
+                })
+                .with_context(|| format!("{number}, {signal}"))?;
+                let now = Record::of(server, "slow.service")?;
+                ensure!(now.state() == "active", "{now:?}");
+                server.run("systemctl stop session-9.scope")?;
+            }
+            Ok(())
+        },
+    )
+}
+
+fn a_second_switch_is_told_who_holds_the_lock(debian: Debian) -> Result<()> {
+    let third = slow("one").file("etc/rig.conf", "three\n");
+    switching(
+        "second",
+        debian,
+        &[slow("one"), slow("two"), third],
+        |server, subjects| {
+            let first = server.begin("lastgood test 2", SWITCH)?;
+            in_the_middle(server)?;
+            let second = lastgood(server, "test 3")?;
+            ensure!(second.status == 1, "{second:?}");
+            ensure!(second.stderr.contains("process "), "{second:?}");
+            let first = first.wait()?;
+            ensure!(first.status == 0, "{first:?}");
+            runs(server, &subjects[1])
+        },
+    )
+}
+
+/// logind is there, and somebody with a manager of their own.
+fn with_user(server: &Container) -> Result<()> {
+    server.run_ok(
+        "systemctl unmask systemd-logind.service && systemctl start systemd-logind.service && \
+         useradd --create-home --uid 1000 alice && loginctl enable-linger alice",
+    )?;
+    server.run_ok(
+        "timeout 20 sh -c 'until systemctl is-active user@1000.service; do sleep 0.1; done'",
+    )?;
+    Ok(())
+}
+
+fn of_alice(server: &Container, unit: &str, property: &str) -> Result<String> {
+    server.run_ok(&format!(
+        "setpriv --reuid=1000 --regid=1000 --clear-groups env XDG_RUNTIME_DIR=/run/user/1000 \
+         systemctl --user show --value --property={property} {unit}"
+    ))
+}
+
+fn users_have_their_units_switched_too(debian: Debian) -> Result<()> {
+    let user = |name: &str| format!("etc/systemd/user/{name}");
+    let service =
+        |mark: &str| format!("[Service]\nEnvironment=MARK={mark}\nExecStart=/bin/sleep infinity\n");
+    let closure = |mark: &str| {
+        Closure::new()
+            .file(&user("changed.service"), service(mark))
+            .file(&user("same.service"), service("x"))
+            .link(
+                &user("default.target.wants/changed.service"),
+                "../changed.service",
+            )
+            .link(
+                &user("default.target.wants/same.service"),
+                "../same.service",
+            )
+    };
+    let before = closure("one")
+        .file(&user("gone.service"), service("one"))
+        .link(
+            &user("default.target.wants/gone.service"),
+            "../gone.service",
+        );
+    let after = closure("two")
+        .file(&user("new.service"), service("two"))
+        .link(&user("default.target.wants/new.service"), "../new.service");
+    switching("users", debian, &[before, after], |server, _| {
+        with_user(server)?;
+        for unit in ["changed.service", "same.service", "gone.service"] {
+            ensure!(of_alice(server, unit, "ActiveState")? == "active", "{unit}");
+        }
+        let same = of_alice(server, "same.service", "InvocationID")?;
+        switched(server, 2)?;
+        ensure!(of_alice(server, "changed.service", "Environment")? == "MARK=two");
+        for (unit, state) in [
+            ("changed.service", "active"),
+            ("new.service", "active"),
+            ("gone.service", "inactive"),
+        ] {
+            let now = of_alice(server, unit, "ActiveState")?;
+            ensure!(now == state, "{unit} is {now}");
+        }
+        ensure!(of_alice(server, "same.service", "InvocationID")? == same);
+        Ok(())
+    })
+}
+
+/// A manager that is stopped, and a logind that is.
+fn a_user_who_does_not_answer_costs_a_line_and_a_bounded_wait(debian: Debian) -> Result<()> {
+    let closure = |mark: &str| Closure::new().wanted("app.service", traced("app", mark));
+    switching(
+        "mute-user",
+        debian,
+        &[closure("one"), closure("two")],
+        |server, subjects| {
+            with_user(server)?;
+            server.run_ok(
+                "kill -STOP $(systemctl show --value --property=MainPID user@1000.service)",
+            )?;
+            let said = ends(server, "test 2", 0)?;
+            ensure!(said.contains("1000") || said.contains("alice"), "{said}");
+            runs(server, &subjects[1])?;
+            server.run_ok(
+                "kill -CONT $(systemctl show --value --property=MainPID user@1000.service)",
+            )?;
+            server.run_ok(
+                "kill -STOP $(systemctl show --value --property=MainPID systemd-logind.service)",
+            )?;
+            let begun = std::time::Instant::now();
+            ends(server, "test 1", 0)?;
+            ensure!(
+                begun.elapsed() < Duration::from_secs(45),
+                "{:?}",
+                begun.elapsed()
+            );
+            runs(server, &subjects[0])?;
+            server.run_ok(
+                "kill -CONT $(systemctl show --value --property=MainPID systemd-logind.service)",
+            )?;
+            let before = look(server)?;
+            is_as(server, &before)
+        },
+    )
+}
