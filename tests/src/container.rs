@@ -129,9 +129,7 @@ impl Container {
             timeline,
             on: None,
         };
-        machine.write("/rig/init", INIT)?;
-        let init = machine.disk().join("/rig/init");
-        fs::set_permissions(init, fs::Permissions::from_mode(0o755))?;
+        machine.program("/rig/init", INIT)?;
         Ok(machine)
     }
 
@@ -147,6 +145,19 @@ impl Container {
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         ensure!(self.on.is_none(), "the machine is on");
         files::write(&self.disk().join(path), content)
+    }
+
+    /// Like [`Self::write`], with a file that can be run.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn program(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        self.write(path, content)?;
+        let file = self.disk().join(path);
+        Ok(fs::set_permissions(
+            file,
+            fs::Permissions::from_mode(0o755),
+        )?)
     }
 
     /// Adds a generation to the system profile, and makes it the current one: the first closure of the guest, but for
@@ -377,6 +388,12 @@ impl Container {
     #[must_use]
     pub fn first_closure(&self) -> PathBuf {
         Root::new(&self.rootfs).join(&self.first)
+    }
+
+    /// The release's own tree, as this host sees it.
+    #[must_use]
+    pub fn release(&self) -> &Path {
+        &self.rootfs
     }
 
     /// The events on record.

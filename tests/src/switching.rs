@@ -5,6 +5,7 @@
 //! directory for fresh, so that a switch that trusts in times is found out.
 
 mod look;
+mod nixos;
 mod records;
 mod trace;
 
@@ -23,6 +24,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 pub use self::look::{Difference, Look, look};
+pub use self::nixos::is_nixos;
 pub use self::records::{Record, show};
 pub use self::trace::{TRACE, steps, traced, traced_by};
 use crate::container::Container;

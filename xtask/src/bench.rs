@@ -4,6 +4,7 @@ mod etc;
 mod fixture;
 mod measure;
 mod stage_2;
+mod switch;
 
 use anyhow::{Result, ensure};
 use lastgood_tests::{host, program};
@@ -15,6 +16,9 @@ use measure::{Cost, Run};
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// Something else than entries and `/etc`
+    #[command(subcommand)]
+    only: Option<Only>,
     /// How many generations there are; several numbers are several benches
     #[arg(long, value_delimiter = ',', default_value = "1,10,100")]
     generations: Vec<u64>,
@@ -27,6 +31,14 @@ pub(crate) struct Arguments {
     /// Measure instead what stage 2 adds to a boot in the virtual machine, with so many files in /etc
     #[arg(long, value_delimiter = ',', num_args = 0.., default_missing_value = "100,1000,10000")]
     stage_2: Vec<u64>,
+}
+
+/// What else can be measured.
+#[derive(Debug, clap::Subcommand)]
+enum Only {
+    /// What a live switch costs, and watching a machine: in containers, beside nixpkgs' program if `LASTGOOD_BENCH_PEER`
+    /// names its binary
+    Switch(switch::Arguments),
 }
 
 /// A run that is measured.
@@ -99,6 +111,9 @@ impl Case {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     host::ensure_packages(output::line)?;
     program::build()?;
+    if let Some(Only::Switch(arguments)) = &arguments.only {
+        return switch::run(arguments);
+    }
     if let Some(count) = arguments.etc {
         return etc::run(count);
     }

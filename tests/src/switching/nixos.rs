@@ -1,0 +1,85 @@
+//! A container that is as NixOS is, as far as a switch can tell: `/etc/systemd/system` leads to the closure's through
+//! `/etc/static`, and the closure's own `activate` puts `/etc` in place.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::Closure;
+use crate::container::Container;
+use crate::files;
+
+/// What NixOS's stage 2 has done when systemd starts. And the programs of the release at one place, as in a profile.
+const BEFORE: &str = r#"
+top=$(sed 's/^init=\([^ ]*\)\/init .*/\1/' /proc/cmdline)
+if [ ! -d /rig/bin ]; then
+    mkdir -p /rig/bin
+    ln -sf /usr/sbin/* /usr/bin/* /rig/bin/
+fi
+ln -sfn "$top/etc" /etc/static
+rm -rf /etc/systemd/system
+ln -s /etc/static/systemd/system /etc/systemd/system
+: >/etc/NIXOS
+ln -sfn "$top" /run/current-system
+ln -sfn "$top" /run/booted-system
+"#;
+
+/// As nixpkgs', but shorter: what it does to `/etc`, and its last step.
+const ACTIVATE: &str = "\
+#!/bin/sh
+set -e
+ln -sfn \"$1/etc\" /etc/.static-new
+mv -T /etc/.static-new /etc/static
+ln -sfn \"$1\" /run/current-system-new
+mv -T /run/current-system-new /run/current-system
+";
+
+/// What a restart of the units before sysinit.target hangs on.
+const REACTIVATION: &str = "[Unit]\nDescription=Reactivate sysinit units\n";
+
+/// Makes the machine, which is off, one whose closures are activated as NixOS's are.
+///
+/// # Errors
+/// As the file system says.
+pub fn is_nixos(server: &Container) -> Result<()> {
+    server.write("/usr/lib/os-release", "ID=nixos\nNAME=NixOS\n")?;
+    server.write("/rig/before", BEFORE)
+}
+
+impl Closure {
+    /// With what a NixOS toplevel has beside it, and with the units that the release has in `/etc`, which is where all
+    /// units are there.
+    ///
+    /// # Errors
+    /// When the release's cannot be read.
+    pub fn for_nixos(mut self, server: &Container) -> Result<Self> {
+        let units = server.release().join("etc/systemd/system");
+        let mut left = vec![units.clone()];
+        while let Some(directory) = left.pop() {
+            for path in files::sorted_entries(&directory)? {
+                let inside = path.strip_prefix(&units)?.display().to_string();
+                let inside = format!("etc/systemd/system/{inside}");
+                if path.is_symlink() {
+                    let target = fs::read_link(&path)?;
+                    self = self.link(&inside, &target.display().to_string());
+                } else if path.is_dir() {
+                    left.push(path);
+                } else {
+                    self = self.file(&inside, read(&path)?);
+                }
+            }
+        }
+        Ok(self
+            .program("activate", ACTIVATE)
+            .link("sw/bin", "/rig/bin")
+            .link("systemd", "/usr")
+            .file("init-interface-version", "systemd 1")
+            .file("switch-inhibitors", "{}")
+            .unit("sysinit-reactivation.target", REACTIVATION))
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
