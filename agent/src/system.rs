@@ -9,6 +9,7 @@ pub mod command_line;
 pub mod console;
 pub mod journal;
 pub mod kernel_log;
+pub mod listening;
 pub mod mount;
 pub mod ourselves;
 pub mod program;

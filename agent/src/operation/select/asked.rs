@@ -1,6 +1,6 @@
 //! What is asked for, and whether it may be.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boot_entries::GenerationId;
 use boot_entries::generation::Generation;
@@ -78,18 +78,37 @@ impl Asked {
 
 /// The generation that TOPLEVEL is, or the one the system profile points at.
 fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
+    let (closure, subject) = find(view, toplevel)?;
+    subject.ok_or_else(|| {
+        Error::Refused(format!(
+            "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
+            toplevel.unwrap_or(&closure).display(),
+            closure.display(),
+        ))
+    })
+}
+
+/// The closure that TOPLEVEL is, and which generation that is, if any.
+///
+/// # Errors
+/// When it is not there, or no generation has that number.
+pub(in crate::operation) fn find(
+    view: &View,
+    toplevel: Option<&Path>,
+) -> Result<(PathBuf, Option<Subject>), Error> {
+    let of = |subject: Subject| (subject.toplevel.clone(), Some(subject));
     let Some(toplevel) = toplevel else {
         let current = view.profiles.current_system().ok_or_else(|| {
             Error::Refused("the system profile points at no generation; name a TOPLEVEL".to_owned())
         })?;
-        return view.subject(current);
+        return view.subject(current).map(of);
     };
     // A path of that form can be written with a `./` before it.
     if let Some(id) = toplevel
         .to_str()
         .and_then(|text| text.parse::<GenerationId>().ok())
     {
-        return view.subject(&id);
+        return view.subject(&id).map(of);
     }
     // On the running machine a relative path is relative to where we stand; in a tree, to its top.
     let absolute = if view.root.is_live() {
@@ -114,19 +133,14 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
         let current = view.profiles.current.contains(&base) && view.lists(&generation.subject());
         (current, base, generation.id.specialisation().is_none())
     };
-    same().max_by_key(preferred).map(Generation::subject).ok_or_else(|| {
-        if view.root.join(&closure).try_exists().is_ok_and(|there| !there) {
-            let toplevel = toplevel.display();
-            return Error::Refused(format!(
-                "{toplevel} is not there; see that the path is right, and that the store is mounted"
-            ));
-        }
-        Error::Refused(format!(
-            "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
-            toplevel.display(),
-            closure.display(),
-        ))
-    })
+    let subject = same().max_by_key(preferred).map(Generation::subject);
+    if subject.is_none() && view.root.join(&closure).try_exists().is_ok_and(|there| !there) {
+        let toplevel = toplevel.display();
+        return Err(Error::Refused(format!(
+            "{toplevel} is not there; see that the path is right, and that the store is mounted"
+        )));
+    }
+    Ok((closure, subject))
 }
 
 /// A generation that was rejected, or that has used up its tries, is not selected by any automatism (invariant A5). Its
