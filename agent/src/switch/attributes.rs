@@ -1,0 +1,1 @@
+//! What a unit says about its own switch.

@@ -1,0 +1,1 @@
+//! What a difference of two unit files asks for.
