@@ -1,6 +1,6 @@
 //! The running system, asked and told: other programs, systemd, the journal, the console, the kernel's command line.
 //!
-//! [`program`] (how programs are run), [`ourselves`] (this one, as a second process), [`systemd`] (what the service manager says), [`journal`], [`console`], [`kernel_log`],
+//! [`program`] (how programs are run), [`ourselves`] (this one, as a second process), [`manager`] (the service manager, asked and told), [`systemd`] (what an assessment sees of it), [`journal`], [`console`], [`kernel_log`],
 //! [`mount`] (what is mounted before systemd is), [`bootctl`], [`command_line`] (which closure this boot is of), [`boot_id`] (which boot this is).
 
 pub mod boot_id;
@@ -9,8 +9,4 @@ pub mod command_line;
 pub mod console;
 pub mod journal;
 pub mod kernel_log;
-pub mod listening;
-pub mod mount;
-pub mod ourselves;
-pub mod program;
-pub mod systemd;
+pub mod manager;
