@@ -6,7 +6,7 @@ use boot_entries::GenerationId;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 
-use live::{DryActivate, Live, Rollback};
+use live::{DryActivate, Live, Rollback, SwitchToConfiguration};
 
 pub mod completion;
 pub mod live;
@@ -298,6 +298,9 @@ left, or failed; 2 usage.")]
         #[arg(long)]
         dry_run: bool,
     },
+    /// What NixOS calls as a closure's bin/switch-to-configuration.
+    #[command(hide = true)]
+    SwitchToConfiguration(SwitchToConfiguration),
     /// Whether the agent's files may be taken away. Run by the package before it is removed.
     #[command(hide = true)]
     MayBeRemoved,

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::host;
 use crate::report::{print, remedy};
 use crate::store::{gc_roots, handover, ledger, lock, profile, secrets};
-use crate::system::{boot_id, bootctl, command_line, program};
+use crate::system::{boot_id, bootctl, command_line, manager, program};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,9 @@ pub enum Error {
     /// See the source.
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
+    /// See the source.
+    #[error(transparent)]
+    Manager(#[from] manager::Error),
     /// See the source.
     #[error(transparent)]
     Program(#[from] program::Error),

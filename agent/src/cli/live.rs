@@ -68,6 +68,35 @@ pub struct Rollback {
     pub confirm_within: Option<Duration>,
 }
 
+/// What NixOS calls: the closure names itself, and the action is that of `switch-to-configuration`.
+#[derive(Debug, Args)]
+pub struct SwitchToConfiguration {
+    /// What is to be done.
+    #[arg(value_enum)]
+    pub action: NixosAction,
+    /// The closure.
+    #[arg(long)]
+    pub toplevel: PathBuf,
+    /// The closure's own check: a program that is given the closure and the action.
+    #[arg(long)]
+    pub pre_switch_check: Option<PathBuf>,
+}
+
+/// The actions of `switch-to-configuration`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum NixosAction {
+    /// Run the closure's check, and nothing else.
+    Check,
+    /// Now and at the next boot.
+    Switch,
+    /// At the next boot.
+    Boot,
+    /// Now.
+    Test,
+    /// Say what would be done.
+    DryActivate,
+}
+
 fn time(text: &str) -> Result<Duration, String> {
     let example = "write it as 30s, 2m or 1h30m";
     let time: SignedDuration = text
@@ -87,7 +116,13 @@ mod tests {
 
     #[test]
     fn times_are_written_as_people_write_them() {
-        for (text, seconds) in [("30s", 30), ("2m", 120), ("1h30m", 5400), ("90 seconds", 90), ("24h", 86_400)] {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("2m", 120),
+            ("1h30m", 5400),
+            ("90 seconds", 90),
+            ("24h", 86_400),
+        ] {
             assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "2", "9s", "25h", "-2m", "soon"] {

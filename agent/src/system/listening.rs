@@ -86,7 +86,9 @@ fn owners(inodes: &BTreeSet<u64>) -> BTreeMap<u64, String> {
         else {
             continue;
         };
-        let links = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
+        let links = files
+            .flatten()
+            .filter_map(|file| std::fs::read_link(file.path()).ok());
         let open: Vec<u64> = links
             .filter_map(|link| inode(link.to_str()?))
             .filter(|inode| inodes.contains(inode))
@@ -165,7 +167,10 @@ mod tests {
     fn the_unit_that_pid_1_knows() {
         for (text, unit) in [
             ("0::/system.slice/ssh.service\n", Some("ssh.service")),
-            ("0::/user.slice/user-0.slice/session-3.scope\n", Some("session-3.scope")),
+            (
+                "0::/user.slice/user-0.slice/session-3.scope\n",
+                Some("session-3.scope"),
+            ),
             (
                 "0::/user.slice/user-1000.slice/user@1000.service/app.slice/a.service\n",
                 Some("user@1000.service"),

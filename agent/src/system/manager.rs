@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use zbus::{ObjectPath, Variant};
 
 pub use error::{Error, Reason, Refusal};
-pub use jobs::{JobId, JobResult, Mode, Together, Verb, Waiting};
+pub use jobs::{Asked, JobId, JobResult, Mode, Together, Verb, Waiting};
 pub use signal::Signal;
 pub use transient::Setting;
 pub use value::{Properties, Value};

@@ -8,6 +8,7 @@ use boot_entries::name::stem_of;
 
 use super::{closure, readiness};
 use crate::error::Error;
+use crate::operation::switch::fit;
 use crate::session::Session;
 use crate::state::{Event, Standing, State, Subject};
 use crate::view::View;
@@ -19,6 +20,8 @@ pub struct Request<'a> {
     pub toplevel: Option<&'a Path>,
     /// The operator insists: what was rejected, or has used up its tries, is tried once more.
     pub again: bool,
+    /// The operator insists on a closure with another machine's name.
+    pub new_hostname: bool,
 }
 
 /// A request that may be granted, and what the machine's state is once it is on record.
@@ -39,6 +42,7 @@ impl Asked {
     pub(super) fn of(session: &Session, request: &Request<'_>) -> Result<Self, Error> {
         let view = &session.view;
         let subject = wanted(view, request.toplevel)?;
+        fit::check_hostname(&view.root, &subject.toplevel, request.new_hostname)?;
         // What was proven with it, and what the operator insists on, is installed all the same.
         let is_trusted = request.again || view.state.standing(&subject) == Standing::Proven;
         closure::check(&view.root, &subject.toplevel, is_trusted)?;
@@ -134,7 +138,13 @@ pub(in crate::operation) fn find(
         (current, base, generation.id.specialisation().is_none())
     };
     let subject = same().max_by_key(preferred).map(Generation::subject);
-    if subject.is_none() && view.root.join(&closure).try_exists().is_ok_and(|there| !there) {
+    if subject.is_none()
+        && view
+            .root
+            .join(&closure)
+            .try_exists()
+            .is_ok_and(|there| !there)
+    {
         let toplevel = toplevel.display();
         return Err(Error::Refused(format!(
             "{toplevel} is not there; see that the path is right, and that the store is mounted"

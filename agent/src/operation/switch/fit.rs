@@ -50,7 +50,10 @@ impl NeedsReboot {
             [one] => format!("{one} differ from the running ones"),
             all => {
                 let (last, rest) = all.split_last().map_or(("", all), |(l, r)| (l.as_str(), r));
-                format!("{} and {last} differ from the running ones", rest.join(", "))
+                format!(
+                    "{} and {last} differ from the running ones",
+                    rest.join(", ")
+                )
             }
         }
     }
@@ -182,7 +185,11 @@ mod tests {
             ("web", "localhost", false),
             ("web", "web.example.org", true),
         ] {
-            assert_eq!(is_another_machines(ours, theirs), is_another, "{ours} {theirs}");
+            assert_eq!(
+                is_another_machines(ours, theirs),
+                is_another,
+                "{ours} {theirs}"
+            );
         }
     }
 
@@ -203,7 +210,9 @@ mod tests {
         put_text("web\n", &root.join("/etc/hostname")).unwrap();
         check_hostname(&root, closure, false).unwrap();
         put_text("db", &root.join("/nix/store/b/etc/hostname")).unwrap();
-        let error = check_hostname(&root, closure, false).unwrap_err().to_string();
+        let error = check_hostname(&root, closure, false)
+            .unwrap_err()
+            .to_string();
         for words in ["\"db\"", "\"web\"", "--new-hostname"] {
             assert!(error.contains(words), "{error}");
         }

@@ -95,7 +95,9 @@ pub(super) fn verdict(intent: Intent, now: &Now, before: Option<&Now>) -> Verdic
             not("it ended, and waits to be started again")
         }
         (Intent::Up | Intent::Ran, "activating" | "deactivating") => Verdict::OnItsWay,
-        (Intent::Up | Intent::Ran, _) if is_failed => Verdict::Not(format!("it failed ({})", now.result)),
+        (Intent::Up | Intent::Ran, _) if is_failed => {
+            Verdict::Not(format!("it failed ({})", now.result))
+        }
         // A condition that is false is the closure's own wish.
         (Intent::Up | Intent::Ran, _) if now.is_skipped => Verdict::Well,
         (Intent::Ran, "inactive") => Verdict::Well,
@@ -170,7 +172,8 @@ pub(super) fn watch(
         let is_bad = !judged.failed.is_empty() || !judged.silent.is_empty();
         let is_late = at.duration_since(began) >= BOUND;
         bad_since = is_bad.then(|| bad_since.unwrap_or(at));
-        let lasted = |since: Option<Instant>| since.is_some_and(|since| at.duration_since(since) >= SETTLE);
+        let lasted =
+            |since: Option<Instant>| since.is_some_and(|since| at.duration_since(since) >= SETTLE);
         if lasted(bad_since) {
             return Ok(judged);
         }
@@ -184,7 +187,11 @@ pub(super) fn watch(
             let waited = at.duration_since(began).as_secs();
             speaker.waiting(format!("waiting for {}, {waited} s", names.join(", ")));
         }
-        let next = [well_since, bad_since].into_iter().flatten().map(|since| since + SETTLE).min();
+        let next = [well_since, bad_since]
+            .into_iter()
+            .flatten()
+            .map(|since| since + SETTLE)
+            .min();
         let left = next.map_or(LOOK, |next| next.saturating_duration_since(at));
         // News, or not: then it is looked at again.
         if manager.signal(left.min(LOOK))?.is_some() {
@@ -202,7 +209,9 @@ impl Expected {
     /// Of what `before` listened, what is to go on: that of units which are not changed, nor stopped for good.
     pub(super) fn of(before: Listening, changed: &BTreeSet<String>) -> Self {
         let stays = |unit: &String| !changed.contains(unit) && unit.ends_with(".service");
-        let owned = before.into_iter().filter_map(|(address, unit)| Some((address, unit?)));
+        let owned = before
+            .into_iter()
+            .filter_map(|(address, unit)| Some((address, unit?)));
         Self(owned.filter(|(_, unit)| stays(unit)).collect())
     }
 
@@ -213,7 +222,9 @@ impl Expected {
         let now = listening::addresses();
         let is_missing = |(address, _): &(&SocketAddr, &String)| !now.contains(*address);
         let missing = self.0.iter().filter(is_missing);
-        missing.map(|(address, unit)| (*address, unit.clone())).collect()
+        missing
+            .map(|(address, unit)| (*address, unit.clone()))
+            .collect()
     }
 }
 
@@ -258,7 +269,10 @@ mod tests {
         ] {
             let state = now(active, sub, result);
             let all = [Intent::Up, Intent::Ran, Intent::Down, Intent::Either];
-            let letters: String = all.map(|intent| letter(&verdict(intent, &state, None))).iter().collect();
+            let letters: String = all
+                .map(|intent| letter(&verdict(intent, &state, None)))
+                .iter()
+                .collect();
             assert_eq!(letters, expected, "{active} {sub} {result}");
         }
     }
@@ -291,7 +305,10 @@ mod tests {
             load: "not-found".to_owned(),
             ..now("inactive", "dead", "success")
         };
-        assert_eq!(verdict(Intent::Up, &gone, None), Verdict::Not("it is not-found".to_owned()));
+        assert_eq!(
+            verdict(Intent::Up, &gone, None),
+            Verdict::Not("it is not-found".to_owned())
+        );
     }
 
     #[test]
@@ -305,7 +322,10 @@ mod tests {
             (address(4), None),
         ]);
         let expected = Expected::of(before, &BTreeSet::from(["db.service".to_owned()]));
-        assert_eq!(expected.0, BTreeMap::from([(address(1), "web.service".to_owned())]));
+        assert_eq!(
+            expected.0,
+            BTreeMap::from([(address(1), "web.service".to_owned())])
+        );
         assert_eq!(expected.missing().len(), 1);
     }
 }

@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::host::{self, ETC_UNITS, Kind};
 use crate::switch::fstab::Fstab;
 use crate::switch::set::{self, Units};
-use crate::switch::situation::{Active, Before, Home, Load, Manager as Pid1, Situation, State, States};
+use crate::switch::situation::{
+    Active, Before, Home, Load, Manager as Pid1, Situation, State, States,
+};
 use crate::switch::units;
 use crate::system::manager::{Listed, Manager, Properties, Queued, Wanted};
 
@@ -71,13 +73,18 @@ pub(super) fn look(
     let mut old = units::list(root, way.from, home);
     let mut new = units::list(root, way.to, home);
     let names: BTreeSet<String> = listed.iter().map(|unit| unit.name.clone()).collect();
-    let files = set::to_read(&old, &new, &names);
+    let mut states = in_short(&listed, &jobs);
+    let files = set::to_read(&old, &new, &states, &BTreeSet::new());
     units::load(root, &mut old, &files);
     units::load(root, &mut new, &files);
-    let mut states = in_short(&listed, &jobs);
     let mut first = changed(&old, &new, &names);
     first.extend(before.iter().flatten().map(|(name, _)| name.clone()));
-    first.extend(states.iter().filter(|(_, state)| state.is_failing()).map(|(name, _)| name.clone()));
+    first.extend(
+        states
+            .iter()
+            .filter(|(_, state)| state.is_failing())
+            .map(|(name, _)| name.clone()),
+    );
     ask(manager, &mut states, first, session)?;
     Ok(Situation {
         host_units: host_units(root, home, &old, &new),
@@ -124,9 +131,15 @@ fn changed(old: &Units, new: &Units, names: &BTreeSet<String>) -> BTreeSet<Strin
     };
     let is_concerned = |name: &&String| {
         let (base, kind) = name.rsplit_once('.').unwrap_or((name, ""));
-        let template = base.split_once('@').map(|(base, _)| format!("{base}@.{kind}"));
-        let is_target = kind == "target" && (new.files.contains_key(*name) || old.files.contains_key(*name));
-        is_target || differs(name) || differs(kind) || template.is_some_and(|template| differs(&template))
+        let template = base
+            .split_once('@')
+            .map(|(base, _)| format!("{base}@.{kind}"));
+        let is_target =
+            kind == "target" && (new.files.contains_key(*name) || old.files.contains_key(*name));
+        is_target
+            || differs(name)
+            || differs(kind)
+            || template.is_some_and(|template| differs(&template))
     };
     names.iter().filter(is_concerned).cloned().collect()
 }
@@ -151,7 +164,11 @@ fn ask(
             };
             fill(state, &answer);
             state.carries_session = carries_session(name, session);
-            let hang_on_it = state.stops.iter().chain(&state.triggers).chain(&state.triggered_by);
+            let hang_on_it = state
+                .stops
+                .iter()
+                .chain(&state.triggers)
+                .chain(&state.triggered_by);
             next.extend(hang_on_it.filter(|one| !asked.contains(*one)).cloned());
         }
         next.retain(|name| states.contains_key(name));
@@ -219,7 +236,9 @@ fn host_units(root: &Root, home: Home, old: &Units, new: &Units) -> BTreeSet<Str
     });
     let places: Vec<PathBuf> = directories.map(|directory| root.join(directory)).collect();
     let has = |name: &&String| {
-        places.iter().any(|place| place.join(name.as_str()).symlink_metadata().is_ok())
+        places
+            .iter()
+            .any(|place| place.join(name.as_str()).symlink_metadata().is_ok())
     };
     let known = old.files.keys().chain(new.files.keys());
     known.filter(has).cloned().collect()

@@ -29,11 +29,13 @@ pub enum Said {
 }
 
 /// Where the worker says it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Speaker {
     path: PathBuf,
     file: Option<File>,
     last_waiting: String,
+    /// For whoever is in the same process.
+    kept: Option<Vec<Said>>,
 }
 
 impl Speaker {
@@ -43,21 +45,46 @@ impl Speaker {
         Self {
             path: path.to_owned(),
             file: File::options().append(true).open(path).ok(),
-            last_waiting: String::new(),
+            ..Self::default()
         }
+    }
+
+    /// Speaks to nobody but the journal.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self::default()
+    }
+
+    /// Keeps what is said for [`Self::kept`].
+    #[must_use]
+    pub fn keeping() -> Self {
+        Self {
+            kept: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// What was said.
+    #[must_use]
+    pub fn kept(self) -> Vec<Said> {
+        self.kept.unwrap_or_default()
     }
 
     /// Says something that is done now.
     pub fn line(&mut self, text: impl Into<String>) {
         let text = text.into();
-        tracing::info!("{text}");
+        if self.kept.is_none() {
+            tracing::info!("{text}");
+        }
         self.put(&Said::Line(text));
     }
 
     /// Says that something is not as it should be.
     pub fn warn(&mut self, text: impl Into<String>) {
         let text = text.into();
-        tracing::warn!("{text}");
+        if self.kept.is_none() {
+            tracing::warn!("{text}");
+        }
         self.put(&Said::Warning(text));
     }
 
@@ -78,6 +105,9 @@ impl Speaker {
     }
 
     fn put(&mut self, said: &Said) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(said.clone());
+        }
         let Some(file) = &mut self.file else {
             return;
         };

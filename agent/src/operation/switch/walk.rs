@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::said::Speaker;
 use crate::error::Error;
+use crate::host::Program;
 use crate::switch::plan::{Job, Plan, Reasons, Step};
-use crate::system::manager::{JobId, JobResult, Manager, Mode, Verb, Waiting, Wanted};
+use crate::system::manager::{Asked, JobId, JobResult, Manager, Mode, Verb, Waiting, Wanted};
+use crate::system::program;
 
 /// How long a oneshot in its start may hold back the reload.
 const HOLD_BACK: Duration = Duration::from_secs(30);
@@ -39,8 +41,11 @@ impl Walk<'_> {
         let until = self.until.min(Instant::now() + HOLD_BACK);
         let names: Vec<&String> = for_whom.keys().collect();
         loop {
-            let states = self.manager.properties(&names, &[Wanted::unit("ActiveState")])?;
-            let is_busy = |answer: &Result<_, _>| matches!(answer, Ok(one) if active(one) == "activating");
+            let states = self
+                .manager
+                .properties(&names, &[Wanted::unit("ActiveState")])?;
+            let is_busy =
+                |answer: &Result<_, _>| matches!(answer, Ok(one) if active(one) == "activating");
             let busy: Vec<&str> = names
                 .iter()
                 .zip(&states)
@@ -57,7 +62,8 @@ impl Walk<'_> {
                 ));
                 return Ok(());
             }
-            self.speaker.waiting(format!("waiting for {busy} before systemd is reloaded"));
+            self.speaker
+                .waiting(format!("waiting for {busy} before systemd is reloaded"));
             std::thread::sleep(LOOK);
         }
     }
@@ -68,8 +74,42 @@ impl Walk<'_> {
     /// When PID 1 does not answer.
     pub(super) fn stop(&mut self, plan: &Plan) -> Result<(), Error> {
         let names: Vec<&String> = plan.stop.keys().collect();
-        let jobs: Vec<(Verb, &str)> = names.iter().map(|name| (Verb::Stop, name.as_str())).collect();
-        self.all(&jobs)
+        let jobs: Vec<Asked<'_>> = names
+            .iter()
+            .map(|name| Asked::new(Verb::Stop, name))
+            .collect();
+        self.all(&jobs)?;
+        self.down(&plan.disturbed)?;
+        for device in plan.swap_off.keys() {
+            let off = program::command(Program::Swapoff)
+                .and_then(|mut command| program::stdout_of(command.arg(device)));
+            if let Err(error) = off {
+                self.speaker.warn(format!("{device} stays in use: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for those who go down with others: a start that overtakes a stop leaves the old process where it is.
+    fn down(&mut self, units: &Reasons) -> Result<(), Error> {
+        let names: Vec<&String> = units.keys().collect();
+        loop {
+            let wanted = [Wanted::unit("ActiveState")];
+            let states = self.manager.properties(&names, &wanted)?;
+            let is_busy =
+                |answer: &Result<_, _>| matches!(answer, Ok(one) if active(one) == "deactivating");
+            let busy = names
+                .iter()
+                .zip(&states)
+                .filter(|(_, answer)| is_busy(answer));
+            let busy: Vec<&str> = busy.map(|(name, _)| name.as_str()).collect();
+            if busy.is_empty() || Instant::now() >= self.until {
+                return Ok(());
+            }
+            self.speaker
+                .waiting(format!("waiting for {} to stop", busy.join(", ")));
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Has PID 1 read the new definitions.
@@ -90,7 +130,7 @@ impl Walk<'_> {
     /// When PID 1 does not answer.
     pub(super) fn up(&mut self, plan: &Plan) -> Result<(), Error> {
         if let Some(target) = &plan.reactivate {
-            self.all(&[(Verb::Restart, target)])?;
+            self.all(&[Asked::new(Verb::Restart, target)])?;
         }
         for unit in &plan.reset_failed {
             match self.manager.reset_failed(unit) {
@@ -100,7 +140,7 @@ impl Walk<'_> {
             }
         }
         self.reloads(&plan.reload)?;
-        let jobs: Vec<(Verb, &str)> = plan.up.iter().map(asked).collect();
+        let jobs: Vec<Asked<'_>> = plan.up.iter().map(asked).collect();
         self.all(&jobs)?;
         for step in &plan.last {
             self.all(&[asked(step)])?;
@@ -111,15 +151,17 @@ impl Walk<'_> {
     /// Those that are down by now have read their new definition when they are started.
     fn reloads(&mut self, units: &Reasons) -> Result<(), Error> {
         let names: Vec<&String> = units.keys().collect();
-        let states = self.manager.properties(&names, &[Wanted::unit("ActiveState")])?;
+        let states = self
+            .manager
+            .properties(&names, &[Wanted::unit("ActiveState")])?;
         let verb = |answer: &Result<_, _>| match answer {
             Ok(state) if matches!(active(state), "active" | "reloading") => Verb::ReloadOrRestart,
             _ => Verb::Start,
         };
-        let jobs: Vec<(Verb, &str)> = names
+        let jobs: Vec<Asked<'_>> = names
             .iter()
             .zip(&states)
-            .map(|(name, answer)| (verb(answer), name.as_str()))
+            .map(|(name, answer)| Asked::new(verb(answer), name))
             .collect();
         self.all(&jobs)
     }
@@ -129,18 +171,21 @@ impl Walk<'_> {
     /// # Errors
     /// When PID 1 does not answer.
     pub(super) fn restart(&mut self, units: &BTreeSet<String>) -> Result<(), Error> {
-        let jobs: Vec<(Verb, &str)> = units.iter().map(|name| (Verb::TryRestart, name.as_str())).collect();
+        let jobs: Vec<Asked<'_>> = units
+            .iter()
+            .map(|name| Asked::new(Verb::TryRestart, name))
+            .collect();
         self.all(&jobs)
     }
 
     /// Asks for all of it at once, and waits until it is over.
-    fn all(&mut self, jobs: &[(Verb, &str)]) -> Result<(), Error> {
+    fn all(&mut self, jobs: &[Asked<'_>]) -> Result<(), Error> {
         if jobs.is_empty() {
             return Ok(());
         }
-        let answers = self.manager.enqueue_each(jobs, Mode::Replace)?;
+        let answers = self.manager.enqueue_each(jobs)?;
         let mut units: BTreeMap<JobId, BTreeSet<&str>> = BTreeMap::new();
-        for ((verb, unit), answer) in jobs.iter().zip(answers) {
+        for (Asked { verb, unit, .. }, answer) in jobs.iter().zip(answers) {
             match answer {
                 Ok(id) => {
                     units.entry(id).or_default().insert(unit);
@@ -148,7 +193,8 @@ impl Walk<'_> {
                 // What is gone or was never there is down.
                 Err(refusal) if *verb == Verb::Stop && is_gone(&refusal) => {}
                 Err(refusal) => {
-                    self.troubles.insert((*unit).to_owned(), refusal.to_string());
+                    self.troubles
+                        .insert((*unit).to_owned(), refusal.to_string());
                 }
             }
         }
@@ -179,13 +225,19 @@ fn is_gone(refusal: &crate::system::manager::Refusal) -> bool {
     refusal.reason() == crate::system::manager::Reason::NoSuchUnit
 }
 
-fn asked(step: &Step) -> (Verb, &str) {
-    let verb = match step.job {
-        Job::Stop => Verb::Stop,
-        Job::Start => Verb::Start,
-        Job::Restart => Verb::Restart,
+/// What a step asks for.
+pub(super) fn asked(step: &Step) -> Asked<'_> {
+    let (verb, mode) = match step.job {
+        Job::Stop => (Verb::Stop, Mode::Replace),
+        Job::Start => (Verb::Start, Mode::Replace),
+        Job::StartAlone => (Verb::Start, Mode::IgnoreRequirements),
+        Job::Restart => (Verb::Restart, Mode::Replace),
     };
-    (verb, &step.unit)
+    Asked {
+        verb,
+        unit: &step.unit,
+        mode,
+    }
 }
 
 /// A result that calls for a look. The state of the unit decides.
@@ -211,9 +263,27 @@ fn words(waiting: &Waiting<'_>, units: &BTreeMap<JobId, BTreeSet<&str>>) -> Opti
     if waiting.since < SHORT || waiting.open.is_empty() {
         return None;
     }
-    let all: Vec<&str> = waiting.open.iter().filter_map(|id| units.get(id)).flatten().copied().collect();
-    let named = all.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let all: Vec<&str> = waiting
+        .open
+        .iter()
+        .filter_map(|id| units.get(id))
+        .flatten()
+        .copied()
+        .collect();
+    let named = all
+        .iter()
+        .take(NAMED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
     let more = all.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Some(format!("waiting for {named}{more}, {} s", waiting.since.as_secs()))
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "waiting for {named}{more}, {} s",
+        waiting.since.as_secs()
+    ))
 }

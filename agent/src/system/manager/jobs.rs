@@ -71,6 +71,8 @@ pub enum Mode {
     Isolate,
     /// Only this unit, in no order.
     IgnoreDependencies,
+    /// Only this unit, in its order: nothing comes up with it.
+    IgnoreRequirements,
 }
 
 impl Mode {
@@ -81,7 +83,28 @@ impl Mode {
             Self::ReplaceIrreversibly => "replace-irreversibly",
             Self::Isolate => "isolate",
             Self::IgnoreDependencies => "ignore-dependencies",
+            Self::IgnoreRequirements => "ignore-requirements",
         }
+    }
+}
+
+/// One job that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// What is to be done.
+    pub verb: Verb,
+    /// With which unit.
+    pub unit: &'a str,
+    /// What becomes of jobs that contradict.
+    pub mode: Mode,
+}
+
+impl<'a> Asked<'a> {
+    /// In the ordinary mode.
+    #[must_use]
+    pub fn new(verb: Verb, unit: &'a str) -> Self {
+        let mode = Mode::Replace;
+        Self { verb, unit, mode }
     }
 }
 
@@ -199,12 +222,32 @@ impl Manager {
         units: &[N],
         mode: Mode,
     ) -> Result<Vec<Result<JobId, Refusal>>, Error> {
-        let calls = units.iter().map(|unit| {
-            let body = Body::of(&(sendable(unit.as_ref()), mode.word()))?;
-            Ok(manager_call(verb.method(), body))
+        let jobs: Vec<Asked<'_>> = units
+            .iter()
+            .map(|unit| Asked {
+                verb,
+                unit: unit.as_ref(),
+                mode,
+            })
+            .collect();
+        self.enqueue_each(&jobs)
+    }
+
+    /// Asks for each of these in this order, all sent at once: systemd runs no job before it has read them, so that they
+    /// meet in its queue and wait for each other as their units say.
+    ///
+    /// # Errors
+    /// When systemd does not answer.
+    pub fn enqueue_each(
+        &mut self,
+        jobs: &[Asked<'_>],
+    ) -> Result<Vec<Result<JobId, Refusal>>, Error> {
+        let calls = jobs.iter().map(|asked| {
+            let body = Body::of(&(sendable(asked.unit), asked.mode.word()))?;
+            Ok(manager_call(asked.verb.method(), body))
         });
         self.book.begin();
-        let answers = self.ask(verb.method(), self.patience, calls, job);
+        let answers = self.ask("jobs of units", self.patience, calls, job);
         self.book.end(answers.iter().flatten().flatten());
         answers
     }

@@ -43,8 +43,12 @@ impl Setting {
     }
 }
 
+/// A unit that is made along with another one: its name and what it is like.
+pub type Other<'a> = (&'a str, &'a [(&'a str, Setting)]);
+
 impl Manager {
-    /// Makes a unit and starts it, and gives its job. It is gone when it is over.
+    /// Makes a unit and starts it, and gives its job. It is gone when it is over. `others` are made along with it and not
+    /// started: what a timer starts, say.
     ///
     /// # Errors
     /// When systemd does not answer, or refuses: there may be one of that name already.
@@ -53,16 +57,22 @@ impl Manager {
         unit: &str,
         mode: Mode,
         settings: &[(&str, Setting)],
+        others: &[Other<'_>],
     ) -> Result<JobId, Error> {
         let member = "StartTransientUnit";
-        let settings: Vec<(&str, Variant<'_>)> = settings
+        let others: Vec<(&str, Vec<(&str, Variant<'_>)>)> = others
             .iter()
-            .map(|(name, setting)| (*name, setting.variant()))
+            .map(|(name, settings)| (*name, variants(settings)))
             .collect();
-        // systemd takes further units along, of which it supports none today.
-        let others: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
-        let body = Body::of(&(sendable(unit), mode.word(), settings, others))
+        let body = Body::of(&(sendable(unit), mode.word(), variants(settings), others))
             .map_err(|why| Error::Garbled { doing: member, why })?;
         self.job_of(member, body)
     }
+}
+
+fn variants<'a>(settings: &'a [(&'a str, Setting)]) -> Vec<(&'a str, Variant<'a>)> {
+    settings
+        .iter()
+        .map(|(name, setting)| (*name, setting.variant()))
+        .collect()
 }
