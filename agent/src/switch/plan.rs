@@ -1,8 +1,25 @@
 //! What a switch does to the units: which of them, in which phase, and why.
+//!
+//! The rules, each with its test, are in `docs/switch.md`. [`planner`] walks over the units, [`running`] and [`standing`]
+//! decide for one, [`sockets`] and [`mounts`] where these are different, [`spread`] finds out who goes down with whom.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+use super::situation::{Requests, Situation};
+
+mod mounts;
+mod order;
+mod planner;
+mod requests;
+mod running;
+mod sockets;
+mod spread;
+mod standing;
+mod tell;
+
+use planner::Planner;
 
 /// Units, each with the reason in one line.
 pub type Reasons = BTreeMap<String, String>;
@@ -15,6 +32,9 @@ pub enum Job {
     Stop,
     /// `StartUnit`
     Start,
+    /// `StartUnit` in the mode `ignore-requirements`: the order is kept, and nothing comes up with it. So a target is up
+    /// again, and what somebody has stopped by hand is not.
+    StartAlone,
     /// `RestartUnit`: down and up in one job.
     Restart,
 }
@@ -41,7 +61,7 @@ pub enum Intent {
     Ran,
     /// It is down.
     Down,
-    /// Down or up: something else starts it when it is needed (a socket, a timer).
+    /// Down or up: something else starts it when it is needed (a socket).
     Either,
 }
 
@@ -50,11 +70,12 @@ pub enum Intent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Plan {
-    /// Stopped first, all at once, while PID 1 still has the old definitions. Nothing is started before all are down.
+    /// Stopped first, all at once, while PID 1 still has the old definitions. Nothing is started before all of these and
+    /// all of the [disturbed](Self::disturbed) are down.
     pub stop: Reasons,
     /// Swap devices that are turned off, by their paths in `/etc/fstab`: systemd has many names for one.
     pub swap_off: Reasons,
-    /// Who holds back the reload: a oneshot in its start with commands that the reload would make it skip. To be waited
+    /// Who holds back the reload: a service in its start with commands that the reload would make it skip. To be waited
     /// for, within bounds.
     pub hold_back: Reasons,
     /// PID 1 is executed anew, and why. It always reloads, with or without.
@@ -75,7 +96,8 @@ pub struct Plan {
     pub dormant: BTreeSet<String>,
     /// Changed, and left as they are.
     pub skipped: Reasons,
-    /// Unchanged, and going down because something they hang on does. They are up again at the end.
+    /// Not asked to go down, and going down all the same, because something they hang on does. Those that can are up again
+    /// at the end.
     pub disturbed: Reasons,
     /// Not what the closure says: an operator's or a transient unit's settings lie above it.
     pub shadowed: Reasons,
@@ -85,18 +107,27 @@ pub struct Plan {
     pub intended: BTreeMap<String, Intent>,
 }
 
-use super::situation::{Requests, Situation};
-
 /// The plan for a switch, or for an undo if the situation says how it was before.
 #[must_use]
-pub fn plan(_situation: &Situation) -> Plan {
-    Plan::default()
+pub fn plan(situation: &Situation) -> Plan {
+    Planner::new(situation).plan(&Requests::default())
+}
+
+/// The plan with what the activation script asks for. It asks after the stops. So the situation is the one from before
+/// them, and nothing is stopped in this plan that is not in the one without.
+#[must_use]
+pub fn plan_with(situation: &Situation, requests: &Requests) -> Plan {
+    Planner::new(situation).plan(requests)
 }
 
 impl Plan {
-    /// This plan and what the activation script asks for. It asks after the stops, so nothing is added to those.
+    /// Whether the plan does anything to this unit.
     #[must_use]
-    pub fn with_requests(self, _situation: &Situation, _requests: &Requests) -> Self {
-        self
+    pub fn touches(&self, unit: &str) -> bool {
+        let mut steps = self.up.iter().chain(&self.last);
+        self.stop.contains_key(unit)
+            || self.reload.contains_key(unit)
+            || self.disturbed.contains_key(unit)
+            || steps.any(|step| step.unit == unit)
     }
 }
