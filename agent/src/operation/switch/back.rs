@@ -1,9 +1,9 @@
 //! Back to what the machine was before a live switch, in order, as far as it can be; and on record why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::judge::{self, Expected, Judged};
+use super::judge::{self, Expected, Judged, Standard};
 use super::live::{self, Way};
 use super::remembered::Remembered;
 use super::said::Speaker;
@@ -239,12 +239,17 @@ fn units_back(
     walk.up(&planned)?;
     let troubles = std::mem::take(&mut walk.troubles);
     super::users::switch(root, &intent.after, &intent.before, walk.speaker);
+    // What is required now is that all is as it was.
+    let standard = Standard {
+        required: BTreeSet::new(),
+        ..Standard::of(root, &intent.before)
+    };
     let judged = judge::watch(
         manager,
         speaker,
         &planned.intended,
         &troubles,
-        &Expected::default(),
+        (&standard, &Expected::default()),
     )?;
     let lines = judged
         .failed

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::asked::{self, Asked};
 use super::back::{self, Failure};
-use super::judge::{self, Expected};
+use super::judge::{self, Expected, Standard};
 use super::live::{self, Way};
 use super::remembered::{Remembered, Was};
 use super::request::{Action, Request};
@@ -235,7 +235,19 @@ fn forward(
     super::users::switch(root, &asked.before, &asked.after, walk.speaker);
     let changed: BTreeSet<String> = planned.intended.keys().cloned().collect();
     let expected = Expected::of(before, &changed);
-    let judged = judge::watch(manager, speaker, &planned.intended, &troubles, &expected)?;
+    let standard = Standard::of(root, &asked.after);
+    let judged = judge::watch(
+        manager,
+        speaker,
+        &planned.intended,
+        &troubles,
+        (&standard, &expected),
+    )?;
+    for (unit, why) in &judged.told {
+        speaker.warn(format!(
+            "{unit}: {why}; it is wanted only, and held against nobody"
+        ));
+    }
     in_time(deadline)?;
     if judged.failed.is_empty() && judged.silent.is_empty() {
         Ok(judged.waiting)

@@ -3,19 +3,47 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use boot_entries::Root;
 
 use super::said::Speaker;
 use super::walk::Troubles;
+use crate::config;
 use crate::error::Error;
+use crate::host::full_name;
 use crate::switch::plan::Intent;
 use crate::system::listening::{self, Listening};
 use crate::system::manager::{Manager, Properties, Wanted};
 
-/// For so long everything must be as it was intended: a service that dies a second after its start is seen.
-pub(super) const SETTLE: Duration = Duration::from_secs(2);
-/// For so long a unit may be on its way. Then it is named as waiting, and not held against the switch.
-pub(super) const BOUND: Duration = Duration::from_secs(60);
+/// How long something may take, as the closure says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standard {
+    /// For so long everything must be as it was intended: a service that dies a second after its start is seen.
+    pub(super) settle: Duration,
+    /// For so long a unit may be on its way. Then it is named as waiting, and not held against the switch.
+    pub(super) patience: Duration,
+    /// Units whose failure is told, and held against nobody.
+    pub(super) wanted: BTreeSet<String>,
+    /// Units that must be active, touched or not.
+    pub(super) required: BTreeSet<String>,
+}
+
+impl Standard {
+    /// What `closure` asks for.
+    pub(super) fn of(root: &Root, closure: &Path) -> Self {
+        let config = config::read_or_default(root, closure);
+        let names = |names: &[String]| names.iter().map(|name| full_name(name)).collect();
+        Self {
+            settle: config.switch.settle_sec.into(),
+            patience: config.switch.patience_sec.into(),
+            wanted: names(&config.health.wanted_units),
+            required: names(&config.health.required_units),
+        }
+    }
+}
+
 /// How often it is looked, at least.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -112,13 +140,15 @@ pub(super) fn verdict(intent: Intent, now: &Now, before: Option<&Now>) -> Verdic
 pub(super) struct Judged {
     /// Not as intended, in a few words each.
     pub(super) failed: BTreeMap<String, String>,
+    /// Not as intended either, and wanted only.
+    pub(super) told: BTreeMap<String, String>,
     /// Still on their way.
     pub(super) waiting: BTreeSet<String>,
     /// Nobody listens there any more, and somebody should: with the unit it was.
     pub(super) silent: BTreeMap<SocketAddr, String>,
 }
 
-/// Looks until everything is as intended and has stayed so, something is not, or it has taken [`BOUND`].
+/// Looks until everything is as intended and has stayed so, something is not, or it has taken too long.
 ///
 /// # Errors
 /// When PID 1 does not answer.
@@ -127,8 +157,12 @@ pub(super) fn watch(
     speaker: &mut Speaker,
     intended: &BTreeMap<String, Intent>,
     troubles: &Troubles,
-    listening: &Expected,
+    (standard, listening): (&Standard, &Expected),
 ) -> Result<Judged, Error> {
+    let mut intended = intended.clone();
+    for unit in &standard.required {
+        intended.entry(unit.clone()).or_insert(Intent::Up);
+    }
     let names: Vec<&String> = intended.keys().collect();
     let began = Instant::now();
     let mut first: BTreeMap<&String, Now> = BTreeMap::new();
@@ -167,13 +201,18 @@ pub(super) fn watch(
                 }
             }
         }
+        judged.told = judged
+            .failed
+            .extract_if(.., |name, _| standard.wanted.contains(name))
+            .collect();
         judged.silent = listening.missing();
         let at = Instant::now();
         let is_bad = !judged.failed.is_empty() || !judged.silent.is_empty();
-        let is_late = at.duration_since(began) >= BOUND;
+        let is_late = at.duration_since(began) >= standard.patience;
         bad_since = is_bad.then(|| bad_since.unwrap_or(at));
-        let lasted =
-            |since: Option<Instant>| since.is_some_and(|since| at.duration_since(since) >= SETTLE);
+        let lasted = |since: Option<Instant>| {
+            since.is_some_and(|since| at.duration_since(since) >= standard.settle)
+        };
         if lasted(bad_since) {
             return Ok(judged);
         }
@@ -190,7 +229,7 @@ pub(super) fn watch(
         let next = [well_since, bad_since]
             .into_iter()
             .flatten()
-            .map(|since| since + SETTLE)
+            .map(|since| since + standard.settle)
             .min();
         let left = next.map_or(LOOK, |next| next.saturating_duration_since(at));
         // News, or not: then it is looked at again.
