@@ -6,7 +6,10 @@ use boot_entries::GenerationId;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 
+use live::{DryActivate, Live, Rollback, SwitchToConfiguration};
+
 pub mod completion;
+pub mod live;
 
 /// Every server, every boot, ends up running the newest generation that works.
 #[derive(Debug, Parser)]
@@ -15,7 +18,8 @@ pub mod completion;
     version,
     max_term_width = 100,
     after_help = "\
-Exit status: 0 done; 1 refused or failed, the line on standard error says what to do; 2 usage.
+Exit status: 0 done; 1 refused or failed, the line on standard error says what to do; 2 usage;
+4 units failed and were put back; 100 it takes a reboot.
 GENERATION is NUMBER, PROFILE:NUMBER, or either with /SPECIALISATION.
 `lastgood COMMAND --help` has an example of each; the operator's guide (docs/operator.md) has the rest."
 )]
@@ -51,6 +55,69 @@ Example:
 Exit status: 0 TOPLEVEL boots next; 1 refused, and nothing was changed; or 1 failed half-way:
 what was proven still boots, and running it again finishes the work; 2 usage.")]
     Install(Install),
+    /// Make the machine that of a generation now, and let it boot it next. Undo it if it does not end well.
+    ///
+    /// Stops, reloads, restarts and starts what the closure has changed, and nothing else. Then it looks whether all of it
+    /// runs, and goes on running. If not, the machine is put back as it was, and what was wrong is told. Only when all is
+    /// well the generation boots next: as a trial, until a boot has proven it.
+    #[command(after_long_help = "\
+Example:
+  lastgood dry-activate 48
+  lastgood switch 48 --confirm-within 2m && ssh host lastgood confirm
+
+Exit status: 0 done; 1 refused or failed, and nothing is changed, or it is changed back; 2 usage;
+4 units failed, and the machine is back as it was; 100 it takes a reboot, and nothing is changed.")]
+    Switch(Live),
+    /// Make the machine that of a generation now, and boot what it would have booted. Undo it if it does not end well.
+    ///
+    /// As switch, but the next boot is not changed. The closure need not be in any profile.
+    #[command(after_long_help = "\
+Example:
+  lastgood test ./result
+
+Exit status: 0 done; 1 refused or failed, and nothing is changed, or it is changed back; 2 usage;
+4 units failed, and the machine is back as it was; 100 it takes a reboot, and nothing is changed.")]
+    Test(Live),
+    /// Let the machine boot a generation next, and change nothing now.
+    ///
+    /// The same as install.
+    #[command(after_long_help = "\
+Example:
+  lastgood boot 48 && systemctl reboot
+
+Exit status: 0 it boots next; 1 refused or failed; 2 usage.")]
+    Boot(Install),
+    /// Show what a switch would do to the running machine, line for line, and change nothing.
+    ///
+    /// The lines are those that the switch prints when it does it.
+    #[command(after_long_help = "\
+Example:
+  lastgood dry-activate 48
+
+Exit status: 0 done; 1 a switch would be refused, or failed; 2 usage; 100 it would take a reboot.")]
+    DryActivate(DryActivate),
+    /// Go back to the generation before, now and at the next boot.
+    ///
+    /// Live, if kernel, initrd and their parameters are the same; otherwise it says so, and --reboot does it. The profile
+    /// points at that generation then, as after `nix-env --rollback`.
+    #[command(after_long_help = "\
+Example:
+  lastgood rollback
+  lastgood rollback --to 46 --reboot
+
+Exit status: 0 done; 1 refused or failed, and nothing is changed, or it is changed back; 2 usage;
+4 units failed, and the machine is back as it was; 100 it takes a reboot, and nothing is changed.")]
+    Rollback(Rollback),
+    /// Keep a change that was made with --confirm-within.
+    ///
+    /// Without it the machine goes back by itself when the time is up.
+    #[command(after_long_help = "\
+Example:
+  lastgood switch 48 --confirm-within 2m
+  lastgood confirm
+
+Exit status: 0 it stays; 1 there is nothing to confirm, or failed; 2 usage.")]
+    Confirm,
     /// List generations and how each stands.
     ///
     /// Prints what `nixos-rebuild list-generations` prints, and the state of each: proven, trial (being tried),
@@ -231,12 +298,16 @@ left, or failed; 2 usage.")]
         #[arg(long)]
         dry_run: bool,
     },
+    /// What NixOS calls as a closure's bin/switch-to-configuration.
+    #[command(hide = true)]
+    SwitchToConfiguration(SwitchToConfiguration),
     /// Whether the agent's files may be taken away. Run by the package before it is removed.
     #[command(hide = true)]
     MayBeRemoved,
-    /// The steps of a boot. Run by lastgood's units, each once, in this order.
+    /// The steps of a boot. Run by lastgood's units, each once, in this order. And those of a live switch, which the
+    /// command starts.
     #[command(subcommand, hide = true)]
-    Boot(BootStep),
+    Step(BootStep),
 }
 
 /// `install`.
@@ -254,6 +325,9 @@ pub struct Install {
     /// Select a generation although it was rejected or its tries are used up. It gets all its tries again.
     #[arg(long)]
     pub again: bool,
+    /// Take a closure whose hostname is not this machine's.
+    #[arg(long)]
+    pub new_hostname: bool,
 }
 
 /// `log`.
@@ -309,20 +383,21 @@ pub enum BootStep {
     Bless,
     /// Go back to the last good generation, if that is what the verdict asks for.
     FallBack,
+    /// The work of a live switch, in a unit of its own: it outlives the session that asked for it.
+    Switch {
+        /// Where it says how far it is.
+        said: PathBuf,
+        /// What is asked for, as JSON.
+        request: String,
+    },
+    /// Undo a live switch that nobody has confirmed, or whose maker is gone. A timer starts it.
+    Unconfirmed,
 }
 
 /// What to do instead of a command that is not here yet, in one line. None: no such command is planned.
 #[must_use]
 pub fn not_here_yet(command: &str) -> Option<String> {
     let instead = match command {
-        "switch" | "test" => {
-            "`lastgood install GENERATION` and `systemctl reboot` try it, and go back by themselves if it fails"
-        }
-        "rollback" => {
-            "`lastgood install NUMBER` and `systemctl reboot` go back; `lastgood bad` rejects what runs, too"
-        }
-        "dry-activate" => "`lastgood install --dry-run GENERATION` shows what would be written",
-        "confirm" => "a trial is confirmed by its assessment; `lastgood good` does it without one",
         "pin" | "unpin" => {
             "what runs, what is selected and the two generations proven last are kept anyway; others stay for as long as their \
              profile lists them"
@@ -376,15 +451,7 @@ mod tests {
     #[test]
     fn a_command_that_is_to_come_is_answered_and_not_advertised() {
         let help = Cli::command().render_long_help().to_string();
-        for name in [
-            "switch",
-            "test",
-            "dry-activate",
-            "rollback",
-            "confirm",
-            "pin",
-            "unpin",
-        ] {
+        for name in ["pin", "unpin"] {
             let said = Cli::try_parse_from(["lastgood", name, "3"]).unwrap_err();
             let line = instead_of(&said).unwrap();
             assert!(

@@ -12,6 +12,8 @@ mod ledgers;
 mod log;
 mod next_boot;
 mod status;
+mod switch;
+mod switch_to_configuration;
 mod uninstall;
 mod verify;
 mod why;
@@ -23,6 +25,7 @@ use boot_entries::Root;
 use crate::cli::Command;
 use crate::error::Error;
 use crate::operation::removal;
+use crate::operation::switch::request::Action;
 use crate::report::speech;
 use crate::report::style::Style;
 
@@ -51,7 +54,16 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
         Command::Uninstall { dry_run } => uninstall::run(root, dry_run, out),
         Command::MayBeRemoved => removal::may_be_removed(root),
-        Command::Boot(step) => boot::run(root, step),
+        Command::Switch(live) => switch::run(root, Action::Switch, &live, out),
+        Command::Test(live) => switch::run(root, Action::Test, &live, out),
+        Command::Boot(install) => install::run(root, &install, out),
+        Command::DryActivate(arguments) => switch::dry(root, &arguments, out),
+        Command::Rollback(arguments) => switch::rollback(root, &arguments, out),
+        Command::Confirm => switch::confirm(root, out),
+        Command::SwitchToConfiguration(arguments) => {
+            switch_to_configuration::run(root, &arguments, out)
+        }
+        Command::Step(step) => boot::run(root, step),
     }
 }
 

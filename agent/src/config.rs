@@ -36,6 +36,37 @@ pub struct Config {
     pub firewall: Firewall,
     /// `[activation]`
     pub activation: Activation,
+    /// `[switch]`
+    pub switch: Switch,
+    /// `[fallback]`
+    pub fallback: Fallback,
+}
+
+/// `[switch]`: when a live switch to this closure has ended well.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Switch {
+    /// How long everything must stay as it was intended, in seconds.
+    pub settle_sec: Seconds,
+    /// How long a unit may be on its way before it is named and not waited for, in seconds.
+    pub patience_sec: Seconds,
+}
+
+impl Default for Switch {
+    fn default() -> Self {
+        Self {
+            settle_sec: Seconds(2),
+            patience_sec: Seconds(60),
+        }
+    }
+}
+
+/// `[fallback]`: how the machine goes back from this closure.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Fallback {
+    /// Without a reboot, where only a boot could not do more.
+    pub live: bool,
 }
 
 /// `[health]`: what "healthy" means for this closure.
@@ -44,6 +75,8 @@ pub struct Config {
 pub struct Health {
     /// Units that must be active, besides those that `boot-complete.target` requires.
     pub required_units: Vec<String>,
+    /// Units whose failure is told, and held against no closure.
+    pub wanted_units: Vec<String>,
     /// How long everything must stay well before the generation is proven, in seconds.
     pub settle_sec: Seconds,
     /// When an assessment that has come to no verdict ends as a failure, in seconds since the agent began.
@@ -54,6 +87,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             required_units: Vec::new(),
+            wanted_units: Vec::new(),
             settle_sec: Seconds(10),
             deadline_sec: Seconds(300),
         }
@@ -297,7 +331,7 @@ mod tests {
             ("[helth]\n", "unknown key `helth`: did you mean `health`?"),
             (
                 "[services]\n",
-                "unknown key `services`: there are boot, health, firewall, activation",
+                "unknown key `services`: there are boot, health, firewall, activation, switch, fallback",
             ),
             (
                 "[firewall.interfaces.eth0]\nallow-ping = true",

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use boot_entries::{apply, boot_partition, durable, generation, observe, plan};
 
 use crate::activation;
+use crate::exit::Exit;
 use crate::host;
 use crate::report::{print, remedy};
 use crate::store::{gc_roots, handover, ledger, lock, profile, secrets};
-use crate::system::{boot_id, bootctl, command_line, program};
+use crate::system::{boot_id, bootctl, command_line, manager, program};
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,14 @@ pub enum Error {
     /// It would not be right. The text says what, why, and what to do.
     #[error("{0}")]
     Refused(String),
+    /// It ended in a way that has an exit status of its own. The text says what, why, and what to do.
+    #[error("{text}")]
+    Ended {
+        /// The exit status.
+        exit: Exit,
+        /// One line.
+        text: String,
+    },
     /// See the source.
     #[error(transparent)]
     Print(#[from] print::Error),
@@ -89,10 +98,24 @@ pub enum Error {
     Secrets(#[from] secrets::Error),
     /// See the source.
     #[error(transparent)]
+    Manager(#[from] manager::Error),
+    /// See the source.
+    #[error(transparent)]
     Program(#[from] program::Error),
     /// See the source.
     #[error(transparent)]
     Bootctl(#[from] bootctl::Error),
+}
+
+impl Error {
+    /// How the run ends that it stops.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Ended { exit, .. } => *exit,
+            _ => Exit::Failed,
+        }
+    }
 }
 
 impl From<plan::Refusal> for Error {

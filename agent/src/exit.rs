@@ -11,6 +11,10 @@ pub enum Exit {
     Failed = 1,
     /// The command line makes no sense.
     Usage = 2,
+    /// Units failed, and were put back.
+    UnitsFailed = 4,
+    /// It takes a reboot.
+    RebootNeeded = 100,
 }
 
 impl From<Exit> for ExitCode {

@@ -37,6 +37,11 @@ pub const FIREWALLED: &str = "/run/lastgood/firewalled";
 /// What of it is in the kernel, so that it is not loaded once more.
 pub const FIREWALL: &str = "/run/lastgood/firewall.json";
 
+/// What live switches leave for each other and for whoever follows them.
+pub const SWITCH: &str = "/run/lastgood/switch";
+/// What the machine was before the live switch that is under way.
+pub const SWITCH_BEFORE: &str = "/run/lastgood/switch/before.json";
+
 /// What is gone at the next boot.
 pub const RUN: &str = "/run";
 /// Nix's own directory: closures are below it.
@@ -51,6 +56,9 @@ pub const BOOTED_SYSTEM: &str = "/run/booted-system";
 pub const GC_ROOTS: &str = "/nix/var/nix/gcroots";
 /// Those of them that are the agent's.
 pub const OUR_GC_ROOTS: &str = "/nix/var/nix/gcroots/lastgood";
+
+/// What a live switch keeps from it until it has ended.
+pub const SWITCH_GC_ROOTS: &str = "/nix/var/nix/gcroots/lastgood-switch";
 
 /// The host's configuration.
 pub const ETC: &str = "/etc";

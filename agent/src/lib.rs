@@ -7,7 +7,8 @@
 //!    system, asked and told. [`config`]: what a closure asks for.
 //! 3. [`view`]: the machine as read once; [`session`]: the right to change it; [`entries`]: the entries of all boot
 //!    partitions, planned, proven and written.
-//! 4. [`activation`]: the closure put in place. [`assessment`]: is the machine well?
+//! 4. [`activation`]: the closure put in place. [`assessment`]: is the machine well? [`switch`]: which units a live
+//!    switch touches, in which order.
 //! 5. [`operation`]: what lastgood does, one verb a file; the only place where steps are put in order.
 //!    [`command`]: what was typed ([`cli`]) is parsed, called and printed.
 //! 6. [`report`]: what people read. [`error`] and [`exit`]: how a run ends.
@@ -28,5 +29,6 @@ pub mod report;
 pub mod session;
 pub mod state;
 pub mod store;
+pub mod switch;
 pub mod system;
 pub mod view;

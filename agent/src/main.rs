@@ -80,7 +80,7 @@ fn run(cli: Cli) -> Exit {
         }
         Err(error) => {
             drop(writeln!(stderr(), "lastgood: {}", one_line(&error)));
-            Exit::Failed
+            error.exit()
         }
         Ok(()) => Exit::Done,
     }

@@ -24,4 +24,5 @@ pub mod removal;
 pub mod repair;
 pub mod select;
 pub mod stage_2;
+pub mod switch;
 pub mod uninstall;

@@ -64,7 +64,15 @@ impl Session {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_at_boot(root: &Root) -> Result<Self, Error> {
-        let mut session = Self::open_with(root, || lock::take(root, LONG_PATIENCE).map(Some))?;
+        Self::open_at_boot_within(root, LONG_PATIENCE)
+    }
+
+    /// The same with a time limit of one's own.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at_boot_within(root: &Root, patience: Duration) -> Result<Self, Error> {
+        let mut session = Self::open_with(root, || lock::take(root, patience).map(Some))?;
         session.says_events = true;
         Ok(session)
     }

@@ -114,7 +114,7 @@ fn an_activation_by_nixos_that_did_not_end_well_is_known(debian: Debian) -> Resu
         server.run_ok(
             "top=$(readlink -f /run/booted-system) && mkdir -p $top/sw && ln -sfn /usr/bin $top/sw/bin",
         )?;
-        let activate = |server: &Container| server.run("lastgood boot activate");
+        let activate = |server: &Container| server.run("lastgood step activate");
         let well = activate(server)?;
         assert_eq!(well.status, 0, "{well:?}");
 

@@ -86,7 +86,7 @@ fn nothing_is_blessed_by_hand(debian: Debian) -> Result<()> {
         let subject = selected(server, 1, &[slow])?;
         server.start(Boot::Counted(1))?;
         server.wait_for("waiting: ")?;
-        let refused = server.run("lastgood boot bless")?;
+        let refused = server.run("lastgood step bless")?;
         assert_eq!(refused.status, 1, "{refused:?}");
         assert!(
             refused

@@ -12,7 +12,7 @@ use lastgood_tests::faults::{self, Fault};
 use lastgood_tests::files;
 use lastgood_tests::tree::Tree;
 
-const ACTIVATE: [&str; 2] = ["boot", "activate"];
+const ACTIVATE: [&str; 2] = ["step", "activate"];
 
 /// Everything in `/etc` but the manifest and the seal: where it leads, or what it holds and who may use it.
 fn contents(tree: &Tree) -> Result<BTreeMap<PathBuf, String>> {
@@ -181,7 +181,7 @@ fn no_fault_at_any_call_leaves_etc_half_done() -> Result<()> {
 /// What it leaves is finished by the step after systemd was started.
 #[test]
 fn no_fault_at_any_call_of_stage_2_leaves_etc_half_done() -> Result<()> {
-    no_fault_leaves_etc_half_done(&["boot", "stage-2"])
+    no_fault_leaves_etc_half_done(&["step", "stage-2"])
 }
 
 #[test]

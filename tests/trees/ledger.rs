@@ -60,8 +60,8 @@ fn what_an_older_agent_does_not_know_ties_its_hands() -> Result<()> {
     );
 
     // Nobody falls back, and nothing is given up.
-    ok(&tree.lastgood(&["boot", "fall-back"])?);
-    ok(&free.lastgood(&["boot", "fall-back"])?);
+    ok(&tree.lastgood(&["step", "fall-back"])?);
+    ok(&free.lastgood(&["step", "fall-back"])?);
     assert_eq!(status(&tree)?["rejected"], json!([]));
     assert_eq!(status(&free)?["rejected"].as_array().unwrap().len(), 1);
     refused(

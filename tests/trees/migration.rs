@@ -234,7 +234,7 @@ fn uninstalled_and_installed_again() -> Result<()> {
     assert_eq!(tree.stamps()?, before);
     boot(&tree, &toplevels[2], 1)?;
     ok(&tree.lastgood(&["good", "3"])?);
-    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    ok(&tree.lastgood(&["step", "fall-back"])?);
     assert_eq!(chain(&tree)?, ["nixos-generation-3"]);
     refused(
         &tree.lastgood(&["verify", "--repair"])?,
@@ -369,7 +369,7 @@ fn what_is_off_boot_is_given_back_too() -> Result<()> {
     ok(&tree.lastgood(&["install"])?);
     ok(&tree.lastgood(&["good", "1"])?);
     boot(&tree, &toplevel, 1)?;
-    ok(&tree.lastgood(&["boot", "activate"])?);
+    ok(&tree.lastgood(&["step", "activate"])?);
     assert!(tree.path("etc/motd").is_symlink() && tree.path("run/current-system").is_symlink());
     let roots = tree.path("nix/var/nix/gcroots/lastgood");
     assert_eq!(fs::read_dir(&roots)?.count(), 1);
@@ -396,7 +396,7 @@ fn what_is_off_boot_is_given_back_too() -> Result<()> {
     assert!(ok(&tree.lastgood(&["uninstall"])?).contains("nothing to do"));
     // The next boot of it touches nothing of that.
     boot(&tree, &toplevel, 2)?;
-    ok(&tree.lastgood(&["boot", "activate"])?);
+    ok(&tree.lastgood(&["step", "activate"])?);
     assert!(!tree.path("etc/static").is_symlink());
     assert_eq!(fs::read_dir(&roots)?.count(), 0);
     Ok(())

@@ -40,7 +40,7 @@ fn machine() -> Result<Tree> {
     ok(&tree.lastgood(&["install", "2"])?);
     tree.count_a_boot(2)?;
     boot(&tree, &toplevels[1], 2)?;
-    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    ok(&tree.lastgood(&["step", "fall-back"])?);
     boot(&tree, &toplevels[0], 3)?;
     let third = tree.build("3", "echo '{}' > $out/boot.json")?;
     tree.set(&third)?;

@@ -19,7 +19,7 @@ pub(super) fn boot(tree: &Tree, toplevel: &Path, number: u32) -> Result<()> {
     writeln!(cmdline, "quiet init={}/init", toplevel.display())?;
     let mut id = fs::File::create(tree.path("proc/sys/kernel/random/boot_id"))?;
     writeln!(id, "boot-{number}")?;
-    ok(&tree.lastgood(&["boot", "begin"])?);
+    ok(&tree.lastgood(&["step", "begin"])?);
     Ok(())
 }
 
@@ -63,7 +63,7 @@ fn a_trial_without_a_verdict_is_rejected_demoted_and_left() -> Result<()> {
     tree.count_a_boot(2)?;
     boot(&tree, &toplevels[1], 1)?;
     assert_eq!(status(&tree)?["state"], "trial");
-    let said = tree.lastgood(&["boot", "fall-back"])?;
+    let said = tree.lastgood(&["step", "fall-back"])?;
     ok(&said);
     let said: Vec<&str> = said.stderr.lines().collect();
     let rejected = "rejected: generation 2: the assessment ended without a verdict";
@@ -92,7 +92,7 @@ fn a_trial_without_a_verdict_is_rejected_demoted_and_left() -> Result<()> {
 
     // The next boot is the last good one's, and it is not blamed for anything.
     boot(&tree, &toplevels[0], 2)?;
-    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    ok(&tree.lastgood(&["step", "fall-back"])?);
     assert_eq!(status(&tree)?["state"], "proven");
     assert_eq!(boots(&tree, 2)?, ["1", "1", "1"]);
     Ok(())
@@ -105,7 +105,7 @@ fn nothing_is_blessed_without_an_assessment_of_this_boot() -> Result<()> {
     tree.count_a_boot(2)?;
     boot(&tree, &toplevels[1], 1)?;
     refused(
-        &tree.lastgood(&["boot", "bless"])?,
+        &tree.lastgood(&["step", "bless"])?,
         &["no assessment has found this boot healthy"],
     );
     let leave = |boot: &str| -> Result<()> {
@@ -119,12 +119,12 @@ fn nothing_is_blessed_without_an_assessment_of_this_boot() -> Result<()> {
     };
     leave("boot-0")?;
     refused(
-        &tree.lastgood(&["boot", "bless"])?,
+        &tree.lastgood(&["step", "bless"])?,
         &["no assessment has found this boot healthy"],
     );
     assert!(tree.entry_of(2)?.ends_with("+2-1.conf"));
     leave("boot-1")?;
-    ok(&tree.lastgood(&["boot", "bless"])?);
+    ok(&tree.lastgood(&["step", "bless"])?);
     assert!(!tree.entry_of(2)?.contains('+'));
     assert_eq!(status(&tree)?["lastGood"]["generation"], "2");
     assert_eq!(boots(&tree, 1)?, ["2", "2"]);
@@ -141,10 +141,10 @@ fn a_baseline_is_recorded_after_the_operators_verdict_and_once() -> Result<()> {
     let healthy = r#"{"boot":"boot-1","baseline":{"unwell":["a.service"]}}"#;
     files::write(&tree.path("run/lastgood/healthy.json"), healthy)?;
     let ledger = || fs::read_to_string(tree.path("var/lib/lastgood/ledger.jsonl"));
-    ok(&tree.lastgood(&["boot", "bless"])?);
+    ok(&tree.lastgood(&["step", "bless"])?);
     let once = ledger()?;
     assert!(once.contains("a.service"), "{once}");
-    ok(&tree.lastgood(&["boot", "bless"])?);
+    ok(&tree.lastgood(&["step", "bless"])?);
     assert_eq!(ledger()?, once);
     Ok(())
 }
@@ -187,7 +187,7 @@ fn automatic_reboots_come_to_an_end() -> Result<()> {
     let mut reboots = Vec::new();
     for number in 1..=5 {
         boot(&tree, &toplevels[1], number)?;
-        let ended = tree.lastgood(&["boot", "fall-back"])?;
+        let ended = tree.lastgood(&["step", "fall-back"])?;
         ok(&ended);
         reboots.push(!ended.stderr.contains("staying up"));
     }
@@ -200,7 +200,7 @@ fn a_boot_that_is_no_generations_is_left_alone() -> Result<()> {
     let tree = Tree::new()?;
     trial(&tree)?;
     boot(&tree, Path::new("/nix/store/nobody"), 1)?;
-    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    ok(&tree.lastgood(&["step", "fall-back"])?);
     let status = status(&tree)?;
     assert_eq!(
         (&status["running"], &status["automaticReboots"]),
@@ -305,7 +305,7 @@ fn a_trial_that_the_loader_did_not_start_keeps_its_counter() -> Result<()> {
     boot(&tree, &toplevels[1], 1)?;
     is_healthy(&tree, 1)?;
     for _ in 0..2 {
-        let told = tree.lastgood(&["boot", "bless"])?;
+        let told = tree.lastgood(&["step", "bless"])?;
         ok(&told);
         for words in [
             "not blessed: generation 2 is healthy",
@@ -338,7 +338,7 @@ fn a_trial_that_the_loader_did_not_start_keeps_its_counter() -> Result<()> {
     tree.count_a_boot(2)?;
     boot(&tree, &toplevels[1], 2)?;
     is_healthy(&tree, 2)?;
-    ok(&tree.lastgood(&["boot", "bless"])?);
+    ok(&tree.lastgood(&["step", "bless"])?);
     assert!(!tree.entry_of(2)?.contains('+'));
     let told = status(&tree)?;
     assert_eq!(told["lastGood"]["generation"], "2");
@@ -354,7 +354,7 @@ fn a_proven_generation_may_be_started_by_anybody() -> Result<()> {
     tree.booted(&tree.entry_of(2)?)?;
     boot(&tree, &toplevels[0], 1)?;
     is_healthy(&tree, 1)?;
-    ok(&tree.lastgood(&["boot", "bless"])?);
+    ok(&tree.lastgood(&["step", "bless"])?);
     let told = status(&tree)?;
     assert_eq!(
         (&told["state"], &told["healthyTrial"]),

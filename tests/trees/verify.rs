@@ -110,7 +110,7 @@ fn a_mirror_that_a_trial_brought_hears_the_verdict() -> Result<()> {
     tree.set(&second)?;
     ok(&tree.lastgood(&["install"])?);
     boot(&tree, &second, 1)?;
-    ok(&tree.lastgood(&["boot", "fall-back"])?);
+    ok(&tree.lastgood(&["step", "fall-back"])?);
     let names = |place: &str| -> Result<Vec<String>> {
         let entries = files::sorted_entries(&tree.path(place).join("loader/entries"))?;
         Ok(entries

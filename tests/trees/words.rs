@@ -156,10 +156,10 @@ fn nothing_moves_a_cursor_where_there_is_none() -> Result<()> {
         ok(&ended);
         assert!(is_plain(&ended), "{ended:?}");
     }
-    let ended = tree.lastgood(&["switch", "1"])?;
+    let ended = tree.lastgood(&["pin", "1"])?;
     assert_eq!(ended.status, 2, "{ended:?}");
     assert!(
-        ended.stderr.starts_with("lastgood: switch: not here yet; "),
+        ended.stderr.starts_with("lastgood: pin: not here yet; "),
         "{ended:?}"
     );
     Ok(())

@@ -239,7 +239,7 @@ fn reserved(path: &Path) -> bool {
 /// Runs the generator: `early` is its second argument. Never fails; what went wrong is in the kernel's log, and left
 /// for the assessment.
 pub fn run(root: &Root, early: &Path) {
-    let work = [OsStr::new("boot"), OsStr::new("units"), early.as_os_str()];
+    let work = [OsStr::new("step"), OsStr::new("units"), early.as_os_str()];
     let Err(error) = ourselves::run(&work, PATIENCE) else {
         return;
     };

@@ -217,8 +217,13 @@ impl Standard<'_> {
     }
 
     fn excuses(&self, fault: &Fault) -> bool {
-        self.baseline
-            .is_some_and(|baseline| baseline.failing.contains(fault))
+        let is_wanted = fault
+            .unit()
+            .is_some_and(|unit| self.requirements.wanted.iter().any(|one| one == unit));
+        is_wanted
+            || self
+                .baseline
+                .is_some_and(|baseline| baseline.failing.contains(fault))
     }
 
     /// What it weighs to be worse than the baseline.

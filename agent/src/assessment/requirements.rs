@@ -12,6 +12,8 @@ use crate::store::handover::Units;
 pub struct Requirements {
     /// Units that must be active, with their suffix. Those of `boot-complete.target` come with each snapshot.
     pub units: Vec<String>,
+    /// Units whose failure is held against no closure, with their suffix.
+    pub wanted: Vec<String>,
     /// Why systemd has not got all units of the closure ([`missing_units`]). None: it has.
     pub missing_units: Option<MissingUnits>,
     /// How long everything must stay well.
@@ -25,6 +27,7 @@ impl From<&Health> for Requirements {
         Self {
             missing_units: None,
             units: health.required_units.iter().map(|n| full_name(n)).collect(),
+            wanted: health.wanted_units.iter().map(|n| full_name(n)).collect(),
             settle: health.settle_sec.into(),
             deadline: health.deadline_sec.into(),
         }

@@ -67,6 +67,7 @@ fn assessed(state: Option<Active>, takes: Duration) -> (Outcome, u32, Duration) 
         looks: 0,
     };
     let requirements = Requirements {
+        wanted: Vec::new(),
         missing_units: None,
         units: vec!["nginx.service".to_owned()],
         settle: Duration::from_secs(10),

@@ -137,7 +137,7 @@ mod tests {
             ("lastgood -- lastgood in", true),
             ("lastgood install", false),
             ("lastgood may-be-removed", false),
-            ("lastgood boot stage-2", false),
+            ("lastgood step stage-2", false),
         ] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(may_be_asked(&words), may_be, "{line}");

@@ -9,12 +9,17 @@ use crate::operation::activate::{self, Firewalled};
 use crate::operation::assess::{self, Assessed};
 use crate::operation::bless::{self, Blessed};
 use crate::operation::stage_2::{self, Staged};
-use crate::operation::{begin, fall_back};
+use crate::operation::{begin, fall_back, switch};
 use crate::report::line::one_line;
 use crate::system::kernel_log::{KernelLog, Level};
 
 pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
-    if !root.is_live() && matches!(step, BootStep::Firewall | BootStep::Assess) {
+    if !root.is_live()
+        && matches!(
+            step,
+            BootStep::Firewall | BootStep::Assess | BootStep::Switch { .. } | BootStep::Unconfirmed
+        )
+    {
         return Err(Error::Refused(
             "this step is about the running machine's kernel and services, not about a tree; leave --root out".to_owned(),
         ));
@@ -31,6 +36,8 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::Assess => assess(root),
         BootStep::Bless => bless(root),
         BootStep::FallBack => fall_back::fall_back(root),
+        BootStep::Switch { said, request } => switch::work(root, &said, &request),
+        BootStep::Unconfirmed => switch::unconfirmed(root),
     }
 }
 

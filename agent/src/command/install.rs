@@ -16,6 +16,7 @@ pub(super) fn run(root: &Root, arguments: &Install, out: &mut impl Write) -> Res
     let request = Request {
         toplevel: arguments.toplevel.as_deref(),
         again: arguments.again,
+        new_hostname: arguments.new_hostname,
     };
     if arguments.dry_run {
         would_be(would_select(root, &request)?, out)

@@ -47,7 +47,7 @@ pub struct Key {
 }
 
 /// What each section is about, in the order of the file.
-pub const SECTIONS: [(&str, &str); 4] = [
+pub const SECTIONS: [(&str, &str); 6] = [
     (
         "boot",
         "Boot partitions and the loader. Read from the generation that is selected.",
@@ -64,13 +64,21 @@ pub const SECTIONS: [(&str, &str); 4] = [
         "activation",
         "What is run when the closure is put in place, on a plain systemd host.",
     ),
+    (
+        "switch",
+        "When a live switch to this closure has ended well. Read from the closure that is switched to.",
+    ),
+    (
+        "fallback",
+        "How the machine goes back from this closure. Read from the generation that was booted.",
+    ),
 ];
 
 const PORT: Kind = Kind::Integer(0, 65535);
 const PORTS: Kind = Kind::Many(&PORT);
 
 /// All keys, in the order of the file.
-pub const KEYS: [Key; 32] = [
+pub const KEYS: [Key; 36] = [
     Key {
         section: "boot",
         name: "esp",
@@ -172,6 +180,15 @@ pub const KEYS: [Key; 32] = [
         what: "Units that must be active, besides those that boot-complete.target requires. Name what the machine is there for, \
                and what you log in by.",
         why: "Without any, a unit that fails now and did not under the last good generation is still a fault.",
+    },
+    Key {
+        section: "health",
+        name: "wanted-units",
+        kind: Kind::Many(&Kind::Text),
+        default: Some("[]"),
+        example: "[\"backup.service\"]",
+        what: "Units whose failure is told, and held against no generation. Name what may fail for reasons outside the machine.",
+        why: "What nobody has said anything about is taken for part of the machine.",
     },
     Key {
         section: "health",
@@ -371,6 +388,35 @@ pub const KEYS: [Key; 32] = [
         example: "30",
         what: "When the script is ended, with all that it has started, in seconds.",
         why: "It runs before the network and before anybody can log in. What takes longer belongs into a unit.",
+    },
+    Key {
+        section: "switch",
+        name: "settle-sec",
+        kind: Kind::Integer(1, 800),
+        default: Some("2"),
+        example: "10",
+        what: "How long everything must stay as it was intended after a live switch, in seconds.",
+        why: "A service that dies at once shows itself within a second or two, and somebody waits for the command to end.",
+    },
+    Key {
+        section: "switch",
+        name: "patience-sec",
+        kind: Kind::Integer(1, 800),
+        default: Some("60"),
+        example: "300",
+        what: "How long a unit may be on its way after a live switch, in seconds. Then it is named, and neither waited for nor held \
+               against the switch.",
+        why: "Some units wait for what a deploy tool brings only after the switch has ended.",
+    },
+    Key {
+        section: "fallback",
+        name: "live",
+        kind: Kind::Bool,
+        default: Some("false"),
+        example: "true",
+        what: "Go back without a reboot where kernel, initrd, modules and parameters are those of the last good generation. If that \
+               does not end well, the machine reboots.",
+        why: "A reboot leaves nothing of a bad generation behind. Without one the machine is back within seconds.",
     },
 ];
 

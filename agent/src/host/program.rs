@@ -28,6 +28,8 @@ pub enum Program {
     ModulesLoad,
     /// Says what a closure needs.
     NixStore,
+    /// Takes a swap device out of use that a closure has no more.
+    Swapoff,
 }
 
 impl Program {
@@ -43,6 +45,7 @@ impl Program {
             Self::Sysusers => "systemd-sysusers",
             Self::ModulesLoad => "systemd-modules-load",
             Self::NixStore => "nix-store",
+            Self::Swapoff => "swapoff",
         }
     }
 

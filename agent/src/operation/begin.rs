@@ -50,6 +50,9 @@ pub fn session(root: &Root) -> Result<Session, Error> {
 /// When it cannot be recorded.
 pub fn begin(root: &Root) -> Result<(), Error> {
     let mut session = session(root)?;
+    if let Err(error) = super::switch::at_boot(&mut session) {
+        tracing::error!("{}", one_line(&error));
+    }
     let Some(subject) = session.view.running().cloned() else {
         return Ok(());
     };

@@ -27,6 +27,7 @@ use crate::session::Session;
 
 use asked::Asked;
 pub use asked::Request;
+pub(super) use asked::find;
 pub use closure::check as check_closure;
 pub use dry_run::{WouldSelect, would_select};
 use written::Recorded;
@@ -39,12 +40,30 @@ pub use written::Selected;
 /// work, and what was proven boots meanwhile.
 pub fn select(root: &Root, request: &Request<'_>) -> Result<Selected, Error> {
     let mut session = Session::open(root)?;
-    let asked = Asked::of(&session, request)?;
-    let ready = make_ready(&mut session, &asked)?;
-    let recorded = Recorded::of(&mut session, asked, ready)?;
-    let written = recorded.write(&mut session)?;
-    let kept = written.keep(&session)?;
-    kept.arm(&mut session)
+    super::switch::refuse_while_one_is_open(&session)?;
+    select_in(&mut session, request)
+}
+
+/// The same for whoever has the right to change things already.
+///
+/// # Errors
+/// As [`select`].
+pub(super) fn select_in(session: &mut Session, request: &Request<'_>) -> Result<Selected, Error> {
+    let asked = Asked::of(session, request)?;
+    let ready = make_ready(session, &asked)?;
+    let recorded = Recorded::of(session, asked, ready)?;
+    let written = recorded.write(session)?;
+    let kept = written.keep(session)?;
+    kept.arm(session)
+}
+
+/// Whether that would be granted, now: everything up to the record is done, and nothing is changed.
+///
+/// # Errors
+/// As [`select`].
+pub(super) fn could_select(session: &mut Session, request: &Request<'_>) -> Result<(), Error> {
+    let asked = Asked::of(session, request)?;
+    make_ready(session, &asked).map(drop)
 }
 
 /// Plans what is asked for, and proves that the machine comes back with it. Runs the closures' programs that finish

@@ -216,6 +216,16 @@ impl Drop for Shown {
     }
 }
 
+/// Shows what is being waited for: on a terminal in the line that is rewritten, elsewhere as a line.
+pub fn waiting(text: &str) {
+    let say = match audience() {
+        Audience::Nobody => None,
+        Audience::Reader => Some(Say::Line(text.to_owned())),
+        Audience::Terminal => Some(Say::Rewrite(text.chars().take(WIDTH).collect())),
+    };
+    show(say);
+}
+
 fn show(say: Option<Say>) {
     match say {
         Some(Say::Line(line)) => tracing::info!("{line}"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use boot_entries::name::stem_of;
 use boot_entries::{Root, durable};
 
-use crate::host::OUR_GC_ROOTS;
+use crate::host::{OUR_GC_ROOTS, SWITCH_GC_ROOTS};
 use crate::state::State;
 
 /// Roots that cannot be read or changed.
@@ -135,10 +135,38 @@ pub fn make(root: &Root, changes: Vec<Change>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Keeps the closures of a live switch until [`let_go`]: also those that no profile names.
+///
+/// # Errors
+/// When a root cannot be written.
+pub fn hold(root: &Root, before: &Path, after: &Path) -> Result<(), Error> {
+    let directory = place(root, SWITCH_GC_ROOTS)?;
+    for (name, closure) in [("before", before), ("after", after)] {
+        durable::put_link(closure, &directory.join(name))?;
+    }
+    Ok(())
+}
+
+/// Leaves to the garbage collector what a live switch has kept.
+///
+/// # Errors
+/// When a root cannot be removed.
+pub fn let_go(root: &Root) -> Result<(), Error> {
+    let directory = place(root, SWITCH_GC_ROOTS)?;
+    for name in read(&directory)?.keys() {
+        durable::remove(&directory.join(name))?;
+    }
+    Ok(durable::remove_empty_directory(&directory)?)
+}
+
 /// [`OUR_GC_ROOTS`], as a path of this process.
 fn directory(root: &Root) -> Result<PathBuf, Error> {
-    root.resolve(OUR_GC_ROOTS).map_err(|source| Error::Read {
-        path: PathBuf::from(OUR_GC_ROOTS),
+    place(root, OUR_GC_ROOTS)
+}
+
+fn place(root: &Root, path: &str) -> Result<PathBuf, Error> {
+    root.resolve(path).map_err(|source| Error::Read {
+        path: PathBuf::from(path),
         source,
     })
 }
@@ -173,6 +201,21 @@ fn read(directory: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_switch_keeps_both_closures_until_it_has_ended() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let directory = root.join(SWITCH_GC_ROOTS);
+        let_go(&root).unwrap();
+        hold(&root, Path::new("/nix/store/a"), Path::new("/nix/store/b")).unwrap();
+        hold(&root, Path::new("/nix/store/b"), Path::new("/nix/store/c")).unwrap();
+        let held = read(&directory).unwrap();
+        assert_eq!(held["before"], Path::new("/nix/store/b"));
+        assert_eq!(held["after"], Path::new("/nix/store/c"));
+        let_go(&root).unwrap();
+        assert!(!directory.exists());
+    }
     use crate::state::baseline::Baseline;
     use crate::state::{Event, Subject};
     use boot_entries::GenerationId;

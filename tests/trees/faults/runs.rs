@@ -64,7 +64,7 @@ pub(super) fn of_one_partition() -> Result<Vec<Run>> {
             &[good, &third],
         ),
         run("rejection", &["bad", "3"], trial.copy()?, Some(1), &[good]),
-        run("fallback", &["boot", "fall-back"], trial, Some(1), &[good]),
+        run("fallback", &["step", "fall-back"], trial, Some(1), &[good]),
         run("uninstall", &["uninstall"], given_back, None, &[good]),
     ])
 }

@@ -33,7 +33,7 @@ pub(super) fn run(count: u64) -> Result<()> {
     let mut times: [Vec<Duration>; 4] = Default::default();
     let activate = || -> Result<Duration> {
         let begun = Instant::now();
-        let ended = tree.lastgood(&["boot", "activate"])?;
+        let ended = tree.lastgood(&["step", "activate"])?;
         let took = begun.elapsed();
         ensure!(ended.status == 0, "{ended:?}");
         Ok(took)

@@ -17,6 +17,7 @@ fn secs(count: u64) -> Duration {
 
 fn requirements() -> Requirements {
     Requirements {
+        wanted: Vec::new(),
         missing_units: None,
         units: vec!["a.service".to_owned()],
         settle: secs(SETTLE),
@@ -251,6 +252,33 @@ fn a_baseline_never_excuses_what_is_required() {
     assert_eq!(
         blamed(&usual(Some(&baseline(&["a.service"])), fails).1).0,
         ["a.service"]
+    );
+}
+
+#[test]
+fn what_is_wanted_only_is_held_against_nobody() {
+    let fails = with(&[
+        ("a.service", unit("active", "running")),
+        ("backup.service", unit("failed", "failed")),
+    ]);
+    let judged = |wanted: &[&str]| {
+        let requirements = Requirements {
+            wanted: wanted.iter().map(|&name| name.to_owned()).collect(),
+            ..requirements()
+        };
+        let (no_baseline, mut at) = (baseline(&[]), 0);
+        let mut watch = Watch::new(&requirements, Some(&no_baseline));
+        loop {
+            match watch.observe(secs(at), Ok(&fails)) {
+                Judgement::Wait { .. } => at += 1,
+                ended => break ended,
+            }
+        }
+    };
+    assert_eq!(blamed(&judged(&[])).0, ["backup.service"]);
+    assert_eq!(
+        judged(&["backup.service"]),
+        healthy_with(&["backup.service"])
     );
 }
 

@@ -1,6 +1,6 @@
 //! What is asked for, and whether it may be.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use boot_entries::GenerationId;
 use boot_entries::generation::Generation;
@@ -8,6 +8,7 @@ use boot_entries::name::stem_of;
 
 use super::{closure, readiness};
 use crate::error::Error;
+use crate::operation::switch::fit;
 use crate::session::Session;
 use crate::state::{Event, Standing, State, Subject};
 use crate::view::View;
@@ -19,6 +20,8 @@ pub struct Request<'a> {
     pub toplevel: Option<&'a Path>,
     /// The operator insists: what was rejected, or has used up its tries, is tried once more.
     pub again: bool,
+    /// The operator insists on a closure with another machine's name.
+    pub new_hostname: bool,
 }
 
 /// A request that may be granted, and what the machine's state is once it is on record.
@@ -39,6 +42,7 @@ impl Asked {
     pub(super) fn of(session: &Session, request: &Request<'_>) -> Result<Self, Error> {
         let view = &session.view;
         let subject = wanted(view, request.toplevel)?;
+        fit::check_hostname(&view.root, &subject.toplevel, request.new_hostname)?;
         // What was proven with it, and what the operator insists on, is installed all the same.
         let is_trusted = request.again || view.state.standing(&subject) == Standing::Proven;
         closure::check(&view.root, &subject.toplevel, is_trusted)?;
@@ -78,18 +82,37 @@ impl Asked {
 
 /// The generation that TOPLEVEL is, or the one the system profile points at.
 fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
+    let (closure, subject) = find(view, toplevel)?;
+    subject.ok_or_else(|| {
+        Error::Refused(format!(
+            "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
+            toplevel.unwrap_or(&closure).display(),
+            closure.display(),
+        ))
+    })
+}
+
+/// The closure that TOPLEVEL is, and which generation that is, if any.
+///
+/// # Errors
+/// When it is not there, or no generation has that number.
+pub(in crate::operation) fn find(
+    view: &View,
+    toplevel: Option<&Path>,
+) -> Result<(PathBuf, Option<Subject>), Error> {
+    let of = |subject: Subject| (subject.toplevel.clone(), Some(subject));
     let Some(toplevel) = toplevel else {
         let current = view.profiles.current_system().ok_or_else(|| {
             Error::Refused("the system profile points at no generation; name a TOPLEVEL".to_owned())
         })?;
-        return view.subject(current);
+        return view.subject(current).map(of);
     };
     // A path of that form can be written with a `./` before it.
     if let Some(id) = toplevel
         .to_str()
         .and_then(|text| text.parse::<GenerationId>().ok())
     {
-        return view.subject(&id);
+        return view.subject(&id).map(of);
     }
     // On the running machine a relative path is relative to where we stand; in a tree, to its top.
     let absolute = if view.root.is_live() {
@@ -114,19 +137,20 @@ fn wanted(view: &View, toplevel: Option<&Path>) -> Result<Subject, Error> {
         let current = view.profiles.current.contains(&base) && view.lists(&generation.subject());
         (current, base, generation.id.specialisation().is_none())
     };
-    same().max_by_key(preferred).map(Generation::subject).ok_or_else(|| {
-        if view.root.join(&closure).try_exists().is_ok_and(|there| !there) {
-            let toplevel = toplevel.display();
-            return Error::Refused(format!(
-                "{toplevel} is not there; see that the path is right, and that the store is mounted"
-            ));
-        }
-        Error::Refused(format!(
-            "{} is no generation of any profile; make it one with `nix-env --profile /nix/var/nix/profiles/system --set {}`",
-            toplevel.display(),
-            closure.display(),
-        ))
-    })
+    let subject = same().max_by_key(preferred).map(Generation::subject);
+    if subject.is_none()
+        && view
+            .root
+            .join(&closure)
+            .try_exists()
+            .is_ok_and(|there| !there)
+    {
+        let toplevel = toplevel.display();
+        return Err(Error::Refused(format!(
+            "{toplevel} is not there; see that the path is right, and that the store is mounted"
+        )));
+    }
+    Ok((closure, subject))
 }
 
 /// A generation that was rejected, or that has used up its tries, is not selected by any automatism (invariant A5). Its

@@ -21,7 +21,7 @@ use crate::system::{mount, ourselves};
 /// How long the work may take. A few thousand links take less than a second.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What the work is called on the command line.
-const WORK: [&str; 2] = ["boot", "stage-2"];
+const WORK: [&str; 2] = ["step", "stage-2"];
 
 /// Does what is to be done before systemd is started, and becomes systemd. `arguments` are what the kernel or the
 /// initrd has given to `init`, without its name.

@@ -1,0 +1,323 @@
+//! Back to what the machine was before a live switch, in order, as far as it can be; and on record why.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::judge::{self, Expected, Judged, Standard};
+use super::live::{self, Way};
+use super::remembered::Remembered;
+use super::said::Speaker;
+use super::walk::Walk;
+use super::{dead_man, keep, place, words};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::report::line::one_line;
+use crate::session::Session;
+use crate::state::Event;
+use crate::state::cause::{Cause, Stage, UnitFailure};
+use crate::state::fault::Fault;
+use crate::state::switching::{Back, Intent, Undone};
+use crate::store::gc_roots;
+use crate::switch::plan::plan;
+use crate::system::manager::Manager;
+use crate::system::systemd::Systemd;
+
+/// How long the jobs of one phase may take on the way back.
+const PHASE: Duration = Duration::from_mins(3);
+/// What is known of so many units is told.
+const EXPLAINED: usize = 5;
+
+/// Why a switch does not go on.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// PID 1 does not answer, or something cannot be read.
+    Error(Error),
+    /// The closure could not be put in place: a line each.
+    Place(Vec<String>),
+    /// Something is not as it was intended.
+    Unwell(Judged),
+    /// Time is up, or it was cut off.
+    Late(Undone),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Failure {
+    fn undone(&self) -> Undone {
+        match self {
+            Self::Late(undone) => *undone,
+            _ => Undone::Failed,
+        }
+    }
+
+    /// What is at fault, with what is known about it. None: nobody says that the closure is.
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Error(error) => Some(Cause::new(Stage::Begun, one_line(error), Fault::NoAnswer)),
+            Self::Place(lines) => Some(Cause::new(
+                Stage::Begun,
+                lines.join("; "),
+                Fault::Activation,
+            )),
+            Self::Late(_) => None,
+            Self::Unwell(judged) => Some(unwell(judged)),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Unwell(_) => Exit::UnitsFailed,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+fn unwell(judged: &Judged) -> Cause {
+    let mut summaries = Vec::new();
+    let mut faults = Vec::new();
+    for (unit, why) in &judged.failed {
+        summaries.push(format!("{unit}: {why}"));
+        faults.push(Fault::of_unit(unit));
+    }
+    for (address, unit) in &judged.silent {
+        summaries.push(format!(
+            "nobody listens on {address} any more, as {unit} did"
+        ));
+        faults.push(Fault::of_unit(unit));
+    }
+    let systemd = Systemd::watching(&[]);
+    let units: Vec<UnitFailure> = judged
+        .failed
+        .keys()
+        .take(EXPLAINED)
+        .map(|unit| systemd.failure(unit))
+        .collect();
+    Cause {
+        stage: Stage::Services,
+        summary: summaries.join("; "),
+        units,
+        faults,
+    }
+}
+
+/// Goes back, and says how the switch ended. Nothing stops it: what cannot be put back is named.
+pub(super) fn go_back(
+    session: &mut Session,
+    manager: &mut Manager,
+    speaker: &mut Speaker,
+    failure: Failure,
+) -> Error {
+    let Some(intent) = session
+        .state()
+        .switching
+        .as_ref()
+        .map(|one| one.intent.clone())
+    else {
+        return match failure {
+            Failure::Error(error) => error,
+            _ => Error::Refused("there is no live switch to undo".to_owned()),
+        };
+    };
+    // Its log, before it is started again.
+    let cause = failure.cause();
+    let what = super::name_of(&intent.after, intent.subject.as_ref());
+    let why = cause.as_ref().map_or_else(
+        || failure.undone().to_string(),
+        |cause| cause.summary.clone(),
+    );
+    speaker.warn(format!("{what} does not stay: {why}"));
+    for unit in cause.iter().flat_map(|cause| &cause.units) {
+        for line in &unit.log {
+            speaker.line(format!("  {}: {line}", unit.unit));
+        }
+    }
+    let root = session.view.root.clone();
+    let remembered = Remembered::read(&root);
+    let needs_reboot = remembered
+        .as_ref()
+        .and_then(|before| before.needs_reboot.clone());
+    let left = undo(session, manager, speaker, &intent, remembered.as_ref());
+    record(
+        session,
+        &intent,
+        failure.undone(),
+        cause,
+        &left,
+        needs_reboot.is_some(),
+    );
+    finish(session, manager, speaker, &intent);
+    let mut text = format!("{what} was undone: {why}");
+    if let Some(needs_reboot) = &needs_reboot {
+        text = format!(
+            "{text}; {needs_reboot}, so it may work after a reboot: `lastgood boot` selects it for that"
+        );
+    }
+    if left.is_empty() {
+        text.push_str("; the machine is as it was before");
+    } else {
+        text = format!("{text}; not put back: {}", left.join("; "));
+    }
+    if let Some(subject) = &intent.subject
+        && session.state().rejected.contains_key(&subject.toplevel)
+    {
+        text = format!("{text}; `lastgood why {}` tells more", subject.generation);
+    }
+    let exit = match (&failure, needs_reboot) {
+        (Failure::Unwell(_) | Failure::Place(_), Some(_)) => Exit::RebootNeeded,
+        _ => failure.exit(),
+    };
+    Error::Ended { exit, text }
+}
+
+/// Puts back what can be. Gives what could not, a line each.
+fn undo(
+    session: &Session,
+    manager: &mut Manager,
+    speaker: &mut Speaker,
+    intent: &Intent,
+    remembered: Option<&Remembered>,
+) -> Vec<String> {
+    let mut left = Vec::new();
+    // It may have broken.
+    if let Err(error) = manager.reconnect() {
+        left.push(one_line(&error));
+    }
+    match units_back(session, manager, speaker, intent, remembered) {
+        Ok(more) => left.extend(more),
+        Err(error) => left.push(one_line(&error)),
+    }
+    left
+}
+
+fn units_back(
+    session: &Session,
+    manager: &mut Manager,
+    speaker: &mut Speaker,
+    intent: &Intent,
+    remembered: Option<&Remembered>,
+) -> Result<Vec<String>, Error> {
+    let root = &session.view.root;
+    let way = Way {
+        from: &intent.after,
+        to: &intent.before,
+    };
+    let session_units = remembered.map(|before| before.session.iter().cloned().collect());
+    let looked = live::look(
+        root,
+        manager,
+        way,
+        &session_units.unwrap_or_default(),
+        remembered.map(Remembered::before),
+    );
+    let situation = match looked {
+        Ok(situation) => situation,
+        Err(error) => {
+            // Files at least: what is started later is what it was before.
+            let put = place::put(root, &intent.before, &BTreeMap::new(), speaker);
+            let mut left = put.err().unwrap_or_default();
+            left.push(one_line(&error));
+            return Ok(left);
+        }
+    };
+    let planned = plan(&situation);
+    words::plan(&planned, speaker);
+    let mut walk = Walk {
+        manager,
+        speaker,
+        until: Instant::now() + PHASE,
+        troubles: BTreeMap::new(),
+    };
+    walk.stop(&planned)?;
+    let put = place::put(root, &intent.before, &BTreeMap::new(), walk.speaker);
+    let mut left = put.err().unwrap_or_default();
+    walk.until = Instant::now() + PHASE;
+    walk.reload(&planned)?;
+    walk.up(&planned)?;
+    let troubles = std::mem::take(&mut walk.troubles);
+    super::users::switch(root, &intent.after, &intent.before, walk.speaker);
+    // What is required now is that all is as it was.
+    let standard = Standard {
+        required: BTreeSet::new(),
+        ..Standard::of(root, &intent.before)
+    };
+    let judged = judge::watch(
+        manager,
+        speaker,
+        &planned.intended,
+        &troubles,
+        (&standard, &Expected::default()),
+    )?;
+    let lines = judged
+        .failed
+        .iter()
+        .map(|(unit, why)| format!("{unit}: {why}"));
+    left.extend(lines);
+    Ok(left)
+}
+
+/// The verdict, and that it was undone. That it cannot be recorded changes nothing of what was done.
+fn record(
+    session: &mut Session,
+    intent: &Intent,
+    undone: Undone,
+    cause: Option<Cause>,
+    left: &[String],
+    needs_reboot: bool,
+) {
+    let rejected = match (&intent.subject, &cause) {
+        (Some(subject), Some(cause))
+            if undone == Undone::Failed
+                && is_the_closure_s(cause)
+                && session.state().is_rejected_by_switch(subject, needs_reboot) =>
+        {
+            Some(Event::Rejected {
+                subject: subject.clone(),
+                cause: cause.clone(),
+            })
+        }
+        _ => None,
+    };
+    let back = Event::SwitchedBack(Back {
+        before: intent.before.clone(),
+        after: intent.after.clone(),
+        subject: intent.subject.clone(),
+        undone,
+        cause,
+        left: left.to_vec(),
+    });
+    let events: Vec<&Event> = rejected.iter().chain([&back]).collect();
+    if let Err(error) = session.record_all(&events) {
+        tracing::error!(
+            "cannot record that the switch was undone: {}",
+            one_line(&error)
+        );
+    }
+}
+
+/// That PID 1 does not answer is nobody's verdict.
+fn is_the_closure_s(cause: &Cause) -> bool {
+    !cause.faults.contains(&Fault::NoAnswer)
+}
+
+/// What follows from the record, and can be done again.
+pub(super) fn finish(
+    session: &mut Session,
+    manager: &mut Manager,
+    speaker: &mut Speaker,
+    intent: &Intent,
+) {
+    let root = session.view.root.clone();
+    let mut tell = |done: Result<(), Error>| {
+        if let Err(error) = done {
+            speaker.warn(one_line(&error));
+        }
+    };
+    tell(keep::point_back(session, intent));
+    tell(dead_man::disarm(manager));
+    tell(gc_roots::let_go(&root).map_err(Error::from));
+    Remembered::forget(&root);
+}

@@ -1,0 +1,304 @@
+//! The change itself, from the first question to the last record. The order is what makes it all or nothing:
+//!
+//! ```text
+//! asked ─ looked ─ planned ─▶ remembered, kept from the collector, armed, on record
+//!    │ refused: nothing is changed        │
+//!    ▼                                    ▼
+//!  exit 1 or 100             stop ─ put in place ─ reload ─ reload, restart, start ─ judge
+//!                                         │ not well                           │ well
+//!                                         ▼                                    ▼
+//!                                   back::go_back                  waits for `confirm`, or keep::keep
+//! ```
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use boot_entries::Root;
+use jiff::Timestamp;
+
+use super::asked::{self, Asked};
+use super::back::{self, Failure};
+use super::judge::{self, Expected, Standard};
+use super::live::{self, Way};
+use super::remembered::{Remembered, Was};
+use super::request::{Action, Request};
+use super::said::Speaker;
+use super::walk::Walk;
+use super::{dead_man, keep, place, reexecution, words};
+use crate::error::Error;
+use crate::operation::select;
+use crate::session::Session;
+use crate::state::Event;
+use crate::state::switching::{Intent, Undone, Unfinished};
+use crate::store::gc_roots;
+use crate::switch::late::late;
+use crate::switch::plan::{Plan, plan, plan_with};
+use crate::switch::situation::Situation;
+use crate::system::boot_id::boot_id;
+use crate::system::listening;
+use crate::system::manager::{self, Manager, Wanted};
+
+/// How long the jobs of one phase may take. Units have their own, shorter limits; those that have none go on by
+/// themselves.
+const PHASE: Duration = Duration::from_mins(5);
+
+/// Does what is asked for, in the process that outlives the session. `said` is where it says how far it is.
+///
+/// # Errors
+/// How it ended, if not well.
+pub(super) fn change(root: &Root, said: &Path, request: &Request) -> Result<(), Error> {
+    let mut speaker = Speaker::at(said);
+    let ended = try_to(root, said, request, &mut speaker);
+    match &ended {
+        Ok(()) => speaker.ended(crate::exit::Exit::Done, None),
+        Err(error) => speaker.ended(error.exit(), Some(crate::report::line::one_line(error))),
+    }
+    ended
+}
+
+fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) -> Result<(), Error> {
+    let mut session = Session::open(root)?;
+    let boot = boot_id(root)?;
+    // A worker that was killed finds what it has left, and its own name on it.
+    let remembered = Remembered::read(root);
+    let is_ours = remembered.is_some_and(|before| before.said == said);
+    match session.state().unfinished(&boot, Timestamp::now()) {
+        Unfinished::None => {}
+        Unfinished::Wait => return Err(super::waits(&session)),
+        open => {
+            super::finish(&mut session, open, speaker)?;
+            if is_ours {
+                return Err(Error::Refused(
+                    "the switch was cut off in the middle, and is undone; `lastgood log` tells more".to_owned(),
+                ));
+            }
+        }
+    }
+    let asked = Asked::of(&mut session, request)?;
+    let mut manager = Manager::system(manager::PATIENCE)?;
+    asked::is_judged(&mut manager)?;
+    if request.action == Action::Switch {
+        select::could_select(&mut session, &selection(&asked, request))?;
+    }
+    let carriers: BTreeSet<String> = request.session.iter().cloned().collect();
+    let way = Way {
+        from: &asked.before,
+        to: &asked.after,
+    };
+    let situation = live::look(root, &mut manager, way, &carriers, None)?;
+    let planned = plan(&situation);
+    if planned.reexecute.is_some() {
+        reexecution::check_mounts(root)?;
+    }
+    words::notes(&planned, &situation, speaker);
+    begin(
+        &mut session,
+        &mut manager,
+        &asked,
+        request,
+        said,
+        &situation,
+    )?;
+    let deadline = request.confirm_within.map(|within| Instant::now() + within);
+    let done = forward(
+        root,
+        &mut manager,
+        &asked,
+        request,
+        speaker,
+        (&situation, planned),
+        deadline,
+    );
+    match done {
+        Ok(waiting) => {
+            session.record(&Event::SwitchedTo)?;
+            words::waiting(&waiting, speaker);
+            if let Some(by) = session
+                .state()
+                .switching
+                .as_ref()
+                .and_then(|one| one.intent.confirm_by)
+            {
+                speaker.line(format!(
+                    "active: {}; type `lastgood confirm` before {}, or it is undone",
+                    super::name_of(&asked.after, asked.subject.as_ref()),
+                    crate::report::print::local(by)
+                ));
+                return Ok(());
+            }
+            keep::keep(&mut session, &mut manager, speaker)
+        }
+        Err(failure) => Err(back::go_back(&mut session, &mut manager, speaker, failure)),
+    }
+}
+
+/// What is asked of the selection that follows.
+pub(super) fn selection<'a>(asked: &'a Asked, request: &Request) -> select::Request<'a> {
+    select::Request {
+        toplevel: Some(&asked.after),
+        again: request.again,
+        new_hostname: request.new_hostname,
+    }
+}
+
+/// Everything that must be there before the first change.
+fn begin(
+    session: &mut Session,
+    manager: &mut Manager,
+    asked: &Asked,
+    request: &Request,
+    said: &Path,
+    situation: &Situation,
+) -> Result<(), Error> {
+    let root = session.view.root.clone();
+    let units = live::remember(manager, situation)?;
+    let remembered = Remembered {
+        closure: asked.before.clone(),
+        units: units
+            .into_iter()
+            .map(|(name, before)| {
+                let was = Was {
+                    up: before.up,
+                    since: before.since,
+                };
+                (name, was)
+            })
+            .collect(),
+        session: request.session.iter().cloned().collect(),
+        said: said.to_owned(),
+        needs_reboot: asked
+            .needs_reboot
+            .is_needed()
+            .then(|| asked.needs_reboot.words()),
+    };
+    remembered.keep(&root)?;
+    gc_roots::hold(&root, &asked.before, &asked.after)?;
+    let within = request.confirm_within.unwrap_or(dead_man::LONGEST);
+    dead_man::arm(manager, within)?;
+    let confirm_by = request
+        .confirm_within
+        .and_then(|within| Timestamp::now().checked_add(within).ok());
+    let intent = Intent {
+        boot: boot_id(&root)?,
+        before: asked.before.clone(),
+        after: asked.after.clone(),
+        subject: asked.subject.clone(),
+        selects: request.action == Action::Switch,
+        confirm_by,
+        profile: keep::profile_before(&session.view, asked),
+    };
+    session.record(&Event::Switching(intent))
+}
+
+/// The change. Gives the units that are still on their way.
+fn forward(
+    root: &Root,
+    manager: &mut Manager,
+    asked: &Asked,
+    request: &Request,
+    speaker: &mut Speaker,
+    (situation, mut planned): (&Situation, Plan),
+    deadline: Option<Instant>,
+) -> Result<BTreeSet<String>, Failure> {
+    let before = listening::owned();
+    words::plan(&planned, speaker);
+    let mut walk = Walk {
+        manager,
+        speaker,
+        until: until(deadline),
+        troubles: std::collections::BTreeMap::new(),
+    };
+    walk.hold_back(&planned.hold_back)?;
+    walk.stop(&planned)?;
+    in_time(deadline)?;
+    place::put(root, &asked.after, &request.environment, walk.speaker).map_err(Failure::Place)?;
+    let requests = super::requests::take(root);
+    planned = plan_with(situation, &requests);
+    in_time(deadline)?;
+    walk.until = until(deadline);
+    walk.reload(&planned)?;
+    let reloaded = manager_now();
+    in_time(deadline)?;
+    walk.up(&planned)?;
+    let since = started(walk.manager, &planned)?;
+    let late = late(&planned, &since, reloaded);
+    if !late.is_empty() {
+        let names: Vec<&str> = late.iter().map(String::as_str).collect();
+        walk.speaker.line(format!(
+            "restarting {}: started in the middle from the old definition",
+            names.join(", ")
+        ));
+        walk.restart(&late)?;
+    }
+    let troubles = std::mem::take(&mut walk.troubles);
+    super::users::switch(root, &asked.before, &asked.after, walk.speaker);
+    let changed: BTreeSet<String> = planned.intended.keys().cloned().collect();
+    let expected = Expected::of(before, &changed);
+    let standard = Standard::of(root, &asked.after);
+    let judged = judge::watch(
+        manager,
+        speaker,
+        &planned.intended,
+        &troubles,
+        (&standard, &expected),
+    )?;
+    for (unit, why) in &judged.told {
+        speaker.warn(format!(
+            "{unit}: {why}; it is wanted only, and held against nobody"
+        ));
+    }
+    in_time(deadline)?;
+    if judged.failed.is_empty() && judged.silent.is_empty() {
+        Ok(judged.waiting)
+    } else {
+        Err(Failure::Unwell(judged))
+    }
+}
+
+/// The instant until which jobs are waited for.
+fn until(deadline: Option<Instant>) -> Instant {
+    let phase = Instant::now() + PHASE;
+    deadline.map_or(phase, |deadline| deadline.min(phase))
+}
+
+/// Whoever asked to be locked out for no longer than so long means it.
+fn in_time(deadline: Option<Instant>) -> Result<(), Failure> {
+    match deadline {
+        Some(deadline) if Instant::now() >= deadline => Err(Failure::Late(Undone::Unconfirmed)),
+        _ => Ok(()),
+    }
+}
+
+/// Now, by the clock that systemd's timestamps have, in microseconds.
+pub(super) fn manager_now() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| dead_man::micros(Duration::from(now)))
+}
+
+/// Since when the units run that were to be stopped or restarted.
+fn started(
+    manager: &mut Manager,
+    plan: &Plan,
+) -> Result<std::collections::BTreeMap<String, u64>, Error> {
+    let names: Vec<&String> = plan
+        .stop
+        .keys()
+        .chain(plan.up.iter().map(|step| &step.unit))
+        .collect();
+    let wanted = [
+        Wanted::unit("ActiveState"),
+        Wanted::unit("InactiveExitTimestampMonotonic"),
+    ];
+    let answers = manager.properties(&names, &wanted)?;
+    let since = names.into_iter().zip(answers).filter_map(|(name, answer)| {
+        let answer = answer.ok()?;
+        let is_up = matches!(
+            answer.text("ActiveState"),
+            "active" | "activating" | "reloading"
+        );
+        let since = answer.number("InactiveExitTimestampMonotonic")?;
+        is_up.then(|| (name.clone(), since))
+    });
+    Ok(since.collect())
+}

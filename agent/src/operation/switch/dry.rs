@@ -1,0 +1,58 @@
+//! What a switch would do to the running machine.
+
+use boot_entries::Root;
+
+use super::asked::{self, Asked};
+use super::live::{self, Way};
+use super::reexecution;
+use super::request::Request;
+use crate::error::Error;
+use crate::session::Session;
+use crate::state::Subject;
+use crate::switch::plan::{Plan, plan};
+use crate::system::manager::{self, Manager};
+
+/// What a switch would do.
+#[derive(Debug)]
+pub struct Dry {
+    /// The closure.
+    pub toplevel: std::path::PathBuf,
+    /// Which generation that is. None: no profile names it.
+    pub subject: Option<Subject>,
+    /// What only a boot puts in place, in half a sentence. None: nothing.
+    pub needs_reboot: Option<String>,
+    /// What would be done to units.
+    pub plan: Plan,
+}
+
+/// Says what a switch would do, and changes nothing.
+///
+/// # Errors
+/// When it would be refused.
+pub fn dry_activate(root: &Root, request: &Request) -> Result<Dry, Error> {
+    super::live_only(root)?;
+    let mut session = Session::look(root)?;
+    super::refuse_while_one_is_open(&session)?;
+    let asked = Asked::of(&mut session, request)?;
+    let mut manager = Manager::system(manager::PATIENCE)?;
+    asked::is_judged(&mut manager)?;
+    let way = Way {
+        from: &asked.before,
+        to: &asked.after,
+    };
+    let carriers = request.session.iter().cloned().collect();
+    let situation = live::look(root, &mut manager, way, &carriers, None)?;
+    let planned = plan(&situation);
+    if planned.reexecute.is_some() {
+        reexecution::check_mounts(root)?;
+    }
+    Ok(Dry {
+        toplevel: asked.after,
+        subject: asked.subject,
+        needs_reboot: asked
+            .needs_reboot
+            .is_needed()
+            .then(|| asked.needs_reboot.words()),
+        plan: planned,
+    })
+}

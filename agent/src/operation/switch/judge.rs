@@ -1,0 +1,370 @@
+//! Has a switch come to what was intended, and does it stay so? Looked at, not told: a job that was "done" may be a
+//! service that died a moment later, and one that "failed" may be up again a second after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use boot_entries::Root;
+
+use super::said::Speaker;
+use super::walk::Troubles;
+use crate::config;
+use crate::error::Error;
+use crate::host::full_name;
+use crate::switch::plan::Intent;
+use crate::system::listening::{self, Listening};
+use crate::system::manager::{Manager, Properties, Wanted};
+
+/// How long something may take, as the closure says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standard {
+    /// For so long everything must be as it was intended: a service that dies a second after its start is seen.
+    pub(super) settle: Duration,
+    /// For so long a unit may be on its way. Then it is named as waiting, and not held against the switch.
+    pub(super) patience: Duration,
+    /// Units whose failure is told, and held against nobody.
+    pub(super) wanted: BTreeSet<String>,
+    /// Units that must be active, touched or not.
+    pub(super) required: BTreeSet<String>,
+}
+
+impl Standard {
+    /// What `closure` asks for.
+    pub(super) fn of(root: &Root, closure: &Path) -> Self {
+        let config = config::read_or_default(root, closure);
+        let names = |names: &[String]| names.iter().map(|name| full_name(name)).collect();
+        Self {
+            settle: config.switch.settle_sec.into(),
+            patience: config.switch.patience_sec.into(),
+            wanted: names(&config.health.wanted_units),
+            required: names(&config.health.required_units),
+        }
+    }
+}
+
+/// How often it is looked, at least.
+const LOOK: Duration = Duration::from_millis(250);
+
+const PROPERTIES: [Wanted<'static>; 9] = [
+    Wanted::unit("LoadState"),
+    Wanted::unit("ActiveState"),
+    Wanted::unit("SubState"),
+    Wanted::unit("ConditionResult"),
+    Wanted::unit("ConditionTimestampMonotonic"),
+    Wanted::unit("InvocationID"),
+    Wanted::kind("Result"),
+    Wanted::kind("NRestarts"),
+    Wanted::kind("Type"),
+];
+
+/// A unit, as it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Now {
+    pub(super) load: String,
+    pub(super) active: String,
+    pub(super) sub: String,
+    pub(super) result: String,
+    pub(super) kind: String,
+    pub(super) restarts: u64,
+    pub(super) invocation: String,
+    /// Its condition was asked, and was false.
+    pub(super) is_skipped: bool,
+}
+
+impl Now {
+    fn of(answer: &Properties) -> Self {
+        let was_asked = answer.number("ConditionTimestampMonotonic").unwrap_or(0) > 0;
+        Self {
+            load: answer.text("LoadState").to_owned(),
+            active: answer.text("ActiveState").to_owned(),
+            sub: answer.text("SubState").to_owned(),
+            result: answer.text("Result").to_owned(),
+            kind: answer.text("Type").to_owned(),
+            restarts: answer.number("NRestarts").unwrap_or(0),
+            invocation: answer.id("InvocationID"),
+            is_skipped: was_asked && answer.flag("ConditionResult") == Some(false),
+        }
+    }
+}
+
+/// What is to be thought of one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is as intended.
+    Well,
+    /// It may still come to that.
+    OnItsWay,
+    /// It is not, in a few words.
+    Not(String),
+}
+
+/// What is to be thought of a unit that is `now` so, was `before` so when it was first seen after its start, and is
+/// intended to be in that state. Pure.
+pub(super) fn verdict(intent: Intent, now: &Now, before: Option<&Now>) -> Verdict {
+    let is_dead = matches!(now.active.as_str(), "inactive" | "failed");
+    let is_failed = now.active == "failed" || !matches!(now.result.as_str(), "success" | "");
+    let not = |word: &str| Verdict::Not(word.to_owned());
+    // It has died and was started again since it was first seen.
+    let is_flapping = before.is_some_and(|before| {
+        now.restarts > before.restarts
+            || (before.active == "active" && now.sub.starts_with("auto-restart"))
+    });
+    match (intent, now.active.as_str()) {
+        (Intent::Down, _) if is_dead => Verdict::Well,
+        (Intent::Down, "deactivating") => Verdict::OnItsWay,
+        (Intent::Down, state) => Verdict::Not(format!("it is {state}, and was to be stopped")),
+        (Intent::Either, "failed") => not("it failed"),
+        (Intent::Either, _) => Verdict::Well,
+        (Intent::Up | Intent::Ran, _) if is_flapping => not("it ended and was started again"),
+        (Intent::Up | Intent::Ran, "active" | "reloading" | "refreshing") => Verdict::Well,
+        (Intent::Up | Intent::Ran, _) if now.sub.starts_with("auto-restart") => {
+            not("it ended, and waits to be started again")
+        }
+        (Intent::Up | Intent::Ran, "activating" | "deactivating") => Verdict::OnItsWay,
+        (Intent::Up | Intent::Ran, _) if is_failed => {
+            Verdict::Not(format!("it failed ({})", now.result))
+        }
+        // A condition that is false is the closure's own wish.
+        (Intent::Up | Intent::Ran, _) if now.is_skipped => Verdict::Well,
+        (Intent::Ran, "inactive") => Verdict::Well,
+        (Intent::Up, "inactive") if now.kind == "oneshot" => Verdict::Well,
+        (Intent::Up, state) if now.load == "loaded" => Verdict::Not(format!("it is {state}")),
+        (Intent::Up | Intent::Ran, _) => Verdict::Not(format!("it is {}", now.load)),
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// Not as intended, in a few words each.
+    pub(super) failed: BTreeMap<String, String>,
+    /// Not as intended either, and wanted only.
+    pub(super) told: BTreeMap<String, String>,
+    /// Still on their way.
+    pub(super) waiting: BTreeSet<String>,
+    /// Nobody listens there any more, and somebody should: with the unit it was.
+    pub(super) silent: BTreeMap<SocketAddr, String>,
+}
+
+/// Looks until everything is as intended and has stayed so, something is not, or it has taken too long.
+///
+/// # Errors
+/// When PID 1 does not answer.
+pub(super) fn watch(
+    manager: &mut Manager,
+    speaker: &mut Speaker,
+    intended: &BTreeMap<String, Intent>,
+    troubles: &Troubles,
+    (standard, listening): (&Standard, &Expected),
+) -> Result<Judged, Error> {
+    let mut intended = intended.clone();
+    for unit in &standard.required {
+        intended.entry(unit.clone()).or_insert(Intent::Up);
+    }
+    let names: Vec<&String> = intended.keys().collect();
+    let began = Instant::now();
+    let mut first: BTreeMap<&String, Now> = BTreeMap::new();
+    let mut well_since: Option<Instant> = None;
+    let mut bad_since: Option<Instant> = None;
+    manager.listen();
+    loop {
+        let states = manager.properties(&names, &PROPERTIES)?;
+        let mut judged = Judged::default();
+        for (name, answer) in names.iter().zip(states) {
+            let intent = intended.get(*name).copied().unwrap_or(Intent::Either);
+            let now = match answer {
+                Ok(answer) => Now::of(&answer),
+                Err(refusal) if intent == Intent::Down => {
+                    tracing::debug!("{name}: {refusal}");
+                    continue;
+                }
+                Err(refusal) => {
+                    judged.failed.insert((*name).clone(), refusal.to_string());
+                    continue;
+                }
+            };
+            match verdict(intent, &now, first.get(*name)) {
+                Verdict::Well => {
+                    first.entry(name).or_insert(now);
+                }
+                Verdict::OnItsWay => {
+                    judged.waiting.insert((*name).clone());
+                }
+                Verdict::Not(why) => {
+                    let why = match troubles.get(*name) {
+                        Some(trouble) if !why.contains("failed") => format!("{why}: {trouble}"),
+                        _ => why,
+                    };
+                    judged.failed.insert((*name).clone(), why);
+                }
+            }
+        }
+        judged.told = judged
+            .failed
+            .extract_if(.., |name, _| standard.wanted.contains(name))
+            .collect();
+        judged.silent = listening.missing();
+        let at = Instant::now();
+        let is_bad = !judged.failed.is_empty() || !judged.silent.is_empty();
+        let is_late = at.duration_since(began) >= standard.patience;
+        bad_since = is_bad.then(|| bad_since.unwrap_or(at));
+        let lasted = |since: Option<Instant>| {
+            since.is_some_and(|since| at.duration_since(since) >= standard.settle)
+        };
+        if lasted(bad_since) {
+            return Ok(judged);
+        }
+        let is_well = !is_bad && (judged.waiting.is_empty() || is_late);
+        well_since = is_well.then(|| well_since.unwrap_or(at));
+        if lasted(well_since) || (names.is_empty() && is_well) {
+            return Ok(judged);
+        }
+        if !judged.waiting.is_empty() {
+            let names: Vec<&str> = judged.waiting.iter().map(String::as_str).collect();
+            let waited = at.duration_since(began).as_secs();
+            speaker.waiting(format!("waiting for {}, {waited} s", names.join(", ")));
+        }
+        let next = [well_since, bad_since]
+            .into_iter()
+            .flatten()
+            .map(|since| since + standard.settle)
+            .min();
+        let left = next.map_or(LOOK, |next| next.saturating_duration_since(at));
+        // News, or not: then it is looked at again.
+        if manager.signal(left.min(LOOK))?.is_some() {
+            // What comes together is looked at together.
+            while manager.signal(Duration::from_millis(20))?.is_some() {}
+        }
+    }
+}
+
+/// Who is to listen where, after a switch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Expected(pub(super) BTreeMap<SocketAddr, String>);
+
+impl Expected {
+    /// Of what `before` listened, what is to go on: that of units which are not changed, nor stopped for good.
+    pub(super) fn of(before: Listening, changed: &BTreeSet<String>) -> Self {
+        let stays = |unit: &String| !changed.contains(unit) && unit.ends_with(".service");
+        let owned = before
+            .into_iter()
+            .filter_map(|(address, unit)| Some((address, unit?)));
+        Self(owned.filter(|(_, unit)| stays(unit)).collect())
+    }
+
+    fn missing(&self) -> BTreeMap<SocketAddr, String> {
+        if self.0.is_empty() {
+            return BTreeMap::new();
+        }
+        let now = listening::addresses();
+        let is_missing = |(address, _): &(&SocketAddr, &String)| !now.contains(*address);
+        let missing = self.0.iter().filter(is_missing);
+        missing
+            .map(|(address, unit)| (*address, unit.clone()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(active: &str, sub: &str, result: &str) -> Now {
+        Now {
+            load: "loaded".to_owned(),
+            active: active.to_owned(),
+            sub: sub.to_owned(),
+            result: result.to_owned(),
+            kind: "simple".to_owned(),
+            ..Now::default()
+        }
+    }
+
+    /// `W` well, `O` on its way, `N` not.
+    fn letter(verdict: &Verdict) -> char {
+        match verdict {
+            Verdict::Well => 'W',
+            Verdict::OnItsWay => 'O',
+            Verdict::Not(_) => 'N',
+        }
+    }
+
+    /// Every state that systemd has, for every intent: Up, Ran, Down, Either.
+    #[test]
+    fn the_state_counts_and_not_the_word() {
+        for (active, sub, result, expected) in [
+            ("active", "running", "success", "WWNW"),
+            ("active", "exited", "success", "WWNW"),
+            ("reloading", "reload", "success", "WWNW"),
+            ("activating", "start", "success", "OONW"),
+            ("activating", "auto-restart", "exit-code", "NNNW"),
+            ("activating", "auto-restart-queued", "exit-code", "NNNW"),
+            ("deactivating", "stop-sigterm", "success", "OOOW"),
+            ("failed", "failed", "exit-code", "NNWN"),
+            ("inactive", "dead", "success", "NWWW"),
+            ("inactive", "dead", "start-limit-hit", "NNWW"),
+        ] {
+            let state = now(active, sub, result);
+            let all = [Intent::Up, Intent::Ran, Intent::Down, Intent::Either];
+            let letters: String = all
+                .map(|intent| letter(&verdict(intent, &state, None)))
+                .iter()
+                .collect();
+            assert_eq!(letters, expected, "{active} {sub} {result}");
+        }
+    }
+
+    #[test]
+    fn one_that_came_up_and_was_started_again_is_not_well() {
+        let first = now("active", "running", "success");
+        let again = Now {
+            restarts: 1,
+            ..first.clone()
+        };
+        assert_eq!(letter(&verdict(Intent::Up, &again, Some(&first))), 'N');
+        assert_eq!(letter(&verdict(Intent::Up, &again, None)), 'W');
+        assert_eq!(letter(&verdict(Intent::Up, &again, Some(&again))), 'W');
+    }
+
+    #[test]
+    fn a_false_condition_is_the_closure_s_own_wish() {
+        let skipped = Now {
+            is_skipped: true,
+            ..now("inactive", "dead", "success")
+        };
+        assert_eq!(letter(&verdict(Intent::Up, &skipped, None)), 'W');
+        let oneshot = Now {
+            kind: "oneshot".to_owned(),
+            ..now("inactive", "dead", "success")
+        };
+        assert_eq!(letter(&verdict(Intent::Up, &oneshot, None)), 'W');
+        let gone = Now {
+            load: "not-found".to_owned(),
+            ..now("inactive", "dead", "success")
+        };
+        assert_eq!(
+            verdict(Intent::Up, &gone, None),
+            Verdict::Not("it is not-found".to_owned())
+        );
+    }
+
+    #[test]
+    fn who_was_not_changed_is_to_go_on_listening() {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let owner = |unit: &str| Some(unit.to_owned());
+        let before = Listening::from([
+            (address(1), owner("web.service")),
+            (address(2), owner("db.service")),
+            (address(3), owner("session-1.scope")),
+            (address(4), None),
+        ]);
+        let expected = Expected::of(before, &BTreeSet::from(["db.service".to_owned()]));
+        assert_eq!(
+            expected.0,
+            BTreeMap::from([(address(1), "web.service".to_owned())])
+        );
+        assert_eq!(expected.missing().len(), 1);
+    }
+}

@@ -1,0 +1,99 @@
+//! A closure is put in place while the machine runs: its `/etc`, its script, its firewall.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use boot_entries::Root;
+
+use super::said::Speaker;
+use crate::activation::firewall::{self, Outcome};
+use crate::activation::{self, Done};
+use crate::config::{self, Config};
+use crate::host::{self, Kind};
+use crate::report::line::one_line;
+use crate::system::program::{self, Ran};
+
+/// NixOS's own script of a closure.
+const ACTIVATE: &str = "activate";
+/// It makes users, keys and links, and waits for nobody.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Puts `closure` in place: everything that can be done of it.
+///
+/// # Errors
+/// What is not as it should be, a line each.
+pub(super) fn put(
+    root: &Root,
+    closure: &Path,
+    environment: &BTreeMap<String, String>,
+    speaker: &mut Speaker,
+) -> Result<(), Vec<String>> {
+    let mut problems = Vec::new();
+    match host::kind(root) {
+        Err(error) => return Err(vec![one_line(&error)]),
+        Ok(Kind::NixOs) => problems.extend(by_script(closure, environment, speaker).err()),
+        Ok(Kind::Plain) => match activation::activate(root, closure) {
+            Ok(Done::Linked(_) | Done::Checked) => {}
+            Err(error) => problems.push(one_line(&error)),
+        },
+    }
+    problems.extend(load_firewall(root, closure).err());
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
+}
+
+/// As switch-to-configuration runs it.
+fn by_script(
+    closure: &Path,
+    environment: &BTreeMap<String, String>,
+    speaker: &mut Speaker,
+) -> Result<(), String> {
+    let script = closure.join(ACTIVATE);
+    if script.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let mut command = Command::new(&script);
+    command.arg(closure).envs(environment);
+    let ran = program::run_within(&mut command, Stdio::null(), PATIENCE)
+        .map_err(|error| one_line(&error))?;
+    let Ran {
+        status,
+        stdout,
+        stderr,
+    } = &ran;
+    for line in stdout.lines().chain(stderr.lines()) {
+        speaker.line(line);
+    }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(one_line(&ran.failed(&command)))
+    }
+}
+
+fn load_firewall(root: &Root, closure: &Path) -> Result<(), String> {
+    let outcome = match config::read(root, closure) {
+        Ok(config) => activation::firewall(root, closure, &config.firewall),
+        Err(error) => {
+            let ports = Config::default().firewall.management_ports;
+            let path = closure.join(config::PATH);
+            firewall::close(
+                &ports,
+                firewall::Refusal::Unknown(format!("{}: {error}", path.display())),
+            )
+        }
+    };
+    match outcome {
+        Ok(Outcome::Closed(why)) => Err(format!(
+            "the firewall was not loaded, and the machine is closed: {}",
+            one_line(&why)
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(one_line(&error)),
+    }
+}

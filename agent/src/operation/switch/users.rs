@@ -1,0 +1,89 @@
+//! The managers of users: they have units of the closure, too. Each costs a bounded wait at most, and never the switch.
+
+use std::path::Path;
+use std::time::Duration;
+
+use boot_entries::Root;
+
+use super::said::Speaker;
+use super::walk::asked;
+use crate::report::line::one_line;
+use crate::switch::plan::plan;
+use crate::switch::set;
+use crate::switch::situation::{Active, Home, Load, Situation, State};
+use crate::switch::units;
+use crate::system::manager::{Asked, Error, Manager, Mode, Verb};
+
+/// Where users have what is theirs at run time.
+const USERS: &str = "/run/user";
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Has the managers of all users that have one take over the units of `to`.
+pub(super) fn switch(root: &Root, from: &Path, to: &Path, speaker: &mut Speaker) {
+    let entries = std::fs::read_dir(root.join(USERS)).into_iter().flatten();
+    let mut users: Vec<u32> = entries
+        .flatten()
+        .filter(|entry| {
+            entry
+                .path()
+                .join("systemd/private")
+                .symlink_metadata()
+                .is_ok()
+        })
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    users.sort_unstable();
+    for user in users {
+        match of_user(root, from, to, user) {
+            Ok(0) => {}
+            Ok(changes) => speaker.line(format!("units of user {user}: {changes} changes")),
+            Err(error) => speaker.warn(format!(
+                "units of user {user} are as they were: {}",
+                one_line(&error)
+            )),
+        }
+    }
+}
+
+fn of_user(root: &Root, from: &Path, to: &Path, user: u32) -> Result<usize, Error> {
+    let mut manager = Manager::user(user, PATIENCE)?;
+    let mut old = units::list(root, from, Home::User);
+    let mut new = units::list(root, to, Home::User);
+    let listed = manager.units()?;
+    let states = listed
+        .iter()
+        .map(|unit| {
+            let state = State {
+                active: Active::of(&unit.active),
+                sub: unit.sub.clone(),
+                load: Load::of(&unit.load),
+                fragment: format!("/etc/systemd/user/{}", unit.name),
+                names: [unit.name.clone()].into(),
+                ..State::default()
+            };
+            (unit.name.clone(), state)
+        })
+        .collect();
+    let files = set::to_read(&old, &new, &states, &std::collections::BTreeSet::new());
+    units::load(root, &mut old, &files);
+    units::load(root, &mut new, &files);
+    let planned = plan(&Situation {
+        old,
+        new,
+        states,
+        home: Home::User,
+        ..Situation::default()
+    });
+    let stops: Vec<&String> = planned.stop.keys().collect();
+    manager.enqueue(Verb::Stop, &stops, Mode::Replace)?;
+    manager.reload()?;
+    let reloads = planned
+        .reload
+        .keys()
+        .map(|unit| Asked::new(Verb::ReloadOrTryRestart, unit));
+    let steps = planned.up.iter().chain(&planned.last).map(asked);
+    let jobs: Vec<Asked<'_>> = reloads.chain(steps).collect();
+    manager.enqueue_each(&jobs)?;
+    Ok(stops.len() + jobs.len())
+}

@@ -1,0 +1,169 @@
+//! Who goes down with whom.
+//!
+//! PID 1 stops with a unit all that requires it, is bound to it or is part of it, and starts none of them again. So they are
+//! in the plan, and come up at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::planner::{Planner, attributes};
+use super::{Intent, Job};
+use crate::switch::set::{Definition, kind};
+use crate::switch::situation::{State, States};
+
+/// Everything that follows from `first` by `next`, with the unit of `first` that it follows from.
+fn reached<'a>(
+    states: &'a States,
+    first: impl Iterator<Item = &'a String>,
+    next: fn(&State) -> &BTreeSet<String>,
+) -> BTreeMap<&'a str, &'a str> {
+    let mut found: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut todo: Vec<(&str, &str)> = first.map(|unit| (unit.as_str(), unit.as_str())).collect();
+    let roots: BTreeSet<&str> = todo.iter().map(|(unit, _)| *unit).collect();
+    while let Some((unit, root)) = todo.pop() {
+        for other in states.get(unit).map(next).into_iter().flatten() {
+            let is_up = states.get(other).is_some_and(State::is_up);
+            if is_up && !roots.contains(other.as_str()) && !found.contains_key(other.as_str()) {
+                found.insert(other, root);
+                todo.push((other, root));
+            }
+        }
+    }
+    found
+}
+
+/// What carries the session and follows from `unit` by `next`.
+fn carrier(
+    states: &States,
+    unit: &String,
+    next: fn(&State) -> &BTreeSet<String>,
+) -> Option<String> {
+    let hanging = reached(states, std::iter::once(unit), next);
+    let mut hanging = hanging.into_keys();
+    let carries = |unit: &&str| states.get(*unit).is_some_and(|state| state.carries_session);
+    hanging.find(carries).map(str::to_owned)
+}
+
+impl Planner<'_> {
+    pub(super) fn spread(&mut self) {
+        self.spare_session();
+        self.stopped_along();
+        self.restarted_along();
+    }
+
+    /// What would take the session's carrier down in the middle goes down and up in one job, after all else.
+    fn spare_session(&mut self) {
+        let given = self.given;
+        let stopped: Vec<String> = self.plan.stop.keys().cloned().collect();
+        for unit in stopped {
+            let name = given.new.canonical(&unit).to_owned();
+            let comes_back = self.start.contains_key(&name) || self.alone.contains_key(&name);
+            let Some(carrier) =
+                carrier(&given.states, &unit, |state| &state.stops).filter(|_| comes_back)
+            else {
+                continue;
+            };
+            let why = self.plan.stop.remove(&unit).unwrap_or_default();
+            self.start.remove(&name);
+            self.alone.remove(&name);
+            self.last(
+                &name,
+                Job::Restart,
+                &format!("{why}; {carrier} hangs on it and carries this session"),
+            );
+        }
+        let restarted: Vec<String> = self.restart.keys().cloned().collect();
+        for unit in restarted {
+            let Some(carrier) = carrier(&given.states, &unit, |state| &state.restarts) else {
+                continue;
+            };
+            let why = self.restart.remove(&unit).unwrap_or_default();
+            self.last(
+                &unit,
+                Job::Restart,
+                &format!("{why}; {carrier} hangs on it and carries this session"),
+            );
+        }
+    }
+
+    fn stopped_along(&mut self) {
+        let given = self.given;
+        let stopped: BTreeSet<String> = self.plan.stop.keys().cloned().collect();
+        let along = reached(&given.states, stopped.iter(), |state| &state.stops);
+        for (unit, root) in along {
+            let Some(state) = given.states.get(unit) else {
+                continue;
+            };
+            let name = given.new.canonical(unit).to_owned();
+            let why = format!("it hangs on {root}, which is stopped");
+            // It is down by the time of its own job.
+            let own = self.restart.remove(&name);
+            let own = own.or_else(|| self.plan.reload.remove(&name));
+            if let Some(own) = own {
+                let why = format!("{own}; it hangs on {root}");
+                self.bring_up_again(unit, &name, state, &why);
+                self.plan.disturbed.insert(unit.to_owned(), why);
+                continue;
+            }
+            let why = match self.plan.skipped.remove(unit) {
+                Some(skipped) => format!("{why} (for itself: {skipped})"),
+                None => why,
+            };
+            self.bring_up_again(unit, &name, state, &why);
+            self.plan.disturbed.insert(unit.to_owned(), why);
+        }
+    }
+
+    fn bring_up_again(&mut self, unit: &str, name: &str, state: &State, why: &str) {
+        let (old, new) = (self.old_definition(unit), self.new_definition(name));
+        let is_ours = old.is_there();
+        let is_there = match new {
+            Definition::Whole(_) | Definition::Unread => true,
+            Definition::Masked => false,
+            Definition::Absent | Definition::DropIns(_) => {
+                !is_ours || self.given.host_units.contains(unit)
+            }
+        };
+        let says = attributes(&new);
+        let refuses = says.refuse_start || (state.refuses_start && !new.is_there());
+        let comes_by_itself = matches!(kind(name), "device" | "scope" | "slice");
+        if !is_there || state.transient || comes_by_itself {
+            let intent = if is_there {
+                Intent::Either
+            } else {
+                Intent::Down
+            };
+            self.plan.intended.insert(unit.to_owned(), intent);
+        } else if refuses {
+            self.plan.intended.insert(name.to_owned(), Intent::Either);
+        } else if kind(name) == "target" {
+            self.alone.insert(name.to_owned(), why.to_owned());
+        } else {
+            self.start(name, why);
+        }
+    }
+
+    /// PID 1 restarts them by itself.
+    fn restarted_along(&mut self) {
+        let given = self.given;
+        let last = self.plan.last.iter();
+        let last = last
+            .filter(|step| step.job == Job::Restart)
+            .map(|step| &step.unit);
+        let restarted: BTreeSet<String> = self.restart.keys().chain(last).cloned().collect();
+        let along = reached(&given.states, restarted.iter(), |state| &state.restarts);
+        for (unit, root) in along {
+            let name = given.new.canonical(unit);
+            if self.plan.stop.contains_key(unit) || self.plan.disturbed.contains_key(unit) {
+                continue;
+            }
+            let why = format!("it hangs on {root}, which is restarted");
+            let why = match self.plan.skipped.remove(unit) {
+                Some(skipped) => format!("{why} (for itself: {skipped})"),
+                None => why,
+            };
+            let intent = self.intent(name);
+            self.plan.disturbed.insert(unit.to_owned(), why);
+            self.plan.intended.insert(name.to_owned(), intent);
+        }
+    }
+}
