@@ -131,3 +131,6 @@ impl Plan {
             || steps.any(|step| step.unit == unit)
     }
 }
+
+#[cfg(test)]
+mod tests;
