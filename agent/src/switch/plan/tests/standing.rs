@@ -113,7 +113,13 @@ fn all_that_pulls_in_counts() {
         ("new.target", "-", "[Unit]\nWants=x.service\n"),
         ("x.service", "-", A),
     ]);
-    assert_eq!(deeds(&plan(&situation)), ["start new.target"]);
+    assert_eq!(
+        lines(&plan(&situation)),
+        [
+            "start new.target: it is wanted now",
+            "start x.service: new.target pulls it in"
+        ]
+    );
     // An instance.
     let situation = given(&[
         (
