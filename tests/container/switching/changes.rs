@@ -86,10 +86,10 @@ fn texts() -> Vec<Row> {
             "",
             "Documentation=man:x(1)\nCollectMode=inactive-or-failed\nIgnoreOnIsolate=yes\nOnFailure=rescue.service\n",
         ),
-        // Where a value is of more than one line, and where it is the same one in another form.
+        // A value of more than one line is compared as it is written: blanks may mean something.
         of_service(
             "folded.service",
-            Kept,
+            Restarted,
             "Environment=A=1 B=2\n",
             "Environment=A=1 \\\n B=2\n",
         ),
@@ -184,7 +184,13 @@ fn attributes() -> Vec<Row> {
             "",
             "ExecReload=/bin/true\n",
         ),
-        of_service("reload-removed.service", Kept, "ExecReload=/bin/true\n", ""),
+        // One of two: how it is reloaded has changed.
+        of_service(
+            "reload-removed.service",
+            Reloaded,
+            "ExecReload=/bin/true\n",
+            "",
+        ),
         of_unit(
             "not-stopped-by-hand.service",
             Kept,

@@ -3,8 +3,8 @@
 use systemd_boot_model::EndlessMenu;
 
 use super::{Matter, Status};
-use crate::report::print::local;
 use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
+use crate::report::print::local;
 use crate::report::remedy;
 use crate::state::REBOOTS_IN_A_ROW;
 use crate::store::ledger;
