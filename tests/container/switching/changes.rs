@@ -69,6 +69,13 @@ fn says(unit: &'static str, becomes: Becomes, line: &str) -> Row {
     row(unit, becomes, ("", ""), (&before, &after))
 }
 
+/// A service that was able to reload before.
+fn without_reload(name: &str) -> String {
+    let text = traced(name, "x");
+    let lines = text.lines().filter(|line| !line.starts_with("ExecReload="));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// What is written in the file.
 fn texts() -> Vec<Row> {
     use Becomes::{Kept, Restarted};
@@ -91,7 +98,7 @@ fn texts() -> Vec<Row> {
             "folded.service",
             Kept,
             "Environment=A=1 B=2\n",
-            "Environment=A=1 \\\n B=2\n",
+            "Environment=A=1\\\nB=2\n",
         ),
         of_service(
             "commented.service",
@@ -184,7 +191,12 @@ fn attributes() -> Vec<Row> {
             "",
             "ExecReload=/bin/true\n",
         ),
-        of_service("reload-removed.service", Kept, "ExecReload=/bin/true\n", ""),
+        Row {
+            unit: "reload-removed.service",
+            before: Some(traced("reload-removed", "x")),
+            after: Some(without_reload("reload-removed")),
+            becomes: Kept,
+        },
         of_unit(
             "not-stopped-by-hand.service",
             Kept,
