@@ -36,7 +36,19 @@ fn switching(
     closures: &[Closure],
     story: impl FnOnce(&mut Container, &[Subject]) -> Result<()>,
 ) -> Result<()> {
+    switching_on(name, debian, closures, |_| Ok(()), story)
+}
+
+/// Like [`switching`], on a machine that was prepared while it was off.
+fn switching_on(
+    name: &str,
+    debian: Debian,
+    closures: &[Closure],
+    prepare: impl FnOnce(&Container) -> Result<()>,
+    story: impl FnOnce(&mut Container, &[Subject]) -> Result<()>,
+) -> Result<()> {
     in_container(&format!("switch-{name}"), debian, |server| {
+        prepare(server)?;
         let subjects = laid(server, closures)?;
         let [first, ..] = subjects.as_slice() else {
             anyhow::bail!("no closure")

@@ -9,7 +9,7 @@ use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::switching::{CONFIG, Closure, Look, Record, TRACE, look, steps, traced};
 
-use super::{Seen, is_as, lastgood, runs, started, switching, until};
+use super::{Seen, is_as, lastgood, runs, started, switching_on, until};
 use crate::NO_BOOT;
 
 on_one_debian! {
@@ -72,12 +72,11 @@ fn closure(mark: &str) -> Closure {
 
 /// Before the machine is started: what kills, and a generator that does while PID 1 reads its units.
 fn armed(server: &Container) -> Result<()> {
-    server.run_ok(&format!(
-        "mkdir -p /rig /etc/systemd/system-generators && cat >/rig/kill <<'KILL'\n{KILL}KILL\n\
-         chmod 755 /rig/kill && printf '#!/bin/sh\\n/rig/kill generator\\n' >/etc/systemd/system-generators/rig && \
-         chmod 755 /etc/systemd/system-generators/rig"
-    ))?;
-    Ok(())
+    server.program("/rig/kill", KILL)?;
+    server.program(
+        "/etc/systemd/system-generators/rig",
+        "#!/bin/sh\n/rig/kill generator\n",
+    )
 }
 
 /// Waits until no switch is on record any more. Says how the agent came to be there again.
@@ -116,8 +115,7 @@ fn is_one_or_the_other(server: &Container, before: &Look, subjects: &[Subject]) 
 
 fn a_switch_that_is_killed_at_any_step_is_finished_or_undone(debian: Debian) -> Result<()> {
     let closures = [closure("one"), closure("two")];
-    switching("killed", debian, &closures, |server, subjects| {
-        armed(server)?;
+    switching_on("killed", debian, &closures, armed, |server, subjects| {
         let before = look(server)?;
         for step in [
             "one-stop",
@@ -153,12 +151,12 @@ fn an_undo_that_is_killed_at_any_step_is_finished(debian: Debian) -> Result<()> 
         "bad.service",
         "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'sleep 0.2; exit 3'\n",
     );
-    switching(
+    switching_on(
         "killed-undo",
         debian,
         &[closure("one"), bad],
+        armed,
         |server, subjects| {
-            armed(server)?;
             let before = look(server)?;
             for step in [
                 "two-stop",
@@ -190,12 +188,12 @@ fn a_machine_that_goes_off_in_the_middle_boots_what_was_proven(debian: Debian) -
         "slow.service",
         "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'touch /run/rig-middle; sleep 20'\n",
     );
-    switching(
+    switching_on(
         "power",
         debian,
         &[closure("one"), slow],
+        armed,
         |server, subjects| {
-            armed(server)?;
             let before = look(server)?;
             let running = server.begin("lastgood test 2", AGAIN)?;
             server.run_ok("timeout 20 sh -c 'until [ -e /run/rig-middle ]; do sleep 0.1; done'")?;

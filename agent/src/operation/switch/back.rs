@@ -18,8 +18,9 @@ use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::state::switching::{Back, Intent, Undone};
 use crate::store::gc_roots;
-use crate::switch::plan::plan;
-use crate::system::manager::Manager;
+use crate::switch::plan::{Plan, plan};
+use crate::switch::situation::Situation;
+use crate::system::manager::{Error as NotAnswered, Manager};
 use crate::system::systemd::Systemd;
 
 /// How long the jobs of one phase may take on the way back.
@@ -256,7 +257,34 @@ fn units_back(
         .iter()
         .map(|(unit, why)| format!("{unit}: {why}"));
     left.extend(lines);
+    if let Some(remembered) = remembered {
+        forget_failures(manager, &situation, &planned, &remembered.failed)?;
+    }
     Ok(left)
+}
+
+/// What has failed in the switch, and is undone, is not left behind as failed: the machine would be degraded until
+/// somebody looked. systemd keeps such a unit although its file is gone.
+fn forget_failures(
+    manager: &mut Manager,
+    situation: &Situation,
+    planned: &Plan,
+    before: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let is_ours = |name: &String| {
+        planned.intended.contains_key(name)
+            || situation.old.files.get(name) != situation.new.files.get(name)
+    };
+    for unit in manager.units()? {
+        let has_failed = unit.active == "failed" && !before.contains(&unit.name);
+        if has_failed && is_ours(&unit.name) {
+            match manager.reset_failed(&unit.name) {
+                Ok(()) | Err(NotAnswered::Refused { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The verdict, and that it was undone. That it cannot be recorded changes nothing of what was done.

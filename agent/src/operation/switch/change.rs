@@ -165,6 +165,7 @@ fn begin(
                 (name, was)
             })
             .collect(),
+        failed: live::failed(situation),
         session: request.session.iter().cloned().collect(),
         said: said.to_owned(),
         needs_reboot: asked

@@ -99,6 +99,13 @@ pub(super) fn look(
     })
 }
 
+/// The units that have failed.
+pub(super) fn failed(situation: &Situation) -> BTreeSet<String> {
+    let states = situation.states.iter();
+    let failed = states.filter(|(_, state)| state.active == Active::Failed);
+    failed.map(|(name, _)| name.clone()).collect()
+}
+
 /// What the list says of all units.
 fn in_short(listed: &[Listed], jobs: &[Queued]) -> States {
     let job_of = |unit: &Listed| {

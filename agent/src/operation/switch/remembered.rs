@@ -1,7 +1,7 @@
 //! What the machine was before a live switch: kept where a process that takes up the work finds it. Gone at a reboot, and
 //! a machine that was rebooted needs none of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use boot_entries::{Root, durable};
@@ -19,6 +19,9 @@ pub(super) struct Remembered {
     pub(super) closure: PathBuf,
     /// Units that ran.
     pub(super) units: BTreeMap<String, Was>,
+    /// Units that had failed.
+    #[serde(default)]
+    pub(super) failed: BTreeSet<String>,
     /// The units that the session of whoever asked belongs to.
     pub(super) session: Vec<String>,
     /// Where the process that made the switch said how far it was. One that finds its own name here was killed in the
