@@ -15,6 +15,7 @@ mod back;
 mod change;
 mod dead_man;
 mod dry;
+mod fallback;
 pub mod fit;
 mod front;
 mod inhibitors;
@@ -49,6 +50,7 @@ use crate::system::boot_id::boot_id;
 use crate::system::manager::{self, Manager};
 
 pub use dry::{Dry, dry_activate};
+pub(super) use fallback::fall_back_live;
 pub use front::ask;
 pub use rollback::{Wanted, Way, rollback};
 
