@@ -22,6 +22,7 @@ mod inhibitors;
 mod judge;
 mod keep;
 mod live;
+mod nixos;
 mod place;
 mod reexecution;
 mod remembered;
