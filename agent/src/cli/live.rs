@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use super::{Output, completion};
 
 /// Nobody confirms anything sooner.
-const SHORTEST: Duration = Duration::from_secs(10);
+const SHORTEST: Duration = Duration::from_secs(5);
 /// A change that nobody has confirmed by then was forgotten.
 const LONGEST: Duration = Duration::from_hours(24);
 
@@ -106,7 +106,7 @@ fn time(text: &str) -> Result<Duration, String> {
     if (SHORTEST..=LONGEST).contains(&time) {
         Ok(time)
     } else {
-        Err("it must be 10s to 24h".to_owned())
+        Err("it must be 5s to 24h".to_owned())
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
         ] {
             assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "2", "9s", "25h", "-2m", "soon"] {
+        for text in ["", "2", "4s", "25h", "-2m", "soon"] {
             assert!(time(text).is_err(), "{text}");
         }
     }

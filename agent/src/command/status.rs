@@ -7,23 +7,27 @@ mod matters;
 mod screen;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root, closure};
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use systemd_boot_model::{EndlessMenu, Override};
 
 use crate::cli::Output;
 use crate::entries::prediction::{self, Prediction};
 use crate::error::Error;
+use crate::host::CURRENT_SYSTEM;
 use crate::report::label::StateLabel;
 use crate::report::line::{one_line, plain};
 use crate::report::print::{print, print_json};
 use crate::report::remedy;
 use crate::report::style::Style;
 use crate::state::cause::{Cause, Stage};
+use crate::state::switching::{Phase, Switching};
 use crate::state::{Event, Subject};
 use crate::store::handover::Units;
 use crate::store::ledger::Unknown;
@@ -36,6 +40,10 @@ use fallback::Fallback;
 struct Status<'a> {
     version: u32,
     running: Option<&'a Subject>,
+    /// The closure that is active, where a live switch has put another one in the place of what was booted.
+    active: Option<Active>,
+    /// A live switch that has not come to its end.
+    live_switch: Option<LiveSwitch<'a>>,
     state: Option<StateLabel>,
     stage: Option<Stage>,
     selected: Option<&'a Subject>,
@@ -150,6 +158,50 @@ fn one_line_of(error: &Error) -> String {
     one_line(error)
 }
 
+/// What is active beside what was booted.
+#[derive(Debug, Serialize)]
+struct Active {
+    toplevel: PathBuf,
+    /// None: no profile names it.
+    generation: Option<GenerationId>,
+}
+
+/// A live switch that has not come to its end.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LiveSwitch<'a> {
+    toplevel: &'a Path,
+    generation: Option<&'a GenerationId>,
+    /// It ended well, and waits to be confirmed.
+    waits: bool,
+    confirm_by: Option<Timestamp>,
+}
+
+impl<'a> LiveSwitch<'a> {
+    fn of(switching: &'a Switching) -> Self {
+        let intent = &switching.intent;
+        Self {
+            toplevel: &intent.after,
+            generation: intent.subject.as_ref().map(|subject| &subject.generation),
+            waits: switching.phase == Phase::Waiting,
+            confirm_by: intent.confirm_by,
+        }
+    }
+}
+
+fn active(view: &View) -> Option<Active> {
+    let running = view.running()?;
+    let link = view.root.join(CURRENT_SYSTEM);
+    link.symlink_metadata().ok()?;
+    let toplevel = view.root.canonical(CURRENT_SYSTEM).ok()?;
+    (toplevel != running.toplevel).then(|| Active {
+        generation: view
+            .subject_of_closure(&toplevel)
+            .map(|subject| subject.generation),
+        toplevel,
+    })
+}
+
 /// All there is to say, with what boots next, or why that is not known.
 fn status<'a>(
     view: &'a View,
@@ -186,6 +238,8 @@ fn status<'a>(
     let mut status = Status {
         version: 1,
         running,
+        active: active(view),
+        live_switch: state.switching.as_ref().map(LiveSwitch::of),
         state: running.map(|subject| StateLabel::of(state.standing(subject), true)),
         stage: view.this_boot().map(|boot| boot.stage),
         selected: state.selected.as_ref(),

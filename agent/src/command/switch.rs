@@ -94,7 +94,7 @@ fn tell(said: &Said, out: &mut impl Write) -> Result<(), Error> {
             progress::erase();
             tracing::warn!("{text}");
         }
-        Said::Waiting(text) => progress::waiting(text),
+        Said::Waiting { what, seconds } => progress::waiting(what, *seconds),
         Said::Ended { .. } => {}
     }
     Ok(())

@@ -216,12 +216,14 @@ impl Drop for Shown {
     }
 }
 
-/// Shows what is being waited for: on a terminal in the line that is rewritten, elsewhere as a line.
-pub fn waiting(text: &str) {
+/// Shows what is being waited for, and for how long: on a terminal in the line that is rewritten, elsewhere a line at its
+/// beginning and one a minute.
+pub fn waiting(what: &str, seconds: u64) {
+    let text = format!("{what}, {seconds} s");
     let say = match audience() {
-        Audience::Nobody => None,
-        Audience::Reader => Some(Say::Line(text.to_owned())),
+        Audience::Reader if seconds <= 1 || seconds.is_multiple_of(60) => Some(Say::Line(text)),
         Audience::Terminal => Some(Say::Rewrite(text.chars().take(WIDTH).collect())),
+        Audience::Nobody | Audience::Reader => None,
     };
     show(say);
 }

@@ -32,8 +32,8 @@ pub enum Job {
     Stop,
     /// `StartUnit`
     Start,
-    /// `StartUnit` in the mode `ignore-requirements`: the order is kept, and nothing comes up with it. So a target is up
-    /// again, and what somebody has stopped by hand is not.
+    /// `StartUnit` in the mode `ignore-requirements`: the order is kept, and nothing comes up with it. So a target, or
+    /// whatever an undo starts, is up again, and what somebody has stopped by hand is not.
     StartAlone,
     /// `RestartUnit`: down and up in one job.
     Restart,
@@ -131,3 +131,6 @@ impl Plan {
             || steps.any(|step| step.unit == unit)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,10 @@ pub struct Before {
     pub up: bool,
     /// [`State::since`] of that time. It is the same now: this is still the old process.
     pub since: u64,
+    /// The plan of the switch [touches](super::plan::Plan::touches) it.
+    pub touched: bool,
+    /// The switch may have reloaded it: it was in the [plan](super::plan::Plan::reload).
+    pub reloaded: bool,
 }
 
 /// What the closure's activation script asks for (`/run/nixos/activation-restart-list` and `-reload-list`).
@@ -197,6 +201,9 @@ pub struct Situation {
     pub new_fstab: Fstab,
     /// PID 1 itself.
     pub manager: Manager,
+    /// When PID 1 read the new closure's files, if it has: what came up after that runs from them. So a plan can be made
+    /// again in the middle, or at the end to see what is left.
+    pub read_at: Option<u64>,
     /// For an undo: how each unit was before. A unit that is not in it was not known, so it stood stopped. None: this
     /// is no undo.
     pub before: Option<BTreeMap<String, Before>>,

@@ -132,7 +132,11 @@ impl Manager {
         Self::at(&format!("/run/user/{uid}/systemd/private"), patience)
     }
 
-    fn at(socket: &str, patience: Duration) -> Result<Self, Error> {
+    /// Connects with the manager that listens here: the two above at their own places, another one elsewhere.
+    ///
+    /// # Errors
+    /// When there is none, or it does not let us in in time.
+    pub fn at(socket: &str, patience: Duration) -> Result<Self, Error> {
         let connection = Connection::open(socket, patience)?;
         Ok(Self::over(connection, socket, patience))
     }
@@ -230,7 +234,7 @@ impl Manager {
     ) -> Result<Vec<Result<Properties, Refusal>>, Error> {
         let calls = units.iter().flat_map(|unit| {
             let unit = unit.as_ref();
-            let path = names::path_of_unit(unit);
+            let path = names::path_of_unit(sendable(unit));
             wanted.iter().map(move |property| {
                 let kind = names::interface_of_kind(unit).filter(|_| property.of_kind);
                 let interface = kind.unwrap_or(UNIT);

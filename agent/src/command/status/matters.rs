@@ -4,6 +4,7 @@ use systemd_boot_model::EndlessMenu;
 
 use super::{Matter, Status};
 use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
+use crate::report::print::local;
 use crate::report::remedy;
 use crate::state::REBOOTS_IN_A_ROW;
 use crate::store::ledger;
@@ -57,6 +58,26 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
         all.push(Matter::of(&format!(
             "what boots next cannot be told: {why}"
         )));
+    }
+    if let Some(switch) = &status.live_switch {
+        let what = switch.generation.map_or_else(
+            || switch.toplevel.display().to_string(),
+            |id| format!("generation {id}"),
+        );
+        all.push(if switch.waits {
+            let until = switch
+                .confirm_by
+                .map_or_else(String::new, |by| format!(" until {}", local(by)));
+            Matter::new(
+                format!("the live switch to {what} waits to be confirmed{until}"),
+                "`lastgood confirm` keeps it; without that it is undone",
+            )
+        } else {
+            Matter::new(
+                format!("a live switch to {what} is under way, or was cut off"),
+                "`journalctl -u lastgood-switch.service` shows how far it is",
+            )
+        });
     }
     if status.state == Some(StateLabel::Trial) && status.healthy_trial != status.running {
         all.push(Matter::new(

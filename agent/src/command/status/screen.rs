@@ -46,6 +46,14 @@ fn generations(status: &Status<'_>) -> Vec<Line> {
             "none that is known: a system that is no generation, or lastgood did not see this boot begin",
         )),
     }
+    if let Some(active) = &status.active {
+        let toplevel = active.toplevel.display();
+        let text = match &active.generation {
+            Some(id) => format!("generation {id} ({toplevel}), by a live switch"),
+            None => format!("{toplevel}, by a live switch"),
+        };
+        lines.push(row("active", text));
+    }
     let other = |subject: Option<&Subject>| match subject {
         None => "none".to_owned(),
         Some(subject) if status.running == Some(subject) => "what runs".to_owned(),

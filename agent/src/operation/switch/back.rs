@@ -248,9 +248,9 @@ fn units_back(
     let judged = judge::watch(
         manager,
         speaker,
-        &planned.intended,
-        &troubles,
+        (&planned.intended, &troubles),
         (&standard, &Expected::default()),
+        Instant::now() + standard.patience,
     )?;
     let lines = judged
         .failed

@@ -217,10 +217,12 @@ fn forward(
     let requests = super::requests::take(root);
     planned = plan_with(situation, &requests);
     in_time(deadline)?;
-    walk.until = until(deadline);
     walk.reload(&planned)?;
     let reloaded = manager_now();
     in_time(deadline)?;
+    let standard = Standard::of(root, &asked.after);
+    let patience = Instant::now() + standard.patience;
+    walk.until = deadline.map_or(patience, |deadline| deadline.min(patience));
     walk.up(&planned)?;
     let since = started(walk.manager, &planned)?;
     let late = late(&planned, &since, reloaded);
@@ -236,13 +238,12 @@ fn forward(
     super::users::switch(root, &asked.before, &asked.after, walk.speaker);
     let changed: BTreeSet<String> = planned.intended.keys().cloned().collect();
     let expected = Expected::of(before, &changed);
-    let standard = Standard::of(root, &asked.after);
     let judged = judge::watch(
         manager,
         speaker,
-        &planned.intended,
-        &troubles,
+        (&planned.intended, &troubles),
         (&standard, &expected),
+        patience,
     )?;
     for (unit, why) in &judged.told {
         speaker.warn(format!(

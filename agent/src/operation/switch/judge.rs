@@ -148,16 +148,17 @@ pub(super) struct Judged {
     pub(super) silent: BTreeMap<SocketAddr, String>,
 }
 
-/// Looks until everything is as intended and has stayed so, something is not, or it has taken too long.
+/// Looks until everything is as intended and has stayed so, or something is not. What is still on its way at `patience`
+/// is not waited for any longer.
 ///
 /// # Errors
 /// When PID 1 does not answer.
 pub(super) fn watch(
     manager: &mut Manager,
     speaker: &mut Speaker,
-    intended: &BTreeMap<String, Intent>,
-    troubles: &Troubles,
+    (intended, troubles): (&BTreeMap<String, Intent>, &Troubles),
     (standard, listening): (&Standard, &Expected),
+    patience: Instant,
 ) -> Result<Judged, Error> {
     let mut intended = intended.clone();
     for unit in &standard.required {
@@ -208,7 +209,7 @@ pub(super) fn watch(
         judged.silent = listening.missing();
         let at = Instant::now();
         let is_bad = !judged.failed.is_empty() || !judged.silent.is_empty();
-        let is_late = at.duration_since(began) >= standard.patience;
+        let is_late = at >= patience;
         bad_since = is_bad.then(|| bad_since.unwrap_or(at));
         let lasted = |since: Option<Instant>| {
             since.is_some_and(|since| at.duration_since(since) >= standard.settle)
@@ -223,8 +224,10 @@ pub(super) fn watch(
         }
         if !judged.waiting.is_empty() {
             let names: Vec<&str> = judged.waiting.iter().map(String::as_str).collect();
-            let waited = at.duration_since(began).as_secs();
-            speaker.waiting(format!("waiting for {}, {waited} s", names.join(", ")));
+            speaker.waiting(
+                &format!("waiting for {}", names.join(", ")),
+                at.duration_since(began),
+            );
         }
         let next = [well_since, bad_since]
             .into_iter()

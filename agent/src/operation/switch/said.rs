@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,12 @@ pub enum Said {
     /// Something is not as it should be. The line stays.
     Warning(String),
     /// What is being waited for. The next line takes its place.
-    Waiting(String),
+    Waiting {
+        /// For what.
+        what: String,
+        /// Since when, in seconds.
+        seconds: u64,
+    },
     /// It has ended, with this exit status; and what stops it, if something does.
     Ended {
         /// The exit status.
@@ -33,7 +39,7 @@ pub enum Said {
 pub struct Speaker {
     path: PathBuf,
     file: Option<File>,
-    last_waiting: String,
+    last_waiting: (String, u64),
     /// For whoever is in the same process.
     kept: Option<Vec<Said>>,
 }
@@ -88,11 +94,13 @@ impl Speaker {
         self.put(&Said::Warning(text));
     }
 
-    /// Says what is waited for.
-    pub fn waiting(&mut self, text: String) {
-        if text != self.last_waiting {
-            self.put(&Said::Waiting(text.clone()));
-            self.last_waiting = text;
+    /// Says what is waited for, and since when.
+    pub fn waiting(&mut self, what: &str, since: Duration) {
+        let now = (what.to_owned(), since.as_secs());
+        if now != self.last_waiting {
+            let (what, seconds) = now.clone();
+            self.put(&Said::Waiting { what, seconds });
+            self.last_waiting = now;
         }
     }
 
@@ -168,13 +176,15 @@ mod tests {
         let mut speaker = Speaker::at(file.path());
         let mut listener = Listener::at(file.path()).unwrap();
         speaker.line("one");
-        speaker.waiting("for a".to_owned());
-        speaker.waiting("for a".to_owned());
+        for seconds in [3, 3, 4] {
+            speaker.waiting("for a", Duration::from_secs(seconds));
+        }
         let heard = listener.hear().unwrap();
-        let expected = [
-            Said::Line("one".to_owned()),
-            Said::Waiting("for a".to_owned()),
-        ];
+        let waiting = |seconds| Said::Waiting {
+            what: "for a".to_owned(),
+            seconds,
+        };
+        let expected = [Said::Line("one".to_owned()), waiting(3), waiting(4)];
         assert_eq!(heard, expected);
         let mut raw = File::options().append(true).open(file.path()).unwrap();
         raw.write_all(b"{\"line\":").unwrap();

@@ -38,7 +38,8 @@ impl Walk<'_> {
     /// # Errors
     /// When PID 1 does not answer.
     pub(super) fn hold_back(&mut self, for_whom: &Reasons) -> Result<(), Error> {
-        let until = self.until.min(Instant::now() + HOLD_BACK);
+        let began = Instant::now();
+        let until = self.until.min(began + HOLD_BACK);
         let names: Vec<&String> = for_whom.keys().collect();
         loop {
             let states = self
@@ -62,8 +63,8 @@ impl Walk<'_> {
                 ));
                 return Ok(());
             }
-            self.speaker
-                .waiting(format!("waiting for {busy} before systemd is reloaded"));
+            let what = format!("waiting for {busy} before systemd is reloaded");
+            self.speaker.waiting(&what, began.elapsed());
             std::thread::sleep(LOOK);
         }
     }
@@ -93,6 +94,7 @@ impl Walk<'_> {
     /// Waits for those who go down with others: a start that overtakes a stop leaves the old process where it is.
     fn down(&mut self, units: &Reasons) -> Result<(), Error> {
         let names: Vec<&String> = units.keys().collect();
+        let began = Instant::now();
         loop {
             let wanted = [Wanted::unit("ActiveState")];
             let states = self.manager.properties(&names, &wanted)?;
@@ -106,8 +108,8 @@ impl Walk<'_> {
             if busy.is_empty() || Instant::now() >= self.until {
                 return Ok(());
             }
-            self.speaker
-                .waiting(format!("waiting for {} to stop", busy.join(", ")));
+            let what = format!("waiting for {} to stop", busy.join(", "));
+            self.speaker.waiting(&what, began.elapsed());
             std::thread::sleep(LOOK);
         }
     }
@@ -201,8 +203,8 @@ impl Walk<'_> {
         let ids: Vec<JobId> = units.keys().copied().collect();
         let speaker = &mut *self.speaker;
         let results = self.manager.wait(&ids, self.until, &mut |waiting| {
-            if let Some(text) = words(waiting, &units) {
-                speaker.waiting(text);
+            if let Some(what) = words(waiting, &units) {
+                speaker.waiting(&what, waiting.since);
             }
         })?;
         for (id, result) in results {
@@ -282,8 +284,5 @@ fn words(waiting: &Waiting<'_>, units: &BTreeMap<JobId, BTreeSet<&str>>) -> Opti
     } else {
         String::new()
     };
-    Some(format!(
-        "waiting for {named}{more}, {} s",
-        waiting.since.as_secs()
-    ))
+    Some(format!("waiting for {named}{more}"))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Step;
-use crate::switch::set::Units;
+use crate::switch::set::{Units, kind};
 
 /// The steps in such an order. PID 1 orders jobs that it knows. It cannot know the one that is asked for next: a start
 /// with `Requisite=` on a unit whose own start comes a moment later fails.
@@ -33,7 +33,12 @@ pub(super) fn in_order(units: &Units, steps: Vec<Step>) -> Vec<Step> {
         .into_iter()
         .map(|step| (step.unit.clone(), step))
         .collect();
-    let names: Vec<String> = steps.keys().cloned().collect();
+    // A socket cannot come up once something has pulled in its service.
+    let (sockets, others): (Vec<String>, Vec<String>) = steps
+        .keys()
+        .cloned()
+        .partition(|name| kind(name) == "socket");
+    let names: Vec<String> = [sockets, others].concat();
     let mut ordered = Vec::with_capacity(names.len());
     for name in &names {
         place(

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Intent, Job, Plan, Reasons, Step, order};
 use crate::switch::attributes::Attributes;
-use crate::switch::set::{Definition, kind};
+use crate::switch::compare::{Effect, compare};
+use crate::switch::set::{Definition, differs, kind};
 use crate::switch::situation::{Home, Load, Requests, Situation, State};
 use crate::switch::unit_file::UnitFile;
 
@@ -23,7 +24,8 @@ pub(super) struct Planner<'a> {
     pub(super) left_to_socket: BTreeSet<String>,
     /// Sockets whose settings changed, each with the reason: whether they can be restarted hangs on their services.
     pub(super) later: Vec<(String, String)>,
-    /// What everything that is up pulls in, as the new closure has it.
+    /// What everything that is up and goes on pulls in, as the new closure has it. What goes down and up pulls in its own
+    /// by itself.
     pub(super) wanted: BTreeSet<String>,
     /// What of it the old closure did not pull in.
     pub(super) newly: BTreeSet<String>,
@@ -44,6 +46,7 @@ impl<'a> Planner<'a> {
     pub(super) fn new(given: &'a Situation) -> Self {
         let up = || given.states.iter().filter(|(_, state)| state.is_up());
         let wanted: BTreeSet<String> = up()
+            .filter(|(name, _)| goes_on(given, name))
             .flat_map(|(name, _)| given.new.wants(given.new.canonical(name)))
             .collect();
         let was: BTreeSet<String> = up()
@@ -68,6 +71,7 @@ impl<'a> Planner<'a> {
         self.standing();
         self.running();
         self.mounts();
+        self.pulled_in();
         self.make_way();
         self.requests(requests);
         self.spread();
@@ -119,9 +123,14 @@ impl<'a> Planner<'a> {
         self.plan
             .reload
             .retain(|unit, _| !up.iter().any(|set| set.contains_key(unit)));
+        // All that a unit needs was up before, and so is in the plan of an undo for itself.
+        let start = match self.given.before {
+            Some(_) => Job::StartAlone,
+            None => Job::Start,
+        };
         let jobs = [
             (Job::Restart, std::mem::take(&mut self.restart)),
-            (Job::Start, std::mem::take(&mut self.start)),
+            (start, std::mem::take(&mut self.start)),
             (Job::StartAlone, std::mem::take(&mut self.alone)),
         ];
         let steps = jobs.into_iter().flat_map(|(job, units)| {
@@ -251,6 +260,18 @@ impl<'a> Planner<'a> {
 
     pub(super) fn skip(&mut self, unit: &str, why: &str) {
         self.plan.skipped.insert(unit.to_owned(), why.to_owned());
+    }
+}
+
+/// Whether a unit that is up goes on as it is.
+fn goes_on(given: &Situation, unit: &str) -> bool {
+    let old = given.old.definition(given.old.canonical(unit));
+    let new = given.new.definition(given.new.canonical(unit));
+    match (old.file(), new.file()) {
+        _ if !differs(&given.old, &given.new, unit) => true,
+        _ if kind(unit) == "target" => new.is_there() || !old.is_there(),
+        (Some(old), Some(new)) => compare(old, new).effect < Effect::Restart,
+        _ => false,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::switch::situation::{Active, State};
 use crate::switch::unit_file::UnitFile;
 
 /// What a stop goes by. After the reload the old process would be stopped by the new file's word.
-const OF_A_STOP: [&str; 14] = [
+pub(super) const OF_A_STOP: [&str; 14] = [
     "ExecStop",
     "ExecStopPost",
     "FinalKillSignal",
@@ -38,8 +38,10 @@ pub(super) struct Running<'a> {
     pub(super) state: &'a State,
     pub(super) old: &'a Definition,
     pub(super) new: &'a Definition,
-    /// For an undo: it is still the process from before the switch.
+    /// For an undo: it is still the process from before the switch, as it was.
     pub(super) is_from_before: bool,
+    /// For an undo: it is that process, and has read what the other closure brought.
+    pub(super) was_reloaded: bool,
 }
 
 impl Planner<'_> {
@@ -57,9 +59,14 @@ impl Planner<'_> {
                 state,
                 old: &old,
                 new: &new,
-                is_from_before: self.is_from_before(id, state),
+                is_from_before: self.is_from_before(id, state, false),
+                was_reloaded: self.is_from_before(id, state, true),
             };
             if self.is_undone(&unit) || self.merges(&unit) {
+                continue;
+            }
+            let is_current = given.read_at.is_some_and(|read_at| state.since > read_at);
+            if is_current && unit.new.is_there() {
                 continue;
             }
             match self.owner(state) {
@@ -70,12 +77,13 @@ impl Planner<'_> {
         }
     }
 
-    fn is_from_before(&self, id: &str, state: &State) -> bool {
+    fn is_from_before(&self, id: &str, state: &State, reloaded: bool) -> bool {
         self.given.before.as_ref().is_some_and(|before| {
             let mut names = state.names.iter().map(String::as_str).chain([id]);
             names.any(|name| {
-                let before = before.get(name);
-                before.is_some_and(|before| before.up && before.since == state.since)
+                before.get(name).is_some_and(|before| {
+                    before.up && before.since == state.since && before.reloaded == reloaded
+                })
             })
         })
     }
@@ -91,7 +99,8 @@ impl Planner<'_> {
             return false;
         }
         let is_ours = unit.old.is_there() || unit.new.is_there();
-        let started_by_itself = !unit.state.triggered_by.is_empty()
+        let mut triggers = unit.state.triggered_by.iter();
+        let started_by_itself = triggers.any(|trigger| self.is_up(trigger))
             && !differs(&self.given.old, &self.given.new, unit.id);
         let stays = unit.state.carries_session || unit.state.refuses_stop;
         if is_ours && !started_by_itself && !stays && self.owner(unit.state) != Owner::Above {
@@ -133,7 +142,7 @@ impl Planner<'_> {
             self.gone(unit, &why);
             return;
         }
-        if !differs(&given.old, &given.new, unit.id) {
+        if !differs(&given.old, &given.new, unit.id) && !unit.was_reloaded {
             return;
         }
         if is_masked_by_operator(unit.state, unit.old) {
@@ -249,6 +258,18 @@ impl Planner<'_> {
     /// Both files are known.
     fn differing(&mut self, unit: &Running, difference: &Difference) {
         match difference.effect {
+            Effect::Nothing | Effect::Reload if unit.was_reloaded => {
+                let why = "it was reloaded on the way";
+                let can = unit
+                    .new
+                    .file()
+                    .is_some_and(|file| can_reload(unit.name, file));
+                if can {
+                    self.reload(unit, why);
+                } else {
+                    self.changed(unit, why, Some(difference));
+                }
+            }
             Effect::Nothing => {}
             Effect::Reload => self.reload(unit, &difference.why()),
             Effect::Restart => self.changed(unit, &difference.why(), Some(difference)),

@@ -170,6 +170,7 @@ impl Planner<'_> {
                 old: &old,
                 new: &new,
                 is_from_before: false,
+                was_reloaded: false,
             };
             let services = self.services_of(&unit);
             let stays = services

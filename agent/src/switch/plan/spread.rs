@@ -6,23 +6,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::{Planner, attributes};
+use super::running::OF_A_STOP;
 use super::{Intent, Job};
-use crate::switch::set::{Definition, kind};
-use crate::switch::situation::{State, States};
+use crate::switch::compare::compare;
+use crate::switch::set::{Definition, differs, kind};
+use crate::switch::situation::{Situation, State, States};
 
-/// Everything that follows from `first` by `next`, with the unit of `first` that it follows from.
+/// What hangs on each unit.
+type Hanging<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// Everything up that hangs on one of `first`, directly or not, with the unit of `first` that it hangs on.
 fn reached<'a>(
-    states: &'a States,
+    states: &States,
     first: impl Iterator<Item = &'a String>,
-    next: fn(&State) -> &BTreeSet<String>,
+    hanging: &Hanging<'a>,
 ) -> BTreeMap<&'a str, &'a str> {
     let mut found: BTreeMap<&str, &str> = BTreeMap::new();
     let mut todo: Vec<(&str, &str)> = first.map(|unit| (unit.as_str(), unit.as_str())).collect();
     let roots: BTreeSet<&str> = todo.iter().map(|(unit, _)| *unit).collect();
     while let Some((unit, root)) = todo.pop() {
-        for other in states.get(unit).map(next).into_iter().flatten() {
+        for other in hanging.get(unit).into_iter().flatten().copied() {
             let is_up = states.get(other).is_some_and(State::is_up);
-            if is_up && !roots.contains(other.as_str()) && !found.contains_key(other.as_str()) {
+            if is_up && !roots.contains(other) && !found.contains_key(other) {
                 found.insert(other, root);
                 todo.push((other, root));
             }
@@ -31,13 +36,52 @@ fn reached<'a>(
     found
 }
 
-/// What carries the session and follows from `unit` by `next`.
-fn carrier(
-    states: &States,
-    unit: &String,
-    next: fn(&State) -> &BTreeSet<String>,
-) -> Option<String> {
-    let hanging = reached(states, std::iter::once(unit), next);
+/// What goes down when a unit is stopped: PID 1 has the old definitions then.
+fn on_stop(given: &Situation) -> Hanging<'_> {
+    let states = given.states.iter();
+    states
+        .map(|(unit, state)| {
+            (
+                unit.as_str(),
+                state.stops.iter().map(String::as_str).collect(),
+            )
+        })
+        .collect()
+}
+
+/// What is restarted with a unit: PID 1 has the new definitions by then.
+fn on_restart(given: &Situation) -> Hanging<'_> {
+    let mut hanging = Hanging::new();
+    let changed = |unit: &str| differs(&given.old, &given.new, unit);
+    for (unit, state) in &given.states {
+        let same = state.restarts.iter().filter(|other| !changed(other));
+        hanging
+            .entry(unit.as_str())
+            .or_default()
+            .extend(same.map(String::as_str));
+    }
+    for unit in given.states.keys().filter(|unit| changed(unit)) {
+        let definition = given.new.definition(given.new.canonical(unit));
+        let Some(file) = definition.file() else {
+            continue;
+        };
+        for key in ["Requires", "BindsTo", "Requisite", "PartOf"] {
+            for base in file.words("Unit", key) {
+                if let Some((base, _)) = given.states.get_key_value(base) {
+                    hanging
+                        .entry(base.as_str())
+                        .or_default()
+                        .insert(unit.as_str());
+                }
+            }
+        }
+    }
+    hanging
+}
+
+/// What carries the session and hangs on `unit`.
+fn carrier(states: &States, unit: &String, hanging: &Hanging<'_>) -> Option<String> {
+    let hanging = reached(states, std::iter::once(unit), hanging);
     let mut hanging = hanging.into_keys();
     let carries = |unit: &&str| states.get(*unit).is_some_and(|state| state.carries_session);
     hanging.find(carries).map(str::to_owned)
@@ -46,6 +90,7 @@ fn carrier(
 impl Planner<'_> {
     pub(super) fn spread(&mut self) {
         self.spare_session();
+        self.part_restarts();
         self.stopped_along();
         self.restarted_along();
     }
@@ -53,13 +98,12 @@ impl Planner<'_> {
     /// What would take the session's carrier down in the middle goes down and up in one job, after all else.
     fn spare_session(&mut self) {
         let given = self.given;
+        let (stops, restarts) = (on_stop(given), on_restart(given));
         let stopped: Vec<String> = self.plan.stop.keys().cloned().collect();
         for unit in stopped {
             let name = given.new.canonical(&unit).to_owned();
             let comes_back = self.start.contains_key(&name) || self.alone.contains_key(&name);
-            let Some(carrier) =
-                carrier(&given.states, &unit, |state| &state.stops).filter(|_| comes_back)
-            else {
+            let Some(carrier) = carrier(&given.states, &unit, &stops).filter(|_| comes_back) else {
                 continue;
             };
             let why = self.plan.stop.remove(&unit).unwrap_or_default();
@@ -73,7 +117,7 @@ impl Planner<'_> {
         }
         let restarted: Vec<String> = self.restart.keys().cloned().collect();
         for unit in restarted {
-            let Some(carrier) = carrier(&given.states, &unit, |state| &state.restarts) else {
+            let Some(carrier) = carrier(&given.states, &unit, &restarts) else {
                 continue;
             };
             let why = self.restart.remove(&unit).unwrap_or_default();
@@ -85,10 +129,36 @@ impl Planner<'_> {
         }
     }
 
+    /// A restart after the reload would stop what hangs on the unit by the new files' word. Where that is another one, the
+    /// unit is stopped before, and started after it.
+    fn part_restarts(&mut self) {
+        let given = self.given;
+        let restarts = on_restart(given);
+        for (unit, why) in self.restart.clone() {
+            let hanging = reached(&given.states, std::iter::once(&unit), &restarts);
+            let stopped_otherwise = |unit: &&str| {
+                let (old, new) = (self.old_definition(unit), self.new_definition(unit));
+                differs(&given.old, &given.new, unit)
+                    && match (old.file(), new.file()) {
+                        (Some(old), Some(new)) => compare(old, new).has("Service", &OF_A_STOP),
+                        _ => true,
+                    }
+            };
+            if let Some(other) = hanging.into_keys().find(stopped_otherwise) {
+                let why = format!(
+                    "{why}; {other} hangs on it, and is stopped in another way from now on"
+                );
+                self.restart.remove(&unit);
+                self.stop(&unit, &why);
+                self.start(&unit, &why);
+            }
+        }
+    }
+
     fn stopped_along(&mut self) {
         let given = self.given;
         let stopped: BTreeSet<String> = self.plan.stop.keys().cloned().collect();
-        let along = reached(&given.states, stopped.iter(), |state| &state.stops);
+        let along = reached(&given.states, stopped.iter(), &on_stop(given));
         for (unit, root) in along {
             let Some(state) = given.states.get(unit) else {
                 continue;
@@ -150,7 +220,7 @@ impl Planner<'_> {
             .filter(|step| step.job == Job::Restart)
             .map(|step| &step.unit);
         let restarted: BTreeSet<String> = self.restart.keys().chain(last).cloned().collect();
-        let along = reached(&given.states, restarted.iter(), |state| &state.restarts);
+        let along = reached(&given.states, restarted.iter(), &on_restart(given));
         for (unit, root) in along {
             let name = given.new.canonical(unit);
             if self.plan.stop.contains_key(unit) || self.plan.disturbed.contains_key(unit) {

@@ -16,10 +16,10 @@ impl Planner<'_> {
         let given = self.given;
         match &given.before {
             Some(before) => {
-                let were_up = before.iter().filter(|(_, before)| before.up);
-                for (unit, _) in were_up {
+                for (unit, before) in before {
                     let name = given.new.canonical(unit).to_owned();
-                    if !self.is_up_by_any_name(unit) && !self.is_up(&name) {
+                    let is_up = self.is_up_by_any_name(unit) || self.is_up(&name);
+                    if before.up && !is_up && (before.touched || self.is_missed(&name)) {
                         self.bring_back(unit, &name);
                     }
                 }
@@ -38,6 +38,16 @@ impl Planner<'_> {
     fn is_up_by_any_name(&self, unit: &str) -> bool {
         let mut states = self.given.states.values();
         self.is_up(unit) || states.any(|state| state.is_up() && state.names.contains(unit))
+    }
+
+    /// For an undo: whether a unit that the switch has not touched is down by an accident. A job that was running may have
+    /// come to its end, a session to its own.
+    fn is_missed(&self, unit: &str) -> bool {
+        let definition = self.new_definition(unit);
+        let ends = definition
+            .file()
+            .is_none_or(|file| file.last("Service", "Type") == Some("oneshot"));
+        definition.is_there() && !ends && self.wanted.contains(unit)
     }
 
     /// For an undo: a unit that was up and is not.
@@ -109,6 +119,37 @@ impl Planner<'_> {
             }
             _ if new.is_there() && !old.is_there() => Some("it is new".to_owned()),
             _ => Some("its files changed".to_owned()),
+        }
+    }
+
+    /// What comes up with something that comes up. It is asked for by name, because PID 1 can order only what it knows: a
+    /// socket before the service that is pulled in as well, a unit before one that has it as `Requisite=`.
+    pub(super) fn pulled_in(&mut self) {
+        let given = self.given;
+        if given.before.is_some() {
+            return;
+        }
+        let mut todo: Vec<String> = self
+            .start
+            .keys()
+            .chain(self.restart.keys())
+            .cloned()
+            .collect();
+        let mut seen = BTreeSet::new();
+        while let Some(unit) = todo.pop() {
+            for pulled in given.new.wants(&unit) {
+                if self.is_up(&pulled) || !seen.insert(pulled.clone()) {
+                    continue;
+                }
+                let new = self.new_definition(&pulled);
+                let state = given.states.get(&pulled).cloned().unwrap_or_default();
+                let is_masked = is_masked_by_operator(&state, &self.old_definition(&pulled));
+                if new.is_there() && !is_masked && !attributes(&new).refuse_start {
+                    let why = format!("{unit} pulls it in");
+                    self.start.entry(pulled.clone()).or_insert(why);
+                }
+                todo.push(pulled);
+            }
         }
     }
 

@@ -17,8 +17,9 @@ use super::message::{self, Call, Incoming, Kind, Nonsense};
 
 /// How much is read at once.
 const PIECE: usize = 16 * 1024;
-/// Calls are made as they are sent, so that a thousand questions need not be in memory at once.
-const AHEAD: usize = 32 * 1024;
+/// Calls are made as they are sent, so that thousands need not be in memory at once. Some hundreds are sent in one
+/// piece.
+const AHEAD: usize = 128 * 1024;
 /// Nobody greets at more length.
 const GREETING: usize = 4096;
 /// How long a socket whose queue is full is left alone.
@@ -195,6 +196,13 @@ impl Connection {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn hang_up(&mut self) {
+        self.stream
+            .shutdown(std::net::Shutdown::Both)
+            .unwrap_or_default();
+    }
+
     /// Nothing more is to be said or heard.
     pub(super) fn give_up(&mut self) {
         self.is_broken = true;
@@ -296,6 +304,3 @@ fn connected(path: &str, patience: Patience) -> io::Result<UnixStream> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -179,6 +179,10 @@ impl Book {
         self.news.push_back(signal);
     }
 
+    fn has_ended(&self, any: &BTreeSet<JobId>) -> bool {
+        any.iter().any(|id| self.ended.contains_key(id))
+    }
+
     fn begin(&mut self) {
         self.all = true;
     }
@@ -333,11 +337,6 @@ impl Manager {
         let mut is_doubtful = true;
         loop {
             self.settle(&mut open, &mut results);
-            if is_doubtful && !open.is_empty() {
-                self.strike_unknown(&open)?;
-                is_doubtful = false;
-                self.settle(&mut open, &mut results);
-            }
             told(&Waiting {
                 open: &open,
                 since: began.elapsed(),
@@ -345,6 +344,12 @@ impl Manager {
             let left = until.saturating_duration_since(Instant::now());
             if open.is_empty() || left.is_zero() {
                 break;
+            }
+            if std::mem::take(&mut is_doubtful) {
+                self.strike_unknown(&open)?;
+                if self.book.has_ended(&open) {
+                    continue;
+                }
             }
             match self.hear_jobs(&open, left.min(Duration::from_secs(1))) {
                 Ok(()) => {}
@@ -392,7 +397,7 @@ impl Manager {
                 return Ok(());
             };
             self.book.hear(&incoming);
-            if open.iter().any(|id| self.book.ended.contains_key(id)) {
+            if self.book.has_ended(open) {
                 return Ok(());
             }
         }

@@ -264,4 +264,4 @@ impl Incoming {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
