@@ -98,7 +98,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
         &asked,
         request,
         said,
-        &situation,
+        (&situation, &planned),
     )?;
     let deadline = request.confirm_within.map(|within| Instant::now() + within);
     let done = forward(
@@ -149,21 +149,15 @@ fn begin(
     asked: &Asked,
     request: &Request,
     said: &Path,
-    situation: &Situation,
+    (situation, planned): (&Situation, &Plan),
 ) -> Result<(), Error> {
     let root = session.view.root.clone();
-    let units = live::remember(manager, situation)?;
+    let units = live::remember(manager, situation, planned)?;
     let remembered = Remembered {
         closure: asked.before.clone(),
         units: units
             .into_iter()
-            .map(|(name, before)| {
-                let was = Was {
-                    up: before.up,
-                    since: before.since,
-                };
-                (name, was)
-            })
+            .map(|(name, before)| (name, Was::from(before)))
             .collect(),
         failed: live::failed(situation),
         session: request.session.iter().cloned().collect(),
@@ -278,16 +272,12 @@ pub(super) fn manager_now() -> u64 {
     now.map_or(0, |now| dead_man::micros(Duration::from(now)))
 }
 
-/// Since when the units run that were to be stopped or restarted.
+/// Since when the units run that were to be stopped, or to be left down.
 fn started(
     manager: &mut Manager,
     plan: &Plan,
 ) -> Result<std::collections::BTreeMap<String, u64>, Error> {
-    let names: Vec<&String> = plan
-        .stop
-        .keys()
-        .chain(plan.up.iter().map(|step| &step.unit))
-        .collect();
+    let names: Vec<&String> = plan.stop.keys().chain(&plan.dormant).collect();
     let wanted = [
         Wanted::unit("ActiveState"),
         Wanted::unit("InactiveExitTimestampMonotonic"),

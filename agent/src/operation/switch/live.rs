@@ -9,6 +9,7 @@ use boot_entries::Root;
 use crate::error::Error;
 use crate::host::{self, ETC_UNITS, Kind};
 use crate::switch::fstab::Fstab;
+use crate::switch::plan::Plan;
 use crate::switch::set::{self, Units};
 use crate::switch::situation::{
     Active, Before, Home, Load, Manager as Pid1, Situation, State, States,
@@ -95,6 +96,7 @@ pub(super) fn look(
         new,
         states,
         home,
+        read_at: None,
         before,
     })
 }
@@ -282,6 +284,7 @@ fn pid_1(root: &Root, way: Way<'_>) -> Pid1 {
 pub(super) fn remember(
     manager: &mut Manager,
     situation: &Situation,
+    planned: &Plan,
 ) -> Result<BTreeMap<String, Before>, Error> {
     let up: Vec<&String> = situation
         .states
@@ -294,7 +297,13 @@ pub(super) fn remember(
     let since = |answer: &Properties| answer.number("InactiveExitTimestampMonotonic");
     let all = up.into_iter().zip(answers).map(|(name, answer)| {
         let since = answer.ok().as_ref().and_then(since).unwrap_or(0);
-        (name.clone(), Before { up: true, since })
+        let before = Before {
+            up: true,
+            since,
+            touched: planned.touches(name),
+            reloaded: planned.reload.contains_key(name),
+        };
+        (name.clone(), before)
     });
     Ok(all.collect())
 }

@@ -38,6 +38,46 @@ pub(super) struct Was {
     pub(super) up: bool,
     /// Since when, in microseconds of the monotonic clock. 0: that is not known.
     pub(super) since: u64,
+    /// The plan of the switch touches it.
+    #[serde(default)]
+    pub(super) touched: bool,
+    /// The switch may have reloaded it.
+    #[serde(default)]
+    pub(super) reloaded: bool,
+}
+
+impl From<Before> for Was {
+    fn from(before: Before) -> Self {
+        let Before {
+            up,
+            since,
+            touched,
+            reloaded,
+        } = before;
+        Self {
+            up,
+            since,
+            touched,
+            reloaded,
+        }
+    }
+}
+
+impl From<Was> for Before {
+    fn from(was: Was) -> Self {
+        let Was {
+            up,
+            since,
+            touched,
+            reloaded,
+        } = was;
+        Self {
+            up,
+            since,
+            touched,
+            reloaded,
+        }
+    }
 }
 
 impl Remembered {
@@ -72,11 +112,10 @@ impl Remembered {
 
     /// As a plan wants it.
     pub(super) fn before(&self) -> BTreeMap<String, Before> {
-        let of = |(name, was): (&String, &Was)| {
-            let Was { up, since } = *was;
-            (name.clone(), Before { up, since })
-        };
-        self.units.iter().map(of).collect()
+        let units = self.units.iter();
+        units
+            .map(|(name, was)| (name.clone(), Before::from(*was)))
+            .collect()
     }
 }
 

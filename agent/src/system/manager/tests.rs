@@ -631,7 +631,7 @@ fn settings_of_a_transient_unit_have_the_types_that_systemd_wants() {
         ),
     ];
     let job = with(script, |manager| {
-        manager.start_transient("x.service", Mode::Fail, &settings)
+        manager.start_transient("x.service", Mode::Fail, &settings, &[])
     });
     assert_eq!(job.unwrap(), JobId(3));
 }
