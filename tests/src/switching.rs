@@ -39,6 +39,10 @@ deadline-sec = 20
 
 [firewall]
 ruleset = \"etc/nftables.conf\"
+
+[switch]
+settle-sec = 1
+patience-sec = 10
 ";
 
 /// Nix's digits: no vowels but these, so that no name is a word.
@@ -273,10 +277,17 @@ fn seal(path: &Path) -> Result<()> {
 /// # Errors
 /// When Nix says no.
 pub fn register(server: &Container, subjects: &[&Subject]) -> Result<()> {
-    // Path, deriver, number of references.
+    let first = server.first_closure();
+    let of = |name: &str| -> Result<String> {
+        let path = fs::read_link(first.join(name))?;
+        let path = path.parent().context("no store path")?;
+        Ok(format!("{}\\n", path.display()))
+    };
+    let booted = of("kernel")? + &of("initrd")?;
+    // Path, deriver, number of references, references.
     let lines = subjects
         .iter()
-        .map(|subject| format!("{}\\n\\n0\\n", subject.toplevel.display()));
+        .map(|subject| format!("{}\\n\\n2\\n{booted}", subject.toplevel.display()));
     server.run_ok(&format!(
         "printf '{}' | nix-store --register-validity --reregister",
         lines.collect::<String>()

@@ -93,7 +93,8 @@ fn adding_up(directory: &Directory, path: &Path, units: &mut Units) -> io::Resul
     let names = names.iter().filter_map(|name| name.to_str());
     if path.extension() != Some(OsStr::new("d")) {
         let wanted = units.wanted.entry(unit.to_owned()).or_default();
-        wanted.extend(names.map(str::to_owned));
+        let units = names.filter(|name| sort(Path::new(name)) == Sort::Unit);
+        wanted.extend(units.map(str::to_owned));
         return Ok(());
     }
     for name in names.filter(|name| Path::new(name).extension() == Some(OsStr::new("conf"))) {

@@ -22,17 +22,32 @@ pub enum Sort {
     Other,
 }
 
-/// What `name` is to systemd.
+/// The longest name that systemd takes, in bytes.
+const LONGEST: usize = 255;
+
+/// What `name` is to systemd. One that cannot be a unit's is none, whatever it ends in: PID 1 answers no question in which
+/// there is one.
 #[must_use]
 pub fn sort(name: &Path) -> Sort {
     let extension = name.extension().and_then(OsStr::to_str).unwrap_or_default();
-    if ADDING_UP.contains(&extension) {
+    if !is_name(name) {
+        Sort::Other
+    } else if ADDING_UP.contains(&extension) {
         Sort::AddingUp
     } else if UNIT_KINDS.contains(&extension) {
         Sort::Unit
     } else {
         Sort::Other
     }
+}
+
+/// As `unit_name_is_valid()` of systemd's: no other characters, not too long, and something in front of the ending.
+fn is_name(name: &Path) -> bool {
+    let is_known = |byte: &u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(byte);
+    let bytes = name.as_os_str().as_encoded_bytes();
+    bytes.len() <= LONGEST
+        && bytes.iter().all(is_known)
+        && bytes.first().is_some_and(|first| !b"@.".contains(first))
 }
 
 /// A closure's directory of units.
@@ -142,4 +157,30 @@ fn is_there(root: &Root, path: &Path) -> bool {
 fn names(root: &Root, directory: &Path) -> io::Result<Vec<OsString>> {
     let entries = std::fs::read_dir(root.join(directory))?;
     entries.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_units_name_is_none() {
+        for (name, expected) in [
+            ("a.service", Sort::Unit),
+            ("-a\\x2db@c.service", Sort::Unit),
+            ("a.service.d", Sort::AddingUp),
+            ("service.d", Sort::AddingUp),
+            ("a b.service", Sort::Other),
+            ("\u{e4}.service", Sort::Other),
+            ("@a.service", Sort::Other),
+            (".service", Sort::Other),
+            ("a", Sort::Other),
+            ("a b.service.wants", Sort::Other),
+        ] {
+            assert_eq!(sort(Path::new(name)), expected, "{name}");
+        }
+        let long = format!("{}.service", "a".repeat(LONGEST - ".service".len()));
+        assert_eq!(sort(Path::new(&long)), Sort::Unit);
+        assert_eq!(sort(Path::new(&format!("a{long}"))), Sort::Other);
+    }
 }

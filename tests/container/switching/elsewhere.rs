@@ -233,10 +233,19 @@ fn garbage_is_collected_at_any_time_and_harms_neither_way(debian: Debian) -> Res
                 .status
                 == 0)
         };
-        // Only the first is a generation now: the others are paths that no profile names.
-        server
-            .run_ok("rm /nix/var/nix/profiles/system-2-link /nix/var/nix/profiles/system-3-link")?;
+        // Only the first is a generation from now on. The others are paths that no profile names, each kept by a root of
+        // its own until it is its turn.
+        let root = |number: usize| format!("/nix/var/nix/gcroots/rig-{number}");
+        for number in [2, 3] {
+            server.run_ok(&format!(
+                "ln -s {} {} && rm /nix/var/nix/profiles/system-{number}-link",
+                subjects[number - 1].toplevel.display(),
+                root(number)
+            ))?;
+        }
+        let its_turn = |number: usize| server.run_ok(&format!("rm {}", root(number)));
         let before = look(server)?;
+        its_turn(3)?;
         ends(
             server,
             &format!("test {}", subjects[2].toplevel.display()),
@@ -244,6 +253,7 @@ fn garbage_is_collected_at_any_time_and_harms_neither_way(debian: Debian) -> Res
         )?;
         ensure!(exists(1)?, "what runs is gone");
         is_as(server, &before)?;
+        its_turn(2)?;
         ends(
             server,
             &format!(

@@ -176,7 +176,8 @@ fn of_the_closure() -> Vec<Failure> {
             "the kernel does not take the firewall",
             changed().file(
                 "etc/nftables.conf",
-                "table inet lastgood-demo {\n chain e { jump d; }\n chain d { jump e; }\n}\n",
+                "table inet lastgood-demo {\n chain e { jump d; }\n chain d { jump e; }\n chain input {\n \
+                 type filter hook input priority filter; policy accept;\n jump d;\n }\n}\n",
             ),
             1,
             "nftables.conf",

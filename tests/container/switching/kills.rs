@@ -89,6 +89,24 @@ fn settled(server: &Container) -> Result<()> {
     })
 }
 
+/// What was said since, once somebody has killed at `step`: the one who kills may still be about to say so when the
+/// command has ended.
+fn killed_at(server: &Container, step: &str) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    until(Duration::from_secs(10), || {
+        all.extend(steps(server)?);
+        let is_killed = all.contains(&format!("killed {step}"));
+        Ok(if is_killed {
+            Seen::Yes(())
+        } else {
+            Seen::NotYet(format!(
+                "nobody came to {step}, which says nothing: {all:?}"
+            ))
+        })
+    })?;
+    Ok(all)
+}
+
 /// All of the first closure, or all of the second.
 fn is_one_or_the_other(server: &Container, before: &Look, subjects: &[Subject]) -> Result<u64> {
     let [first, second, ..] = subjects else {
@@ -128,11 +146,7 @@ fn a_switch_that_is_killed_at_any_step_is_finished_or_undone(debian: Debian) -> 
             steps(server)?;
             server.run_ok(&format!("touch /run/rig-kill-{step}"))?;
             let ended = lastgood(server, "test 2 --again")?;
-            let ran = steps(server)?;
-            ensure!(
-                ran.contains(&format!("killed {step}")),
-                "nobody came to {step}, which says nothing: {ran:?}\n{ended:?}"
-            );
+            let ran = killed_at(server, step).with_context(|| format!("{ended:?}"))?;
             settled(server).with_context(|| format!("killed at {step}"))?;
             let which = is_one_or_the_other(server, &before, subjects).with_context(|| {
                 format!("killed at {step}: {ended:?}\n{ran:?}\n{:?}", steps(server))

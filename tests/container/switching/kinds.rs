@@ -5,7 +5,7 @@ use lastgood_tests::container::Container;
 use lastgood_tests::debian::Debian;
 use lastgood_tests::switching::{Closure, Record, TRACE, show, steps, traced};
 
-use super::{ends, switched, switching};
+use super::{ends, switched, switching, switching_on};
 
 on_one_debian! {
     Twelve: a_socket_listens_where_it_is_said_to,
@@ -198,29 +198,42 @@ fn options(server: &Container, at: &str) -> Result<String> {
 
 /// The lines of `fstab` are the host's generator's, and those of the closure's `/etc/fstab`.
 fn a_line_of_fstab_is_mounted_and_unmounted(debian: Debian) -> Result<()> {
-    let closure = |fstab: &str| Closure::new().file("etc/fstab", fstab);
+    // With a stage 2, so that the first boot has read it, too.
+    let closure = |fstab: &str| {
+        Closure::new()
+            .file("etc/fstab", fstab)
+            .link("init", "/usr/bin/lastgood")
+    };
+    let without_the_hosts =
+        |server: &Container| server.write("/rig/before", "[ -L /etc/fstab ] || rm -f /etc/fstab\n");
     let closures = [
         closure("one /srv/one tmpfs size=1M,nofail 0 0\n"),
         closure("one /srv/one tmpfs size=2M,nofail 0 0\ntwo /srv/two tmpfs size=1M,nofail 0 0\n"),
         closure("two /srv/two tmpfs size=1M,nofail 0 0\n"),
     ];
-    switching("fstab", debian, &closures, |server, _| {
-        ensure!(options(server, "/srv/one")?.contains("size=1024k"));
-        server.run_ok("echo kept >/srv/one/file")?;
-        // Another option: remounted, and nothing is lost. A new line: mounted.
-        switched(server, 2)?;
-        ensure!(options(server, "/srv/one")?.contains("size=2048k"));
-        server.run_ok("grep kept /srv/one/file")?;
-        ensure!(options(server, "/srv/two")?.contains("size=1024k"));
-        // A line that is gone: unmounted.
-        switched(server, 3)?;
-        ensure!(
-            options(server, "/srv/one")?.is_empty(),
-            "{}",
-            options(server, "/srv/one")?
-        );
-        Ok(())
-    })
+    switching_on(
+        "fstab",
+        debian,
+        &closures,
+        without_the_hosts,
+        |server, _| {
+            ensure!(options(server, "/srv/one")?.contains("size=1024k"));
+            server.run_ok("echo kept >/srv/one/file")?;
+            // Another option: remounted, and nothing is lost. A new line: mounted.
+            switched(server, 2)?;
+            ensure!(options(server, "/srv/one")?.contains("size=2048k"));
+            server.run_ok("grep kept /srv/one/file")?;
+            ensure!(options(server, "/srv/two")?.contains("size=1024k"));
+            // A line that is gone: unmounted.
+            switched(server, 3)?;
+            ensure!(
+                options(server, "/srv/one")?.is_empty(),
+                "{}",
+                options(server, "/srv/one")?
+            );
+            Ok(())
+        },
+    )
 }
 
 /// "Reloaded", it would be remounted from where it was (X50). And what may not be taken away is told, not tried.
