@@ -284,6 +284,11 @@ impl Manager {
             Ok(()) | Err(Error::Closed { .. }) => {}
             Err(error) => return Err(error),
         }
+        self.recover(until)
+    }
+
+    /// A new connection with a manager that was executed anew, as soon as it answers.
+    fn recover(&mut self, until: Instant) -> Result<(), Error> {
         loop {
             let answered = self
                 .reconnect()

@@ -405,6 +405,14 @@ fn jobs_outlive_a_connection() {
         peer.answer(&asked, &vec![row(1), row(2), row(3)]);
         peer.hang_up();
         peer.accept();
+        let asked = peer.due("Get");
+        peer.answer(&asked, &Variant::from("257"));
+        // Again, in the middle of an answer.
+        peer.due("ListJobs");
+        peer.hang_up();
+        peer.accept();
+        let asked = peer.due("Get");
+        peer.answer(&asked, &Variant::from("257"));
         let asked = peer.due("ListJobs");
         // The first ends now, the second is over and nobody has heard how.
         peer.removed(1, "x.service", "done");
