@@ -226,7 +226,7 @@ fn results(manager: &mut Manager) -> Result<()> {
         ("RemainAfterExit", Setting::Flag(true)),
         ("TimeoutStartUSec", Setting::Number(5_000_000)),
     ];
-    let id = manager.start_transient("rig-made.service", Mode::Fail, &settings)?;
+    let id = manager.start_transient("rig-made.service", Mode::Fail, &settings, &[])?;
     let found = manager.wait(&[id], Instant::now() + SOON, &mut |_| ())?;
     ensure!(found.get(&id) == Some(&JobResult::Failed), "{found:?}");
     manager.reset_failed("rig-made.service")?;
