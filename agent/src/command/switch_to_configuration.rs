@@ -123,7 +123,7 @@ mod tests {
             "#!/bin/sh\necho \"$* $NIXOS_ACTION\" > {}\nexit {ends}\n",
             said.display()
         );
-        std::fs::write(&check, text).unwrap();
+        boot_entries::durable::put_text(&text, &check).unwrap();
         std::fs::set_permissions(&check, std::fs::Permissions::from_mode(0o755)).unwrap();
         let arguments = SwitchToConfiguration {
             toplevel: "/nix/store/x".into(),
@@ -172,7 +172,8 @@ mod tests {
         let version = |closure: &str, version: &str| {
             let closure = tree.path().join(closure);
             std::fs::create_dir_all(&closure).unwrap();
-            std::fs::write(closure.join("init-interface-version"), version).unwrap();
+            boot_entries::durable::put_text(version, &closure.join("init-interface-version"))
+                .unwrap();
         };
         let new = Path::new("/nix/store/b");
         version("nix/store/b", "systemd 3");

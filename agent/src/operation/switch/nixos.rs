@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -113,11 +113,11 @@ pub(super) fn lock(root: &Root) -> Result<Option<File>, Error> {
         })
     };
     durable::make_directory_for(EVERYBODY, &place(RUN_NIXOS)?)?;
-    take(place(LOCK)?).map(Some)
+    take(&place(LOCK)?).map(Some)
 }
 
-fn take(path: PathBuf) -> Result<File, Error> {
-    let open = File::options().append(true).create(true).open(&path);
+fn take(path: &Path) -> Result<File, Error> {
+    let open = File::options().append(true).create(true).open(path);
     let held = open.and_then(|file| match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
@@ -139,11 +139,12 @@ fn take(path: PathBuf) -> Result<File, Error> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
     fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
         let tree = tempfile::tempdir().unwrap();
         let path = tree.path().join("activate");
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        boot_entries::durable::put_text(&format!("#!/bin/sh\n{text}\n"), &path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         (tree, path)
     }
@@ -189,7 +190,7 @@ mod tests {
             "a plain host has no such program"
         );
         std::fs::create_dir_all(tree.path().join("etc")).unwrap();
-        std::fs::write(tree.path().join("etc/NIXOS"), "").unwrap();
+        boot_entries::durable::put_text("", &tree.path().join("etc/NIXOS")).unwrap();
         let ours = lock(&root).unwrap().unwrap();
         let path = tree.path().join("run/nixos/switch-to-configuration.lock");
         let theirs = File::options().append(true).open(path).unwrap();

@@ -74,7 +74,7 @@ mod tests {
             ("restart-list", "g.timer\n"),
             ("reload-list", "h.service\n"),
         ] {
-            std::fs::write(directory.join(name), text).unwrap();
+            boot_entries::durable::put_text(text, &directory.join(name)).unwrap();
         }
         let units = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let dry = Requests {
