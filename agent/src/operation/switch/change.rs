@@ -92,7 +92,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
     if planned.reexecute.is_some() {
         reexecution::check_mounts(root)?;
     }
-    words::notes(&planned, &situation, speaker);
+    words::notes(&situation, speaker);
     begin(
         &mut session,
         &mut manager,

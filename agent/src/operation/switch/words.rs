@@ -14,12 +14,9 @@ pub(super) fn plan(plan: &Plan, speaker: &mut Speaker) {
 }
 
 /// What somebody should know before.
-pub(super) fn notes(plan: &Plan, situation: &Situation, speaker: &mut Speaker) {
+pub(super) fn notes(situation: &Situation, speaker: &mut Speaker) {
     for problem in situation.old.problems.iter().chain(&situation.new.problems) {
         speaker.warn(problem.clone());
-    }
-    for (unit, why) in &plan.failing_before {
-        speaker.warn(format!("{unit}: {why}"));
     }
 }
 
