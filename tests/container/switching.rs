@@ -4,6 +4,7 @@
 //! No machine here has a boot partition, so most stories say `test`: `switch` is the same with a selection after it.
 
 mod changes;
+mod closures;
 mod confirm;
 mod elsewhere;
 mod failing;
@@ -50,13 +51,7 @@ fn switching_on(
     in_container(&format!("switch-{name}"), debian, |server| {
         prepare(server)?;
         let subjects = laid(server, closures)?;
-        let [first, ..] = subjects.as_slice() else {
-            anyhow::bail!("no closure")
-        };
-        server.past(&Event::Proven {
-            subject: first.clone(),
-            baseline: Baseline::default(),
-        })?;
+        proven_first(server, &subjects)?;
         started(server)?;
         story(server, &subjects)?;
         server.power_off()
@@ -69,6 +64,15 @@ fn laid(server: &Container, closures: &[Closure]) -> Result<Vec<Subject>> {
     numbered
         .map(|(number, closure)| closure.lay(server, number))
         .collect()
+}
+
+/// The first of them was found good by an earlier boot.
+fn proven_first(server: &Container, subjects: &[Subject]) -> Result<()> {
+    let subject = subjects.first().context("no closure")?.clone();
+    server.past(&Event::Proven {
+        subject,
+        baseline: Baseline::default(),
+    })
 }
 
 /// The first generation was booted and found good, and nothing of lastgood's runs any more.

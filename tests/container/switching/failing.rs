@@ -190,6 +190,10 @@ fn whatever_fails_the_machine_is_what_it_was(debian: Debian) -> Result<()> {
     let mut closures = vec![base()];
     closures.extend(failures.iter().map(|failure| failure.closure.clone()));
     switching("failing", debian, &closures, |server, subjects| {
+        // Somebody else's table, which neither way touches.
+        server.run_ok(
+            "nft 'table inet other { set known { type ipv4_addr; elements = { 192.0.2.1 } }; chain x { }; }'",
+        )?;
         let before = look(server)?;
         let mut wrong = Vec::new();
         let numbered = (2..).zip(failures.iter().zip(subjects.iter().skip(1)));

@@ -127,6 +127,7 @@ fn timers_and_paths_do_what_is_said_now(debian: Debian) -> Result<()> {
     let closures = [
         closure("2099-01-01 00:00:00 UTC", "/run/rig-old"),
         closure("2098-02-02 00:00:00 UTC", "/run/rig-new"),
+        Closure::new(),
     ];
     switching("timer-path", debian, &closures, |server, _| {
         switched(server, 2)?;
@@ -143,6 +144,11 @@ fn timers_and_paths_do_what_is_said_now(debian: Debian) -> Result<()> {
         server.run_ok(&format!(
             "timeout 5 sh -c 'until grep -q seen {TRACE}; do sleep 0.1; done'"
         ))?;
+        // A timer without a file would stay, and go off (X53).
+        switched(server, 3)?;
+        for (unit, now) in show(server, &["timed.timer", "seen.path"])? {
+            ensure!(now.state() == "inactive", "{unit}: {now:?}");
+        }
         Ok(())
     })
 }

@@ -71,12 +71,20 @@ impl Closure {
             }
         }
         Ok(self
-            .program("activate", ACTIVATE)
+            .activates_also("")
             .link("sw/bin", "/rig/bin")
             .link("systemd", "/usr")
             .file("init-interface-version", "systemd 1")
             .file("switch-inhibitors", "{}")
             .unit("sysinit-reactivation.target", REACTIVATION))
+    }
+}
+
+impl Closure {
+    /// With further lines in its `activate`.
+    #[must_use]
+    pub fn activates_also(self, lines: &str) -> Self {
+        self.program("activate", format!("{ACTIVATE}{lines}"))
     }
 }
 
