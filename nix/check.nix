@@ -73,6 +73,23 @@ let
     boot.loader.timeout = 3;
   };
 
+  unswitchable = eval { system.switch.enable = false; };
+  ownOnly = eval {
+    system.switch.enable = false;
+    services.lastgood.switch.enable = true;
+  };
+  nixpkgsOnly = eval { services.lastgood.switch.enable = false; };
+  inactive = eval { system.activatable = false; };
+  special = eval {
+    specialisation.same.configuration = { };
+    specialisation.without.configuration.services.lastgood.switch.enable = false;
+  };
+
+  # What the builder of the closure does for bin/switch-to-configuration, in its order.
+  commandsOf = config: config.system.systemBuilderCommands;
+  isSwitchedBy = lib.hasInfix "/bin/lastgood switch-to-configuration --toplevel $out ";
+  makesDirectory = lib.hasInfix "mkdir $out/bin\n";
+
   firewallOf = config: config.services.lastgood.settings.firewall.unit;
   service = config: name: config.systemd.services.${name};
 
@@ -85,6 +102,30 @@ let
       initrd
       scripted
     ];
+    "nixos-rebuild switch switches through lastgood" =
+      isSwitchedBy (commandsOf plain)
+      # nixpkgs' program is made before: its own `mkdir` fails where something is there.
+      && makesDirectory (lib.head (lib.splitString "mkdir -p $out/bin" (commandsOf plain)))
+      && lib.hasInfix "nixpkgs-switch-to-configuration" (commandsOf plain)
+      && lib.hasInfix "export LOCALE_ARCHIVE=" (commandsOf plain)
+      && lib.hasInfix ''-- "\$@"'' (commandsOf plain);
+    "the closure's own checks are asked where this nixpkgs has some" =
+      lib.hasInfix "--pre-switch-check /" (commandsOf plain) == (plain.system ? preSwitchChecks);
+    "with the option off, nixpkgs' program switches" =
+      !isSwitchedBy (commandsOf nixpkgsOnly)
+      && !lib.hasInfix "nixpkgs-switch-to-configuration" (commandsOf nixpkgsOnly)
+      && makesDirectory (commandsOf nixpkgsOnly);
+    "what is not to be switched is not, unless somebody says so" =
+      !isSwitchedBy (commandsOf unswitchable)
+      && isSwitchedBy (commandsOf ownOnly)
+      && !makesDirectory (commandsOf ownOnly);
+    "a closure without an activation has no switch, and the separate script stays nixpkgs'" =
+      !isSwitchedBy (commandsOf inactive) && !isSwitchedBy plain.system.activatableSystemBuilderCommands;
+    "a specialisation has its own" =
+      let
+        of = name: commandsOf special.specialisation.${name}.configuration;
+      in
+      isSwitchedBy (of "same") && !isSwitchedBy (of "without") && isSwitchedBy (commandsOf special);
     "units are wanted as their [Install] says" =
       (service plain "lastgood-begin").wantedBy == [ "sysinit.target" ]
       && (service plain "lastgood-assess").wantedBy == [ "sysinit.target" ]

@@ -74,6 +74,31 @@ let
     exec ${cfg.package}/bin/lastgood install "$1"
   '';
 
+  # What nixpkgs' own program gives to a closure's check and to its activation. Not every nixpkgs has checks, and not every
+  # system has an archive of locales.
+  preSwitchCheck =
+    config.system.preSwitchChecksScript or config.system.preSwitchChecks.script or null;
+  locales = config.i18n.glibcLocales;
+  # In front of nixpkgs' program, which stays beside it: a closure that is built without `services.lastgood.switch` has that
+  # one alone. $out is the closure, also a specialisation's. Of the separate activation script ($toplevelVar) nothing
+  # changes.
+  switchCommands = ''
+    mkdir -p $out/bin
+    if [ -e $out/bin/switch-to-configuration ]; then
+      mv $out/bin/switch-to-configuration $out/bin/nixpkgs-switch-to-configuration
+    fi
+    cat > $out/bin/switch-to-configuration <<EOF
+    #!${pkgs.runtimeShell}
+    ${lib.optionalString (
+      locales != null
+    ) "export LOCALE_ARCHIVE=${locales}/lib/locale/locale-archive"}
+    exec ${cfg.package}/bin/lastgood switch-to-configuration --toplevel $out ${
+      lib.optionalString (preSwitchCheck != null) "--pre-switch-check ${preSwitchCheck} "
+    }-- "\$@"
+    EOF
+    chmod +x $out/bin/switch-to-configuration
+  '';
+
   # NixOS does not look at [Install]. What it says is read here, so that it stands in one place.
   units = lib.filter (lib.hasSuffix ".service") (lib.attrNames (builtins.readDir ../units));
   installOf =
@@ -210,6 +235,17 @@ in
       '';
     };
 
+    switch.enable = lib.mkOption {
+      type = lib.types.bool;
+      default = config.system.switch.enable;
+      defaultText = lib.literalExpression "config.system.switch.enable";
+      description = ''
+        Whether {file}`bin/switch-to-configuration` of the closure is lastgood's: {command}`nixos-rebuild switch` and
+        deploy tools then get a live switch that is undone if it does not end well. nixpkgs' own program stays beside it
+        as {file}`bin/nixpkgs-switch-to-configuration`.
+      '';
+    };
+
     stage1DeadlineSec = lib.mkOption {
       type = lib.types.nullOr lib.types.ints.positive;
       default = 600;
@@ -269,6 +305,11 @@ in
       inherit installHook;
     };
     boot.loader.supportsInitrdSecrets = true;
+
+    # After nixpkgs' own. Of a system that cannot be activated nothing can be switched.
+    system.systemBuilderCommands = lib.mkIf (cfg.switch.enable && config.system.activatable) (
+      lib.mkAfter switchCommands
+    );
 
     # The units, and the generator: NixOS links lib/systemd/system-generators of these packages, too.
     systemd.packages = [ cfg.package ];

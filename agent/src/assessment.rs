@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::state::baseline::Baseline;
 use crate::state::cause::{Cause, UnitFailure};
 use crate::state::fault::Fault;
-use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
+use crate::system::systemd::{self, snapshot::Snapshot};
 use requirements::Requirements;
 use verdict::{Judgement, Watch};
 
@@ -20,6 +20,9 @@ use verdict::{Judgement, Watch};
 const PAUSE: Duration = Duration::from_millis(500);
 /// The most, however slow the machine is.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long nothing is looked at when nothing is told: not everything is (what activation has left is not), and what was
+/// missed is seen then.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Looking takes at most one part in this many of a machine that is busy booting.
 const SHARE: u32 = 5;
 /// So many faults are explained; a machine with more is not understood by reading all.
@@ -33,19 +36,12 @@ pub trait Observer {
     /// When systemd does not answer.
     fn snapshot(&mut self) -> Result<Snapshot, systemd::Error>;
 
+    /// Waits until it may have changed, or for so long.
+    fn wait(&mut self, at_most: Duration);
+
     /// What is known about a fault beyond its name. None: nothing. What cannot be found out about a unit is left out or
     /// said in its log.
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure>;
-}
-
-impl Observer for Systemd {
-    fn snapshot(&mut self) -> Result<Snapshot, systemd::Error> {
-        Systemd::snapshot(self)
-    }
-
-    fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
-        fault.unit().map(|unit| self.failure(unit))
-    }
 }
 
 /// Time, as far as an assessment needs it.
@@ -123,6 +119,8 @@ pub fn assess(
         }
         let pause = at.saturating_sub(began).saturating_mul(SHARE - 1);
         clock.pause(pause.clamp(PAUSE, LONGEST_PAUSE));
+        let next = watch.next(at).min(at + HEARTBEAT);
+        observer.wait(next.saturating_sub(clock.elapsed()));
     }
 }
 

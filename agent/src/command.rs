@@ -36,7 +36,7 @@ use crate::report::style::Style;
 pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Error> {
     let style = Style::here();
     match command {
-        Command::Install(install) => install::run(root, &install, out),
+        Command::Install(install) | Command::Boot(install) => install::run(root, &install, out),
         Command::ListGenerations(output) => generations::run(root, output, style, out),
         Command::Status(output) => status::run(root, output, style, out),
         Command::Log(arguments) => log::run(root, &arguments, style, out),
@@ -56,7 +56,6 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::MayBeRemoved => removal::may_be_removed(root),
         Command::Switch(live) => switch::run(root, Action::Switch, &live, out),
         Command::Test(live) => switch::run(root, Action::Test, &live, out),
-        Command::Boot(install) => install::run(root, &install, out),
         Command::DryActivate(arguments) => switch::dry(root, &arguments, out),
         Command::Rollback(arguments) => switch::rollback(root, &arguments, out),
         Command::Confirm => switch::confirm(root, out),

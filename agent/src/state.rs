@@ -208,6 +208,7 @@ impl State {
                 self.fallen_from = Some(from.clone());
                 self.reboots = self.reboots.saturating_add(1);
             }
+            Event::FellBack { from, .. } => self.fallen_from = Some(from.clone()),
             Event::Switching(intent) => self.switching(intent),
             Event::SwitchedTo => self.switched_to(),
             Event::Switched => self.switched(),

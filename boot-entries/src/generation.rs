@@ -18,6 +18,8 @@ const SYSTEM_PROFILES: &str = "/nix/var/nix/profiles";
 const NAMED_PROFILES: &str = "/nix/var/nix/profiles/system-profiles";
 /// The profile that is meant when none is named.
 const SYSTEM: &str = "system";
+/// What a closure is booted with.
+const INIT: &str = "init";
 
 /// A generation's name: a number in a profile, and perhaps a specialisation of that. Written `47`, `profile:47`,
 /// `47/name`, `profile:47/name`.
@@ -314,7 +316,7 @@ impl Profiles {
                 real.join(target)
             };
             let toplevel = match root.canonical_in(closures, &absolute) {
-                Ok(toplevel) => toplevel,
+                Ok(toplevel) => within(root, toplevel),
                 // A link that can lead nowhere is this generation's trouble: it stays, as a closure that is not
                 // there. That the disk cannot be read is everybody's.
                 Err(error) if leads_nowhere(&error) => path(),
@@ -331,6 +333,25 @@ impl Profiles {
             self.odd.push(path());
         }
         Ok(())
+    }
+}
+
+/// The closure itself, where a profile leads to a directory of links into one: deploy-rs puts its own programs beside a
+/// closure that way. What the machine boots, and what its command line names, is the closure that `init` is in.
+fn within(root: &Root, toplevel: PathBuf) -> PathBuf {
+    // A closure's own is a file, or leads to an init that is in no closure.
+    let Ok(init) = std::fs::read_link(root.join(toplevel.join(INIT))) else {
+        return toplevel;
+    };
+    let closure = init.parent().filter(|_| init.ends_with(INIT));
+    match closure {
+        Some(closure)
+            if closure.parent() == toplevel.parent()
+                && root.join(closure.join("etc")).symlink_metadata().is_ok() =>
+        {
+            closure.to_owned()
+        }
+        _ => toplevel,
     }
 }
 

@@ -114,6 +114,15 @@ let
       serviceConfig.Type = "oneshot";
     };
   };
+  # What a live switch can reach without a boot.
+  changed = {
+    imports = [ ours ];
+    systemd.services.added = {
+      wantedBy = [ "multi-user.target" ];
+      script = "exec sleep infinity";
+    };
+    system.activationScripts.asks = "echo $NIXOS_ACTION > /run/asked; echo added.service >> /run/nixos/activation-restart-list";
+  };
   # Its own kernel command line, so that it is another closure, and all is well with it.
   next = {
     imports = [ ours ];
@@ -148,6 +157,57 @@ in
       # The profile leads back, and no automatism selects it again.
       good.succeed("test $(readlink -f /nix/var/nix/profiles/system) = " + toplevels["good"])
       good.fail(toplevels["failing"] + "/bin/switch-to-configuration boot")
+    '';
+  };
+
+  switch = test "switch" {
+    others = { inherit changed failing; };
+    script = ''
+      def active():
+          return good.succeed("readlink -f /run/current-system").strip()
+
+
+      def switch(toplevel, action):
+          """As nixos-rebuild does it. Gives the exit status, and what was said."""
+          good.succeed(f"nix-env --profile /nix/var/nix/profiles/system --set {toplevel}")
+          return good.execute(
+              "systemd-run -E LOCALE_ARCHIVE -E NIXOS_INSTALL_BOOTLOADER -E NIXOS_NO_CHECK --collect --no-ask-password --pipe "
+              "--quiet --service-type=exec --wait --unit=nixos-rebuild-switch-to-configuration "
+              f"{toplevel}/bin/switch-to-configuration {action} 2>&1"
+          )
+
+
+      proven(toplevels["good"])
+      for wrong in ["", "--help", "reboot"]:
+          status, said = good.execute(toplevels["changed"] + f"/bin/switch-to-configuration {wrong} 2>&1")
+          assert status == 1 and "Usage:" in said, (wrong, status, said)
+      status, said = switch(toplevels["changed"], "dry-activate")
+      assert status == 0 and "added.service" in said, said
+      assert active() == toplevels["good"]
+      status, said = switch(toplevels["changed"], "switch")
+      assert status == 0, said
+      assert active() == toplevels["changed"]
+      good.succeed("systemctl is-active added.service")
+      assert good.succeed("cat /run/asked").strip() == "switch"
+      good.succeed("lastgood next-boot | head -1 | grep -q trial")
+
+      # A unit that fails: all is as before, and the profile leads there.
+      status, said = switch(toplevels["failing"], "switch")
+      assert status == 4 and "broken.service" in said, (status, said)
+      assert active() == toplevels["changed"]
+      good.succeed("systemctl is-active added.service")
+      good.fail("systemctl cat broken.service")
+      good.succeed("test $(readlink -f /nix/var/nix/profiles/system) = " + toplevels["changed"])
+      # It was rejected.
+      status, said = switch(toplevels["failing"], "test")
+      assert status == 1, (status, said)
+
+      # nixpkgs' own program is still there, and keeps lastgood's out while it works.
+      good.succeed("test -x /run/current-system/bin/nixpkgs-switch-to-configuration")
+      good.succeed("systemd-run --unit=holder flock /run/nixos/switch-to-configuration.lock sleep infinity")
+      good.wait_until_fails("flock --nonblock /run/nixos/switch-to-configuration.lock true")
+      status, said = switch(toplevels["good"], "test")
+      assert status == 1 and "switch-to-configuration is at work" in said, (status, said)
     '';
   };
 

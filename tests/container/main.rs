@@ -48,6 +48,7 @@ mod activation;
 mod agent;
 mod descriptions;
 mod firewall;
+mod manager;
 mod others;
 mod package;
 mod rules;

@@ -333,6 +333,15 @@ impl Container {
         Ok(output.stdout.trim().to_owned())
     }
 
+    /// Runs a program of this host among the container's processes. Its first argument is the container's root, seen from
+    /// here; `arguments` follow.
+    ///
+    /// # Errors
+    /// When the container cannot be entered. A status other than 0 is no error.
+    pub fn run_beside(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+        self.on()?.run_beside(program, arguments, SOON * 4)
+    }
+
     /// A property of a unit, as `systemctl show` has it.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::state::cause::Stage;
-use crate::system::program;
+use crate::system::manager;
 use crate::system::systemd::snapshot::{Active, Unit};
 
 /// Time that passes only when somebody lets it.
@@ -25,6 +25,8 @@ impl Clock for Paused {
 struct Still {
     state: Option<Active>,
     takes: Duration,
+    /// It tells something all the time.
+    talks: bool,
     now: Rc<Cell<Duration>>,
     looks: u32,
 }
@@ -34,10 +36,7 @@ impl Observer for Still {
         self.looks += 1;
         self.now.set(self.now.get() + self.takes);
         let Some(active) = self.state.clone() else {
-            return Err(systemd::Error::Ask(program::Error::Run {
-                program: "systemctl".to_owned(),
-                source: std::io::ErrorKind::NotFound.into(),
-            }));
+            return Err(systemd::Error::Ask(manager::Error::Broken { doing: "it" }));
         };
         let unit = Unit {
             active,
@@ -46,6 +45,12 @@ impl Observer for Still {
         let mut snapshot = Snapshot::default();
         snapshot.units.insert("nginx.service".to_owned(), unit);
         Ok(snapshot)
+    }
+
+    fn wait(&mut self, at_most: Duration) {
+        if !self.talks {
+            self.now.set(self.now.get() + at_most);
+        }
     }
 
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
@@ -58,11 +63,12 @@ impl Observer for Still {
     }
 }
 
-fn assessed(state: Option<Active>, takes: Duration) -> (Outcome, u32, Duration) {
+fn assessed(state: Option<Active>, takes: Duration, talks: bool) -> (Outcome, u32, Duration) {
     let now = Rc::new(Cell::new(Duration::from_secs(2)));
     let mut machine = Still {
         state,
         takes,
+        talks,
         now: Rc::clone(&now),
         looks: 0,
     };
@@ -84,14 +90,14 @@ fn assessed(state: Option<Active>, takes: Duration) -> (Outcome, u32, Duration) 
 
 #[test]
 fn a_healthy_machine_gives_its_baseline() {
-    let (outcome, _, ended) = assessed(Some(Active::Active), Duration::ZERO);
+    let (outcome, _, ended) = assessed(Some(Active::Active), Duration::ZERO, true);
     assert_eq!(outcome, Outcome::Healthy(Baseline::default()));
     assert_eq!(ended, Duration::from_secs(12));
 }
 
 #[test]
 fn an_unhealthy_one_gives_the_cause_with_the_units_own_words() {
-    let (outcome, ..) = assessed(Some(Active::Failed), Duration::ZERO);
+    let (outcome, ..) = assessed(Some(Active::Failed), Duration::ZERO, true);
     let Outcome::Unhealthy(cause) = outcome else {
         panic!("{outcome:?}")
     };
@@ -103,7 +109,7 @@ fn an_unhealthy_one_gives_the_cause_with_the_units_own_words() {
 
 #[test]
 fn a_machine_that_does_not_answer_ends_at_the_deadline_too() {
-    let (outcome, _, ended) = assessed(None, Duration::from_secs(10));
+    let (outcome, _, ended) = assessed(None, Duration::from_secs(10), false);
     assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
     assert!(ended < Duration::from_secs(60 + 10 + 5), "{ended:?}");
 }
@@ -113,6 +119,26 @@ fn a_slow_machine_is_asked_less_often() {
     let (_, looks, ended) = assessed(
         Some(Active::Changing("activating".to_owned())),
         Duration::from_millis(400),
+        true,
     );
     assert_eq!(u64::from(looks), 1 + (ended.as_secs() - 2) / 2, "every 2 s");
+}
+
+#[test]
+fn a_machine_that_tells_nothing_is_looked_at_when_something_may_follow() {
+    let (outcome, looks, ended) = assessed(Some(Active::Active), Duration::ZERO, false);
+    assert_eq!(outcome, Outcome::Healthy(Baseline::default()));
+    // At 2 s, after a heartbeat, and when it has settled.
+    assert_eq!((looks, ended), (3, Duration::from_secs(12)));
+
+    let (outcome, looks, ended) = assessed(Some(Active::Failed), Duration::ZERO, false);
+    assert!(matches!(outcome, Outcome::Unhealthy(_)), "{outcome:?}");
+    assert_eq!(
+        (looks, ended),
+        (2, Duration::from_secs(2) + verdict::GATHER)
+    );
+
+    let never = Active::Changing("activating".to_owned());
+    let (_, _, ended) = assessed(Some(never), Duration::ZERO, false);
+    assert_eq!(ended, Duration::from_mins(1));
 }

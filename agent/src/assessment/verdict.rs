@@ -141,6 +141,17 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// When an observation like the last one, made at `at`, may first lead to something else.
+    #[must_use]
+    pub fn next(&self, at: Duration) -> Duration {
+        let settle = self.requirements.settle;
+        let settled = [self.well_since, self.bearable_since].map(|mark| mark.map(|m| m + settle));
+        let gathered = self.final_since.map(|mark| mark + GATHER);
+        let moments = settled.into_iter().chain([gathered]).flatten();
+        let moments = moments.chain([self.requirements.deadline]);
+        moments.filter(|moment| *moment > at).min().unwrap_or(at)
+    }
+
     fn blind(&mut self, at: Duration, why: &str) -> Judgement {
         // What was not seen was not seen to be well.
         self.well_since = None;

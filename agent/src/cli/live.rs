@@ -1,5 +1,6 @@
 //! What is typed for a change of the running machine.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -68,22 +69,22 @@ pub struct Rollback {
     pub confirm_within: Option<Duration>,
 }
 
-/// What NixOS calls: the closure names itself, and the action is that of `switch-to-configuration`.
+/// What a closure's `bin/switch-to-configuration` calls, with all that was typed after it.
 #[derive(Debug, Args)]
 pub struct SwitchToConfiguration {
-    /// What is to be done.
-    #[arg(value_enum)]
-    pub action: NixosAction,
     /// The closure.
     #[arg(long)]
     pub toplevel: PathBuf,
     /// The closure's own check: a program that is given the closure and the action.
     #[arg(long)]
     pub pre_switch_check: Option<PathBuf>,
+    /// The action. As nixpkgs' program has it, nothing after it counts, and `--help` is no action.
+    #[arg(last = true)]
+    pub words: Vec<OsString>,
 }
 
 /// The actions of `switch-to-configuration`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NixosAction {
     /// Run the closure's check, and nothing else.
     Check,
@@ -95,6 +96,35 @@ pub enum NixosAction {
     Test,
     /// Say what would be done.
     DryActivate,
+}
+
+impl NixosAction {
+    /// All of them, in the order in which the usage names them.
+    pub const ALL: [Self; 5] = [
+        Self::Check,
+        Self::Switch,
+        Self::Boot,
+        Self::Test,
+        Self::DryActivate,
+    ];
+
+    /// What is typed for it, and what the closure's programs find in `NIXOS_ACTION`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Switch => "switch",
+            Self::Boot => "boot",
+            Self::Test => "test",
+            Self::DryActivate => "dry-activate",
+        }
+    }
+
+    /// The action that was typed. None: there is none of that name.
+    #[must_use]
+    pub fn of(word: &OsStr) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| word == action.name())
+    }
 }
 
 fn time(text: &str) -> Result<Duration, String> {

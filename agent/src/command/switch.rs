@@ -9,7 +9,7 @@ use super::install;
 use crate::cli::Install;
 use crate::cli::live::{DryActivate, Live, Rollback};
 use crate::error::Error;
-use crate::operation::switch::request::{Action, Request, environment};
+use crate::operation::switch::request::{Action, NIXOS_ACTION, Request, environment};
 use crate::operation::switch::said::Said;
 use crate::operation::switch::{self, Dry, Wanted, Way};
 use crate::report::print::{print, print_json};
@@ -36,7 +36,8 @@ pub(super) fn run(
 
 /// What a request takes over from whoever asks.
 pub(super) fn of_this_session(action: Action) -> Request {
-    let environment = environment();
+    let mut environment = environment();
+    environment.insert(NIXOS_ACTION.to_owned(), action.name().to_owned());
     Request {
         action,
         toplevel: None,
@@ -153,14 +154,17 @@ struct Answer<'a> {
 }
 
 pub(super) fn dry(root: &Root, arguments: &DryActivate, out: &mut impl Write) -> Result<(), Error> {
-    let request = Request {
+    let mut request = Request {
         toplevel: absolute(arguments.toplevel.as_deref())?,
         ..of_this_session(Action::Test)
     };
+    let action = "dry-activate".to_owned();
+    request.environment.insert(NIXOS_ACTION.to_owned(), action);
     let Dry {
         toplevel,
         subject,
         needs_reboot,
+        said,
         plan,
     } = switch::dry_activate(root, &request)?;
     if arguments.output.json {
@@ -172,6 +176,9 @@ pub(super) fn dry(root: &Root, arguments: &DryActivate, out: &mut impl Write) ->
             plan: &plan,
         };
         return Ok(print_json(out, &answer)?);
+    }
+    for line in said {
+        print(out, &format!("{line}\n"))?;
     }
     let lines = plan.lines();
     for line in &lines {

@@ -1,6 +1,6 @@
 //! Watches until there is a verdict, and records it. Acting on it is for others: a verdict must not get lost in acting.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use boot_entries::Root;
 
@@ -100,8 +100,12 @@ impl Observer for Machine<'_> {
         Ok(snapshot)
     }
 
+    fn wait(&mut self, at_most: Duration) {
+        self.systemd.wait(at_most);
+    }
+
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
-        self.systemd.explain(fault)
+        fault.unit().map(|unit| self.systemd.failure(unit))
     }
 }
 

@@ -10,7 +10,7 @@ use boot_entries::name::stem_of;
 
 use super::begin;
 use super::on_record::OnRecord;
-use super::repair;
+use super::{repair, switch};
 use crate::activation::etc;
 use crate::entries::prediction;
 use crate::error::Error;
@@ -72,6 +72,9 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
         tracing::error!("{}", one_line(&error));
     }
     in_entries.go_on(&session).tell();
+    if switch::fall_back_live(&mut session, &from, &to) {
+        return session.record(&Event::FellBack { from, to });
+    }
     turn(&session, &to);
     session.record(&Event::Rebooting { from, to })?;
     reboot(&session)

@@ -15,12 +15,14 @@ mod back;
 mod change;
 mod dead_man;
 mod dry;
+mod fallback;
 pub mod fit;
 mod front;
 mod inhibitors;
 mod judge;
 mod keep;
 mod live;
+mod nixos;
 mod place;
 mod reexecution;
 mod remembered;
@@ -49,6 +51,7 @@ use crate::system::boot_id::boot_id;
 use crate::system::manager::{self, Manager};
 
 pub use dry::{Dry, dry_activate};
+pub(super) use fallback::fall_back_live;
 pub use front::ask;
 pub use rollback::{Wanted, Way, rollback};
 

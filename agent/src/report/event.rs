@@ -87,6 +87,13 @@ pub fn line(event: &Event, before: &State) -> Line {
             let rest = format!("falling back from generation {}", from.generation);
             (Level::WARN, rest)
         }
+        Event::FellBack { from, .. } => {
+            let rest = format!(
+                "went back from generation {} without a reboot",
+                from.generation
+            );
+            (Level::WARN, rest)
+        }
         Event::Switching(intent) => {
             let (before, after) = (intent.before.display(), intent.after.display());
             (Level::INFO, format!("live, from {before} to {after}"))

@@ -99,6 +99,13 @@ pub enum Event {
         /// To what, as far as it can choose.
         to: Subject,
     },
+    /// The machine went back without a reboot.
+    FellBack {
+        /// From what it has rejected.
+        from: Subject,
+        /// To what.
+        to: Subject,
+    },
     /// A live switch begins: nothing is changed yet.
     Switching(Intent),
     /// It ended well. If it is to be confirmed, it waits for that now.
@@ -127,6 +134,7 @@ impl Event {
             Self::Uninstalled => "uninstalled",
             Self::Named { .. } => "named",
             Self::Rebooting { .. } => "rebooting",
+            Self::FellBack { .. } => "fell-back",
             Self::Switching(_) => "switching",
             Self::SwitchedTo => "switched-to",
             Self::Switched => "switched",
@@ -145,7 +153,8 @@ impl Event {
             | Self::Rejected { subject, .. }
             | Self::Degraded { subject, .. }
             | Self::Excused { subject }
-            | Self::Rebooting { to: subject, .. } => Some(subject),
+            | Self::Rebooting { to: subject, .. }
+            | Self::FellBack { to: subject, .. } => Some(subject),
             Self::Began { running, .. } => running.as_ref(),
             Self::Switching(intent) => intent.subject.as_ref(),
             Self::SwitchedBack(back) => back.subject.as_ref(),
@@ -186,7 +195,7 @@ impl Event {
     /// The generations that it is about.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
         let from = match self {
-            Self::Rebooting { from, .. } => Some(from),
+            Self::Rebooting { from, .. } | Self::FellBack { from, .. } => Some(from),
             _ => None,
         };
         from.into_iter().chain(self.subject())
@@ -251,6 +260,10 @@ mod tests {
                 owner: "0123abcd".parse().unwrap(),
             },
             Event::Rebooting {
+                from: subject(),
+                to: subject(),
+            },
+            Event::FellBack {
                 from: subject(),
                 to: subject(),
             },

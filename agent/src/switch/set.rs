@@ -20,8 +20,10 @@ pub enum Leads {
 /// The units of a closure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Units {
-    /// By name, with the suffix.
+    /// By name, with the suffix. [`Self::insert`] puts them in.
     pub files: BTreeMap<String, Leads>,
+    /// By unit: its other names.
+    aliases: BTreeMap<String, BTreeSet<String>>,
     /// By the name of a `.d` directory without that ending, then by the name of the `.conf` file.
     pub drop_ins: BTreeMap<String, BTreeMap<String, Leads>>,
     /// By the unit that wants: the names in its `.wants`, `.requires` and `.upholds` directories.
@@ -77,6 +79,30 @@ pub struct Files<'a> {
 const MAX_NAMES: usize = 8;
 
 impl Units {
+    /// Puts a name in.
+    pub fn insert(&mut self, name: &str, leads: Leads) {
+        if let Leads::Alias(other) = &leads {
+            let names = self.aliases.entry(other.clone()).or_default();
+            names.insert(name.to_owned());
+        }
+        self.files.insert(name.to_owned(), leads);
+    }
+
+    /// A unit's name with all its other names.
+    fn names_of<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        let mut names = vec![name];
+        let mut next = 0;
+        while let Some(name) = names.get(next).copied() {
+            next += 1;
+            for other in self.aliases.get(name).into_iter().flatten() {
+                if !names.contains(&other.as_str()) {
+                    names.push(other);
+                }
+            }
+        }
+        names
+    }
+
     /// The name under which the closure has the unit: aliases followed.
     #[must_use]
     pub fn canonical<'a>(&'a self, name: &'a str) -> &'a str {
@@ -92,17 +118,13 @@ impl Units {
 
     /// The files that make a unit.
     #[must_use]
-    pub fn files_of<'a>(&'a self, name: &str) -> Files<'a> {
+    pub fn files_of<'a>(&'a self, name: &'a str) -> Files<'a> {
         let own = self.files.get(name).or_else(|| {
             let template = template_of(name)?;
             self.files.get(self.canonical(&template))
         });
         let mut drop_ins = BTreeMap::new();
-        let other_names = self.files.iter().filter(|(other, leads)| {
-            matches!(leads, Leads::Alias(_)) && self.canonical(other) == name
-        });
-        let names = other_names.map(|(other, _)| other.as_str());
-        for name in std::iter::once(name).chain(names) {
+        for name in self.names_of(name) {
             for directory in directories(name) {
                 for (file, leads) in self.drop_ins.get(&directory).into_iter().flatten() {
                     drop_ins.entry(file.as_str()).or_insert(leads);

@@ -124,7 +124,7 @@ pub fn unit_of(process: &Path) -> Option<String> {
 fn unit_in(text: &str) -> Option<String> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     path.split('/')
-        .find(|part| part.ends_with(".service") || part.ends_with(".scope"))
+        .find(|part| matches!(part.rsplit_once('.'), Some((_, "service" | "scope"))))
         .map(str::to_owned)
 }
 

@@ -12,6 +12,7 @@
 
 pub mod error;
 pub mod jobs;
+pub mod look;
 pub mod names;
 pub mod signal;
 pub mod transient;
@@ -170,31 +171,7 @@ impl Manager {
     /// # Errors
     /// When systemd does not answer.
     pub fn units(&mut self) -> Result<Vec<Listed>, Error> {
-        type Row<'a> = (
-            &'a str,
-            &'a str,
-            &'a str,
-            &'a str,
-            &'a str,
-            &'a str,
-            ObjectPath<'a>,
-            u32,
-            &'a str,
-            ObjectPath<'a>,
-        );
-        self.ask_one("ListUnits", self.patience, Body::default(), |answer| {
-            let rows: Vec<Row<'_>> = answer.body()?;
-            let listed = |row: Row<'_>| Listed {
-                name: row.0.to_owned(),
-                description: row.1.to_owned(),
-                load: row.2.to_owned(),
-                active: row.3.to_owned(),
-                sub: row.4.to_owned(),
-                following: row.5.to_owned(),
-                job: (row.7 != 0).then_some(JobId(row.7)),
-            };
-            Ok(rows.into_iter().map(listed).collect())
-        })
+        self.ask_one("ListUnits", self.patience, Body::default(), units_in)
     }
 
     /// All jobs.
@@ -202,24 +179,7 @@ impl Manager {
     /// # Errors
     /// When systemd does not answer.
     pub fn jobs(&mut self) -> Result<Vec<Queued>, Error> {
-        type Row<'a> = (
-            u32,
-            &'a str,
-            &'a str,
-            &'a str,
-            ObjectPath<'a>,
-            ObjectPath<'a>,
-        );
-        self.ask_one("ListJobs", self.patience, Body::default(), |answer| {
-            let rows: Vec<Row<'_>> = answer.body()?;
-            let queued = |(id, unit, kind, state, _, _): Row<'_>| Queued {
-                id: JobId(id),
-                unit: unit.to_owned(),
-                kind: kind.to_owned(),
-                running: state == "running",
-            };
-            Ok(rows.into_iter().map(queued).collect())
-        })
+        self.ask_one("ListJobs", self.patience, Body::default(), jobs_in)
     }
 
     /// Properties of units, in one round trip. A unit that is not in memory is read for that. The refusal of one name
@@ -232,15 +192,9 @@ impl Manager {
         units: &[N],
         wanted: &[Wanted<'_>],
     ) -> Result<Vec<Result<Properties, Refusal>>, Error> {
-        let calls = units.iter().flat_map(|unit| {
-            let unit = unit.as_ref();
-            let path = names::path_of_unit(sendable(unit));
-            wanted.iter().map(move |property| {
-                let kind = names::interface_of_kind(unit).filter(|_| property.of_kind);
-                let interface = kind.unwrap_or(UNIT);
-                get(path.clone(), interface, property.name)
-            })
-        });
+        let calls = units
+            .iter()
+            .flat_map(|unit| property_calls(unit.as_ref(), wanted));
         let doing = "Get of units' properties";
         let values = self.ask(doing, self.patience, calls, value)?;
         let mut values = values.into_iter();
@@ -284,6 +238,11 @@ impl Manager {
             Ok(()) | Err(Error::Closed { .. }) => {}
             Err(error) => return Err(error),
         }
+        self.recover(until)
+    }
+
+    /// A new connection with a manager that was executed anew, as soon as it answers.
+    fn recover(&mut self, until: Instant) -> Result<(), Error> {
         loop {
             let answered = self
                 .reconnect()
@@ -405,6 +364,67 @@ impl Book {
             self.note(signal);
         }
     }
+}
+
+/// Name, description, load, active, sub, followed unit, object, job, its kind, its object.
+type UnitRow<'a> = (
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+    ObjectPath<'a>,
+    u32,
+    &'a str,
+    ObjectPath<'a>,
+);
+
+fn units_in(answer: &Incoming) -> Result<Vec<Listed>, Nonsense> {
+    let rows: Vec<UnitRow<'_>> = answer.body()?;
+    let listed = |row: UnitRow<'_>| Listed {
+        name: row.0.to_owned(),
+        description: row.1.to_owned(),
+        load: row.2.to_owned(),
+        active: row.3.to_owned(),
+        sub: row.4.to_owned(),
+        following: row.5.to_owned(),
+        job: (row.7 != 0).then_some(JobId(row.7)),
+    };
+    Ok(rows.into_iter().map(listed).collect())
+}
+
+/// Number, unit, kind, state, object, unit's object.
+type JobRow<'a> = (
+    u32,
+    &'a str,
+    &'a str,
+    &'a str,
+    ObjectPath<'a>,
+    ObjectPath<'a>,
+);
+
+fn jobs_in(answer: &Incoming) -> Result<Vec<Queued>, Nonsense> {
+    let rows: Vec<JobRow<'_>> = answer.body()?;
+    let queued = |(id, unit, kind, state, _, _): JobRow<'_>| Queued {
+        id: JobId(id),
+        unit: unit.to_owned(),
+        kind: kind.to_owned(),
+        running: state == "running",
+    };
+    Ok(rows.into_iter().map(queued).collect())
+}
+
+/// A call for each property of a unit.
+fn property_calls<'a>(
+    unit: &'a str,
+    wanted: &'a [Wanted<'a>],
+) -> impl Iterator<Item = Result<Call, Nonsense>> + 'a {
+    let path = names::path_of_unit(sendable(unit));
+    wanted.iter().map(move |property| {
+        let kind = names::interface_of_kind(unit).filter(|_| property.of_kind);
+        get(path.clone(), kind.unwrap_or(UNIT), property.name)
+    })
 }
 
 fn get(path: String, interface: &'static str, property: &str) -> Result<Call, Nonsense> {

@@ -90,6 +90,18 @@ pub fn stdout_within(command: &mut Command, patience: Duration) -> Result<String
     Err(ran.failed(command))
 }
 
+/// Runs `command` where somebody watches it: with the input, the output and the environment of this process, and for as long
+/// as it takes.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn watched(command: &mut Command) -> Result<ExitStatus, Error> {
+    let program = shown(command);
+    command
+        .status()
+        .map_err(|source| Error::Run { program, source })
+}
+
 /// How a program ended, whatever it had to say.
 #[derive(Debug)]
 pub struct Ran {

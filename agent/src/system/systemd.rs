@@ -1,20 +1,25 @@
-//! Asks systemd, the system and service manager. Only reads; decides nothing.
+//! Asks systemd, the system and service manager, what an assessment wants to know. Only reads; decides nothing.
 //!
-//! `systemctl` run by root speaks to PID 1 over its private socket, so that this works before D-Bus is up and after it
-//! has died.
+//! A look is a list of all units and jobs. What lists do not tell is asked of a service only when it may have changed: at
+//! first, when its row is another, and when systemd told of it since.
 
 pub mod snapshot;
 
 mod details;
-mod parse;
+mod reader;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use crate::host::Program;
 use crate::state::cause::UnitFailure;
+use crate::system::manager::value::Properties;
+use crate::system::manager::{self, Listed, Manager, Queued, Signal, Wanted};
 use crate::system::program;
-use snapshot::Snapshot;
+use snapshot::{Snapshot, Unit};
 
-/// How long one answer may take. systemd's own default is 25 s, and with a stuck PID 1 each poll would take that long.
-const TIMEOUT: &str = "10s";
+/// How long one answer may take. With a stuck PID 1 each look takes that long.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Only the newest entries of a log are read: a service may have written gigabytes.
 const ENTRIES: &str = "--lines=200";
@@ -22,20 +27,55 @@ const ENTRIES: &str = "--lines=200";
 /// Why systemd could not be observed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `systemctl` could not be run, or said no.
-    #[error(
-        "cannot ask systemd: {0}; see whether `systemctl status` answers, and `journalctl -b -p err`"
-    )]
-    Ask(#[from] program::Error),
-    /// It said something that cannot be read.
-    #[error("cannot read systemd's list of units: {0}; `systemctl --version` must say 252 or more")]
-    Read(#[from] serde_json::Error),
+    /// It could not be asked.
+    #[error(transparent)]
+    Ask(#[from] manager::Error),
 }
 
 /// The running systemd.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Systemd {
     required: Vec<String>,
+    /// None: not connected, or not any more.
+    manager: Option<Manager>,
+    known: Known,
+}
+
+/// What was asked of services, and is still so.
+#[derive(Debug, Default)]
+struct Known {
+    /// By name: the row of the list at that time, and what was said.
+    services: BTreeMap<String, (Unit, Properties)>,
+}
+
+impl Known {
+    /// Takes in a piece of news. Gives whether it is worth a look.
+    ///
+    /// That a unit was read or forgotten is not: to ask about one is enough for that.
+    fn hears(&mut self, signal: &Signal) -> bool {
+        match signal {
+            Signal::Changed { unit, .. }
+            | Signal::JobNew { unit, .. }
+            | Signal::JobRemoved { unit, .. } => {
+                self.services.remove(unit);
+                true
+            }
+            Signal::Reloading { begins: false } | Signal::Missed => {
+                self.services.clear();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgets what the list does not have, or has otherwise. Gives the services that must be asked.
+    fn outdated<'a>(&mut self, units: &BTreeMap<&'a str, Unit>) -> Vec<&'a str> {
+        self.services
+            .retain(|name, (row, _)| units.get(name.as_str()) == Some(row));
+        let services = units.keys().filter(|name| name.ends_with(".service"));
+        let unknown = services.filter(|name| !self.services.contains_key(**name));
+        unknown.copied().collect()
+    }
 }
 
 impl Systemd {
@@ -44,47 +84,112 @@ impl Systemd {
     pub fn watching(required: &[String]) -> Self {
         Self {
             required: required.to_vec(),
+            manager: None,
+            known: Known::default(),
         }
     }
 
     /// What systemd says now.
     ///
     /// # Errors
-    /// When it does not answer.
-    pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        // Jobs first: one that ends in between is then still seen as running, and waiting a little longer is harmless.
-        let jobs = systemctl(
-            &[
-                "list-jobs",
-                "--no-legend",
-                "--plain",
-                "--full",
-                "--after",
-                "--before",
-            ],
-            &[],
-        )?;
-        let units = systemctl(&["list-units", "--all", "--output=json"], &[])?;
-        let mut names = vec![parse::BOOT_COMPLETE, "*.service"];
-        names.extend(self.required.iter().map(String::as_str));
-        let services = systemctl(&["show", "--property", parse::PROPERTIES], &names)?;
-        let mut snapshot = Snapshot {
-            units: parse::units(&units)?,
-            jobs: parse::jobs(&jobs),
-            ..Snapshot::default()
+    /// When it does not answer. The next look begins with a new connection.
+    pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
+        let seen = self.see();
+        if seen.is_err() {
+            self.hang_up();
+        }
+        Ok(seen?)
+    }
+
+    /// Waits until something may have changed, or for so long.
+    pub fn wait(&mut self, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        while let Some(manager) = &mut self.manager {
+            let left = until.saturating_duration_since(Instant::now());
+            match manager.signal(left) {
+                Ok(Some(signal)) if self.known.hears(&signal) => return,
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                // The next look says why, if it cannot be mended.
+                Err(_) => self.hang_up(),
+            }
+        }
+    }
+
+    fn hang_up(&mut self) {
+        self.manager = None;
+        self.known = Known::default();
+    }
+
+    fn see(&mut self) -> Result<Snapshot, manager::Error> {
+        let mut manager = match self.manager.take() {
+            Some(manager) => manager,
+            None => connected()?,
         };
-        parse::services(&services, &mut snapshot);
+        while let Some(signal) = manager.signal(Duration::ZERO)? {
+            self.known.hears(&signal);
+        }
+        let (jobs, rows) = manager.look()?;
+        let units: BTreeMap<&str, Unit> = rows
+            .iter()
+            .map(|row: &Listed| (row.name.as_str(), reader::listed(row)))
+            .collect();
+        let services = self.known.outdated(&units);
+        let names: BTreeSet<&str> = self.required.iter().map(String::as_str).collect();
+        let names: Vec<&str> = std::iter::once(reader::BOOT_COMPLETE)
+            .chain(names)
+            .collect();
+        let questions: Vec<(&str, &[Wanted<'_>])> = services
+            .iter()
+            .map(|name| (*name, reader::OF_SERVICES))
+            .chain(names.iter().map(|name| (*name, reader::OF_NAMED)))
+            .collect();
+        // Of jobs that only wait themselves nobody needs to know who waits for them.
+        let (running, waiting): (Vec<Queued>, Vec<Queued>) =
+            jobs.into_iter().partition(|job| job.running);
+        let ids: Vec<_> = running.iter().map(|job| job.id).collect();
+        let details = manager.details(&ids, &questions)?;
+        self.manager = Some(manager);
+
+        let mut answers = details.properties.into_iter();
+        for name in services {
+            // A unit that is gone by now has no properties, and is asked again if it comes back.
+            if let (Some(Ok(properties)), Some(row)) = (answers.next(), units.get(name)) {
+                let known = (row.clone(), properties);
+                self.known.services.insert(name.to_owned(), known);
+            }
+        }
+        let mut snapshot = Snapshot::default();
+        for (name, row) in units {
+            let unit = match self.known.services.get(name) {
+                Some((_, properties)) => {
+                    reader::aliases(name, properties, &mut snapshot);
+                    reader::complete(row, properties)
+                }
+                None => row,
+            };
+            snapshot.units.insert(name.to_owned(), unit);
+        }
+        for properties in answers.flatten() {
+            reader::named(&properties, &mut snapshot);
+        }
+        // One that is over by now is waited for a little longer, which is harmless.
+        let blocking = details.blocking.into_iter();
+        let running = running.into_iter().zip(blocking);
+        let running = running.map(|(job, blocks)| reader::job(job, blocks.unwrap_or(true)));
+        snapshot.jobs = running
+            .chain(waiting.into_iter().map(|job| reader::job(job, false)))
+            .collect();
         Ok(snapshot)
     }
 
     /// What is known about a unit that is not well.
     #[must_use]
-    pub fn failure(&self, unit: &str) -> UnitFailure {
-        let show = |properties| systemctl(&["show", "--property", properties], &[unit]);
-        // A detail that cannot be had must not cost the verdict: it becomes a line of the log.
-        let (state, commands) = match (show(details::STATE), show(details::COMMANDS)) {
-            (Ok(state), Ok(commands)) => (state, commands),
-            (Err(error), _) | (_, Err(error)) => {
+    pub fn failure(&mut self, unit: &str) -> UnitFailure {
+        let properties = match self.properties_of(unit) {
+            Ok(properties) => properties,
+            // A detail that cannot be had must not cost the verdict: it becomes a line of the log.
+            Err(error) => {
                 return UnitFailure {
                     unit: unit.to_owned(),
                     result: "unknown".to_owned(),
@@ -93,20 +198,37 @@ impl Systemd {
                 };
             }
         };
-        let mut failure = details::failure(unit, &state, &commands);
-        let invocation = details::failed_invocation(&state);
-        match journal(unit, invocation) {
-            Ok(text) => failure.log.extend(details::log(&text, unit, invocation)),
+        let mut failure = details::failure(unit, &properties);
+        let invocation = details::failed_invocation(&properties);
+        match journal(unit, invocation.as_deref()) {
+            Ok(text) => failure
+                .log
+                .extend(details::log(&text, unit, invocation.as_deref())),
             Err(error) => failure.log.push(error.to_string()),
         }
         failure
     }
+
+    fn properties_of(&mut self, unit: &str) -> Result<Properties, manager::Error> {
+        let doing = "a unit's properties";
+        let mut manager = match self.manager.take() {
+            Some(manager) => manager,
+            None => connected()?,
+        };
+        let found = manager.properties(&[unit], details::WANTED)?;
+        self.manager = Some(manager);
+        let found = found
+            .into_iter()
+            .next()
+            .unwrap_or(Ok(Properties::default()));
+        found.map_err(|refusal| manager::Error::Refused { doing, refusal })
+    }
 }
 
-fn systemctl(arguments: &[&str], names: &[&str]) -> Result<String, program::Error> {
-    let mut command = program::command(Program::Systemctl)?;
-    command.args(arguments).arg("--").args(names);
-    program::stdout_of(command.env("SYSTEMD_BUS_TIMEOUT", TIMEOUT))
+fn connected() -> Result<Manager, manager::Error> {
+    let mut manager = Manager::system(TIMEOUT)?;
+    manager.listen();
+    Ok(manager)
 }
 
 /// What a unit's failed run wrote, and what systemd wrote about it; without one, all that is about it in this boot.
@@ -150,3 +272,6 @@ pub fn reboot() -> Result<(), program::Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

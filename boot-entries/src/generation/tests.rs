@@ -151,3 +151,33 @@ fn what_looks_like_a_generation_and_is_none_is_told() {
     let expected = odd.map(|name| Path::new("/nix/var/nix/profiles").join(name));
     assert_eq!((read.generations.len(), read.odd), (2, expected.to_vec()));
 }
+
+#[test]
+fn a_directory_of_links_into_a_closure_is_that_closure() {
+    let tree = tempfile::tempdir().unwrap();
+    let at = |path: &str| tree.path().join(path);
+    std::fs::create_dir_all(at("nix/var/nix/profiles")).unwrap();
+    for name in ["closure", "activatable-closure", "plain", "odd", "gone"] {
+        std::fs::create_dir_all(at("nix/store").join(name)).unwrap();
+    }
+    for (closure, init) in [
+        ("activatable-closure", "/nix/store/closure/init"),
+        ("plain", "/usr/bin/lastgood"),
+        ("odd", "/nix/store/systemd/lib/systemd/init"),
+        ("gone", "/nix/store/collected/init"),
+    ] {
+        symlink(init, at("nix/store").join(closure).join("init")).unwrap();
+    }
+    std::fs::create_dir(at("nix/store/closure/etc")).unwrap();
+    std::fs::write(at("nix/store/closure/init"), "").unwrap();
+    let names = ["closure", "activatable-closure", "plain", "odd", "gone"];
+    for (number, name) in names.iter().enumerate() {
+        let link = at("nix/var/nix/profiles").join(format!("system-{number}-link"));
+        symlink(Path::new("/nix/store").join(name), link).unwrap();
+    }
+    let read = Profiles::read(&Root::new(tree.path())).unwrap();
+    let closures = read.generations.iter().map(|one| one.toplevel.clone());
+    let wanted = ["closure", "closure", "plain", "odd", "gone"];
+    let wanted = wanted.map(|name| Path::new("/nix/store").join(name));
+    assert_eq!(closures.collect::<Vec<_>>(), wanted);
+}

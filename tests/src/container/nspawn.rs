@@ -87,6 +87,26 @@ impl Nspawn {
         Ok(inside)
     }
 
+    /// Runs a program of this host in the container's process namespace.
+    pub(super) fn run_beside(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        within: Duration,
+    ) -> Result<Output> {
+        let leader = self.leader(within)?;
+        // `/proc` stays that of this host, so that the root has the name which it has here.
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", &within.as_secs().to_string()])
+            .args(["nsenter", "--target", &leader.to_string(), "--pid", program])
+            .arg(format!("/proc/{leader}/root"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot enter the container")?;
+        Ok(of(&output))
+    }
+
     /// Knocks from the other end of the cable, at all doors at once.
     pub(super) fn knock(&self, knocks: &[Knock]) -> Result<Vec<Reach>> {
         thread::scope(|scope| {

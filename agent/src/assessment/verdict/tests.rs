@@ -512,3 +512,35 @@ fn a_boot_without_the_closures_units_is_never_healthy() {
         }
     }
 }
+
+/// Whoever sleeps until [`Watch::next`] while nothing changes misses nothing.
+#[test]
+fn nothing_follows_before_the_next_moment() {
+    let requirements = requirements();
+    let known = baseline(&[]);
+    let failed = [("a.service", unit("failed", "failed"))];
+    let other = [("b.service", unit("failed", "failed"))];
+    let starting = [("a.service", unit("activating", "start"))];
+    for baseline in [None, Some(&known)] {
+        for snapshot in [with(&[]), with(&failed), with(&other), with(&starting)] {
+            let mut watch = Watch::new(&requirements, baseline);
+            let mut at = secs(1);
+            let mut looks = 0;
+            while let Judgement::Wait { .. } = watch.observe(at, Ok(&snapshot)) {
+                let next = watch.next(at);
+                assert!(next > at && looks < 9, "{at:?} {next:?} {snapshot:?}");
+                let mut between = at;
+                while between + Duration::from_millis(250) < next {
+                    between += Duration::from_millis(250);
+                    let judged = watch.clone().observe(between, Ok(&snapshot));
+                    assert!(
+                        matches!(judged, Judgement::Wait { .. }),
+                        "{between:?}: {judged:?}"
+                    );
+                }
+                at = next;
+                looks += 1;
+            }
+        }
+    }
+}

@@ -35,7 +35,11 @@ pub(super) fn last(records: &[Record]) -> Option<Fallback<'_>> {
     })?;
     let after = records.get(at..).unwrap_or_default();
     let rebooted = after.iter().find_map(|record| match &record.event {
-        Event::Rebooting { from: rejected, to } if rejected == from => Some(to.clone()),
+        Event::Rebooting { from: rejected, to } | Event::FellBack { from: rejected, to }
+            if rejected == from =>
+        {
+            Some(to.clone())
+        }
         _ => None,
     });
     // Where the loader went back, the verdict came in a boot of what it went back to.

@@ -23,6 +23,9 @@ pub(super) struct Story<'a> {
     /// The agent rebooted it. Else the loader had gone there by itself.
     #[serde(skip)]
     is_rebooted: bool,
+    /// The agent went there without a reboot.
+    #[serde(skip)]
+    is_live: bool,
     /// Why the machine stayed up as it was, if it did.
     #[serde(skip)]
     stayed_up: Option<String>,
@@ -53,6 +56,10 @@ impl<'a> Story<'a> {
                 Event::Rebooting { from, to } if is_of(from) => Some(to),
                 _ => None,
             });
+        let live = after.iter().find_map(|record| match &record.event {
+            Event::FellBack { from, to } if is_of(from) => Some(to),
+            _ => None,
+        });
         let is_rejected = matches!(
             after.first().map(|one| &one.event),
             Some(Event::Rejected { .. })
@@ -74,8 +81,9 @@ impl<'a> Story<'a> {
             began: last
                 .filter(|_| ran == Some(subject))
                 .map(|record| record.time),
-            back_to: rebooted.or(by_loader).filter(|_| is_bad),
+            back_to: live.or(rebooted).or(by_loader).filter(|_| is_bad),
             is_rebooted: rebooted.is_some(),
+            is_live: live.is_some(),
             stayed_up,
         }
     }
@@ -83,6 +91,10 @@ impl<'a> Story<'a> {
     /// What the machine did then, in words.
     pub(super) fn then(&self, state: StateLabel) -> Option<String> {
         match (self.back_to, &self.stayed_up) {
+            (Some(to), _) if self.is_live => Some(format!(
+                "the machine went back without a reboot, to generation {}",
+                to.generation
+            )),
             (Some(to), _) if self.is_rebooted => Some(format!(
                 "the machine rebooted by itself, to generation {}",
                 to.generation

@@ -90,7 +90,7 @@ fn unwell(judged: &Judged) -> Cause {
         ));
         faults.push(Fault::of_unit(unit));
     }
-    let systemd = Systemd::watching(&[]);
+    let mut systemd = Systemd::watching(&[]);
     let units: Vec<UnitFailure> = judged
         .failed
         .keys()

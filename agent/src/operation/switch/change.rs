@@ -25,7 +25,7 @@ use super::remembered::{Remembered, Was};
 use super::request::{Action, Request};
 use super::said::Speaker;
 use super::walk::Walk;
-use super::{dead_man, keep, place, reexecution, words};
+use super::{dead_man, keep, nixos, place, reexecution, words};
 use crate::error::Error;
 use crate::operation::select;
 use crate::session::Session;
@@ -59,6 +59,7 @@ pub(super) fn change(root: &Root, said: &Path, request: &Request) -> Result<(), 
 
 fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) -> Result<(), Error> {
     let mut session = Session::open(root)?;
+    let _theirs = nixos::lock(root)?;
     let boot = boot_id(root)?;
     // A worker that was killed finds what it has left, and its own name on it.
     let remembered = Remembered::read(root);

@@ -1,26 +1,32 @@
 //! What a switch would do to the running machine.
 
+use std::path::{Path, PathBuf};
+
 use boot_entries::Root;
 
 use super::asked::{self, Asked};
 use super::live::{self, Way};
-use super::reexecution;
+use super::nixos::{self, Script};
 use super::request::Request;
+use super::{reexecution, requests};
 use crate::error::Error;
+use crate::host::{self, Kind};
 use crate::session::Session;
 use crate::state::Subject;
-use crate::switch::plan::{Plan, plan};
+use crate::switch::plan::{Plan, plan_with};
 use crate::system::manager::{self, Manager};
 
 /// What a switch would do.
 #[derive(Debug)]
 pub struct Dry {
     /// The closure.
-    pub toplevel: std::path::PathBuf,
+    pub toplevel: PathBuf,
     /// Which generation that is. None: no profile names it.
     pub subject: Option<Subject>,
     /// What only a boot puts in place, in half a sentence. None: nothing.
     pub needs_reboot: Option<String>,
+    /// What the closure's own `dry-activate` has to say (NixOS).
+    pub said: Vec<String>,
     /// What would be done to units.
     pub plan: Plan,
 }
@@ -42,7 +48,8 @@ pub fn dry_activate(root: &Root, request: &Request) -> Result<Dry, Error> {
     };
     let carriers = request.session.iter().cloned().collect();
     let situation = live::look(root, &mut manager, way, &carriers, None)?;
-    let planned = plan(&situation);
+    let said = by_script(root, &asked.after, request)?;
+    let planned = plan_with(&situation, &requests::take_dry(root));
     if planned.reexecute.is_some() {
         reexecution::check_mounts(root)?;
     }
@@ -53,6 +60,16 @@ pub fn dry_activate(root: &Root, request: &Request) -> Result<Dry, Error> {
             .needs_reboot
             .is_needed()
             .then(|| asked.needs_reboot.words()),
+        said,
         plan: planned,
     })
+}
+
+/// What the closure's own script says that its `activate` would do. That it fails is said, and refuses nothing.
+fn by_script(root: &Root, closure: &Path, request: &Request) -> Result<Vec<String>, Error> {
+    if host::kind(root)? != Kind::NixOs {
+        return Ok(Vec::new());
+    }
+    let spoken = nixos::run(closure, Script::DryActivate, &request.environment)?;
+    Ok(spoken.lines.into_iter().chain(spoken.failure).collect())
 }

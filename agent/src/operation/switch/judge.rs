@@ -104,7 +104,6 @@ pub(super) enum Verdict {
 /// intended to be in that state. Pure.
 pub(super) fn verdict(intent: Intent, now: &Now, before: Option<&Now>) -> Verdict {
     let is_dead = matches!(now.active.as_str(), "inactive" | "failed");
-    let is_failed = now.active == "failed" || !matches!(now.result.as_str(), "success" | "");
     let not = |word: &str| Verdict::Not(word.to_owned());
     // It has died and was started again since it was first seen.
     let is_flapping = before.is_some_and(|before| {
@@ -112,26 +111,31 @@ pub(super) fn verdict(intent: Intent, now: &Now, before: Option<&Now>) -> Verdic
             || (before.active == "active" && now.sub.starts_with("auto-restart"))
     });
     match (intent, now.active.as_str()) {
-        (Intent::Down, _) if is_dead => Verdict::Well,
         (Intent::Down, "deactivating") => Verdict::OnItsWay,
-        (Intent::Down, state) => Verdict::Not(format!("it is {state}, and was to be stopped")),
+        (Intent::Down, state) if !is_dead => {
+            Verdict::Not(format!("it is {state}, and was to be stopped"))
+        }
         (Intent::Either, "failed") => not("it failed"),
-        (Intent::Either, _) => Verdict::Well,
-        (Intent::Up | Intent::Ran, _) if is_flapping => not("it ended and was started again"),
-        (Intent::Up | Intent::Ran, "active" | "reloading" | "refreshing") => Verdict::Well,
-        (Intent::Up | Intent::Ran, _) if now.sub.starts_with("auto-restart") => {
-            not("it ended, and waits to be started again")
-        }
-        (Intent::Up | Intent::Ran, "activating" | "deactivating") => Verdict::OnItsWay,
-        (Intent::Up | Intent::Ran, _) if is_failed => {
-            Verdict::Not(format!("it failed ({})", now.result))
-        }
-        // A condition that is false is the closure's own wish.
-        (Intent::Up | Intent::Ran, _) if now.is_skipped => Verdict::Well,
-        (Intent::Ran, "inactive") => Verdict::Well,
-        (Intent::Up, "inactive") if now.kind == "oneshot" => Verdict::Well,
-        (Intent::Up, state) if now.load == "loaded" => Verdict::Not(format!("it is {state}")),
-        (Intent::Up | Intent::Ran, _) => Verdict::Not(format!("it is {}", now.load)),
+        (Intent::Down | Intent::Either, _) => Verdict::Well,
+        (Intent::Up | Intent::Ran, _) => is_up(intent, now, is_flapping),
+    }
+}
+
+/// [`verdict`] on one that is to run, or to have run.
+fn is_up(intent: Intent, now: &Now, is_flapping: bool) -> Verdict {
+    let not = |word: &str| Verdict::Not(word.to_owned());
+    let is_failed = now.active == "failed" || !matches!(now.result.as_str(), "success" | "");
+    // A condition that is false is the closure's own wish. A oneshot may have run to its end.
+    let may_be_down = now.is_skipped || intent == Intent::Ran || now.kind == "oneshot";
+    match now.active.as_str() {
+        _ if is_flapping => not("it ended and was started again"),
+        "active" | "reloading" | "refreshing" => Verdict::Well,
+        _ if now.sub.starts_with("auto-restart") => not("it ended, and waits to be started again"),
+        "activating" | "deactivating" => Verdict::OnItsWay,
+        _ if is_failed => Verdict::Not(format!("it failed ({})", now.result)),
+        _ if may_be_down && now.load != "not-found" => Verdict::Well,
+        state if now.load == "loaded" => Verdict::Not(format!("it is {state}")),
+        _ => Verdict::Not(format!("it is {}", now.load)),
     }
 }
 

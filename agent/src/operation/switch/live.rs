@@ -190,7 +190,7 @@ fn fill(state: &mut State, answer: &Properties) {
         let each = names.iter().flat_map(|name| answer.names(name));
         each.map(str::to_owned).collect()
     };
-    state.fragment = answer.text("FragmentPath").to_owned();
+    answer.text("FragmentPath").clone_into(&mut state.fragment);
     state.drop_ins = answer.names("DropInPaths").map(str::to_owned).collect();
     state.transient = answer.flag("Transient").unwrap_or(false);
     state.names.extend(all(&["Names"]));
@@ -230,11 +230,11 @@ const CARRIERS: [&str; 16] = [
 fn carries_session(unit: &str, session: &BTreeSet<String>) -> bool {
     let base = unit.rsplit_once('.').map_or(unit, |(base, _)| base);
     let base = base.split_once('@').map_or(base, |(base, _)| base);
-    let is_of = |carrier: &&str| {
-        let rest = base.strip_prefix(*carrier);
+    let is_of = |carrier: &str| {
+        let rest = base.strip_prefix(carrier);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
-    session.contains(unit) || CARRIERS.iter().any(|carrier| is_of(&carrier))
+    session.contains(unit) || CARRIERS.iter().any(|carrier| is_of(carrier))
 }
 
 /// Units that the host has a file of, of those that one of the closures has: the others do not matter.

@@ -2,23 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use boot_entries::Root;
 
+use super::nixos::{self, Script};
 use super::said::Speaker;
 use crate::activation::firewall::{self, Outcome};
 use crate::activation::{self, Done};
 use crate::config::{self, Config};
 use crate::host::{self, Kind};
 use crate::report::line::one_line;
-use crate::system::program::{self, Ran};
-
-/// NixOS's own script of a closure.
-const ACTIVATE: &str = "activate";
-/// It makes users, keys and links, and waits for nobody.
-const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Puts `closure` in place: everything that can be done of it.
 ///
@@ -47,33 +40,17 @@ pub(super) fn put(
     }
 }
 
-/// As switch-to-configuration runs it.
 fn by_script(
     closure: &Path,
     environment: &BTreeMap<String, String>,
     speaker: &mut Speaker,
 ) -> Result<(), String> {
-    let script = closure.join(ACTIVATE);
-    if script.symlink_metadata().is_err() {
-        return Ok(());
-    }
-    let mut command = Command::new(&script);
-    command.arg(closure).envs(environment);
-    let ran = program::run_within(&mut command, Stdio::null(), PATIENCE)
-        .map_err(|error| one_line(&error))?;
-    let Ran {
-        status,
-        stdout,
-        stderr,
-    } = &ran;
-    for line in stdout.lines().chain(stderr.lines()) {
+    let ran =
+        nixos::run(closure, Script::Activate, environment).map_err(|error| one_line(&error))?;
+    for line in ran.lines {
         speaker.line(line);
     }
-    if status.success() {
-        Ok(())
-    } else {
-        Err(one_line(&ran.failed(&command)))
-    }
+    ran.failure.map_or(Ok(()), Err)
 }
 
 fn load_firewall(root: &Root, closure: &Path) -> Result<(), String> {

@@ -49,6 +49,9 @@ pub struct Request {
     pub environment: BTreeMap<String, String>,
 }
 
+/// Where the closure's own programs find what is done: the name of the action. In a boot it is not set.
+pub const NIXOS_ACTION: &str = "NIXOS_ACTION";
+
 /// What of the environment reaches the closure's own programs.
 const PASSED_ON: [&str; 6] = [
     "NIXOS_INSTALL_BOOTLOADER",

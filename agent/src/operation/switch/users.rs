@@ -82,8 +82,8 @@ fn of_user(root: &Root, from: &Path, to: &Path, user: u32) -> Result<usize, Erro
         .reload
         .keys()
         .map(|unit| Asked::new(Verb::ReloadOrTryRestart, unit));
-    let steps = planned.up.iter().chain(&planned.last).map(asked);
-    let jobs: Vec<Asked<'_>> = reloads.chain(steps).collect();
+    let brought = planned.up.iter().chain(&planned.last).map(asked);
+    let jobs: Vec<Asked<'_>> = reloads.chain(brought).collect();
     manager.enqueue_each(&jobs)?;
     Ok(stops.len() + jobs.len())
 }

@@ -135,6 +135,7 @@ fn binds(event: &Event) -> bool {
             | Event::Degraded { .. }
             | Event::Healthy { .. }
             // What boots is said by a selection, and what is wrong by a rejection: those are on record beside it.
+            | Event::FellBack { .. }
             | Event::Switching(_)
             | Event::SwitchedTo
             | Event::Switched

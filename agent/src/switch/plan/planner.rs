@@ -1,11 +1,13 @@
 //! The walk over all units.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::{Intent, Job, Plan, Reasons, Step, order};
 use crate::switch::attributes::Attributes;
 use crate::switch::compare::{Effect, compare};
-use crate::switch::set::{Definition, differs, kind};
+use crate::switch::set::{Definition, Units, differs, kind};
 use crate::switch::situation::{Home, Load, Requests, Situation, State};
 use crate::switch::unit_file::UnitFile;
 
@@ -29,6 +31,26 @@ pub(super) struct Planner<'a> {
     pub(super) wanted: BTreeSet<String>,
     /// What of it the old closure did not pull in.
     pub(super) newly: BTreeSet<String>,
+    /// Units of PID 1 with the name that the new closure has for each, where that is another one.
+    pub(super) renamed: Vec<(String, String)>,
+    /// Units that PID 1 knows and that are not made of the same files in both closures.
+    pub(super) differing: BTreeSet<&'a str>,
+    /// What the closures make of names, as far as somebody has asked.
+    old: Known,
+    new: Known,
+}
+
+/// Definitions by names, each merged once.
+type Known = RefCell<BTreeMap<String, Rc<Definition>>>;
+
+fn definition(known: &Known, units: &Units, unit: &str) -> Rc<Definition> {
+    let name = units.canonical(unit);
+    if let Some(found) = known.borrow().get(name) {
+        return Rc::clone(found);
+    }
+    let made = Rc::new(units.definition(name));
+    known.borrow_mut().insert(name.to_owned(), Rc::clone(&made));
+    made
 }
 
 /// Whose file a unit is made of.
@@ -44,9 +66,13 @@ pub(super) enum Owner {
 
 impl<'a> Planner<'a> {
     pub(super) fn new(given: &'a Situation) -> Self {
+        let names = given.states.keys().map(String::as_str);
+        let differing: BTreeSet<&str> = names
+            .filter(|name| differs(&given.old, &given.new, name))
+            .collect();
         let up = || given.states.iter().filter(|(_, state)| state.is_up());
         let wanted: BTreeSet<String> = up()
-            .filter(|(name, _)| goes_on(given, name))
+            .filter(|(name, _)| !differing.contains(name.as_str()) || goes_on(given, name))
             .flat_map(|(name, _)| given.new.wants(given.new.canonical(name)))
             .collect();
         let was: BTreeSet<String> = up()
@@ -64,6 +90,10 @@ impl<'a> Planner<'a> {
             later: Vec::new(),
             wanted,
             newly,
+            renamed: Vec::new(),
+            differing,
+            old: Known::default(),
+            new: Known::default(),
         }
     }
 
@@ -207,14 +237,17 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn new_definition(&self, unit: &str) -> Definition {
-        let units = &self.given.new;
-        units.definition(units.canonical(unit))
+    pub(super) fn new_definition(&self, unit: &str) -> Rc<Definition> {
+        definition(&self.new, &self.given.new, unit)
     }
 
-    pub(super) fn old_definition(&self, unit: &str) -> Definition {
-        let units = &self.given.old;
-        units.definition(units.canonical(unit))
+    pub(super) fn old_definition(&self, unit: &str) -> Rc<Definition> {
+        definition(&self.old, &self.given.old, unit)
+    }
+
+    /// Whether a unit that PID 1 knows is not made of the same files any more.
+    pub(super) fn differs(&self, unit: &str) -> bool {
+        self.differing.contains(unit)
     }
 
     pub(super) fn is_up(&self, unit: &str) -> bool {
@@ -263,12 +296,11 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Whether a unit that is up goes on as it is.
+/// Whether a unit that is up and made of other files now goes on as it is.
 fn goes_on(given: &Situation, unit: &str) -> bool {
     let old = given.old.definition(given.old.canonical(unit));
     let new = given.new.definition(given.new.canonical(unit));
     match (old.file(), new.file()) {
-        _ if !differs(&given.old, &given.new, unit) => true,
         _ if kind(unit) == "target" => new.is_there() || !old.is_there(),
         (Some(old), Some(new)) => compare(old, new).effect < Effect::Restart,
         _ => false,

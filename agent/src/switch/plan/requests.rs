@@ -20,7 +20,7 @@ impl Planner<'_> {
         let name = self.given.new.canonical(unit).to_owned();
         let why = "the activation script asks for it";
         let new = self.new_definition(&name);
-        if new == Definition::Masked || self.is_going(unit) {
+        if *new == Definition::Masked || self.is_going(unit) {
             return;
         }
         let says = attributes(&new);

@@ -2,7 +2,7 @@
 
 use super::planner::{Owner, Planner, attributes, can_reload, is_masked_by_operator};
 use crate::switch::compare::{Difference, Effect, compare};
-use crate::switch::set::{Definition, differs, kind, template_of};
+use crate::switch::set::{Definition, kind, template_of};
 use crate::switch::situation::{Active, State};
 use crate::switch::unit_file::UnitFile;
 
@@ -47,6 +47,11 @@ pub(super) struct Running<'a> {
 impl Planner<'_> {
     pub(super) fn running(&mut self) {
         let given = self.given;
+        let ids = given.states.keys();
+        self.renamed = ids
+            .map(|id| (id.clone(), given.new.canonical(id).to_owned()))
+            .filter(|(id, name)| id != name)
+            .collect();
         for (id, state) in &given.states {
             if !state.is_up() || !state.following.is_empty() {
                 continue;
@@ -100,8 +105,8 @@ impl Planner<'_> {
         }
         let is_ours = unit.old.is_there() || unit.new.is_there();
         let mut triggers = unit.state.triggered_by.iter();
-        let started_by_itself = triggers.any(|trigger| self.is_up(trigger))
-            && !differs(&self.given.old, &self.given.new, unit.id);
+        let started_by_itself =
+            triggers.any(|trigger| self.is_up(trigger)) && !self.differs(unit.id);
         let stays = unit.state.carries_session || unit.state.refuses_stop;
         if is_ours && !started_by_itself && !stays && self.owner(unit.state) != Owner::Above {
             self.stop(unit.id, "it was down before");
@@ -112,11 +117,17 @@ impl Planner<'_> {
     /// Two units that run and are one from now on: PID 1 would lose one of the two processes.
     fn merges(&mut self, unit: &Running) -> bool {
         let given = self.given;
-        let mut others = given
-            .states
-            .iter()
-            .filter(|(id, state)| *id != unit.id && state.is_up() && state.following.is_empty());
-        let Some((other, _)) = others.find(|(id, _)| given.new.canonical(id) == unit.name) else {
+        // One of the two has another name from now on.
+        let renamed = self.renamed.iter().filter(|(_, name)| name == unit.name);
+        let others: Vec<&str> = renamed
+            .map(|(id, _)| id.as_str())
+            .chain([unit.name])
+            .collect();
+        let is_other = |id: &&str| {
+            let state = given.states.get(*id);
+            *id != unit.id && state.is_some_and(|state| state.is_up() && state.following.is_empty())
+        };
+        let Some(other) = others.into_iter().find(is_other).map(str::to_owned) else {
             return false;
         };
         if unit.state.carries_session {
@@ -133,7 +144,6 @@ impl Planner<'_> {
     }
 
     fn of_closure(&mut self, unit: &Running) {
-        let given = self.given;
         if kind(unit.id) == "target" && unit.new.is_there() {
             self.target(unit);
             return;
@@ -142,7 +152,7 @@ impl Planner<'_> {
             self.gone(unit, &why);
             return;
         }
-        if !differs(&given.old, &given.new, unit.id) && !unit.was_reloaded {
+        if !self.differs(unit.id) && !unit.was_reloaded {
             return;
         }
         if is_masked_by_operator(unit.state, unit.old) {
@@ -160,7 +170,7 @@ impl Planner<'_> {
 
     /// A unit of the host's: the closure may have drop-ins for it, or bring it from now on.
     fn of_host(&mut self, unit: &Running) {
-        if !differs(&self.given.old, &self.given.new, unit.id) {
+        if !self.differs(unit.id) {
             return;
         }
         if is_masked_by_operator(unit.state, unit.old) {
@@ -237,7 +247,7 @@ impl Planner<'_> {
         let mut up = members.filter(|member| self.is_up(member));
         up.any(|member| {
             self.new_definition(member).is_there()
-                || self.old_definition(member) == Definition::Absent
+                || *self.old_definition(member) == Definition::Absent
         })
     }
 

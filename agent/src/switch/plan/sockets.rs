@@ -121,8 +121,8 @@ impl Planner<'_> {
                 self.stop(service, &why);
             }
             let name = self.given.new.canonical(service).to_owned();
-            if self.new_definition(&name) != Definition::Absent
-                || self.old_definition(service) == Definition::Absent
+            if *self.new_definition(&name) != Definition::Absent
+                || *self.old_definition(service) == Definition::Absent
             {
                 self.after_socket(service, &name, true, &why);
             }

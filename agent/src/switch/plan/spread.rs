@@ -9,7 +9,7 @@ use super::planner::{Planner, attributes};
 use super::running::OF_A_STOP;
 use super::{Intent, Job};
 use crate::switch::compare::compare;
-use crate::switch::set::{Definition, differs, kind};
+use crate::switch::set::{Definition, kind};
 use crate::switch::situation::{Situation, State, States};
 
 /// What hangs on each unit.
@@ -50,9 +50,9 @@ fn on_stop(given: &Situation) -> Hanging<'_> {
 }
 
 /// What is restarted with a unit: PID 1 has the new definitions by then.
-fn on_restart(given: &Situation) -> Hanging<'_> {
+fn on_restart<'a>(given: &'a Situation, differing: &BTreeSet<&str>) -> Hanging<'a> {
     let mut hanging = Hanging::new();
-    let changed = |unit: &str| differs(&given.old, &given.new, unit);
+    let changed = |unit: &str| differing.contains(unit);
     for (unit, state) in &given.states {
         let same = state.restarts.iter().filter(|other| !changed(other));
         hanging
@@ -98,7 +98,7 @@ impl Planner<'_> {
     /// What would take the session's carrier down in the middle goes down and up in one job, after all else.
     fn spare_session(&mut self) {
         let given = self.given;
-        let (stops, restarts) = (on_stop(given), on_restart(given));
+        let (stops, restarts) = (on_stop(given), on_restart(given, &self.differing));
         let stopped: Vec<String> = self.plan.stop.keys().cloned().collect();
         for unit in stopped {
             let name = given.new.canonical(&unit).to_owned();
@@ -133,12 +133,12 @@ impl Planner<'_> {
     /// unit is stopped before, and started after it.
     fn part_restarts(&mut self) {
         let given = self.given;
-        let restarts = on_restart(given);
+        let restarts = on_restart(given, &self.differing);
         for (unit, why) in self.restart.clone() {
             let hanging = reached(&given.states, std::iter::once(&unit), &restarts);
             let stopped_otherwise = |unit: &&str| {
                 let (old, new) = (self.old_definition(unit), self.new_definition(unit));
-                differs(&given.old, &given.new, unit)
+                self.differs(unit)
                     && match (old.file(), new.file()) {
                         (Some(old), Some(new)) => compare(old, new).has("Service", &OF_A_STOP),
                         _ => true,
@@ -186,7 +186,7 @@ impl Planner<'_> {
     fn bring_up_again(&mut self, unit: &str, name: &str, state: &State, why: &str) {
         let (old, new) = (self.old_definition(unit), self.new_definition(name));
         let is_ours = old.is_there();
-        let is_there = match new {
+        let is_there = match *new {
             Definition::Whole(_) | Definition::Unread => true,
             Definition::Masked => false,
             Definition::Absent | Definition::DropIns(_) => {
@@ -220,7 +220,11 @@ impl Planner<'_> {
             .filter(|step| step.job == Job::Restart)
             .map(|step| &step.unit);
         let restarted: BTreeSet<String> = self.restart.keys().chain(last).cloned().collect();
-        let along = reached(&given.states, restarted.iter(), &on_restart(given));
+        let along = reached(
+            &given.states,
+            restarted.iter(),
+            &on_restart(given, &self.differing),
+        );
         for (unit, root) in along {
             let name = given.new.canonical(unit);
             if self.plan.stop.contains_key(unit) || self.plan.disturbed.contains_key(unit) {

@@ -55,7 +55,7 @@ impl Planner<'_> {
         let state = self.given.states.get(unit);
         let brought = self.given.old.files.contains_key(unit);
         let definition = self.new_definition(name);
-        let is_there = match definition {
+        let is_there = match *definition {
             Definition::Masked => false,
             Definition::Whole(_) | Definition::Unread => true,
             // The host's or a generator's. A transient one is gone.
@@ -85,7 +85,7 @@ impl Planner<'_> {
         let is_known = self.given.states.contains_key(unit) && state.load == Load::Loaded;
         let exists = new.is_there()
             || self.given.host_units.contains(unit)
-            || is_known && !old.is_there() && new != Definition::Masked;
+            || is_known && !old.is_there() && *new != Definition::Masked;
         if !exists {
             return;
         }
@@ -166,7 +166,7 @@ impl Planner<'_> {
                 match (old.file(), new.file()) {
                     (Some(old), Some(new)) => compare(old, new).effect == Effect::Restart,
                     // What was not there cannot have been started from it.
-                    _ => !matches!(old, Definition::Absent),
+                    _ => !matches!(*old, Definition::Absent),
                 }
             })
             .filter(|name| !is_template(name))

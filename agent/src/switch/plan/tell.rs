@@ -1,7 +1,7 @@
 //! What a plan says besides what it does: who holds back the reload, what is not as the closure says, what was ill before.
 
 use super::planner::{Owner, Planner};
-use crate::switch::set::{Definition, differs};
+use crate::switch::set::Definition;
 use crate::switch::situation::{Active, State};
 
 /// The sub states in which a list of commands is walked, and its key.
@@ -54,7 +54,7 @@ impl Planner<'_> {
         }
         let (old, new) = (self.old_definition(unit), self.new_definition(unit));
         let may_have_changed = match self.owner(state) {
-            Owner::Closure => differs(&self.given.old, &self.given.new, unit),
+            Owner::Closure => self.differs(unit),
             Owner::Above | Owner::Elsewhere => {
                 state.needs_reload || new.is_there() && !old.is_there()
             }
@@ -62,9 +62,9 @@ impl Planner<'_> {
         if !may_have_changed {
             return None;
         }
+        let old_is_whole = !matches!(*old, Definition::DropIns(_));
         if let (Some(old), Some(new)) = (old.file(), new.file()) {
             let (was, is) = (old.values("Service", key), new.values("Service", key));
-            let old_is_whole = !matches!(self.old_definition(unit), Definition::DropIns(_));
             if old_is_whole && (was.len() < 2 || was == is) {
                 return None;
             }
@@ -80,23 +80,18 @@ impl Planner<'_> {
     }
 
     fn is_shadowed(&self, unit: &str, state: &State) -> Option<String> {
-        let given = self.given;
-        let (old, new) = (self.old_definition(unit), self.new_definition(unit));
-        let nothing = [&old, &new]
-            .iter()
-            .all(|one| matches!(one, Definition::Absent));
-        if nothing && given.new.canonical(unit) == unit {
-            return None;
-        }
-        if self.owner(state) == Owner::Above {
-            let by = match state.fragment.as_str() {
+        let by = if self.owner(state) == Owner::Above {
+            match state.fragment.as_str() {
                 "" => "a transient unit",
                 file => file,
-            };
-            return Some(format!("{by} lies above the closure's"));
-        }
-        let mut drop_ins = state.drop_ins.iter();
-        let above = drop_ins.find(|path| path.contains(".control/"))?;
-        Some(format!("{above} lies above the closure's"))
+            }
+        } else {
+            let mut drop_ins = state.drop_ins.iter();
+            drop_ins.find(|path| path.contains(".control/"))?
+        };
+        let is_closures = |one: &Definition| !matches!(one, Definition::Absent);
+        let is_closures =
+            is_closures(&self.old_definition(unit)) || is_closures(&self.new_definition(unit));
+        is_closures.then(|| format!("{by} lies above the closure's"))
     }
 }

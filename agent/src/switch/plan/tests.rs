@@ -39,7 +39,7 @@ fn put(units: &mut Units, name: &str, text: &str) {
         let files = units.drop_ins.entry(unit.to_owned()).or_default();
         files.insert(drop_in.to_owned(), leads);
     } else {
-        units.files.insert(name.to_owned(), leads);
+        units.insert(name, leads);
     }
 }
 

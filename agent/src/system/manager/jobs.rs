@@ -345,20 +345,19 @@ impl Manager {
             if open.is_empty() || left.is_zero() {
                 break;
             }
-            if std::mem::take(&mut is_doubtful) {
-                self.strike_unknown(&open)?;
-                if self.book.has_ended(&open) {
-                    continue;
-                }
-            }
-            match self.hear_jobs(&open, left.min(Duration::from_secs(1))) {
-                Ok(()) => {}
+            let heard = if is_doubtful {
+                self.strike_unknown(&open)
+            } else {
+                self.hear_jobs(&open, left.min(Duration::from_secs(1)))
+            };
+            is_doubtful = match heard {
+                Ok(()) => false,
                 Err(Error::Closed { .. }) => {
-                    self.reconnect()?;
-                    is_doubtful = true;
+                    self.recover(Instant::now() + left.min(self.patience))?;
+                    true
                 }
                 Err(error) => return Err(error),
-            }
+            };
         }
         for id in jobs {
             self.book.asked.remove(id);

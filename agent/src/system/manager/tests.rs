@@ -405,6 +405,14 @@ fn jobs_outlive_a_connection() {
         peer.answer(&asked, &vec![row(1), row(2), row(3)]);
         peer.hang_up();
         peer.accept();
+        let asked = peer.due("Get");
+        peer.answer(&asked, &Variant::from("257"));
+        // Again, in the middle of an answer.
+        peer.due("ListJobs");
+        peer.hang_up();
+        peer.accept();
+        let asked = peer.due("Get");
+        peer.answer(&asked, &Variant::from("257"));
         let asked = peer.due("ListJobs");
         // The first ends now, the second is over and nobody has heard how.
         peer.removed(1, "x.service", "done");
@@ -634,4 +642,61 @@ fn settings_of_a_transient_unit_have_the_types_that_systemd_wants() {
         manager.start_transient("x.service", Mode::Fail, &settings, &[])
     });
     assert_eq!(job.unwrap(), JobId(3));
+}
+
+#[test]
+fn a_look_is_two_round_trips() {
+    let script = |peer: &mut Peer| {
+        let [jobs, units] = [peer.due("ListJobs"), peer.due("ListUnits")];
+        let job = (
+            4_u32,
+            "a.service",
+            "start",
+            "running",
+            job_path(4),
+            unit_path("a.service"),
+        );
+        let some = vec![job];
+        peer.answer(&jobs, &some);
+        let unit = (
+            "a.service",
+            "A",
+            "loaded",
+            "activating",
+            "start",
+            "",
+            unit_path("a.service"),
+            4_u32,
+            "start",
+            job_path(4),
+        );
+        peer.answer(&units, &vec![unit]);
+        let waiting = [
+            peer.due("GetJobBefore"),
+            peer.due("GetJobBefore"),
+            peer.due("GetJobBefore"),
+        ];
+        let get = [peer.due("Get"), peer.due("Get")];
+        peer.answer(&waiting[0], &some);
+        peer.answer(&waiting[1], &some[..0].to_vec());
+        peer.refuse(&waiting[2], "org.freedesktop.systemd1.NoSuchJob");
+        peer.answer(&get[0], &Variant::from(true));
+        peer.refuse(&get[1], "org.freedesktop.DBus.Error.InvalidArgs");
+    };
+    with(script, |manager| {
+        let (jobs, units) = manager.look().unwrap();
+        assert_eq!((jobs.len(), units.len()), (1, 1));
+        assert_eq!((jobs[0].id, units[0].job), (JobId(4), Some(JobId(4))));
+        let wanted = [Wanted::unit("Transient")];
+        let ids = [4, 5, 6].map(JobId);
+        let questions = [("a.service", &wanted[..]), ("bad name", &wanted[..])];
+        let details = manager.details(&ids, &questions).unwrap();
+        let blocking: Vec<_> = details.blocking.into_iter().map(Result::ok).collect();
+        assert_eq!(blocking, [Some(true), Some(false), None]);
+        let [good, bad] = &details.properties[..] else {
+            panic!("{:?}", details.properties)
+        };
+        assert_eq!(good.as_ref().unwrap().flag("Transient"), Some(true));
+        assert!(bad.is_err());
+    });
 }

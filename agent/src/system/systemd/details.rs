@@ -2,21 +2,39 @@
 //!
 //! The awkward part is the exit status. `ExecMainStatus=` is about the main process only: it is 0 when `ExecStartPre=`
 //! failed and 15 when `ExecStartPost=` did, because systemd then kills the main process. Each command's own status is
-//! in the property of its own name, in a form made for people:
-//! `ExecStartPre={ path=sh ; argv[]=... ; ignore_errors=no ; ... ; pid=51 ; code=exited ; status=4 }`.
+//! in the property of its own name.
 
 use serde::Deserialize;
 
-use super::parse::block_of;
 use crate::state::cause::UnitFailure;
+use crate::system::manager::Wanted;
+use crate::system::manager::value::{Command, End, Properties, Value};
 
-/// The properties [`failure`] needs. The commands are asked for in a call of their own: their arguments may contain
-/// line breaks, and so anything that looks like a property.
-pub(super) const STATE: &str =
-    "LoadState,LoadError,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus,InvocationID";
-/// The properties [`Command::all`] reads.
-pub(super) const COMMANDS: &str =
-    "ExecCondition,ExecStartPre,ExecStart,ExecStartPost,ExecMount,ExecActivate";
+/// The properties [`failure`] needs.
+pub(super) const WANTED: &[Wanted<'_>] = &[
+    Wanted::unit("LoadState"),
+    Wanted::unit("LoadError"),
+    Wanted::unit("ActiveState"),
+    Wanted::unit("InvocationID"),
+    Wanted::kind("Result"),
+    Wanted::kind("ExecMainCode"),
+    Wanted::kind("ExecMainStatus"),
+    Wanted::kind("ExecCondition"),
+    Wanted::kind("ExecStartPre"),
+    Wanted::kind("ExecStart"),
+    Wanted::kind("ExecStartPost"),
+    Wanted::kind("ExecMount"),
+    Wanted::kind("ExecActivate"),
+];
+/// Those of them that hold commands.
+const COMMANDS: [&str; 6] = [
+    "ExecCondition",
+    "ExecStartPre",
+    "ExecStart",
+    "ExecStartPost",
+    "ExecMount",
+    "ExecActivate",
+];
 
 /// How many lines of log are kept.
 const LINES: usize = 20;
@@ -28,10 +46,9 @@ const LINE: usize = 400;
 /// The journal's priorities are syslog's; up from here PID 1 only says what it does, not what went wrong.
 const INFO: u8 = 6;
 
-/// What `STATE`'s call says, and `COMMANDS`', without the log.
-pub(super) fn failure(unit: &str, state: &str, commands: &str) -> UnitFailure {
-    let properties = block_of(state);
-    let get = |key| properties.get(key).copied().unwrap_or_default();
+/// What the properties say, without the log.
+pub(super) fn failure(unit: &str, properties: &Properties) -> UnitFailure {
+    let get = |key| properties.text(key);
     // systemd says "success" of what has not failed: then the state tells more.
     let result = match (get("LoadState"), get("Result"), get("ActiveState")) {
         ("loaded", "success" | "", state) => state,
@@ -39,112 +56,57 @@ pub(super) fn failure(unit: &str, state: &str, commands: &str) -> UnitFailure {
         (_, "success" | "", state) => state,
         (_, result, _) => result,
     };
-    let main = Command {
-        property: "",
-        ignored: false,
-        code: match get("ExecMainCode") {
-            "1" => Code::Exited,
-            "2" | "3" => Code::Killed,
-            _ => Code::Not,
-        },
-        status: get("ExecMainStatus").parse().unwrap_or(0),
-    };
-    let mut log = Vec::new();
-    if let Some((_, said)) = get("LoadError").split_once(' ') {
-        log.push(said.trim_matches('"').replace("\\\"", "\""));
-    }
+    let number = |key| properties.number(key).unwrap_or_default();
+    let main = End::of(number("ExecMainCode"), number("ExecMainStatus"));
+    let commands: Vec<Command> = COMMANDS
+        .iter()
+        .flat_map(|property| properties.commands(property))
+        .collect();
+    // The name of an error, and what it says.
+    let said = properties.get("LoadError").map_or(&[][..], Value::members);
+    let said = said.get(1).and_then(Value::text).unwrap_or_default();
     UnitFailure {
         unit: unit.to_owned(),
         result: result.to_owned(),
-        exit_status: decisive(result, &main, &Command::all(commands)),
-        log,
+        exit_status: decisive(result, main, &commands),
+        log: Some(said)
+            .filter(|said| !said.is_empty())
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
     }
 }
 
 /// The run that failed. None: it is not known which, because the unit never ran, or has been started again since.
-pub(super) fn failed_invocation(state: &str) -> Option<&str> {
-    let properties = block_of(state);
-    let id = properties.get("InvocationID").copied()?;
-    let failed = properties.get("ActiveState") == Some(&"failed");
-    (failed && !id.is_empty()).then_some(id)
+pub(super) fn failed_invocation(properties: &Properties) -> Option<String> {
+    let failed = properties.text("ActiveState") == "failed";
+    Some(properties.id("InvocationID")).filter(|id| failed && !id.is_empty())
 }
 
 /// The status of the command that made the unit fail.
-fn decisive(result: &str, main: &Command, others: &[Command]) -> Option<i32> {
+fn decisive(result: &str, main: End, others: &[Command]) -> Option<i32> {
+    let others = others.iter().filter(|command| !command.ignored);
     let decisive = Some(main)
-        .filter(|main| main.explains(result))
-        .or_else(|| others.iter().find(|command| command.explains(result)))
-        .or(Some(main).filter(|main| main.code != Code::Not))?;
+        .into_iter()
+        .chain(others.map(|command| command.end))
+        .find(|end| explains(*end, result))
+        .unwrap_or(main);
     // A death by signal is only the unit's own where `result` says so. Otherwise systemd killed it, e.g. after a
     // timeout.
     let own_death = matches!(result, "signal" | "core-dump" | "watchdog" | "oom-kill");
-    (decisive.code == Code::Exited || own_death).then_some(decisive.status)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Code {
-    Not,
-    Exited,
-    Killed,
-}
-
-/// How one command of a unit ended.
-#[derive(Debug, PartialEq, Eq)]
-struct Command<'a> {
-    property: &'a str,
-    /// Its line began with `-`: whatever it says counts as success.
-    ignored: bool,
-    code: Code,
-    status: i32,
-}
-
-impl<'a> Command<'a> {
-    /// Every command in the output of `systemctl show`. Those that a line break in their arguments makes doubtful
-    /// are judged by their end, where nothing is free text.
-    fn all(text: &'a str) -> Vec<Self> {
-        let mut property = "";
-        let mut commands = Vec::new();
-        for line in text.lines() {
-            let key = line.split_once("={ ").map_or("", |(key, _)| key);
-            if COMMANDS.split(',').any(|known| known == key) {
-                property = key;
-            }
-            commands.extend(Self::end_of(property, line));
-        }
-        commands
+    match decisive {
+        End::Exited(status) => Some(status),
+        End::Killed(signal) => own_death.then_some(signal),
+        End::Not => None,
     }
+}
 
-    fn end_of(property: &'a str, line: &str) -> Option<Self> {
-        let mut fields = line.strip_suffix(" }")?.rsplit(" ; ");
-        let mut next = |key| fields.next()?.strip_prefix(key);
-        let status = next("status=")?;
-        let code = next("code=")?;
-        next("pid=")?;
-        next("stop_time=")?;
-        next("start_time=")?;
-        let ignored = next("ignore_errors=")?;
-        Some(Self {
-            property,
-            ignored: ignored == "yes",
-            code: match code {
-                "exited" => Code::Exited,
-                "killed" | "dumped" => Code::Killed,
-                _ => Code::Not,
-            },
-            status: status.split('/').next()?.parse().ok()?,
-        })
-    }
-
-    /// Whether a unit with this `Result=` can have failed because of this command.
-    fn explains(&self, result: &str) -> bool {
-        let by_exit = !matches!(result, "signal" | "core-dump");
-        let by_signal = !matches!(result, "exit-code" | "protocol");
-        !self.ignored
-            && match self.code {
-                Code::Not => false,
-                Code::Exited => by_exit && self.status != 0,
-                Code::Killed => by_signal,
-            }
+/// Whether a unit with this `Result=` can have failed because a command ended so.
+fn explains(end: End, result: &str) -> bool {
+    match end {
+        End::Not => false,
+        End::Exited(status) => !matches!(result, "signal" | "core-dump") && status != 0,
+        End::Killed(_) => !matches!(result, "exit-code" | "protocol"),
     }
 }
 

@@ -2,14 +2,187 @@
 
 use super::*;
 
-/// The two answers about `unit` in the recorded file.
+/// What was said of a unit: load and active state, result, the main process's code and status; then its commands:
+/// property, ignored, code, status.
+type Said = (
+    &'static str,
+    [&'static str; 3],
+    [i64; 2],
+    &'static [(&'static str, bool, i64, i64)],
+);
+
+const RECORDED: &[Said] = &[
+    (
+        "precheck.service",
+        ["loaded", "failed", "exit-code"],
+        [0, 0],
+        &[
+            ("ExecStartPre", false, 1, 0),
+            ("ExecStartPre", true, 1, 9),
+            ("ExecStartPre", false, 1, 4),
+            ("ExecStart", false, 0, 0),
+        ],
+    ),
+    (
+        "mainfail.service",
+        ["loaded", "failed", "exit-code"],
+        [1, 7],
+        &[("ExecStart", false, 1, 7)],
+    ),
+    (
+        "oneshotfail.service",
+        ["loaded", "failed", "exit-code"],
+        [1, 6],
+        &[("ExecStart", false, 1, 0), ("ExecStart", false, 1, 6)],
+    ),
+    (
+        "notfoundbin.service",
+        ["loaded", "failed", "exit-code"],
+        [1, 203],
+        &[("ExecStart", false, 1, 203)],
+    ),
+    (
+        "signal.service",
+        ["loaded", "failed", "signal"],
+        [2, 11],
+        &[("ExecStart", false, 2, 11)],
+    ),
+    (
+        "timeout.service",
+        ["loaded", "failed", "timeout"],
+        [2, 15],
+        &[("ExecStart", false, 2, 15)],
+    ),
+    (
+        "prehang.service",
+        ["loaded", "failed", "timeout"],
+        [0, 0],
+        &[("ExecStartPre", false, 2, 15), ("ExecStart", false, 0, 0)],
+    ),
+    (
+        "postfail.service",
+        ["loaded", "failed", "exit-code"],
+        [2, 15],
+        &[("ExecStart", false, 2, 15), ("ExecStartPost", false, 1, 3)],
+    ),
+    (
+        "limit.service",
+        ["loaded", "failed", "exit-code"],
+        [1, 5],
+        &[("ExecStart", false, 1, 5)],
+    ),
+    (
+        "loop.service",
+        ["loaded", "activating", "exit-code"],
+        [1, 1],
+        &[("ExecStart", false, 1, 1)],
+    ),
+    (
+        "mp.mount",
+        ["loaded", "failed", "exit-code"],
+        [0, 0],
+        &[("ExecMount", false, 1, 32)],
+    ),
+    (
+        "hang.service",
+        ["loaded", "activating", "success"],
+        [0, 0],
+        &[("ExecStart", false, 0, 0)],
+    ),
+    (
+        "depfail.service",
+        ["loaded", "inactive", "success"],
+        [0, 0],
+        &[("ExecStart", false, 0, 0)],
+    ),
+    (
+        "gone.service",
+        ["not-found", "inactive", "success"],
+        [0, 0],
+        &[],
+    ),
+    (
+        "masked.service",
+        ["masked", "inactive", "success"],
+        [0, 0],
+        &[],
+    ),
+    (
+        "badset.service",
+        ["bad-setting", "inactive", "success"],
+        [0, 0],
+        &[],
+    ),
+    (
+        "well.service",
+        ["loaded", "active", "success"],
+        [0, 0],
+        &[("ExecStart", false, 0, 0)],
+    ),
+];
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn properties(unit: &str) -> Properties {
+    let said = RECORDED.iter().find(|said| said.0 == unit).unwrap();
+    let (_, [load, active, result], [code, status], commands) = *said;
+    let error = match load {
+        "loaded" => Value::Tuple(vec![text(""), text("")]),
+        _ => Value::Tuple(vec![
+            text("org.freedesktop.systemd1.NoSuchUnit"),
+            text(&format!("Unit {unit} not found.")),
+        ]),
+    };
+    let mut properties: Properties = [
+        ("LoadState", text(load)),
+        ("ActiveState", text(active)),
+        ("Result", text(result)),
+        ("LoadError", error),
+        ("ExecMainCode", Value::Signed(code)),
+        ("ExecMainStatus", Value::Signed(status)),
+        (
+            "InvocationID",
+            Value::List(vec![Value::Number(0xee), Value::Number(1)]),
+        ),
+    ]
+    .into_iter()
+    .collect();
+    for property in COMMANDS {
+        let of_it = commands.iter().filter(|command| command.0 == property);
+        let commands = of_it.map(|(_, ignored, code, status)| {
+            Value::Tuple(vec![
+                text("/bin/sh"),
+                Value::List(vec![text("sh")]),
+                Value::Flag(*ignored),
+                Value::Number(0),
+                Value::Number(0),
+                Value::Number(0),
+                Value::Number(0),
+                Value::Number(7),
+                Value::Signed(*code),
+                Value::Signed(*status),
+            ])
+        });
+        properties.insert(property, Value::List(commands.collect()));
+    }
+    properties
+}
+
+/// What is made of it.
 fn recorded(unit: &str) -> UnitFailure {
-    let text = include_str!("../fixtures/show-one.txt");
-    let start = format!("== {unit}\n");
-    let (_, rest) = text.split_once(&start).unwrap();
-    let section = rest.split("\n== ").next().unwrap();
-    let (state, commands) = section.split_once("--\n").unwrap_or((section, ""));
-    failure(unit, state, commands)
+    failure(unit, &properties(unit))
+}
+
+#[test]
+fn only_a_unit_that_failed_has_a_run_that_did() {
+    assert_eq!(
+        failed_invocation(&properties("mainfail.service")).as_deref(),
+        Some("ee01")
+    );
+    assert_eq!(failed_invocation(&properties("well.service")), None);
+    assert_eq!(failed_invocation(&Properties::default()), None);
 }
 
 #[test]
@@ -25,8 +198,6 @@ fn the_status_is_the_failing_commands() {
         ("precheck.service", "exit-code", Some(4)),
         // ExecMainStatus is 15 here: systemd killed what was running.
         ("postfail.service", "exit-code", Some(3)),
-        // Its arguments have line breaks, and a line like a property.
-        ("multi.service", "exit-code", Some(4)),
         ("mp.mount", "exit-code", Some(32)),
         ("timeout.service", "timeout", None),
         ("prehang.service", "timeout", None),

@@ -1,0 +1,77 @@
+//! What is asked again, and when.
+
+use super::*;
+use crate::system::manager::JobId;
+use snapshot::{Active, Load};
+
+fn row(active: Active) -> Unit {
+    Unit {
+        load: Load::Loaded,
+        active,
+        ..Unit::default()
+    }
+}
+
+/// Three units, of which the two services are known.
+fn known() -> (Known, BTreeMap<&'static str, Unit>) {
+    let units: BTreeMap<&str, Unit> = ["a.service", "b.service", "c.socket"]
+        .map(|name| (name, row(Active::Active)))
+        .into();
+    let mut known = Known::default();
+    assert_eq!(known.outdated(&units), ["a.service", "b.service"]);
+    for name in ["a.service", "b.service"] {
+        let was = (row(Active::Active), Properties::default());
+        known.services.insert(name.to_owned(), was);
+    }
+    (known, units)
+}
+
+#[test]
+fn nothing_is_asked_twice_while_nothing_changes() {
+    let (mut known, units) = known();
+    assert!(known.outdated(&units).is_empty());
+    // To ask about a unit is enough for systemd to read and forget one.
+    for unit in ["a.service", "x.service"].map(str::to_owned) {
+        assert!(!known.hears(&Signal::UnitNew { unit: unit.clone() }));
+        assert!(!known.hears(&Signal::UnitRemoved { unit }));
+    }
+    assert!(!known.hears(&Signal::Reloading { begins: true }));
+    assert!(known.outdated(&units).is_empty());
+}
+
+#[test]
+fn what_was_told_of_is_asked_again() {
+    let unit = || "b.service".to_owned();
+    let (id, result) = (JobId(1), manager::JobResult::Done);
+    for signal in [
+        Signal::Changed {
+            unit: unit(),
+            properties: Properties::default(),
+        },
+        Signal::JobNew { id, unit: unit() },
+        Signal::JobRemoved {
+            id,
+            unit: unit(),
+            result,
+        },
+    ] {
+        let (mut known, units) = known();
+        assert!(known.hears(&signal), "{signal:?}");
+        assert_eq!(known.outdated(&units), ["b.service"], "{signal:?}");
+    }
+    for signal in [Signal::Reloading { begins: false }, Signal::Missed] {
+        let (mut known, units) = known();
+        assert!(known.hears(&signal), "{signal:?}");
+        assert_eq!(known.outdated(&units).len(), 2, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_row_that_differs_is_asked_again_and_one_that_is_gone_is_forgotten() {
+    let (mut known, mut units) = known();
+    units.insert("a.service", row(Active::Failed));
+    let b = units.remove("b.service").unwrap();
+    assert_eq!(known.outdated(&units), ["a.service"]);
+    units.insert("b.service", b);
+    assert_eq!(known.outdated(&units), ["a.service", "b.service"]);
+}
