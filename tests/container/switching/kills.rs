@@ -25,12 +25,13 @@ const AGAIN: Duration = Duration::from_mins(1);
 const KILL: &str = r#"#!/bin/sh
 [ -e "/run/rig-kill-$1" ] || exit 0
 rm "/run/rig-kill-$1"
+# Said first: what is run by one that is killed is ended with it.
+echo "killed $1" >>/run/rig-trace
 for process in /proc/[0-9]*; do
     case $(readlink "$process/exe") in
     */lastgood*) kill -9 "${process#/proc/}" ;;
     esac
 done
-echo "killed $1" >>/run/rig-trace
 exit 0
 "#;
 

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::host::full_name;
 use crate::switch::plan::Intent;
 use crate::system::listening::{self, Listening};
-use crate::system::manager::{Manager, Properties, Wanted};
+use crate::system::manager::{Manager, Properties, Queued, Wanted};
 
 /// How long something may take, as the closure says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +152,20 @@ pub(super) struct Judged {
     pub(super) silent: BTreeMap<SocketAddr, String>,
 }
 
+impl Judged {
+    /// What is down and has a start before it waits for its turn, behind a unit that is still on its way: nothing is wrong
+    /// with it.
+    fn queued(&mut self, down: &BTreeSet<String>, jobs: &[Queued]) {
+        let starts = jobs
+            .iter()
+            .filter(|job| matches!(job.kind.as_str(), "start" | "restart"));
+        let units: BTreeSet<&str> = starts.map(|job| job.unit.as_str()).collect();
+        let is_queued = |name: &String| down.contains(name) && units.contains(name.as_str());
+        let waiting = self.failed.extract_if(.., |name, _| is_queued(name));
+        self.waiting.extend(waiting.map(|(name, _)| name));
+    }
+}
+
 /// Looks until everything is as intended and has stayed so, or something is not. What is still on its way at `patience`
 /// is not waited for any longer.
 ///
@@ -177,6 +191,7 @@ pub(super) fn watch(
     loop {
         let states = manager.properties(&names, &PROPERTIES)?;
         let mut judged = Judged::default();
+        let mut down = BTreeSet::new();
         for (name, answer) in names.iter().zip(states) {
             let intent = intended.get(*name).copied().unwrap_or(Intent::Either);
             let now = match answer {
@@ -190,6 +205,9 @@ pub(super) fn watch(
                     continue;
                 }
             };
+            if now.active == "inactive" {
+                down.insert((*name).clone());
+            }
             match verdict(intent, &now, first.get(*name)) {
                 Verdict::Well => {
                     first.entry(name).or_insert(now);
@@ -205,6 +223,9 @@ pub(super) fn watch(
                     judged.failed.insert((*name).clone(), why);
                 }
             }
+        }
+        if !judged.failed.is_empty() {
+            judged.queued(&down, &manager.jobs()?);
         }
         judged.told = judged
             .failed
@@ -277,6 +298,7 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::manager::JobId;
 
     fn now(active: &str, sub: &str, result: &str) -> Now {
         Now {
@@ -321,6 +343,36 @@ mod tests {
                 .collect();
             assert_eq!(letters, expected, "{active} {sub} {result}");
         }
+    }
+
+    #[test]
+    fn what_is_down_and_has_a_start_before_it_is_on_its_way() {
+        let job = |unit: &str, kind: &str| Queued {
+            id: JobId(1),
+            unit: unit.to_owned(),
+            kind: kind.to_owned(),
+            running: false,
+        };
+        let jobs = [
+            job("a.service", "start"),
+            job("b.service", "stop"),
+            job("c.service", "start"),
+        ];
+        let failed = ["a.service", "b.service", "c.service", "d.service"];
+        let mut judged = Judged {
+            failed: failed
+                .map(|name| (name.to_owned(), "it is inactive".to_owned()))
+                .into(),
+            ..Judged::default()
+        };
+        // The third one is between two tries.
+        let down = ["a.service", "b.service", "d.service"]
+            .map(str::to_owned)
+            .into();
+        judged.queued(&down, &jobs);
+        assert_eq!(judged.waiting, BTreeSet::from(["a.service".to_owned()]));
+        let left: Vec<&str> = judged.failed.keys().map(String::as_str).collect();
+        assert_eq!(left, ["b.service", "c.service", "d.service"]);
     }
 
     #[test]
