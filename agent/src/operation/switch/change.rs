@@ -210,7 +210,9 @@ fn forward(
     in_time(deadline)?;
     place::put(root, &asked.after, &request.environment, walk.speaker).map_err(Failure::Place)?;
     let requests = super::requests::take(root);
-    planned = plan_with(situation, &requests);
+    let asked_for = plan_with(situation, &requests);
+    words::more(&planned, &asked_for, walk.speaker);
+    planned = asked_for;
     in_time(deadline)?;
     walk.reload(&planned)?;
     let reloaded = manager_now();
