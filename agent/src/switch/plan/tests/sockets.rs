@@ -195,10 +195,10 @@ fn sockets_are_asked_for_before_what_pulls_in_their_services() {
             "-",
             "[Unit]\nRequires=x.service\n[Service]\nExecStart=/a\n",
         ),
-        ("t.target", "-", "[Unit]\nWants=x.socket\n"),
+        ("t.target", "-", "[Unit]\nWants=z.socket\n"),
         ("x.service", "-", A),
-        ("x.socket", "-", S),
+        ("z.socket", "-", &format!("{S}Service=x.service\n")),
     ]));
     let order: Vec<&str> = plan.up.iter().map(|step| step.unit.as_str()).collect();
-    assert_eq!(order, ["x.socket", "x.service", "a.service", "t.target"]);
+    assert_eq!(order, ["z.socket", "x.service", "a.service", "t.target"]);
 }
