@@ -140,7 +140,9 @@ impl Planner<'_> {
         let mut seen = BTreeSet::new();
         while let Some(unit) = todo.pop() {
             for pulled in given.new.wants(&unit) {
-                if self.is_up(&pulled) || !seen.insert(pulled.clone()) {
+                let stays = self.is_up(&pulled) && !self.plan.stop.contains_key(&pulled);
+                let is_seen = !seen.insert(pulled.clone());
+                if stays || is_seen || self.alone.contains_key(&pulled) {
                     continue;
                 }
                 let new = self.new_definition(&pulled);
