@@ -142,7 +142,9 @@ impl Planner<'_> {
             for pulled in given.new.wants(&unit) {
                 let stays = self.is_up(&pulled) && !self.plan.stop.contains_key(&pulled);
                 let is_seen = !seen.insert(pulled.clone());
-                if stays || is_seen || self.alone.contains_key(&pulled) {
+                let is_decided =
+                    self.alone.contains_key(&pulled) || self.plan.skipped.contains_key(&pulled);
+                if stays || is_seen || is_decided {
                     continue;
                 }
                 let new = self.new_definition(&pulled);
