@@ -95,6 +95,14 @@ fn a_trial_without_a_verdict_is_rejected_demoted_and_left() -> Result<()> {
     ok(&tree.lastgood(&["step", "fall-back"])?);
     assert_eq!(status(&tree)?["state"], "proven");
     assert_eq!(boots(&tree, 2)?, ["1", "1", "1"]);
+    // Nobody can tell how that boot is either, which is on record once.
+    ok(&tree.lastgood(&["step", "fall-back"])?);
+    let degraded = &status(&tree)?["degraded"];
+    assert_eq!(degraded["faults"][0]["key"], "agent:no-verdict");
+    let log: Value = serde_json::from_str(ok(&tree.lastgood(&["log", "--json"])?))?;
+    let events = log["events"].as_array().unwrap();
+    let degraded = events.iter().filter(|event| event["event"] == "degraded");
+    assert_eq!(degraded.count(), 1);
     Ok(())
 }
 

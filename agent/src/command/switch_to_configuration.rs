@@ -112,6 +112,7 @@ fn pre_switch(check: &Path, toplevel: &Path, action: NixosAction) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use boot_entries::durable;
     use std::os::unix::fs::PermissionsExt;
 
     /// How it ended with a check that ends with `ends`, and what that check was called with.
@@ -123,7 +124,7 @@ mod tests {
             "#!/bin/sh\necho \"$* $NIXOS_ACTION\" > {}\nexit {ends}\n",
             said.display()
         );
-        boot_entries::durable::put_text(&text, &check).unwrap();
+        durable::put_text(&text, &check).unwrap();
         std::fs::set_permissions(&check, std::fs::Permissions::from_mode(0o755)).unwrap();
         let arguments = SwitchToConfiguration {
             toplevel: "/nix/store/x".into(),
@@ -172,8 +173,7 @@ mod tests {
         let version = |closure: &str, version: &str| {
             let closure = tree.path().join(closure);
             std::fs::create_dir_all(&closure).unwrap();
-            boot_entries::durable::put_text(version, &closure.join("init-interface-version"))
-                .unwrap();
+            durable::put_text(version, &closure.join("init-interface-version")).unwrap();
         };
         let new = Path::new("/nix/store/b");
         version("nix/store/b", "systemd 3");

@@ -19,6 +19,7 @@ use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
+use crate::state::reaction::NoFallback;
 use crate::state::{Event, Standing, Subject, WhenUnhealthy};
 use crate::system::bootctl::Bootctl;
 use crate::system::systemd;
@@ -38,8 +39,9 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
         WhenUnhealthy::TryAgain { running } => return try_again(session, &running, on_record),
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
-            if let Some(on_record) = on_record {
-                on_record.carry_through(&session).tell();
+            match on_record {
+                Some(on_record) => on_record.carry_through(&session).tell(),
+                None => without_a_verdict(&mut session, why),
             }
             // Blessing does this on a machine that is well: what a boot needs is read and mended at every boot.
             if session.view.running().is_some()
@@ -78,6 +80,25 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     turn(&session, &to);
     session.record(&Event::Rebooting { from, to })?;
     reboot(&session)
+}
+
+/// Puts on record that nobody can tell how this boot is, where nobody has: an assessor that dies leaves no word.
+fn without_a_verdict(session: &mut Session, why: NoFallback) {
+    let is_ours = matches!(
+        why,
+        NoFallback::NothingProven | NoFallback::IsLastGood | NoFallback::TooManyReboots
+    );
+    let Some(subject) = session.view.running().filter(|_| is_ours).cloned() else {
+        return;
+    };
+    if session.state().degraded.is_some() {
+        return;
+    }
+    let stage = session.view.this_boot().map(|boot| boot.stage);
+    let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
+    if let Err(error) = session.record(&Event::Degraded { subject, cause }) {
+        tracing::error!("{}", one_line(&error));
+    }
 }
 
 /// Reboots without a verdict: in this boot systemd had read files of another generation.

@@ -282,12 +282,12 @@ impl Manager {
     /// # Errors
     /// When the connection is lost, or nonsense is said.
     pub fn signal(&mut self, within: Duration) -> Result<Option<Signal>, Error> {
-        let until = Instant::now() + within;
+        let began = Instant::now();
         loop {
             if let Some(signal) = self.book.news.pop_front() {
                 return Ok(Some(signal));
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = within.saturating_sub(began.elapsed());
             match self.connection.signal(left)? {
                 Some(incoming) => self.book.hear(&incoming),
                 None => return Ok(None),

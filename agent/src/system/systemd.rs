@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::host::Program;
 use crate::state::cause::UnitFailure;
 use crate::system::manager::value::Properties;
-use crate::system::manager::{self, Listed, Manager, Queued, Signal, Wanted};
+use crate::system::manager::{self, Listed, Manager, Signal, Wanted};
 use crate::system::program;
 use snapshot::{Snapshot, Unit};
 
@@ -94,7 +94,14 @@ impl Systemd {
     /// # Errors
     /// When it does not answer. The next look begins with a new connection.
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
-        let seen = self.see();
+        let seen = match self.see() {
+            // It was executed anew, perhaps long ago.
+            Err(manager::Error::Closed { .. }) => {
+                self.hang_up();
+                self.see()
+            }
+            seen => seen,
+        };
         if seen.is_err() {
             self.hang_up();
         }
@@ -144,10 +151,7 @@ impl Systemd {
             .map(|name| (*name, reader::OF_SERVICES))
             .chain(names.iter().map(|name| (*name, reader::OF_NAMED)))
             .collect();
-        // Of jobs that only wait themselves nobody needs to know who waits for them.
-        let (running, waiting): (Vec<Queued>, Vec<Queued>) =
-            jobs.into_iter().partition(|job| job.running);
-        let ids: Vec<_> = running.iter().map(|job| job.id).collect();
+        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
         let details = manager.details(&ids, &questions)?;
         self.manager = Some(manager);
 
@@ -174,11 +178,9 @@ impl Systemd {
             reader::named(&properties, &mut snapshot);
         }
         // One that is over by now is waited for a little longer, which is harmless.
-        let blocking = details.blocking.into_iter();
-        let running = running.into_iter().zip(blocking);
-        let running = running.map(|(job, blocks)| reader::job(job, blocks.unwrap_or(true)));
-        snapshot.jobs = running
-            .chain(waiting.into_iter().map(|job| reader::job(job, false)))
+        let jobs = jobs.into_iter().zip(details.blocking);
+        snapshot.jobs = jobs
+            .map(|(job, blocks)| reader::job(job, blocks.unwrap_or(true)))
             .collect();
         Ok(snapshot)
     }

@@ -169,7 +169,7 @@ fn a_directory_of_links_into_a_closure_is_that_closure() {
         symlink(init, at("nix/store").join(closure).join("init")).unwrap();
     }
     std::fs::create_dir(at("nix/store/closure/etc")).unwrap();
-    std::fs::write(at("nix/store/closure/init"), "").unwrap();
+    std::fs::File::create(at("nix/store/closure/init")).unwrap();
     let names = ["closure", "activatable-closure", "plain", "odd", "gone"];
     for (number, name) in names.iter().enumerate() {
         let link = at("nix/var/nix/profiles").join(format!("system-{number}-link"));

@@ -26,6 +26,9 @@ pub(super) struct Story<'a> {
     /// The agent went there without a reboot.
     #[serde(skip)]
     is_live: bool,
+    /// It was switched to while something else ran, and the switch was undone.
+    #[serde(skip)]
+    is_undone: bool,
     /// Why the machine stayed up as it was, if it did.
     #[serde(skip)]
     stayed_up: Option<String>,
@@ -84,6 +87,9 @@ impl<'a> Story<'a> {
             back_to: live.or(rebooted).or(by_loader).filter(|_| is_bad),
             is_rebooted: rebooted.is_some(),
             is_live: live.is_some(),
+            is_undone: after.iter().take(2).any(|record| {
+                matches!(&record.event, Event::SwitchedBack(back) if back.subject.as_ref().is_some_and(is_of))
+            }),
             stayed_up,
         }
     }
@@ -91,6 +97,9 @@ impl<'a> Story<'a> {
     /// What the machine did then, in words.
     pub(super) fn then(&self, state: StateLabel) -> Option<String> {
         match (self.back_to, &self.stayed_up) {
+            _ if self.is_undone => {
+                Some("the live switch to it was undone; nothing was rebooted for it".to_owned())
+            }
             (Some(to), _) if self.is_live => Some(format!(
                 "the machine went back without a reboot, to generation {}",
                 to.generation

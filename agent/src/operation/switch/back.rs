@@ -18,7 +18,7 @@ use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::state::switching::{Back, Intent, Undone};
 use crate::store::gc_roots;
-use crate::switch::plan::{Plan, plan};
+use crate::switch::plan::{Plan, Reasons, plan};
 use crate::switch::situation::Situation;
 use crate::system::manager::{Error as NotAnswered, Manager};
 use crate::system::systemd::Systemd;
@@ -130,7 +130,7 @@ pub(super) fn go_back(
         || failure.undone().to_string(),
         |cause| cause.summary.clone(),
     );
-    speaker.warn(format!("{what} does not stay: {why}"));
+    speaker.warn(format!("{what} does not stay, going back: {why}"));
     for unit in cause.iter().flat_map(|cause| &cause.units) {
         for line in &unit.log {
             speaker.line(format!("  {}: {line}", unit.unit));
@@ -225,7 +225,7 @@ fn units_back(
         }
     };
     let planned = plan(&situation);
-    words::plan(&planned, speaker);
+    words::plan(&without_news(planned.clone()), speaker);
     let mut walk = Walk {
         manager,
         speaker,
@@ -261,6 +261,15 @@ fn units_back(
         forget_failures(manager, &situation, &planned, &remembered.failed)?;
     }
     Ok(left)
+}
+
+/// What was failing before was told on the way there, and what has failed since is why it goes back.
+fn without_news(planned: Plan) -> Plan {
+    Plan {
+        shadowed: Reasons::new(),
+        failing_before: Reasons::new(),
+        ..planned
+    }
 }
 
 /// What has failed in the switch, and is undone, is not left behind as failed: the machine would be degraded until

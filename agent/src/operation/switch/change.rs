@@ -92,7 +92,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
     if planned.reexecute.is_some() {
         reexecution::check_mounts(root)?;
     }
-    words::notes(&planned, &situation, speaker);
+    words::notes(&situation, speaker);
     if asked.needs_reboot.is_needed() {
         speaker.line(format!(
             "a reboot is needed for the rest: {}",
@@ -216,7 +216,9 @@ fn forward(
     in_time(deadline)?;
     place::put(root, &asked.after, &request.environment, walk.speaker).map_err(Failure::Place)?;
     let requests = super::requests::take(root);
-    planned = plan_with(situation, &requests);
+    let asked_for = plan_with(situation, &requests);
+    words::more(&planned, &asked_for, walk.speaker);
+    planned = asked_for;
     in_time(deadline)?;
     walk.reload(&planned)?;
     let reloaded = manager_now();

@@ -144,7 +144,7 @@ mod tests {
     fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
         let tree = tempfile::tempdir().unwrap();
         let path = tree.path().join("activate");
-        boot_entries::durable::put_text(&format!("#!/bin/sh\n{text}\n"), &path).unwrap();
+        durable::put_text(&format!("#!/bin/sh\n{text}\n"), &path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         (tree, path)
     }
@@ -190,7 +190,7 @@ mod tests {
             "a plain host has no such program"
         );
         std::fs::create_dir_all(tree.path().join("etc")).unwrap();
-        boot_entries::durable::put_text("", &tree.path().join("etc/NIXOS")).unwrap();
+        durable::put_text("", &tree.path().join("etc/NIXOS")).unwrap();
         let ours = lock(&root).unwrap().unwrap();
         let path = tree.path().join("run/nixos/switch-to-configuration.lock");
         let theirs = File::options().append(true).open(path).unwrap();

@@ -13,13 +13,20 @@ pub(super) fn plan(plan: &Plan, speaker: &mut Speaker) {
     }
 }
 
+/// What a plan does that the one before did not.
+pub(super) fn more(before: &Plan, plan: &Plan, speaker: &mut Speaker) {
+    let known = before.lines();
+    for line in plan.lines() {
+        if !known.contains(&line) {
+            speaker.line(line.real());
+        }
+    }
+}
+
 /// What somebody should know before.
-pub(super) fn notes(plan: &Plan, situation: &Situation, speaker: &mut Speaker) {
+pub(super) fn notes(situation: &Situation, speaker: &mut Speaker) {
     for problem in situation.old.problems.iter().chain(&situation.new.problems) {
         speaker.warn(problem.clone());
-    }
-    for (unit, why) in &plan.failing_before {
-        speaker.warn(format!("{unit}: {why}"));
     }
 }
 

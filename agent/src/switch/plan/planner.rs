@@ -302,7 +302,12 @@ fn goes_on(given: &Situation, unit: &str) -> bool {
     let new = given.new.definition(given.new.canonical(unit));
     match (old.file(), new.file()) {
         _ if kind(unit) == "target" => new.is_there() || !old.is_there(),
-        (Some(old), Some(new)) => compare(old, new).effect < Effect::Restart,
+        (Some(old), Some(new)) => {
+            let says = Attributes::of(new);
+            compare(old, new).effect < Effect::Restart
+                || says.reload_if_changed
+                || says.forbids_restart().is_some()
+        }
         _ => false,
     }
 }

@@ -90,7 +90,9 @@ impl Planner<'_> {
             return;
         }
         let says = attributes(&new);
-        if is_template(unit) || state.active == Active::Deactivating {
+        // A device or a scope comes up by itself, if it does.
+        let comes_by_itself = matches!(set::kind(unit), "device" | "scope");
+        if comes_by_itself || is_template(unit) || state.active == Active::Deactivating {
             return;
         }
         if is_masked_by_operator(&state, &old) {

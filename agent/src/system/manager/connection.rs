@@ -25,6 +25,9 @@ const GREETING: usize = 4096;
 /// How long a socket whose queue is full is left alone.
 const AGAIN: Duration = Duration::from_millis(20);
 
+/// Longer than this is for ever.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// For how long something may be waited for, and since when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -35,6 +38,7 @@ pub(super) struct Patience {
 impl Patience {
     /// From now on.
     pub(super) fn of(length: Duration) -> Self {
+        let length = length.min(LONGEST);
         Self {
             until: Instant::now() + length,
             length,
@@ -194,13 +198,6 @@ impl Connection {
                 };
             }
         })
-    }
-
-    #[cfg(test)]
-    pub(super) fn hang_up(&mut self) {
-        self.stream
-            .shutdown(std::net::Shutdown::Both)
-            .unwrap_or_default();
     }
 
     /// Nothing more is to be said or heard.

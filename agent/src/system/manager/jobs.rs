@@ -359,7 +359,8 @@ impl Manager {
                 Err(error) => return Err(error),
             };
         }
-        for id in jobs {
+        // What is not over may be waited for again.
+        for id in results.keys() {
             self.book.asked.remove(id);
         }
         results.extend(open.into_iter().map(|id| (id, JobResult::Pending)));

@@ -212,3 +212,55 @@ fn the_activation_script_is_followed() {
         ]
     );
 }
+
+#[test]
+fn a_restart_does_not_stop_another_by_the_new_files_word() {
+    let once = |text: &str| format!("{text}X-StopIfChanged=false\n");
+    let no = |stop: &str| {
+        format!("{A}ExecStop={stop}\nX-RestartIfChanged=false\n[Unit]\nRequires=base.service\n")
+    };
+    let mut situation = given(&[
+        ("base.service", &once(A), &once(B)),
+        ("d.service", &no("/old"), &no("/new")),
+    ]);
+    hangs(&mut situation, "d.service", "base.service");
+    assert_eq!(
+        deeds(&plan(&situation)),
+        [
+            "stop base.service",
+            "take down d.service",
+            "start base.service",
+            "start d.service"
+        ]
+    );
+}
+
+#[test]
+fn a_restart_takes_along_what_hangs_on_it_by_the_new_files() {
+    let once = |text: &str| format!("{text}X-StopIfChanged=false\n");
+    let no = |more: &str| format!("[Unit]\n{more}{A}X-RestartIfChanged=false\n");
+    for (old, new, along) in [
+        ("", "Requires=base.service\n", true),
+        ("", "PartOf=base.service\n", true),
+        ("Requires=base.service\n", "", false),
+    ] {
+        let mut situation = given(&[
+            ("base.service", &once(A), &once(B)),
+            ("d.service", &no(old), &no(new)),
+        ]);
+        if !old.is_empty() {
+            hangs(&mut situation, "d.service", "base.service");
+        }
+        let plan = plan(&situation);
+        assert_eq!(
+            plan.disturbed.contains_key("d.service"),
+            along,
+            "{old:?} {new:?}"
+        );
+        assert_eq!(
+            plan.skipped.contains_key("d.service"),
+            !along,
+            "{old:?} {new:?}"
+        );
+    }
+}

@@ -279,7 +279,7 @@ fn undone(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_switch_ends_in_what_a_boot_would_have_and_every_undo_in_what_was_before(

@@ -109,7 +109,11 @@ fn swap_is_turned_off_by_its_device_and_on_by_its_unit() {
 
 #[test]
 fn a_closures_own_unit_is_above_the_line() {
-    let mut situation = given(&[("x.mount", "[Mount]\nWhat=a\n", "[Mount]\nWhat=a\n")]);
+    let unit = "[Mount]\nWhat=a\n";
+    let mut situation = given(&[("x.mount", unit, unit)]);
     situation.old_fstab = Fstab::parse("a /x ext4 rw");
     assert_eq!(deeds(&plan(&situation)), [""; 0]);
+    let mut situation = given(&[("x.mount", "-", unit)]);
+    situation.new_fstab = Fstab::parse("a /x ext4 rw");
+    assert_eq!(deeds(&plan(&situation)), [""; 0], "nothing wants it");
 }

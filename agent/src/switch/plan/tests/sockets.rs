@@ -184,3 +184,21 @@ fn a_reload_trigger_reloads_the_service_and_leaves_its_socket() {
     let plan = plan(&pair((S, S), (&text(1), &text(2))));
     assert_eq!(deeds(&plan), ["reload x.service"]);
 }
+
+#[test]
+fn sockets_are_asked_for_before_what_pulls_in_their_services() {
+    let wants = "[Unit]\nWants=a.service t.target\n";
+    let plan = plan(&given(&[
+        ("multi-user.target", "[Unit]\n", wants),
+        (
+            "a.service",
+            "-",
+            "[Unit]\nRequires=x.service\n[Service]\nExecStart=/a\n",
+        ),
+        ("t.target", "-", "[Unit]\nWants=z.socket\n"),
+        ("x.service", "-", A),
+        ("z.socket", "-", &format!("{S}Service=x.service\n")),
+    ]));
+    let order: Vec<&str> = plan.up.iter().map(|step| step.unit.as_str()).collect();
+    assert_eq!(order, ["z.socket", "x.service", "a.service", "t.target"]);
+}

@@ -97,6 +97,18 @@ fn all_that_pulls_in_counts() {
         ("www.service", "-", "alias x.service"),
     ]);
     assert_eq!(deeds(&plan(&situation)), ["start x.service"]);
+    // By a unit that changed and goes on as it is.
+    for (says, deed) in [
+        ("X-RestartIfChanged=false\n", "NOT restart c.service"),
+        (
+            "X-ReloadIfChanged=true\nExecReload=/r\n",
+            "reload c.service",
+        ),
+    ] {
+        let new = format!("[Unit]\nWants=x.service\n{A}{says}");
+        let situation = given(&[("c.service", A, &new), ("x.service", "-", A)]);
+        assert_eq!(deeds(&plan(&situation)), [deed, "start x.service"]);
+    }
     // A target that does not run pulls in nothing, and one that is new brings all of its own.
     let situation = given(&[
         ("idle.target", "-", new),
@@ -130,6 +142,12 @@ fn all_that_pulls_in_counts() {
         ("t@.service", "-", A),
     ]);
     assert_eq!(deeds(&plan(&situation)), ["start t@one.service"]);
+    // A device, which PID 1 knows by the name alone.
+    let new = "[Unit]\nWants=dev-sda.device\n";
+    let mut situation = given(&[("multi-user.target", "[Unit]\n", new)]);
+    let device = State::default();
+    situation.states.insert("dev-sda.device".to_owned(), device);
+    assert_eq!(deeds(&plan(&situation)), [""; 0]);
     // The host's own.
     let mut situation = given(&[(
         "multi-user.target",
