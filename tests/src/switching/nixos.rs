@@ -35,6 +35,10 @@ ln -sfn \"$1\" /run/current-system-new
 mv -T /run/current-system-new /run/current-system
 ";
 
+/// Without anything in `/etc` but links.
+const NGINX: &str = "[Unit]\nAfter=network.target\n[Service]\nType=exec\nRuntimeDirectory=nginx\n\
+                     ExecStart=/usr/sbin/nginx -c /etc/static/nginx/nginx.conf -g 'daemon off;'\n";
+
 /// What a restart of the units before sysinit.target hangs on.
 const REACTIVATION: &str = "[Unit]\nDescription=Reactivate sysinit units\n";
 
@@ -70,7 +74,11 @@ impl Closure {
                 }
             }
         }
+        let conf = include_str!("../../guest/closure/nginx.conf");
+        let conf = conf.replace("/etc/nginx/www", "/etc/static/nginx/www");
         Ok(self
+            .file("etc/nginx/nginx.conf", conf)
+            .unit("nginx.service", NGINX)
             .activates_also("")
             .link("sw/bin", "/rig/bin")
             .link("systemd", "/usr")

@@ -93,6 +93,12 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
         reexecution::check_mounts(root)?;
     }
     words::notes(&situation, speaker);
+    if asked.needs_reboot.is_needed() {
+        speaker.line(format!(
+            "a reboot is needed for the rest: {}",
+            asked.needs_reboot.words()
+        ));
+    }
     begin(
         &mut session,
         &mut manager,

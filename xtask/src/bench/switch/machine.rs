@@ -54,18 +54,12 @@ impl Changed {
         } else {
             "one"
         };
-        let nginx = format!(
-            "[Unit]\nAfter=network.target\n[Service]\nType=exec\nRuntimeDirectory=nginx\nEnvironment=PAGE={page}\n\
-             ExecStart=/usr/sbin/nginx -c /etc/static/nginx/nginx.conf -g 'daemon off;'\n"
-        );
-        let conf = include_str!("../../../../tests/guest/closure/nginx.conf");
         let mut closure = Closure::new()
-            .file(
-                "etc/nginx/nginx.conf",
-                conf.replace("/etc/nginx/www", "/etc/static/nginx/www"),
-            )
             .file("etc/nginx/www/index.html", format!("<p>{page}</p>\n"))
-            .wanted("nginx.service", nginx)
+            .file(
+                "etc/systemd/system/nginx.service.d/page.conf",
+                format!("[Service]\nEnvironment=PAGE={page}\n"),
+            )
             .file("etc/rig", format!("{changed:?}\n"));
         for number in 0..units {
             let is_changed = match changed {
