@@ -456,9 +456,9 @@ fn a_look_is_two_round_trips() {
         );
         peer.answer(&units, &vec![unit]);
         let waiting = [
-            peer.due("GetJobBefore"),
-            peer.due("GetJobBefore"),
-            peer.due("GetJobBefore"),
+            peer.due("GetJobAfter"),
+            peer.due("GetJobAfter"),
+            peer.due("GetJobAfter"),
         ];
         let get = [peer.due("Get"), peer.due("Get")];
         peer.answer(&waiting[0], &some);
