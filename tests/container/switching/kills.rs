@@ -238,3 +238,46 @@ fn a_machine_that_goes_off_in_the_middle_boots_what_was_proven(debian: Debian) -
         },
     )
 }
+
+mod long_every_so_often {
+    use super::*;
+
+    /// From the first question to the last record.
+    const WHOLE: Duration = Duration::from_secs(4);
+    const STEP: Duration = Duration::from_millis(125);
+
+    #[test]
+    fn a_switch_that_is_killed_after_any_time_is_finished_or_undone() -> Result<()> {
+        let closures = [closure("one"), closure("two")];
+        switching_on(
+            "killed-often",
+            Debian::Twelve,
+            &closures,
+            armed,
+            |server, subjects| {
+                let before = look(server)?;
+                let mut after = Duration::ZERO;
+                while after < WHOLE {
+                    let at = || format!("killed after {} ms", after.as_millis());
+                    let running = server.begin("lastgood test 2 --again", AGAIN)?;
+                    std::thread::sleep(after);
+                    server.run_ok("touch /run/rig-kill-now && /rig/kill now")?;
+                    drop(running.wait());
+                    settled(server).with_context(at)?;
+                    let which = until(AGAIN, || {
+                        Ok(match is_one_or_the_other(server, &before, subjects) {
+                            Ok(which) => Seen::Yes(which),
+                            Err(error) => Seen::NotYet(format!("{error:#}")),
+                        })
+                    });
+                    if which.with_context(at)? == 2 {
+                        super::super::switched(server, 1)?;
+                        is_as(server, &before).with_context(at)?;
+                    }
+                    after += STEP;
+                }
+                Ok(())
+            },
+        )
+    }
+}

@@ -79,6 +79,9 @@ impl Closure {
         Ok(self
             .file("etc/nginx/nginx.conf", conf)
             .unit("nginx.service", NGINX)
+            // As in every closure of NixOS's: what is there is what is wanted.
+            .file("etc/fstab", read(&server.release().join("etc/fstab"))?)
+            .link("etc/systemd/system.conf", "/etc/systemd/system.conf")
             .activates_also("")
             .link("sw/bin", "/rig/bin")
             .link("systemd", "/usr")

@@ -192,6 +192,8 @@ pub(super) fn watch(
     (standard, listening): (&Standard, &Expected),
     patience: Instant,
 ) -> Result<Judged, Error> {
+    // Where no unit was touched there is nothing that could still turn out badly.
+    let is_touched = !intended.is_empty();
     let mut intended = intended.clone();
     for unit in &standard.required {
         intended.entry(unit.clone()).or_insert(Intent::Up);
@@ -258,7 +260,7 @@ pub(super) fn watch(
         }
         let is_well = !is_bad && (judged.waiting.is_empty() || is_late);
         well_since = is_well.then(|| well_since.unwrap_or(at));
-        if lasted(well_since) || (names.is_empty() && is_well) {
+        if lasted(well_since) || (!is_touched && is_well) {
             return Ok(judged);
         }
         if !judged.waiting.is_empty() {
