@@ -154,6 +154,7 @@ fn load_with(
     if let Asked::Unit(unit) = firewall.asked() {
         return match (means.ask)(unit) {
             Ok(()) => {
+                unload(means, root);
                 open(means);
                 Ok(Outcome::ByUnit(unit.to_owned()))
             }
@@ -163,6 +164,7 @@ fn load_with(
     let ruleset = match wanted(root, closure, firewall, When::Boot) {
         Ok(Some(ruleset)) => ruleset,
         Ok(None) => {
+            unload(means, root);
             open(means);
             return Ok(Outcome::NotAsked);
         }
@@ -211,6 +213,24 @@ pub fn text(
 fn open(means: Means<'_>) {
     if let Err(error) = nft::run(means.nft, &without_lockdown()) {
         tracing::debug!("cannot remove a lockdown: {error}");
+    }
+}
+
+/// Takes away what another closure's ruleset has brought in this boot (a live switch, or its undo): this one has none, and
+/// whoever is locked out by those tables would stay so. At a boot there are none.
+fn unload(means: Means<'_>, root: &Root) {
+    let before = Loaded::read(root).unwrap_or_default();
+    let tables = before.still_there(means.nft);
+    if tables.is_empty() {
+        return;
+    }
+    let script: String = tables
+        .iter()
+        .map(|table| without(&table.to_string()))
+        .collect();
+    match nft::run(means.nft, &script) {
+        Ok(()) => Loaded::default().write(root),
+        Err(error) => tracing::error!("cannot remove the tables of the firewall before: {error}"),
     }
 }
 

@@ -74,7 +74,12 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
         tracing::error!("{}", one_line(&error));
     }
     in_entries.go_on(&session).tell();
-    if switch::fall_back_live(&mut session, &from, &to) {
+    // Before the services are up there is nothing to go back to: the jobs of this boot are the other generation's.
+    let is_up = session
+        .view
+        .this_boot()
+        .is_some_and(|boot| boot.stage >= Stage::Services);
+    if is_up && switch::fall_back_live(&mut session, &from, &to) {
         return session.record(&Event::FellBack { from, to });
     }
     turn(&session, &to);

@@ -187,7 +187,11 @@ fn finish(session: &mut Session, open: Unfinished, speaker: &mut Speaker) -> Res
         Unfinished::GoBack(undone) => {
             let mut manager = Manager::system(manager::PATIENCE)?;
             let ended = back::go_back(session, &mut manager, speaker, Failure::Late(undone));
-            tracing::error!("{}", one_line(&ended));
+            // systemd does not answer: the timer's service is started again, and tries again.
+            if !ended.is_back {
+                return Err(ended.error);
+            }
+            tracing::error!("{}", one_line(&ended.error));
             Ok(())
         }
     }

@@ -4,8 +4,8 @@
 //! no trace: where there is no file, nothing has been changed yet, and none is made.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Held until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    _file: File,
 }
 
 /// No lock.
@@ -69,44 +69,44 @@ pub fn take(root: &Root, patience: Duration) -> Result<Lock, Error> {
         .mode(MODE)
         .open(&path);
     let file = open.map_err(|source| at(&path, source))?;
-    let lock = wait(file, &path, patience, File::try_lock)?;
-    sign(&lock.file, &path);
-    Ok(lock)
+    wait(file, &path, patience, File::try_lock)
 }
 
-/// Writes into the file who has it. Those who wait can say so then, and nothing else depends on it.
-fn sign(mut file: &File, path: &Path) {
-    let signed = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    if let Err(error) = signed {
-        tracing::debug!("cannot write into {}: {error}", path.display());
-    }
-}
-
-/// Who has the lock, as far as that can be told. Those who only look have not signed.
+/// Who has the lock, as far as that can be told: the kernel's list of locks (`proc_locks(5)`) has the process, which is one
+/// of ours. Nothing is written for it.
 fn holder(file: &File) -> String {
-    let unknown = || "another run of lastgood (`fuser -v` tells which)".to_owned();
-    let mut text = [0; 16];
-    let read = file.read_at(&mut text, 0).unwrap_or(0);
-    let text = text.get(..read).unwrap_or_default();
-    let pid = std::str::from_utf8(text).ok();
-    let Some(pid) = pid.and_then(|pid| pid.trim().parse::<u32>().ok()) else {
-        return unknown();
+    let locks = std::fs::read_to_string(Path::new(PROC).join("locks")).unwrap_or_default();
+    let inode = file.metadata().map_or(0, |metadata| metadata.ino());
+    let named = holders(&locks, inode).find_map(|pid| Some((pid, words_of(pid)?)));
+    named.map_or_else(
+        || "another run of lastgood (`fuser -v` tells which)".to_owned(),
+        |(pid, words)| format!("`{words}` (process {pid})"),
+    )
+}
+
+/// The processes that have a `flock(2)` on a file of this inode.
+fn holders(locks: &str, inode: u64) -> impl Iterator<Item = u32> {
+    let of_line = move |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let ["FLOCK", _, _, pid, file, ..] = fields.get(1..)? else {
+            return None;
+        };
+        let is_ours = file.rsplit(':').next()? == inode.to_string();
+        is_ours.then(|| pid.parse().ok()).flatten()
     };
-    let words = std::fs::read(Path::new(PROC).join(pid.to_string()).join("cmdline"));
-    let words = words.unwrap_or_default();
+    locks.lines().filter_map(of_line)
+}
+
+/// What a process was called with, if it is one of ours: another file system may have a file of this inode, too.
+fn words_of(pid: u32) -> Option<String> {
+    let words = std::fs::read(Path::new(PROC).join(pid.to_string()).join("cmdline")).ok()?;
     let words: Vec<_> = words
         .split(|byte| *byte == 0)
         .filter(|word| !word.is_empty())
         .map(String::from_utf8_lossy)
         .collect();
-    // The number of one that has ended may be somebody else's by now.
-    let is_ours = words.first().is_some_and(|word| word.contains("lastgood"));
-    if !is_ours {
-        return unknown();
-    }
-    format!("`{}` (process {pid})", words.join(" "))
+    let is_ours = words.first()?.contains("lastgood");
+    is_ours.then(|| words.join(" "))
 }
 
 /// Takes a share in the lock under `root` to look only, waiting for whoever changes something up to `patience`. Makes
@@ -144,7 +144,7 @@ fn wait(
     let end = Instant::now() + patience;
     loop {
         match attempt(&file) {
-            Ok(()) => return Ok(Lock { file }),
+            Ok(()) => return Ok(Lock { _file: file }),
             Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PAUSE),
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Held {
@@ -182,20 +182,14 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         let root = Root::new(tree.path());
         let told = || take(&root, Duration::ZERO).unwrap_err().to_string();
-        let ours = take(&root, Duration::ZERO).unwrap();
+        let lock = take(&root, Duration::ZERO).unwrap();
         let pid = format!("(process {})", std::process::id());
         assert!(told().contains(&pid), "{}", told());
-        drop(ours);
-        // A longer word of somebody before does not stay behind the new one.
-        let again = take(&root, Duration::ZERO).unwrap();
-        assert!(told().contains(&pid), "{}", told());
-        drop(again);
-        let share = share(&root, Duration::ZERO).unwrap();
-        let mut file = File::options().write(true).open(root.join(LOCK)).unwrap();
-        file.set_len(0).unwrap();
-        file.write_all(b"no number").unwrap();
-        assert!(told().contains("another run"), "{}", told());
-        drop(share);
+        drop(lock);
+        let locks = "1: POSIX  ADVISORY  WRITE 7 fd:00:12 0 EOF\n2: FLOCK  ADVISORY  WRITE 8 fd:00:12 0 EOF\n2: -> FLOCK  ADVISORY  WRITE \
+                     9 fd:00:12 0 EOF\n3: FLOCK  ADVISORY  READ 10 fd:00:120 0 EOF\nodd\n";
+        assert_eq!(holders(locks, 12).collect::<Vec<_>>(), [8]);
+        assert_eq!(holders("", 12).next(), None);
     }
 
     #[test]

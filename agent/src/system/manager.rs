@@ -242,7 +242,10 @@ impl Manager {
     }
 
     /// A new connection with a manager that was executed anew, as soon as it answers.
-    fn recover(&mut self, until: Instant) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When it has not answered by `until`.
+    pub fn recover(&mut self, until: Instant) -> Result<(), Error> {
         loop {
             let answered = self
                 .reconnect()

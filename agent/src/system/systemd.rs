@@ -54,7 +54,7 @@ impl Known {
     /// That a unit was read or forgotten is not: to ask about one is enough for that.
     fn hears(&mut self, signal: &Signal) -> bool {
         match signal {
-            Signal::Changed { unit, .. }
+            Signal::Changed { unit }
             | Signal::JobNew { unit, .. }
             | Signal::JobRemoved { unit, .. } => {
                 self.services.remove(unit);

@@ -72,8 +72,10 @@ fn says(unit: &'static str, becomes: Becomes, line: &str) -> Row {
 /// A service that was able to reload before.
 fn without_reload(name: &str) -> String {
     let text = traced(name, "x");
-    let lines = text.lines().filter(|line| !line.starts_with("ExecReload="));
-    lines.map(|line| format!("{line}\n")).collect()
+    let lines = text
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("ExecReload="));
+    lines.collect()
 }
 
 /// What is written in the file.

@@ -304,8 +304,8 @@ fn signals(manager: &mut Manager) -> Result<()> {
     ensure!(result == JobResult::Done, "{result:?}");
     let (mut news, mut changed) = (Vec::new(), false);
     while let Some(signal) = manager.signal(Duration::from_millis(300))? {
-        if let Signal::Changed { unit, properties } = &signal {
-            changed |= unit == "rig-up.service" && properties.text("ActiveState") == "active";
+        if let Signal::Changed { unit } = &signal {
+            changed |= unit == "rig-up.service";
         }
         news.push(signal);
     }

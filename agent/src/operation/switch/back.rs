@@ -11,6 +11,7 @@ use super::walk::Walk;
 use super::{dead_man, keep, place, words};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::operation::on_record::OnRecord;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::Event;
@@ -18,9 +19,9 @@ use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::state::switching::{Back, Intent, Undone};
 use crate::store::gc_roots;
-use crate::switch::plan::{Plan, Reasons, plan};
+use crate::switch::plan::{Plan, Reasons, plan, plan_with};
 use crate::switch::situation::Situation;
-use crate::system::manager::{Error as NotAnswered, Manager};
+use crate::system::manager::{Error as NotAnswered, Manager, RELOAD};
 use crate::system::systemd::Systemd;
 
 /// How long the jobs of one phase may take on the way back.
@@ -105,23 +106,34 @@ fn unwell(judged: &Judged) -> Cause {
     }
 }
 
+/// How a switch ended that went back.
+#[derive(Debug)]
+pub(super) struct WentBack {
+    /// In one line.
+    pub(super) error: Error,
+    /// False: systemd does not answer, and it is to be tried again.
+    pub(super) is_back: bool,
+}
+
 /// Goes back, and says how the switch ended. Nothing stops it: what cannot be put back is named.
 pub(super) fn go_back(
     session: &mut Session,
     manager: &mut Manager,
     speaker: &mut Speaker,
     failure: Failure,
-) -> Error {
+) -> WentBack {
     let Some(intent) = session
         .state()
         .switching
         .as_ref()
         .map(|one| one.intent.clone())
     else {
-        return match failure {
+        let error = match failure {
             Failure::Error(error) => error,
             _ => Error::Refused("there is no live switch to undo".to_owned()),
         };
+        let is_back = true;
+        return WentBack { error, is_back };
     };
     // Its log, before it is started again.
     let cause = failure.cause();
@@ -141,16 +153,40 @@ pub(super) fn go_back(
     let needs_reboot = remembered
         .as_ref()
         .and_then(|before| before.needs_reboot.clone());
-    let left = undo(session, manager, speaker, &intent, remembered.as_ref());
-    record(
+    let (
+        Left {
+            lines: left,
+            shared,
+        },
+        is_back,
+    ) = undo(session, manager, speaker, &intent, remembered.as_ref());
+    if !is_back {
+        // It stays on record, with all that an undo needs, and the timer stays armed: whoever comes next goes back.
+        let error = Error::Ended {
+            exit: Exit::Failed,
+            text: format!(
+                "{what} does not stay ({why}), and is not undone yet: {}; the timer or the next `lastgood switch` goes on \
+                 with that; see whether `systemctl status` answers",
+                left.join("; ")
+            ),
+        };
+        return WentBack { error, is_back };
+    }
+    let is_shared = cause
+        .as_ref()
+        .is_some_and(|cause| cause.faults.iter().all(|fault| shared.contains(fault)));
+    let is_recorded = record(
         session,
         &intent,
         failure.undone(),
         cause,
         &left,
-        needs_reboot.is_some(),
+        // What goes wrong with the closure from before as well is not this one's fault (invariant A4).
+        needs_reboot.is_none() && !is_shared,
     );
-    finish(session, manager, speaker, &intent);
+    if is_recorded {
+        finish(session, manager, speaker, &intent);
+    }
     let mut text = format!("{what} was undone: {why}");
     if let Some(needs_reboot) = &needs_reboot {
         text = format!(
@@ -171,27 +207,48 @@ pub(super) fn go_back(
         (Failure::Unwell(_) | Failure::Place(_), Some(_)) => Exit::RebootNeeded,
         _ => failure.exit(),
     };
-    Error::Ended { exit, text }
+    let error = Error::Ended { exit, text };
+    WentBack { error, is_back }
 }
 
-/// Puts back what can be. Gives what could not, a line each.
+/// What could not be put back.
+#[derive(Debug)]
+struct Left {
+    /// A line each.
+    lines: Vec<String>,
+    /// What is wrong with the closure from before as well.
+    shared: Vec<Fault>,
+}
+
+/// Puts back what can be. Gives what could not, a line each, and whether systemd had its say: if not, units are down
+/// that ran, and it is to be tried again.
 fn undo(
     session: &Session,
     manager: &mut Manager,
     speaker: &mut Speaker,
     intent: &Intent,
     remembered: Option<&Remembered>,
-) -> Vec<String> {
-    let mut left = Vec::new();
-    // It may have broken.
-    if let Err(error) = manager.reconnect() {
-        left.push(one_line(&error));
+) -> (Left, bool) {
+    // It may have broken. A generator that hangs in somebody's reload keeps systemd from answering for 90 s.
+    if let Err(error) = manager.recover(Instant::now() + RELOAD) {
+        // Files at least: what is started later is what it was before.
+        let root = &session.view.root;
+        let put = place::put(root, &intent.before, &BTreeMap::new(), speaker);
+        let mut lines = put.err().unwrap_or_default();
+        lines.push(one_line(&error));
+        let shared = Vec::new();
+        return (Left { lines, shared }, false);
     }
     match units_back(session, manager, speaker, intent, remembered) {
-        Ok(more) => left.extend(more),
-        Err(error) => left.push(one_line(&error)),
+        Ok(left) => (left, true),
+        Err(error) => {
+            let left = Left {
+                lines: vec![one_line(&error)],
+                shared: Vec::new(),
+            };
+            (left, false)
+        }
     }
-    left
 }
 
 fn units_back(
@@ -200,30 +257,20 @@ fn units_back(
     speaker: &mut Speaker,
     intent: &Intent,
     remembered: Option<&Remembered>,
-) -> Result<Vec<String>, Error> {
+) -> Result<Left, Error> {
     let root = &session.view.root;
     let way = Way {
         from: &intent.after,
         to: &intent.before,
     };
     let session_units = remembered.map(|before| before.session.iter().cloned().collect());
-    let looked = live::look(
+    let situation = live::look(
         root,
         manager,
         way,
         &session_units.unwrap_or_default(),
         remembered.map(Remembered::before),
-    );
-    let situation = match looked {
-        Ok(situation) => situation,
-        Err(error) => {
-            // Files at least: what is started later is what it was before.
-            let put = place::put(root, &intent.before, &BTreeMap::new(), speaker);
-            let mut left = put.err().unwrap_or_default();
-            left.push(one_line(&error));
-            return Ok(left);
-        }
-    };
+    )?;
     let planned = plan(&situation);
     words::plan(&without_news(planned.clone()), speaker);
     let mut walk = Walk {
@@ -234,10 +281,24 @@ fn units_back(
     };
     walk.stop(&planned)?;
     let put = place::put(root, &intent.before, &BTreeMap::new(), walk.speaker);
+    let mut shared: Vec<Fault> = put
+        .as_ref()
+        .err()
+        .map(|_| Fault::Activation)
+        .into_iter()
+        .collect();
     let mut left = put.err().unwrap_or_default();
+    // What its script asks for: secrets, say, that units have read. Nor is the next switch to find it.
+    let planned = plan_with(&situation, &super::requests::take(root));
     walk.until = Instant::now() + PHASE;
-    walk.reload(&planned)?;
+    // systemd refuses to reload while /run is nearly full. Then it has the definitions that it had, and what was stopped
+    // is to come up all the same.
+    if let Err(error) = walk.reload(&planned) {
+        left.push(one_line(&error));
+        walk.manager.recover(Instant::now() + RELOAD)?;
+    }
     walk.up(&planned)?;
+    left.extend(place::firewall_of_unit(root, &intent.before).err());
     let troubles = std::mem::take(&mut walk.troubles);
     super::users::switch(root, &intent.after, &intent.before, walk.speaker);
     // What is required now is that all is as it was.
@@ -257,10 +318,14 @@ fn units_back(
         .iter()
         .map(|(unit, why)| format!("{unit}: {why}"));
     left.extend(lines);
+    shared.extend(judged.failed.keys().map(|unit| Fault::of_unit(unit)));
     if let Some(remembered) = remembered {
         forget_failures(manager, &situation, &planned, &remembered.failed)?;
     }
-    Ok(left)
+    Ok(Left {
+        lines: left,
+        shared,
+    })
 }
 
 /// What was failing before was told on the way there, and what has failed since is why it goes back.
@@ -296,20 +361,21 @@ fn forget_failures(
     Ok(())
 }
 
-/// The verdict, and that it was undone. That it cannot be recorded changes nothing of what was done.
+/// The verdict, and that it was undone. That it cannot be recorded changes nothing of what was done; whoever comes next
+/// goes back once more then, and needs what is remembered. Gives whether it is on record.
 fn record(
     session: &mut Session,
     intent: &Intent,
     undone: Undone,
     cause: Option<Cause>,
     left: &[String],
-    needs_reboot: bool,
-) {
+    may_reject: bool,
+) -> bool {
     let rejected = match (&intent.subject, &cause) {
         (Some(subject), Some(cause))
             if undone == Undone::Failed
                 && is_the_closure_s(cause)
-                && session.state().is_rejected_by_switch(subject, needs_reboot) =>
+                && session.state().is_rejected_by_switch(subject, !may_reject) =>
         {
             Some(Event::Rejected {
                 subject: subject.clone(),
@@ -327,12 +393,18 @@ fn record(
         left: left.to_vec(),
     });
     let events: Vec<&Event> = rejected.iter().chain([&back]).collect();
-    if let Err(error) = session.record_all(&events) {
+    let recorded = session.record_all(&events);
+    if let Err(error) = &recorded {
         tracing::error!(
             "cannot record that the switch was undone: {}",
-            one_line(&error)
+            one_line(error)
         );
     }
+    // It may have been what boots next. A boot brings the entries to what is on record, too.
+    if recorded.is_ok() && rejected.is_some() {
+        OnRecord::already().carry_through(session).tell();
+    }
+    recorded.is_ok()
 }
 
 /// That PID 1 does not answer is nobody's verdict.

@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::operation::select;
 use crate::session::Session;
 use crate::state::Event;
-use crate::state::switching::{Intent, Undone, Unfinished};
+use crate::state::switching::{Intent, Phase, Undone, Unfinished};
 use crate::store::gc_roots;
 use crate::switch::late::late;
 use crate::switch::plan::{Plan, plan, plan_with};
@@ -38,6 +38,7 @@ use crate::switch::situation::Situation;
 use crate::system::boot_id::boot_id;
 use crate::system::listening;
 use crate::system::manager::{self, Manager, Wanted};
+use crate::view::View;
 
 /// How long the jobs of one phase may take. Units have their own, shorter limits; those that have none go on by
 /// themselves.
@@ -61,23 +62,24 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
     let mut session = Session::open(root)?;
     let _theirs = nixos::lock(root)?;
     let boot = boot_id(root)?;
-    // A worker that was killed finds what it has left, and its own name on it.
-    let remembered = Remembered::read(root);
-    let is_ours = remembered.is_some_and(|before| before.said == said);
     match session.state().unfinished(&boot, Timestamp::now()) {
         Unfinished::None => {}
         Unfinished::Wait => return Err(super::waits(&session)),
         open => {
             super::finish(&mut session, open, speaker)?;
-            if is_ours {
-                return Err(Error::Refused(
-                    "the switch was cut off in the middle, and is undone; `lastgood log` tells more".to_owned(),
-                ));
-            }
+            // The profile may have been moved.
+            session.view = View::read(root)?;
         }
     }
-    let asked = Asked::of(&mut session, request)?;
     let mut manager = Manager::system(manager::PATIENCE)?;
+    // Whatever has become of what it had begun: it is never begun a second time. The timer may have undone it already,
+    // and left nothing that tells.
+    if was_started_again(&mut manager)? {
+        return Err(Error::Refused(
+            "the switch was cut off in the middle; `lastgood status` shows what is active, `lastgood log` what happened".to_owned(),
+        ));
+    }
+    let asked = Asked::of(&mut session, request)?;
     asked::is_judged(&mut manager)?;
     if request.action == Action::Switch {
         select::could_select(&mut session, &selection(&asked, request))?;
@@ -119,7 +121,11 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
     );
     match done {
         Ok(waiting) => {
-            session.record(&Event::SwitchedTo)?;
+            // What is not on record does not stay.
+            if let Err(error) = session.record(&Event::SwitchedTo) {
+                let failure = back::Failure::Error(error);
+                return Err(back::go_back(&mut session, &mut manager, speaker, failure).error);
+            }
             words::waiting(&waiting, speaker);
             if let Some(by) = session
                 .state()
@@ -134,10 +140,34 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
                 ));
                 return Ok(());
             }
-            keep::keep(&mut session, &mut manager, speaker)
+            let kept = keep::keep(&mut session, &mut manager, speaker);
+            match kept {
+                // Not on record as kept.
+                Err(error)
+                    if session
+                        .state()
+                        .switching
+                        .as_ref()
+                        .is_some_and(|one| one.phase == Phase::Waiting) =>
+                {
+                    let failure = back::Failure::Error(error);
+                    Err(back::go_back(&mut session, &mut manager, speaker, failure).error)
+                }
+                ended => ended,
+            }
         }
-        Err(failure) => Err(back::go_back(&mut session, &mut manager, speaker, failure)),
+        Err(failure) => Err(back::go_back(&mut session, &mut manager, speaker, failure).error),
     }
+}
+
+/// Whether systemd has started this worker again because it died.
+fn was_started_again(manager: &mut Manager) -> Result<bool, Error> {
+    let answers = manager.properties(&[super::WORKER], &[Wanted::kind("NRestarts")])?;
+    let mut restarts = answers
+        .iter()
+        .flatten()
+        .filter_map(|unit| unit.number("NRestarts"));
+    Ok(restarts.any(|restarts| restarts > 0))
 }
 
 /// What is asked of the selection that follows.
@@ -223,10 +253,15 @@ fn forward(
     walk.reload(&planned)?;
     let reloaded = manager_now();
     in_time(deadline)?;
-    let standard = Standard::of(root, &asked.after);
+    let mut standard = Standard::of(root, &asked.after);
+    // What had failed before, and is not touched, is not this switch's fault.
+    standard
+        .required
+        .retain(|unit| !planned.failing_before.contains_key(unit));
     let patience = Instant::now() + standard.patience;
     walk.until = deadline.map_or(patience, |deadline| deadline.min(patience));
     walk.up(&planned)?;
+    place::firewall_of_unit(root, &asked.after).map_err(|why| Failure::Place(vec![why]))?;
     let since = started(walk.manager, &planned)?;
     let late = late(&planned, &since, reloaded);
     if !late.is_empty() {
@@ -246,7 +281,7 @@ fn forward(
         speaker,
         (&planned.intended, &troubles),
         (&standard, &expected),
-        patience,
+        deadline.map_or(patience, |deadline| deadline.min(patience)),
     )?;
     for (unit, why) in &judged.told {
         speaker.warn(format!(

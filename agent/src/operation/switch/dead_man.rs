@@ -33,6 +33,8 @@ pub(super) fn arm(manager: &mut Manager, within: Duration) -> Result<(), Error> 
         ("OnActiveSec", Setting::Number(micros(within))),
         ("AccuracyUSec", Setting::Number(micros(ACCURACY))),
         ("RemainAfterElapse", Setting::Flag(false)),
+        // Or `systemctl isolate` and `systemctl default` disarm it.
+        ("IgnoreOnIsolate", Setting::Flag(true)),
     ];
     let words = [program()?, "step".to_owned(), "unconfirmed".to_owned()];
     let service = [

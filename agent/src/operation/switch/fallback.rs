@@ -80,6 +80,7 @@ fn try_to(session: &Session, to: &Subject) -> Result<(), String> {
     walk.until = Instant::now() + PHASE;
     walk.reload(&planned).map_err(told)?;
     walk.up(&planned).map_err(told)?;
+    place::firewall_of_unit(root, &to.toplevel)?;
     let troubles = std::mem::take(&mut walk.troubles);
     let standard = Standard::of(root, &to.toplevel);
     let judged = judge::watch(

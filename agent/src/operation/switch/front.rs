@@ -129,6 +129,16 @@ fn start(manager: &mut Manager, said: &Path, request: &Request) -> Result<(), Er
         ("ExecStart", Setting::Commands(vec![words.to_vec()])),
         // Whoever kills it does not end the change in the middle: it is started again, and goes back.
         ("Restart", text("on-failure")),
+        // To systemd these are a good end of a service that is no oneshot.
+        (
+            "RestartForceExitStatus",
+            Setting::Signals(vec![
+                nix::libc::SIGHUP,
+                nix::libc::SIGINT,
+                nix::libc::SIGTERM,
+                nix::libc::SIGPIPE,
+            ]),
+        ),
         ("RestartUSec", Setting::Number(dead_man::micros(AGAIN))),
         ("StartLimitIntervalUSec", Setting::Number(0)),
         ("CollectMode", text("inactive-or-failed")),

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::host::full_name;
 use crate::switch::plan::Intent;
 use crate::system::listening::{self, Listening};
-use crate::system::manager::{Manager, Properties, Queued, Wanted};
+use crate::system::manager::{Manager, Properties, Queued, Signal, Wanted};
 
 /// How long something may take, as the closure says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +46,10 @@ impl Standard {
 
 /// How often it is looked, at least.
 const LOOK: Duration = Duration::from_millis(250);
+/// What is told within so long is looked at together.
+const TOGETHER: Duration = Duration::from_millis(20);
 
-const PROPERTIES: [Wanted<'static>; 9] = [
+const PROPERTIES: [Wanted<'static>; 12] = [
     Wanted::unit("LoadState"),
     Wanted::unit("ActiveState"),
     Wanted::unit("SubState"),
@@ -57,7 +59,13 @@ const PROPERTIES: [Wanted<'static>; 9] = [
     Wanted::kind("Result"),
     Wanted::kind("NRestarts"),
     Wanted::kind("Type"),
+    Wanted::kind("Restart"),
+    Wanted::kind("ExecMainCode"),
+    Wanted::kind("ExecMainStatus"),
 ];
+
+/// `CLD_EXITED` of waitid(2): the process ended by itself.
+const EXITED: u64 = 1;
 
 /// A unit, as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,6 +79,8 @@ pub(super) struct Now {
     pub(super) invocation: String,
     /// Its condition was asked, and was false.
     pub(super) is_skipped: bool,
+    /// Its process came to a good end by itself, and nothing starts it again: a script, say.
+    pub(super) is_done: bool,
 }
 
 impl Now {
@@ -84,6 +94,9 @@ impl Now {
             kind: answer.text("Type").to_owned(),
             restarts: answer.number("NRestarts").unwrap_or(0),
             invocation: answer.id("InvocationID"),
+            is_done: answer.number("ExecMainCode") == Some(EXITED)
+                && answer.number("ExecMainStatus") == Some(0)
+                && answer.text("Restart") == "no",
             is_skipped: was_asked && answer.flag("ConditionResult") == Some(false),
         }
     }
@@ -126,7 +139,8 @@ fn is_up(intent: Intent, now: &Now, is_flapping: bool) -> Verdict {
     let not = |word: &str| Verdict::Not(word.to_owned());
     let is_failed = now.active == "failed" || !matches!(now.result.as_str(), "success" | "");
     // A condition that is false is the closure's own wish. A oneshot may have run to its end.
-    let may_be_down = now.is_skipped || intent == Intent::Ran || now.kind == "oneshot";
+    let may_be_down =
+        now.is_skipped || now.is_done || intent == Intent::Ran || now.kind == "oneshot";
     match now.active.as_str() {
         _ if is_flapping => not("it ended and was started again"),
         "active" | "reloading" | "refreshing" => Verdict::Well,
@@ -262,11 +276,39 @@ pub(super) fn watch(
             .map(|since| since + standard.settle)
             .min();
         let left = next.map_or(LOOK, |next| next.saturating_duration_since(at));
-        // News, or not: then it is looked at again.
-        if manager.signal(left.min(LOOK))?.is_some() {
-            // What comes together is looked at together.
-            while manager.signal(Duration::from_millis(20))?.is_some() {}
+        // News of one of these, or not: then it is looked at again. That a unit was read or forgotten is no news: the
+        // question about one that is gone makes systemd do both.
+        let until = at + left.min(LOOK);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match manager.signal(left)? {
+                None => break,
+                Some(signal) if !is_news(&signal, &intended) => {}
+                Some(_) => {
+                    // What comes together is looked at together. On a busy machine it never ends.
+                    let together = (Instant::now() + TOGETHER).min(until);
+                    while manager
+                        .signal(together.saturating_duration_since(Instant::now()))?
+                        .is_some()
+                    {}
+                    break;
+                }
+            }
+            if Instant::now() >= until {
+                break;
+            }
         }
+    }
+}
+
+/// Whether a signal may say that one of these units is not what it was.
+fn is_news(signal: &Signal, intended: &BTreeMap<String, Intent>) -> bool {
+    match signal {
+        Signal::Changed { unit, .. } | Signal::JobRemoved { unit, .. } => {
+            intended.contains_key(unit)
+        }
+        Signal::Missed => true,
+        _ => false,
     }
 }
 
@@ -277,7 +319,10 @@ pub(super) struct Expected(pub(super) BTreeMap<SocketAddr, String>);
 impl Expected {
     /// Of what `before` listened, what is to go on: that of units which are not changed, nor stopped for good.
     pub(super) fn of(before: Listening, changed: &BTreeSet<String>) -> Self {
-        let stays = |unit: &String| !changed.contains(unit) && unit.ends_with(".service");
+        // What a user's processes listen on comes and goes with the user.
+        let stays = |unit: &String| {
+            !changed.contains(unit) && unit.ends_with(".service") && !unit.starts_with("user@")
+        };
         let owned = before
             .into_iter()
             .filter_map(|(address, unit)| Some((address, unit?)));
@@ -401,6 +446,11 @@ mod tests {
             ..now("inactive", "dead", "success")
         };
         assert_eq!(letter(&verdict(Intent::Up, &oneshot, None)), 'W');
+        let script = Now {
+            is_done: true,
+            ..now("inactive", "dead", "success")
+        };
+        assert_eq!(letter(&verdict(Intent::Up, &script, None)), 'W');
         let gone = Now {
             load: "not-found".to_owned(),
             ..now("inactive", "dead", "success")

@@ -104,9 +104,9 @@ pub(super) fn profile_before(view: &View, asked: &Asked) -> Option<GenerationId>
     let all = view.generations();
     let before = all
         .iter()
-        .filter(|one| one.toplevel == asked.before && one.id.specialisation().is_none())
-        .filter(|one| one.id.profile() == current.profile());
-    before.map(|one| one.id.clone()).max()
+        .filter(|one| one.toplevel == asked.before && one.id.profile() == current.profile());
+    // The link points at a generation, also while one of its specialisations is active.
+    before.map(|one| one.id.base()).max()
 }
 
 /// Lets the profile point at what it pointed at before the switch.

@@ -13,7 +13,8 @@ use crate::config::{self, Config};
 use crate::host::{self, Kind};
 use crate::report::line::one_line;
 
-/// Puts `closure` in place: everything that can be done of it.
+/// Puts `closure` in place: everything that can be done of it before its units are started. A firewall that one of them
+/// loads is looked at afterwards ([`firewall_of_unit`]).
 ///
 /// # Errors
 /// What is not as it should be, a line each.
@@ -32,11 +33,31 @@ pub(super) fn put(
             Err(error) => problems.push(one_line(&error)),
         },
     }
-    problems.extend(load_firewall(root, closure).err());
+    if !is_by_unit(root, closure) {
+        problems.extend(load_firewall(root, closure).err());
+    }
     if problems.is_empty() {
         Ok(())
     } else {
         Err(problems)
+    }
+}
+
+fn is_by_unit(root: &Root, closure: &Path) -> bool {
+    config::read(root, closure)
+        .is_ok_and(|config| matches!(config.firewall.asked(), config::Asked::Unit(_)))
+}
+
+/// Whether a closure's own unit has loaded its firewall, now that the units are up. If not, the machine is closed; if it
+/// has, a lockdown from before is taken away.
+///
+/// # Errors
+/// That it is closed.
+pub(super) fn firewall_of_unit(root: &Root, closure: &Path) -> Result<(), String> {
+    if is_by_unit(root, closure) {
+        load_firewall(root, closure)
+    } else {
+        Ok(())
     }
 }
 

@@ -103,6 +103,7 @@ impl<'a> Planner<'a> {
         self.mounts();
         self.pulled_in();
         self.make_way();
+        self.pulled_in();
         self.requests(requests);
         self.spread();
         self.manager();

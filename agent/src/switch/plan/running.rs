@@ -107,7 +107,11 @@ impl Planner<'_> {
         let mut triggers = unit.state.triggered_by.iter();
         let started_by_itself =
             triggers.any(|trigger| self.is_up(trigger)) && !self.differs(unit.id);
-        let stays = unit.state.carries_session || unit.state.refuses_stop;
+        // Somebody has logged in meanwhile: NixOS brings these units in its closures.
+        let is_somebodys = ["user@", "user-runtime-dir@"]
+            .iter()
+            .any(|template| unit.id.starts_with(template));
+        let stays = unit.state.carries_session || unit.state.refuses_stop || is_somebodys;
         if is_ours && !started_by_itself && !stays && self.owner(unit.state) != Owner::Above {
             self.stop(unit.id, "it was down before");
         }

@@ -140,7 +140,11 @@ impl Planner<'_> {
         let mut seen = BTreeSet::new();
         while let Some(unit) = todo.pop() {
             for pulled in given.new.wants(&unit) {
-                if self.is_up(&pulled) || !seen.insert(pulled.clone()) {
+                let stays = self.is_up(&pulled) && !self.plan.stop.contains_key(&pulled);
+                let is_seen = !seen.insert(pulled.clone());
+                let is_decided =
+                    self.alone.contains_key(&pulled) || self.plan.skipped.contains_key(&pulled);
+                if stays || is_seen || is_decided {
                     continue;
                 }
                 let new = self.new_definition(&pulled);

@@ -169,7 +169,8 @@ impl Book {
         {
             self.ended.insert(*id, result.clone());
         }
-        if !self.listens {
+        // What changes is told once for each kind of property.
+        if !self.listens || self.news.back() == Some(&signal) {
             return;
         }
         if self.news.len() >= KEPT {

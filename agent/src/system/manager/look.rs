@@ -57,7 +57,7 @@ impl Manager {
     ) -> Result<Details, Error> {
         let waiting = jobs.iter().map(|id| {
             let body = Body::of(&id.0)?;
-            Ok(manager_call("GetJobBefore", body))
+            Ok(manager_call("GetJobAfter", body))
         });
         let properties = units
             .iter()

@@ -1,13 +1,10 @@
 //! What systemd tells by itself. On its private socket that is everything, to everybody who is connected.
 
-use std::collections::BTreeMap;
-
-use zbus::{ObjectPath, Variant};
+use zbus::ObjectPath;
 
 use super::jobs::{JobId, JobResult};
 use super::message::Incoming;
 use super::names;
-use super::value::{Properties, Value};
 
 /// One piece of news.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,12 +35,10 @@ pub enum Signal {
         /// Its name.
         unit: String,
     },
-    /// Something about a unit changed.
+    /// Something about a unit changed. To what is not kept: a boot tells megabytes of it, and not all that changes is told.
     Changed {
         /// Its name.
         unit: String,
-        /// What it is now. Not all that changes is told.
-        properties: Properties,
     },
     /// systemd begins to read all units anew, or has done so.
     Reloading {
@@ -87,22 +82,12 @@ impl Signal {
             "StartupFinished" => Some(Self::StartupFinished),
             "PropertiesChanged" => {
                 let unit = names::unit_of_path(&message.path)?;
-                let (_, now, _) = message.body::<Changed<'_>>().ok()?;
-                let now = now.iter();
-                Some(Self::Changed {
-                    unit,
-                    properties: now
-                        .map(|(name, value)| (*name, Value::from(value)))
-                        .collect(),
-                })
+                Some(Self::Changed { unit })
             }
             _ => None,
         }
     }
 }
-
-/// Which interface, what its properties are now, and which have changed without saying to what.
-type Changed<'a> = (&'a str, BTreeMap<&'a str, Variant<'a>>, Vec<&'a str>);
 
 fn unit_of(message: &Incoming) -> Option<String> {
     let (name, _) = message.body::<(&str, ObjectPath<'_>)>().ok()?;

@@ -18,6 +18,8 @@ pub enum Setting {
     Number(u64),
     /// Texts, e.g. `Wants`, `After`, `Environment`.
     Texts(Vec<String>),
+    /// Signals, for `RestartForceExitStatus` and its like.
+    Signals(Vec<i32>),
     /// Programs with their arguments, their own name among them, e.g. `ExecStart`.
     Commands(Vec<Vec<String>>),
 }
@@ -32,6 +34,7 @@ impl Setting {
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 Variant::from(texts)
             }
+            Self::Signals(signals) => Variant::new((Vec::<i32>::new(), signals.clone())),
             Self::Commands(commands) => {
                 let command = |words: &Vec<String>| {
                     let program = words.first().cloned().unwrap_or_default();

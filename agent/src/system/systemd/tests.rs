@@ -44,10 +44,7 @@ fn what_was_told_of_is_asked_again() {
     let unit = || "b.service".to_owned();
     let (id, result) = (JobId(1), manager::JobResult::Done);
     for signal in [
-        Signal::Changed {
-            unit: unit(),
-            properties: Properties::default(),
-        },
+        Signal::Changed { unit: unit() },
         Signal::JobNew { id, unit: unit() },
         Signal::JobRemoved {
             id,

@@ -1,6 +1,7 @@
 //! A small systemd, and random pairs of unit trees: where the plan is walked, and where it must end.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 use crate::switch::compare::{Effect, compare};
@@ -279,7 +280,9 @@ fn undone(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    // The same cases in each run: a fault found by chance in a run about something else tells nobody anything. Another
+    // number, or more cases, looks further.
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 256, failure_persistence: None, rng_seed: RngSeed::Fixed(2016), ..ProptestConfig::default() })]
 
     #[test]
     fn every_switch_ends_in_what_a_boot_would_have_and_every_undo_in_what_was_before(
