@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::fit::{self, NeedsReboot};
 use super::request::{Action, Request};
+use crate::config;
 use crate::error::Error;
 use crate::host::CURRENT_SYSTEM;
 use crate::operation::select;
@@ -68,7 +69,18 @@ impl Asked {
             || subject
                 .as_ref()
                 .is_some_and(|subject| view.state.standing(subject) == Standing::Proven);
-        select::check_closure(root, &after, is_trusted)?;
+        if is_trusted {
+            // What a boot has proven, or the operator insists on, is not taken apart again: what fails is undone.
+            config::check(root, &after).map_err(|error| {
+                let path = after.join(config::PATH);
+                Error::Refused(format!(
+                    "{}: {error}; mend it and build it again",
+                    path.display()
+                ))
+            })?;
+        } else {
+            select::check_closure(root, &after, false)?;
+        }
         Ok(Self {
             needs_reboot: fit::needs_reboot(root, &after)?,
             before,

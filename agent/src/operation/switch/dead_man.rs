@@ -30,7 +30,10 @@ pub(super) fn arm(manager: &mut Manager, within: Duration) -> Result<(), Error> 
             "Description",
             Setting::Text("Undo a live switch that nobody has confirmed".to_owned()),
         ),
-        ("OnActiveSec", Setting::Number(micros(within))),
+        (
+            "TimersMonotonic",
+            Setting::Timers(vec![("OnActiveSec".to_owned(), micros(within))]),
+        ),
         ("AccuracyUSec", Setting::Number(micros(ACCURACY))),
         ("RemainAfterElapse", Setting::Flag(false)),
         // Or `systemctl isolate` and `systemctl default` disarm it.

@@ -20,6 +20,8 @@ pub enum Setting {
     Texts(Vec<String>),
     /// Signals, for `RestartForceExitStatus` and its like.
     Signals(Vec<i32>),
+    /// Times counted from an event, in microseconds: `TimersMonotonic`.
+    Timers(Vec<(String, u64)>),
     /// Programs with their arguments, their own name among them, e.g. `ExecStart`.
     Commands(Vec<Vec<String>>),
 }
@@ -35,6 +37,7 @@ impl Setting {
                 Variant::from(texts)
             }
             Self::Signals(signals) => Variant::new((Vec::<i32>::new(), signals.clone())),
+            Self::Timers(timers) => Variant::new(timers.clone()),
             Self::Commands(commands) => {
                 let command = |words: &Vec<String>| {
                     let program = words.first().cloned().unwrap_or_default();
