@@ -441,8 +441,8 @@ fn the_keys_of_the_json() -> Result<()> {
     let status: Value = serde_json::from_str(ok(&tree.lastgood(&["status", "--json"])?))?;
     assert_eq!(
         keys(&status),
-        "afterFailures anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded healthyTrial \
-         lastFallback lastGood logWithheld lostRecord lostStandIn nextBoot nextBootBecause notes overrides profileAhead rejected \
+        "active afterFailures anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded \
+         healthyTrial lastFallback lastGood liveSwitch logWithheld lostRecord lostStandIn nextBoot nextBootBecause notes overrides profileAhead rejected \
          running selected stage state unknownLedgerLines version volatileState waitsAtMenu warnings wrong"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
