@@ -11,6 +11,7 @@ mod failing;
 mod kills;
 mod kinds;
 mod late;
+mod live;
 mod order;
 mod others;
 

@@ -75,10 +75,8 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     }
     in_entries.go_on(&session).tell();
     // Before the services are up there is nothing to go back to: the jobs of this boot are the other generation's.
-    let is_up = session
-        .view
-        .this_boot()
-        .is_some_and(|boot| boot.stage >= Stage::Services);
+    let rejection = session.state().rejected.get(&from.toplevel);
+    let is_up = rejection.is_some_and(|rejection| rejection.cause.stage >= Stage::Services);
     if is_up && switch::fall_back_live(&mut session, &from, &to) {
         return session.record(&Event::FellBack { from, to });
     }

@@ -29,6 +29,7 @@ mod remembered;
 pub mod request;
 mod requests;
 mod rollback;
+mod room;
 pub mod said;
 mod users;
 mod walk;
@@ -38,7 +39,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use boot_entries::Root;
-use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -56,11 +56,12 @@ pub use front::ask;
 pub use rollback::{Wanted, Way, rollback};
 
 use back::Failure;
+use remembered::Remembered;
 use request::Request;
 use said::Speaker;
 
 /// How long a change may still be under way when its time is up. Then whoever makes it is ended.
-const GRACE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_mins(2);
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(500);
 /// The unit that does the work.
@@ -92,10 +93,9 @@ pub fn confirm(root: &Root) -> Result<Vec<said::Said>, Error> {
     let mut session = Session::open(root)?;
     let boot = boot_id(root)?;
     let mut speaker = Speaker::keeping();
-    match session.state().unfinished(&boot, Timestamp::now()) {
+    match session.state().unfinished(&boot, is_late(root)) {
         Unfinished::Wait | Unfinished::Select => {
-            let mut manager = Manager::system(manager::PATIENCE)?;
-            keep::keep(&mut session, &mut manager, &mut speaker)?;
+            keep::keep(&mut session, &mut speaker)?;
             Ok(speaker.kept())
         }
         Unfinished::GoBack(Undone::Unconfirmed) => Err(Error::Refused(
@@ -114,7 +114,7 @@ pub fn confirm(root: &Root) -> Result<Vec<said::Said>, Error> {
 pub fn unconfirmed(root: &Root) -> Result<(), Error> {
     let mut session = after_the_worker(root)?;
     let boot = boot_id(root)?;
-    let open = match session.state().unfinished(&boot, Timestamp::now()) {
+    let open = match session.state().unfinished(&boot, is_late(root)) {
         // The timer has its own clock, which nobody can set back.
         Unfinished::Wait => Unfinished::GoBack(Undone::Unconfirmed),
         open => open,
@@ -147,12 +147,18 @@ fn after_the_worker(root: &Root) -> Result<Session, Error> {
 /// When it cannot be recorded or done.
 pub fn at_boot(session: &mut Session) -> Result<(), Error> {
     let boot = boot_id(&session.view.root)?;
-    match session.state().unfinished(&boot, Timestamp::now()) {
+    match session.state().unfinished(&boot, false) {
         open @ (Unfinished::IsBack | Unfinished::Select) => {
             finish(session, open, &mut Speaker::silent())
         }
         Unfinished::None | Unfinished::Wait | Unfinished::GoBack(_) => Ok(()),
     }
+}
+
+/// Whether the time to confirm a switch is up. Where that is not known, the timer knows.
+fn is_late(root: &Root) -> bool {
+    let until = Remembered::read(root).and_then(|before| before.until);
+    until.is_some_and(|until| until <= change::manager_now())
 }
 
 /// Finishes what is open.

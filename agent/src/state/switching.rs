@@ -84,7 +84,7 @@ impl fmt::Display for Undone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Failed => "the machine was not well with it",
-            Self::Unconfirmed => "nobody confirmed it in time",
+            Self::Unconfirmed => "it was not confirmed in time",
             Self::Interrupted => "it was cut off in the middle",
             Self::Rebooted => "the machine was started anew before it had ended",
             Self::Operator => "somebody asked for it",
@@ -108,14 +108,14 @@ pub enum Unfinished {
 }
 
 impl State {
-    /// What is to be done about an unfinished switch, in the boot `boot`, at `now`.
+    /// What is to be done about an unfinished switch, in the boot `boot`. `is_late`: the time to confirm it is up, by a
+    /// clock that nobody can set.
     #[must_use]
-    pub fn unfinished(&self, boot: &str, now: Timestamp) -> Unfinished {
+    pub fn unfinished(&self, boot: &str, is_late: bool) -> Unfinished {
         let Some(Switching { intent, phase }) = &self.switching else {
             return Unfinished::None;
         };
         let is_this_boot = intent.boot == boot;
-        let is_late = intent.confirm_by.is_some_and(|by| by <= now);
         match phase {
             Phase::Kept => Unfinished::Select,
             Phase::Changing | Phase::Waiting if !is_this_boot => Unfinished::IsBack,
@@ -226,32 +226,32 @@ mod tests {
     /// Every phase, in this boot and another, in time and late.
     #[test]
     fn whoever_finds_an_unfinished_switch_knows_what_to_do() {
-        let now = Timestamp::from_second(100).unwrap();
-        let began =
-            |selects, is_named, by| State::of(&[Event::Switching(intent(selects, is_named, by))]);
-        for by in [None, Some(99), Some(101)] {
-            let changing = began(true, true, by);
-            let here = changing.unfinished("this", now);
+        let began = || State::of(&[Event::Switching(intent(true, true, Some(7)))]);
+        for is_late in [false, true] {
+            let changing = began();
+            let here = changing.unfinished("this", is_late);
             assert_eq!(here, Unfinished::GoBack(Undone::Interrupted));
-            assert_eq!(changing.unfinished("other", now), Unfinished::IsBack);
+            assert_eq!(changing.unfinished("other", is_late), Unfinished::IsBack);
             let waiting = changing.after(&Event::SwitchedTo);
-            let expected = match by {
-                Some(99) => Unfinished::GoBack(Undone::Unconfirmed),
-                _ => Unfinished::Wait,
+            let expected = if is_late {
+                Unfinished::GoBack(Undone::Unconfirmed)
+            } else {
+                Unfinished::Wait
             };
-            assert_eq!(waiting.unfinished("this", now), expected);
-            assert_eq!(waiting.unfinished("other", now), Unfinished::IsBack);
+            assert_eq!(waiting.unfinished("this", is_late), expected);
+            assert_eq!(waiting.unfinished("other", is_late), Unfinished::IsBack);
             let kept = waiting.clone().after(&Event::Switched);
             for boot in ["this", "other"] {
-                assert_eq!(kept.unfinished(boot, now), Unfinished::Select);
+                assert_eq!(kept.unfinished(boot, is_late), Unfinished::Select);
             }
             for ended in [waiting.after(&back()), kept.clone().after(&back())] {
-                assert_eq!(ended.unfinished("this", now), Unfinished::None);
+                assert_eq!(ended.unfinished("this", is_late), Unfinished::None);
             }
             let selected = kept.after(&Event::Selected { subject: subject() });
-            assert_eq!(selected.unfinished("this", now), Unfinished::None);
+            assert_eq!(selected.unfinished("this", is_late), Unfinished::None);
         }
-        assert_eq!(State::default().unfinished("this", now), Unfinished::None);
+        let nothing = State::default().unfinished("this", true);
+        assert_eq!(nothing, Unfinished::None);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::host::PROC;
 /// `TCP_LISTEN` of the kernel's `tcp_states.h`, as `/proc/net/tcp` has it.
 const LISTEN: &str = "0A";
 
-/// The addresses, each with the unit whose process has the socket. None: nobody can tell.
-pub type Listening = BTreeMap<SocketAddr, Option<String>>;
+/// The addresses, each with the processes that have the socket, and their units.
+pub type Listening = BTreeMap<SocketAddr, Vec<(u64, String)>>;
 
 /// What the kernel says now.
 #[must_use]
@@ -25,7 +25,7 @@ pub fn owned() -> Listening {
     let owners = owners(&sockets.values().copied().collect());
     sockets
         .into_iter()
-        .map(|(address, inode)| (address, owners.get(&inode).cloned()))
+        .map(|(address, inode)| (address, owners.get(&inode).cloned().unwrap_or_default()))
         .collect()
 }
 
@@ -71,19 +71,19 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// The units that have these sockets open.
-fn owners(inodes: &BTreeSet<u64>) -> BTreeMap<u64, String> {
-    let mut owners = BTreeMap::new();
+/// The processes that have these sockets open, with their units.
+fn owners(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Vec<(u64, String)>> {
+    let mut owners: BTreeMap<u64, Vec<(u64, String)>> = BTreeMap::new();
     let Ok(processes) = std::fs::read_dir(PROC) else {
         return owners;
     };
     for process in processes.flatten() {
-        let is_process = process.file_name().to_string_lossy().parse::<u32>().is_ok();
+        let pid = process.file_name().to_string_lossy().parse::<u64>();
+        let Ok(pid) = pid else {
+            continue;
+        };
         // One that has ended by now has nothing open.
-        let Some(files) = is_process
-            .then(|| std::fs::read_dir(process.path().join("fd")).ok())
-            .flatten()
-        else {
+        let Ok(files) = std::fs::read_dir(process.path().join("fd")) else {
             continue;
         };
         let links = files
@@ -100,8 +100,7 @@ fn owners(inodes: &BTreeSet<u64>) -> BTreeMap<u64, String> {
             continue;
         };
         for inode in open {
-            // PID 1 has the sockets of socket units open, too: the service that has it says more.
-            owners.entry(inode).or_insert_with(|| unit.clone());
+            owners.entry(inode).or_default().push((pid, unit.clone()));
         }
     }
     owners
@@ -142,11 +141,11 @@ mod tests {
             assert!(owned().contains_key(&bound), "{bound}");
             let inode = sockets()[&bound];
             let whose = owners(&[inode].into());
-            assert_eq!(
-                whose.get(&inode).cloned(),
-                unit_of(Path::new("/proc/self")),
-                "whoever has it open is in the same unit as this test"
-            );
+            let us = u64::from(std::process::id());
+            let found = whose.get(&inode).into_iter().flatten();
+            let found = found.map(|(pid, _)| *pid).collect::<Vec<_>>();
+            let is_in_a_unit = unit_of(Path::new("/proc/self")).is_some();
+            assert_eq!(found.contains(&us), is_in_a_unit, "{found:?}");
             drop(listener);
             assert!(!addresses().contains(&bound), "{bound}");
         }

@@ -224,7 +224,15 @@ impl Manager {
     /// # Errors
     /// When systemd does not answer. The reload may still go on then.
     pub fn reload(&mut self) -> Result<(), Error> {
-        self.ask_one("Reload", RELOAD, Body::default(), |_| Ok(()))
+        self.reload_within(RELOAD)
+    }
+
+    /// The same with a time limit of one's own.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub fn reload_within(&mut self, patience: Duration) -> Result<(), Error> {
+        self.ask_one("Reload", patience, Body::default(), |_| Ok(()))
     }
 
     /// Has systemd executed anew, and waits for the new one to answer. Jobs go on.

@@ -25,7 +25,7 @@ use super::remembered::{Remembered, Was};
 use super::request::{Action, Request};
 use super::said::Speaker;
 use super::walk::Walk;
-use super::{dead_man, keep, nixos, place, reexecution, words};
+use super::{dead_man, keep, nixos, place, reexecution, room, words};
 use crate::error::Error;
 use crate::operation::select;
 use crate::session::Session;
@@ -62,7 +62,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
     let mut session = Session::open(root)?;
     let _theirs = nixos::lock(root)?;
     let boot = boot_id(root)?;
-    match session.state().unfinished(&boot, Timestamp::now()) {
+    match session.state().unfinished(&boot, super::is_late(root)) {
         Unfinished::None => {}
         Unfinished::Wait => return Err(super::waits(&session)),
         open => {
@@ -101,6 +101,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
             asked.needs_reboot.words()
         ));
     }
+    room::check()?;
     begin(
         &mut session,
         &mut manager,
@@ -140,7 +141,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
                 ));
                 return Ok(());
             }
-            let kept = keep::keep(&mut session, &mut manager, speaker);
+            let kept = keep::keep(&mut session, speaker);
             match kept {
                 // Not on record as kept.
                 Err(error)
@@ -199,6 +200,9 @@ fn begin(
         failed: live::failed(situation),
         session: request.session.iter().cloned().collect(),
         said: said.to_owned(),
+        until: request
+            .confirm_within
+            .map(|within| manager_now().saturating_add(dead_man::micros(within))),
         needs_reboot: asked
             .needs_reboot
             .is_needed()
@@ -233,7 +237,7 @@ fn forward(
     (situation, mut planned): (&Situation, Plan),
     deadline: Option<Instant>,
 ) -> Result<BTreeSet<String>, Failure> {
-    let before = listening::owned();
+    let before = expected_before(manager)?;
     words::plan(&planned, speaker);
     let mut walk = Walk {
         manager,
@@ -275,7 +279,7 @@ fn forward(
     let troubles = std::mem::take(&mut walk.troubles);
     super::users::switch(root, &asked.before, &asked.after, walk.speaker);
     let changed: BTreeSet<String> = planned.intended.keys().cloned().collect();
-    let expected = Expected::of(before, &changed);
+    let expected = before.without(&changed);
     let judged = judge::watch(
         manager,
         speaker,
@@ -294,6 +298,19 @@ fn forward(
     } else {
         Err(Failure::Unwell(judged))
     }
+}
+
+/// Who listens now, and is to go on with it.
+fn expected_before(manager: &mut Manager) -> Result<Expected, Error> {
+    let before = listening::owned();
+    let units: BTreeSet<&String> = before.values().flatten().map(|(_, unit)| unit).collect();
+    let units: Vec<&String> = units.into_iter().collect();
+    let answers = manager.properties(&units, &[Wanted::kind("MainPID")])?;
+    let main = units.iter().zip(answers).filter_map(|(unit, answer)| {
+        let pid = answer.ok()?.number("MainPID")?;
+        Some(((*unit).clone(), pid))
+    });
+    Ok(Expected::of(&before, &main.collect()))
 }
 
 /// The instant until which jobs are waited for.

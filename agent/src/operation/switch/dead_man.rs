@@ -13,7 +13,7 @@ const TIMER: &str = "lastgood-unconfirmed.timer";
 /// What it starts.
 const SERVICE: &str = "lastgood-unconfirmed.service";
 /// A switch that nobody is asked to confirm ends by then, whatever becomes of the process that makes it.
-pub(super) const LONGEST: Duration = Duration::from_mins(30);
+pub(super) const LONGEST: Duration = Duration::from_hours(1);
 /// How exactly the timer goes off. systemd's own default is a minute.
 const ACCURACY: Duration = Duration::from_millis(100);
 /// How soon an undo that died is taken up again.

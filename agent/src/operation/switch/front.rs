@@ -1,7 +1,7 @@
 //! Who asked: has the work done in a unit that outlives them, and follows what it says.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use boot_entries::{Root, durable};
 
@@ -18,6 +18,8 @@ use crate::system::manager::{self, Manager, Mode, Reason, Setting};
 const LOOK: Duration = Duration::from_millis(20);
 /// How often it is looked whether the worker is still there, in looks.
 const WORKER_EVERY: u32 = 50;
+/// How long a worker that has ended may take to go.
+const LEAVING: Duration = Duration::from_secs(2);
 /// How soon a worker that died is started again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -144,14 +146,22 @@ fn start(manager: &mut Manager, said: &Path, request: &Request) -> Result<(), Er
         ("CollectMode", text("inactive-or-failed")),
         ("IgnoreOnIsolate", Setting::Flag(true)),
     ];
-    match manager.start_transient(WORKER, Mode::Fail, &settings, &[]) {
-        Ok(_) => Ok(()),
-        Err(NotAnswered::Refused { refusal, .. }) if refusal.reason() == Reason::Exists => {
-            Err(Error::Refused(format!(
-                "another switch is under way ({WORKER}); wait for it, and run again; `journalctl -fu {WORKER}` shows how far \
-                 it is"
-            )))
+    let until = Instant::now() + LEAVING;
+    loop {
+        match manager.start_transient(WORKER, Mode::Fail, &settings, &[]) {
+            Ok(_) => return Ok(()),
+            Err(NotAnswered::Refused { refusal, .. }) if refusal.reason() == Reason::Exists => {
+                // One that has said how it ended is about to go.
+                if Instant::now() < until {
+                    std::thread::sleep(LOOK);
+                    continue;
+                }
+                return Err(Error::Refused(format!(
+                    "another switch is under way ({WORKER}); wait for it, and run again; `journalctl -fu {WORKER}` shows how \
+                     far it is"
+                )));
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
     }
 }

@@ -276,29 +276,30 @@ pub(super) fn watch(
             .map(|since| since + standard.settle)
             .min();
         let left = next.map_or(LOOK, |next| next.saturating_duration_since(at));
-        // News of one of these, or not: then it is looked at again. That a unit was read or forgotten is no news: the
-        // question about one that is gone makes systemd do both.
-        let until = at + left.min(LOOK);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match manager.signal(left)? {
-                None => break,
-                Some(signal) if !is_news(&signal, &intended) => {}
-                Some(_) => {
-                    // What comes together is looked at together. On a busy machine it never ends.
-                    let together = (Instant::now() + TOGETHER).min(until);
-                    while manager
-                        .signal(together.saturating_duration_since(Instant::now()))?
-                        .is_some()
-                    {}
-                    break;
-                }
-            }
-            if Instant::now() >= until {
-                break;
-            }
+        await_news(manager, at + left.min(LOOK), &intended)?;
+    }
+}
+
+/// Waits for news of one of these units, or until then. That a unit was read or forgotten is no news: the question about
+/// one that is gone makes systemd do both.
+fn await_news(
+    manager: &mut Manager,
+    until: Instant,
+    intended: &BTreeMap<String, Intent>,
+) -> Result<(), Error> {
+    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+    while let Some(signal) = manager.signal(left(until))? {
+        if is_news(&signal, intended) {
+            // What comes together is looked at together. On a busy machine it never ends.
+            let together = (Instant::now() + TOGETHER).min(until);
+            while manager.signal(left(together))?.is_some() && !left(together).is_zero() {}
+            return Ok(());
+        }
+        if left(until).is_zero() {
+            return Ok(());
         }
     }
+    Ok(())
 }
 
 /// Whether a signal may say that one of these units is not what it was.
@@ -317,16 +318,23 @@ fn is_news(signal: &Signal, intended: &BTreeMap<String, Intent>) -> bool {
 pub(super) struct Expected(pub(super) BTreeMap<SocketAddr, String>);
 
 impl Expected {
-    /// Of what `before` listened, what is to go on: that of units which are not changed, nor stopped for good.
-    pub(super) fn of(before: Listening, changed: &BTreeSet<String>) -> Self {
-        // What a user's processes listen on comes and goes with the user.
-        let stays = |unit: &String| {
-            !changed.contains(unit) && unit.ends_with(".service") && !unit.starts_with("user@")
+    /// Of what listened `before`, what is to go on: that of the services' `main` processes. What their children listen on
+    /// comes and goes (a container's port, a passive connection), and so does what is a user's.
+    pub(super) fn of(before: &Listening, main: &BTreeMap<String, u64>) -> Self {
+        let is_main = |(pid, unit): &&(u64, String)| {
+            unit.ends_with(".service") && !unit.starts_with("user@") && main.get(unit) == Some(pid)
         };
-        let owned = before
-            .into_iter()
-            .filter_map(|(address, unit)| Some((address, unit?)));
-        Self(owned.filter(|(_, unit)| stays(unit)).collect())
+        let owned = before.iter().filter_map(|(address, owners)| {
+            let (_, unit) = owners.iter().find(is_main)?;
+            Some((*address, unit.clone()))
+        });
+        Self(owned.collect())
+    }
+
+    /// Without that of units which are changed, or stopped for good: what they listen on now is the closure's affair.
+    pub(super) fn without(mut self, changed: &BTreeSet<String>) -> Self {
+        self.0.retain(|_, unit| !changed.contains(unit));
+        self
     }
 
     fn missing(&self) -> BTreeMap<SocketAddr, String> {
@@ -464,14 +472,27 @@ mod tests {
     #[test]
     fn who_was_not_changed_is_to_go_on_listening() {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let owner = |unit: &str| Some(unit.to_owned());
+        let owner = |pid, unit: &str| (pid, unit.to_owned());
         let before = Listening::from([
-            (address(1), owner("web.service")),
-            (address(2), owner("db.service")),
-            (address(3), owner("session-1.scope")),
-            (address(4), None),
+            (
+                address(1),
+                vec![owner(11, "web.service"), owner(10, "web.service")],
+            ),
+            (address(2), vec![owner(20, "db.service")]),
+            (address(3), vec![owner(30, "session-1.scope")]),
+            (address(4), vec![]),
+            (address(5), vec![owner(41, "docker.service")]),
+            (address(6), vec![owner(50, "user@1000.service")]),
         ]);
-        let expected = Expected::of(before, &BTreeSet::from(["db.service".to_owned()]));
+        let main = [
+            ("web.service", 10),
+            ("db.service", 20),
+            ("docker.service", 40),
+            ("user@1000.service", 50),
+        ];
+        let main = main.map(|(unit, pid)| (unit.to_owned(), pid)).into();
+        let changed = BTreeSet::from(["db.service".to_owned()]);
+        let expected = Expected::of(&before, &main).without(&changed);
         assert_eq!(
             expected.0,
             BTreeMap::from([(address(1), "web.service".to_owned())])

@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::state::Event;
 use crate::state::switching::Intent;
 use crate::store::{gc_roots, profile};
-use crate::system::manager::Manager;
+use crate::system::manager::{self, Manager};
 use crate::view::View;
 
 /// Keeps the switch that is open.
@@ -21,11 +21,7 @@ use crate::view::View;
 /// # Errors
 /// When it cannot be recorded: then it is undone when its time is up. When the selection cannot be moved: then it is
 /// active, and the next run tries again.
-pub(super) fn keep(
-    session: &mut Session,
-    manager: &mut Manager,
-    speaker: &mut Speaker,
-) -> Result<(), Error> {
+pub(super) fn keep(session: &mut Session, speaker: &mut Speaker) -> Result<(), Error> {
     let Some(intent) = session
         .state()
         .switching
@@ -36,8 +32,11 @@ pub(super) fn keep(
     };
     session.record(&Event::Switched)?;
     let root = session.view.root.clone();
-    // From here on nobody goes back.
-    dead_man::disarm(manager).unwrap_or_else(|error| speaker.warn(one_line(&error)));
+    // From here on nobody goes back: a timer that is left finds nothing to do.
+    Manager::system(manager::PATIENCE)
+        .map_err(Error::from)
+        .and_then(|mut manager| dead_man::disarm(&mut manager))
+        .unwrap_or_else(|error| speaker.warn(one_line(&error)));
     Remembered::forget(&root);
     let selected = select_it(session, &intent, speaker);
     if let Err(error) = gc_roots::let_go(&root) {

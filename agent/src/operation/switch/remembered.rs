@@ -27,6 +27,9 @@ pub(super) struct Remembered {
     /// Where the process that made the switch said how far it was. One that finds its own name here was killed in the
     /// middle.
     pub(super) said: PathBuf,
+    /// When the time to confirm it is up, in microseconds of the monotonic clock. None: nobody is asked to.
+    #[serde(default)]
+    pub(super) until: Option<u64>,
     /// What only a boot puts in place, in half a sentence.
     pub(super) needs_reboot: Option<String>,
 }

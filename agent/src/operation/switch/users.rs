@@ -77,7 +77,7 @@ fn of_user(root: &Root, from: &Path, to: &Path, user: u32) -> Result<usize, Erro
     });
     let stops: Vec<&String> = planned.stop.keys().collect();
     manager.enqueue(Verb::Stop, &stops, Mode::Replace)?;
-    manager.reload()?;
+    manager.reload_within(PATIENCE)?;
     let reloads = planned
         .reload
         .keys()

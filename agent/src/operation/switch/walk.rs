@@ -13,6 +13,8 @@ use crate::system::program;
 
 /// How long a oneshot in its start may hold back the reload.
 const HOLD_BACK: Duration = Duration::from_secs(30);
+/// How long it may take to bring back what is in a swap device.
+const SWAP_OFF: Duration = Duration::from_mins(1);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -83,7 +85,7 @@ impl Walk<'_> {
         self.down(&plan.disturbed)?;
         for device in plan.swap_off.keys() {
             let off = program::command(Program::Swapoff)
-                .and_then(|mut command| program::stdout_of(command.arg(device)));
+                .and_then(|mut command| program::stdout_within(command.arg(device), SWAP_OFF));
             if let Err(error) = off {
                 self.speaker.warn(format!("{device} stays in use: {error}"));
             }

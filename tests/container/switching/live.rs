@@ -1,0 +1,87 @@
+//! A booted trial that fails is left without a reboot, where its closure allows that.
+
+use anyhow::{Result, ensure};
+use lastgood::state::baseline::Baseline;
+use lastgood::state::{Event, Subject};
+use lastgood_tests::container::{Boot, Container, Ended, Reach};
+use lastgood_tests::debian::Debian;
+use lastgood_tests::machine::Fact;
+use lastgood_tests::scenario::in_container;
+use lastgood_tests::switching::{CONFIG, Closure, traced};
+
+use super::{laid, runs};
+
+on_one_debian! {
+    Twelve: a_failed_trial_is_left_without_a_reboot,
+    Thirteen: what_cannot_be_left_so_is_left_by_a_reboot,
+}
+
+/// A good generation, and one whose page's service never comes up.
+fn closures(live: &str, further: impl Fn(Closure) -> Closure) -> [Closure; 2] {
+    let good = Closure::new()
+        .wanted("app.service", traced("app", "one"))
+        .file("etc/nginx/www/index.html", "<p>one</p>\n");
+    let bad = Closure::new()
+        .file("etc/lastgood/lastgood.toml", format!("{CONFIG}{live}"))
+        .wanted("app.service", traced("app", "two"))
+        .wanted(
+            "bad.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/false\n",
+        )
+        .file("etc/nginx/www/index.html", "<p>two</p>\n");
+    [good, further(bad)]
+}
+
+/// The second closure is booted on trial, and found bad.
+fn tried(server: &mut Container, closures: &[Closure]) -> Result<Vec<Subject>> {
+    let subjects = laid(server, closures)?;
+    let [good, bad] = subjects.as_slice() else {
+        anyhow::bail!("two closures")
+    };
+    server.past(&Event::Proven {
+        subject: good.clone(),
+        baseline: Baseline::default(),
+    })?;
+    server.past(&Event::Selected {
+        subject: bad.clone(),
+    })?;
+    server.start(Boot::Counted(2))?;
+    server.wait_for(Fact::Rejected(2))?;
+    Ok(subjects)
+}
+
+fn a_failed_trial_is_left_without_a_reboot(debian: Debian) -> Result<()> {
+    in_container("switch-live-fallback", debian, |server| {
+        let closures = closures("[fallback]\nlive = true\n", |bad| bad);
+        let subjects = tried(server, &closures)?;
+        server.wait_for("fell-back: generation 1")?;
+        runs(server, &subjects[0])?;
+        let page = server.reach(80)?;
+        ensure!(page == Reach::Page("<p>one</p>\n".to_owned()), "{page:?}");
+        let up = server.run_ok("systemctl is-active app.service")?;
+        ensure!(up == "active", "{up}");
+        let events = server.events()?;
+        let names: Vec<&str> = events.iter().map(Event::name).collect();
+        ensure!(!names.contains(&"rebooting"), "{names:?}");
+        let why = server.run_ok("lastgood why 2")?;
+        ensure!(why.contains("went back without a reboot"), "{why}");
+        server.power_off()
+    })
+}
+
+/// Another kernel command line is nothing that can be changed while the kernel runs.
+fn what_cannot_be_left_so_is_left_by_a_reboot(debian: Debian) -> Result<()> {
+    in_container("switch-no-live-fallback", debian, |server| {
+        let closures = closures("[fallback]\nlive = true\n", |bad| {
+            bad.file("kernel-params", "another=one")
+        });
+        tried(server, &closures)?;
+        let ended = server.wait_until_ended()?;
+        ensure!(ended == Ended::Reboot, "{ended:?}");
+        let events = server.events()?;
+        let names: Vec<&str> = events.iter().map(Event::name).collect();
+        ensure!(names.contains(&"rebooting"), "{names:?}");
+        ensure!(!names.contains(&"fell-back"), "{names:?}");
+        Ok(())
+    })
+}
