@@ -392,6 +392,11 @@ pub enum BootStep {
     },
     /// Undo a live switch that nobody has confirmed, or whose maker is gone. A timer starts it.
     Unconfirmed,
+    /// Look again at units that a live switch has left on their way.
+    Later {
+        /// Which.
+        units: Vec<String>,
+    },
 }
 
 /// What to do instead of a command that is not here yet, in one line. None: no such command is planned.

@@ -17,7 +17,11 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
     if !root.is_live()
         && matches!(
             step,
-            BootStep::Firewall | BootStep::Assess | BootStep::Switch { .. } | BootStep::Unconfirmed
+            BootStep::Firewall
+                | BootStep::Assess
+                | BootStep::Switch { .. }
+                | BootStep::Unconfirmed
+                | BootStep::Later { .. }
         )
     {
         return Err(Error::Refused(
@@ -38,6 +42,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::FallBack => fall_back::fall_back(root),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),
+        BootStep::Later { units } => switch::later(root, &units),
     }
 }
 

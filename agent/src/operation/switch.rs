@@ -21,6 +21,7 @@ mod front;
 mod inhibitors;
 mod judge;
 mod keep;
+mod later;
 mod live;
 mod nixos;
 mod place;
@@ -53,6 +54,7 @@ use crate::system::manager::{self, Manager};
 pub use dry::{Dry, dry_activate};
 pub(super) use fallback::fall_back_live;
 pub use front::ask;
+pub use later::later;
 pub use rollback::{Wanted, Way, rollback};
 
 use back::Failure;

@@ -81,6 +81,10 @@ fn what_waits_for_something_that_comes_later_holds_nothing_up(debian: Debian) ->
         server.run_ok(
             "timeout 10 sh -c 'until systemctl is-active needs-key.service; do sleep 0.1; done'",
         )?;
+        // It is judged again, though nobody waits for that.
+        server.run_ok(
+            "timeout 15 sh -c 'until journalctl -u lastgood-later | grep \"up by now: key.service\"; do sleep 0.1; done'",
+        )?;
         runs(server, &subjects[1])
     })
 }

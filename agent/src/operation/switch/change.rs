@@ -25,7 +25,7 @@ use super::remembered::{Remembered, Was};
 use super::request::{Action, Request};
 use super::said::Speaker;
 use super::walk::Walk;
-use super::{dead_man, keep, nixos, place, reexecution, room, words};
+use super::{dead_man, keep, later, nixos, place, reexecution, room, words};
 use crate::error::Error;
 use crate::operation::select;
 use crate::session::Session;
@@ -128,6 +128,11 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
                 return Err(back::go_back(&mut session, &mut manager, speaker, failure).error);
             }
             words::waiting(&waiting, speaker);
+            if !waiting.is_empty()
+                && let Err(error) = later::start(&mut manager, &waiting)
+            {
+                speaker.warn(crate::report::line::one_line(&error));
+            }
             if let Some(by) = session
                 .state()
                 .switching

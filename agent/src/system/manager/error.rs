@@ -9,9 +9,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody listens, or we may not.
-    #[error(
-        "cannot reach systemd at {socket}: {source}; see whether it runs, and whether this is root"
-    )]
+    #[error("cannot reach systemd at {socket}, which takes root and a systemd that runs")]
     Connect {
         /// Its socket.
         socket: String,
@@ -41,7 +39,7 @@ pub enum Error {
         patience: Duration,
     },
     /// The kernel says no.
-    #[error("cannot speak with systemd about {doing}: {source}")]
+    #[error("cannot speak with systemd about {doing}")]
     Io {
         /// What was asked.
         doing: &'static str,
