@@ -163,6 +163,11 @@ pub(super) const COMMON: &[Item] = &[
     file("usr/share/doc/lastgood/packages.md", "docs/packages.md"),
     file("usr/share/doc/lastgood/recipes.md", "docs/recipes.md"),
     file("usr/share/doc/lastgood/screens.md", "docs/screens.md"),
+    file("usr/share/doc/lastgood/switch.md", "docs/switch.md"),
+    file(
+        "usr/share/doc/lastgood/switch-stories.md",
+        "docs/switch-stories.md",
+    ),
     file("usr/share/doc/lastgood/space.md", "docs/space.md"),
     file(
         "usr/share/doc/lastgood/schemas/diff.json",
