@@ -22,6 +22,7 @@ mod inhibitors;
 mod judge;
 mod keep;
 mod later;
+mod listeners;
 mod live;
 mod nixos;
 mod place;
@@ -165,12 +166,7 @@ fn is_late(root: &Root) -> bool {
 
 /// Finishes what is open.
 fn finish(session: &mut Session, open: Unfinished, speaker: &mut Speaker) -> Result<(), Error> {
-    let Some(intent) = session
-        .state()
-        .switching
-        .as_ref()
-        .map(|one| one.intent.clone())
-    else {
+    let Some(intent) = session.state().open_switch().cloned() else {
         return Ok(());
     };
     let root = session.view.root.clone();

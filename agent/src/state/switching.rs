@@ -108,6 +108,12 @@ pub enum Unfinished {
 }
 
 impl State {
+    /// What the live switch is to do that has not come to its end, if there is one.
+    #[must_use]
+    pub fn open_switch(&self) -> Option<&Intent> {
+        self.switching.as_ref().map(|switching| &switching.intent)
+    }
+
     /// What is to be done about an unfinished switch, in the boot `boot`. `is_late`: the time to confirm it is up, by a
     /// clock that nobody can set.
     #[must_use]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::judge::{self, Expected, Judged, Standard};
+use super::judge::{self, Judged, Standard};
+use super::listeners::Expected;
 use super::live::{self, Way};
 use super::remembered::Remembered;
 use super::said::Speaker;
@@ -122,12 +123,7 @@ pub(super) fn go_back(
     speaker: &mut Speaker,
     failure: Failure,
 ) -> WentBack {
-    let Some(intent) = session
-        .state()
-        .switching
-        .as_ref()
-        .map(|one| one.intent.clone())
-    else {
+    let Some(intent) = session.state().open_switch().cloned() else {
         let error = match failure {
             Failure::Error(error) => error,
             _ => Error::Refused("there is no live switch to undo".to_owned()),

@@ -19,7 +19,8 @@ use jiff::Timestamp;
 
 use super::asked::{self, Asked};
 use super::back::{self, Failure};
-use super::judge::{self, Expected, Standard};
+use super::judge::{self, Standard};
+use super::listeners::Expected;
 use super::live::{self, Way};
 use super::remembered::{Remembered, Was};
 use super::request::{Action, Request};

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::asked;
 use super::fit;
-use super::judge::{self, Expected, Standard};
+use super::judge::{self, Standard};
+use super::listeners::Expected;
 use super::live::{self, Way};
 use super::said::Speaker;
 use super::walk::Walk;
@@ -91,15 +92,7 @@ fn try_to(session: &Session, to: &Subject) -> Result<(), String> {
         Instant::now() + PHASE,
     )
     .map_err(told)?;
-    let mut failed = judged
-        .failed
-        .iter()
-        .map(|(unit, why)| format!("{unit}: {why}"));
-    let waiting = judged
-        .waiting
-        .iter()
-        .map(|unit| format!("{unit}: it is still on its way"));
-    match failed.next().or_else(|| waiting.into_iter().next()) {
+    match judged.lines().into_iter().next() {
         Some(why) => Err(why),
         None => Ok(()),
     }

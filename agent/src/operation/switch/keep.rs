@@ -22,12 +22,7 @@ use crate::view::View;
 /// When it cannot be recorded: then it is undone when its time is up. When the selection cannot be moved: then it is
 /// active, and the next run tries again.
 pub(super) fn keep(session: &mut Session, speaker: &mut Speaker) -> Result<(), Error> {
-    let Some(intent) = session
-        .state()
-        .switching
-        .as_ref()
-        .map(|one| one.intent.clone())
-    else {
+    let Some(intent) = session.state().open_switch().cloned() else {
         return Ok(());
     };
     session.record(&Event::Switched)?;

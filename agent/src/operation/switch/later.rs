@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use boot_entries::Root;
 
 use super::dead_man;
-use super::judge::{self, Expected, Standard};
+use super::judge::{self, Standard};
+use super::listeners::Expected;
 use super::said::Speaker;
 use crate::config;
 use crate::error::Error;
@@ -67,15 +68,7 @@ pub fn later(root: &Root, units: &[String]) -> Result<(), Error> {
         (&standard, &Expected::default()),
         Instant::now() + deadline,
     )?;
-    let failed = judged
-        .failed
-        .iter()
-        .map(|(unit, why)| format!("{unit}: {why}"));
-    let waiting = judged
-        .waiting
-        .iter()
-        .map(|unit| format!("{unit}: it is still on its way"));
-    let lines: Vec<String> = failed.chain(waiting).collect();
+    let lines = judged.lines();
     if lines.is_empty() {
         tracing::info!("up by now: {}", units.join(", "));
         return Ok(());
