@@ -10,6 +10,7 @@ mod nspawn;
 mod rootfs;
 mod running;
 mod watch;
+mod witness;
 
 use std::fs;
 use std::net::TcpStream;
@@ -33,7 +34,6 @@ pub use self::rootfs::Rootfs;
 pub use self::running::Running;
 pub use self::watch::{Glance, Watch};
 use crate::closures::Variant;
-use crate::evidence::{self, Witness};
 use crate::machine::{Fact, Line, Output, Serial};
 use crate::timeline::Timeline;
 use crate::{command, files, paths};
@@ -467,40 +467,5 @@ impl Container {
         bytes.extend(text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
         let vendor = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
         self.write(&format!("/rig/efivars/{name}-{vendor}"), bytes)
-    }
-}
-
-impl Witness for Container {
-    fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    fn timeline(&self) -> &Timeline {
-        &self.timeline
-    }
-
-    fn stop_for_evidence(&mut self) {
-        let Some(on) = self.on.take() else { return };
-        let flush = on.run("journalctl --sync", Duration::from_secs(5));
-        self.timeline.note(match flush {
-            Ok(_) => "stopped for evidence, journal flushed".to_owned(),
-            Err(error) => format!("stopped for evidence without flushing: {error:#}"),
-        });
-    }
-
-    fn leave(&self, into: &Path) -> Vec<(&'static str, Result<()>)> {
-        let copy = |from: PathBuf, name| -> Result<()> {
-            fs::copy(from, into.join(name))?;
-            Ok(())
-        };
-        let journal = self.disk().join("/var/log/journal");
-        vec![
-            ("console", copy(self.dir.join("console.log"), "console.log")),
-            (
-                "ledger",
-                copy(self.disk().join(ledger::PATH), "ledger.jsonl"),
-            ),
-            ("journal", evidence::journal_as_text(&journal, into)),
-        ]
     }
 }

@@ -118,17 +118,24 @@ fn in_short(listed: &[Listed], jobs: &[Queued]) -> States {
         .iter()
         .map(|unit| {
             let state = State {
-                active: Active::of(&unit.active),
-                sub: unit.sub.clone(),
-                load: Load::of(&unit.load),
-                following: unit.following.clone(),
                 job: job_of(unit),
-                names: BTreeSet::from([unit.name.clone()]),
-                ..State::default()
+                ..of_listed(unit)
             };
             (unit.name.clone(), state)
         })
         .collect()
+}
+
+/// What the list says of one unit.
+pub(super) fn of_listed(unit: &Listed) -> State {
+    State {
+        active: Active::of(&unit.active),
+        sub: unit.sub.clone(),
+        load: Load::of(&unit.load),
+        following: unit.following.clone(),
+        names: BTreeSet::from([unit.name.clone()]),
+        ..State::default()
+    }
 }
 
 /// The units in memory whose files are other ones in the new closure, and the targets of both: those are started again.

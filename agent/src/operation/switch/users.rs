@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use boot_entries::Root;
 
+use super::live;
 use super::said::Speaker;
 use super::walk::asked;
 use crate::report::line::one_line;
 use crate::switch::plan::plan;
 use crate::switch::set;
-use crate::switch::situation::{Active, Home, Load, Situation, State};
+use crate::switch::situation::{Home, Situation, State};
 use crate::switch::units;
 use crate::system::manager::{Asked, Error, Manager, Mode, Verb};
 
@@ -55,12 +56,8 @@ fn of_user(root: &Root, from: &Path, to: &Path, user: u32) -> Result<usize, Erro
         .iter()
         .map(|unit| {
             let state = State {
-                active: Active::of(&unit.active),
-                sub: unit.sub.clone(),
-                load: Load::of(&unit.load),
                 fragment: format!("/etc/systemd/user/{}", unit.name),
-                names: [unit.name.clone()].into(),
-                ..State::default()
+                ..live::of_listed(unit)
             };
             (unit.name.clone(), state)
         })
