@@ -383,6 +383,11 @@ pub enum BootStep {
     Bless,
     /// Go back to the last good generation, if that is what the verdict asks for.
     FallBack,
+    /// Go back to a closure without a reboot, in a unit of its own: whoever acts upon a verdict is shut in.
+    FallBackLive {
+        /// The closure.
+        to: PathBuf,
+    },
     /// The work of a live switch, in a unit of its own: it outlives the session that asked for it.
     Switch {
         /// Where it says how far it is.

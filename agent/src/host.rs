@@ -41,6 +41,8 @@ pub const FIREWALL: &str = "/run/lastgood/firewall.json";
 pub const SWITCH: &str = "/run/lastgood/switch";
 /// What the machine was before the live switch that is under way.
 pub const SWITCH_BEFORE: &str = "/run/lastgood/switch/before.json";
+/// There while a live switch is being undone.
+pub const SWITCH_GOES_BACK: &str = "/run/lastgood/switch/goes-back";
 
 /// What is gone at the next boot.
 pub const RUN: &str = "/run";

@@ -180,18 +180,26 @@ impl Closure {
     }
 
     fn digest(&self, number: u64) -> String {
-        let mut hash = Sha256::new();
-        hash.update(number.to_le_bytes());
-        for (path, entry) in &self.0 {
-            hash.update(format!("{path}\0{entry:?}\0"));
-        }
-        let digits = hash.finalize();
-        let digits = digits.iter().filter_map(|byte| {
-            let digit = DIGITS.get(usize::from(*byte) % DIGITS.len())?;
-            Some(char::from(*digit))
-        });
-        digits.collect()
+        let entries = self.0.iter();
+        let entries = entries.map(|(path, entry)| format!("{path}\0{entry:?}"));
+        let all: Vec<String> = std::iter::once(number.to_string()).chain(entries).collect();
+        digits(&all)
     }
+}
+
+/// As a name in the store begins: Nix's digits of what these hold.
+fn digits<T: AsRef<[u8]>>(parts: &[T]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_ref());
+        hash.update([0]);
+    }
+    let digits = hash.finalize();
+    let digits = digits.iter().filter_map(|byte| {
+        let digit = DIGITS.get(usize::from(*byte) % DIGITS.len())?;
+        Some(char::from(*digit))
+    });
+    digits.collect()
 }
 
 impl Entry {

@@ -19,6 +19,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
             step,
             BootStep::Firewall
                 | BootStep::Assess
+                | BootStep::FallBackLive { .. }
                 | BootStep::Switch { .. }
                 | BootStep::Unconfirmed
                 | BootStep::Later { .. }
@@ -40,6 +41,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::Assess => assess(root),
         BootStep::Bless => bless(root),
         BootStep::FallBack => fall_back::fall_back(root),
+        BootStep::FallBackLive { to } => switch::go_back_here(root, &to),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),
         BootStep::Later { units } => switch::later(root, &units),

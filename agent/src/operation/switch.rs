@@ -6,7 +6,7 @@
 //! after, so that whoever comes next finishes or goes back (`finish`).
 //!
 //! The order of reading: [`request`]; `asked` and [`fit`] (what is refused before anything changes); `change` (the order
-//! of all); `live` (what a plan hangs on), `walk` (a plan carried out), `judge` (whether it came to what was intended);
+//! of all); `live` (what a plan hangs on), `walk` (a plan carried out), `judge` and `news` (whether it came to what was intended);
 //! `back` and `keep` (the two ends); [`said`] and `front` (who follows). Which units are touched is arithmetic, and is
 //! in [`crate::switch`].
 
@@ -24,6 +24,7 @@ mod keep;
 mod later;
 mod listeners;
 mod live;
+mod news;
 mod nixos;
 mod place;
 mod reexecution;
@@ -54,6 +55,7 @@ use crate::system::manager::{self, Manager};
 
 pub use dry::{Dry, dry_activate};
 pub(super) use fallback::fall_back_live;
+pub use fallback::go_back_here;
 pub use front::ask;
 pub use later::later;
 pub use rollback::{Wanted, Way, rollback};
@@ -65,6 +67,8 @@ use said::Speaker;
 
 /// How long a change may still be under way when its time is up. Then whoever makes it is ended.
 const GRACE: Duration = Duration::from_mins(2);
+/// The same for one that is going back by itself: it may wait for stops and starts that take their time.
+const GOING_BACK: Duration = Duration::from_mins(30);
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(500);
 /// The unit that does the work.
@@ -128,11 +132,11 @@ pub fn unconfirmed(root: &Root) -> Result<(), Error> {
 /// The right to change things, once whoever makes the change has let it go. It knows when its time is up; if it hangs, it
 /// is ended, and started again by systemd, which is as good: it goes back itself.
 fn after_the_worker(root: &Root) -> Result<Session, Error> {
-    let until = Instant::now() + GRACE;
+    let began = Instant::now();
     loop {
         match Session::open_at_boot_within(root, LOOK) {
             Ok(session) => return Ok(session),
-            Err(Error::Lock(_)) if Instant::now() < until => {}
+            Err(Error::Lock(_)) if may_go_on(began.elapsed(), back::goes_back(root)) => {}
             Err(Error::Lock(error)) => {
                 tracing::error!("{error}; ending {WORKER}");
                 let mut manager = Manager::system(manager::PATIENCE)?;
@@ -142,6 +146,11 @@ fn after_the_worker(root: &Root) -> Result<Session, Error> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether one who still holds the lock so long after the time was up is to be left alone.
+fn may_go_on(late: Duration, goes_back: bool) -> bool {
+    late < if goes_back { GOING_BACK } else { GRACE }
 }
 
 /// What a boot finds of a switch: the machine is what it was before already, or the selection is still to move.
@@ -161,7 +170,7 @@ pub fn at_boot(session: &mut Session) -> Result<(), Error> {
 /// Whether the time to confirm a switch is up. Where that is not known, the timer knows.
 fn is_late(root: &Root) -> bool {
     let until = Remembered::read(root).and_then(|before| before.until);
-    until.is_some_and(|until| until <= change::manager_now())
+    until.is_some_and(|until| until <= dead_man::manager_now())
 }
 
 /// Finishes what is open.
@@ -246,4 +255,24 @@ fn live_only(root: &Root) -> Result<(), Error> {
     Err(Error::Refused(
         "this changes the running machine's units, and a tree has none; leave --root out, or use `lastgood boot`".to_owned(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_back_is_given_more_time() {
+        for (secs, goes_back, may) in [
+            (0, false, true),
+            (119, false, true),
+            (120, false, false),
+            (120, true, true),
+            (1799, true, true),
+            (1800, true, false),
+        ] {
+            let late = Duration::from_secs(secs);
+            assert_eq!(may_go_on(late, goes_back), may, "{secs} {goes_back}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use boot_entries::durable::unflushed;
 use boot_entries::name::stem_of;
 use boot_entries::{Root, durable};
 
@@ -141,10 +142,10 @@ pub fn make(root: &Root, changes: Vec<Change>) -> Result<(), Error> {
 /// When a root cannot be written.
 pub fn hold(root: &Root, before: &Path, after: &Path) -> Result<(), Error> {
     let directory = place(root, SWITCH_GC_ROOTS)?;
-    for (name, closure) in [("before", before), ("after", after)] {
-        durable::put_link(closure, &directory.join(name))?;
-    }
-    Ok(())
+    durable::make_directory(&directory)?;
+    // The second one flushes the names of both.
+    unflushed::put_link(before, &directory.join("before"))?;
+    Ok(durable::put_link(after, &directory.join("after"))?)
 }
 
 /// Leaves to the garbage collector what a live switch has kept.
@@ -153,8 +154,9 @@ pub fn hold(root: &Root, before: &Path, after: &Path) -> Result<(), Error> {
 /// When a root cannot be removed.
 pub fn let_go(root: &Root) -> Result<(), Error> {
     let directory = place(root, SWITCH_GC_ROOTS)?;
+    // One that a crash brings back is removed after the next switch.
     for name in read(&directory)?.keys() {
-        durable::remove(&directory.join(name))?;
+        unflushed::remove(&directory.join(name))?;
     }
     Ok(durable::remove_empty_directory(&directory)?)
 }

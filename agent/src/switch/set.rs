@@ -256,6 +256,38 @@ fn nearest(name: &str, found: &mut Vec<String>) {
     }
 }
 
+/// Lets `new` lead to the files of `old` where both hold the same: a closure that was built anew has its units under other
+/// paths. After that only names differ that stand for something else. Files must have been read.
+pub fn share(old: &Units, new: &mut Units) {
+    let mut shared = BTreeSet::new();
+    let mut one = |was: Option<&Leads>, is: &mut Leads| {
+        if let (Some(Leads::File(was)), Leads::File(path)) = (was, &mut *is)
+            && was != path
+            && let (Some(text), Some(other)) = (old.texts.get(was), new.texts.get(path))
+            && text == other
+            && !tells_own_path(text)
+        {
+            shared.insert((was.clone(), text.clone()));
+            path.clone_from(was);
+        }
+    };
+    for (name, is) in &mut new.files {
+        one(old.files.get(name), is);
+    }
+    for (name, files) in &mut new.drop_ins {
+        let was = old.drop_ins.get(name);
+        for (file, is) in files {
+            one(was.and_then(|files| files.get(file)), is);
+        }
+    }
+    new.texts.extend(shared);
+}
+
+/// Whether a unit may hang on where its file is: `%y` and `%Y` are that path and its directory (`systemd.unit(5)`).
+fn tells_own_path(text: &str) -> bool {
+    text.contains("%y") || text.contains("%Y")
+}
+
 /// The files that a plan must have the text of, of both closures: those of units that are not made of the same files on
 /// both sides and of what hangs on them, those of the targets that run, and those of `also`.
 #[must_use]

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use boot_entries::{Root, bounded};
 
-use super::set::{Leads, Units, to_read};
+use super::set::{Leads, Units, share, to_read};
 use super::situation::{Home, States};
 use crate::host::NOWHERE;
 use crate::system::unit_directory::{Directory, Sort, sort};
@@ -43,6 +43,7 @@ pub fn read(
         }
         done.extend(todo);
     }
+    share(&old, &mut new);
     (old, new)
 }
 

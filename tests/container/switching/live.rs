@@ -7,13 +7,14 @@ use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
-use lastgood_tests::switching::{CONFIG, Closure, traced};
+use lastgood_tests::switching::{CONFIG, Closure, is_nixos, traced};
 
 use super::{laid, runs};
 
 on_one_debian! {
     Twelve: a_failed_trial_is_left_without_a_reboot,
     Thirteen: what_cannot_be_left_so_is_left_by_a_reboot,
+    Thirteen: the_script_of_a_closure_may_do_all_that_it_does_in_a_boot,
 }
 
 /// A good generation, and one whose page's service never comes up.
@@ -83,5 +84,25 @@ fn what_cannot_be_left_so_is_left_by_a_reboot(debian: Debian) -> Result<()> {
         ensure!(names.contains(&"rebooting"), "{names:?}");
         ensure!(!names.contains(&"fell-back"), "{names:?}");
         Ok(())
+    })
+}
+
+/// NixOS's `activate` makes programs that run as root whoever starts them. Whoever acts upon a verdict may not.
+fn the_script_of_a_closure_may_do_all_that_it_does_in_a_boot(debian: Debian) -> Result<()> {
+    in_container("switch-live-fallback-nixos", debian, |server| {
+        is_nixos(server)?;
+        let mut closures = closures("[fallback]\nlive = true\n", |bad| bad);
+        for closure in &mut closures {
+            *closure = closure
+                .clone()
+                .for_nixos(server)?
+                .activates_also("install -D -m 4755 /bin/true /run/wrappers/true\n");
+        }
+        let subjects = tried(server, &closures)?;
+        server.wait_for("fell-back: generation 1")?;
+        runs(server, &subjects[0])?;
+        let mode = server.run_ok("stat -c %a /run/wrappers/true")?;
+        ensure!(mode == "4755", "{mode}");
+        server.power_off()
     })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::Closure;
+use super::{Closure, Entry, digits, seal};
 use crate::container::Container;
 use crate::files;
 
@@ -88,6 +88,33 @@ impl Closure {
             .file("init-interface-version", "systemd 1")
             .file("switch-inhibitors", "{}")
             .unit("sysinit-reactivation.target", REACTIVATION))
+    }
+}
+
+impl Closure {
+    /// With each unit's file in a store path of its own, named after what it holds, as NixOS has them: what did not change
+    /// is the same path in the next closure.
+    ///
+    /// # Errors
+    /// When it cannot be written there.
+    pub fn with_units_apart(mut self, server: &Container) -> Result<Self> {
+        for (path, entry) in &mut self.0 {
+            let Entry::File(text) = entry else {
+                continue;
+            };
+            let Some(name) = path.strip_prefix("etc/systemd/system/") else {
+                continue;
+            };
+            let flat = name.replace('/', "-");
+            let place = format!("/nix/store/{}-unit-{flat}/{name}", digits(&[name, text]));
+            let at = server.disk().join(&place);
+            if !at.try_exists()? {
+                Entry::File(text.clone()).write(&at)?;
+                seal(&at)?;
+            }
+            *entry = Entry::Link(place);
+        }
+        Ok(self)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use boot_entries::Root;
+
 use super::fit::{self, NeedsReboot};
 use super::request::{Action, Request};
 use crate::config;
@@ -27,10 +29,12 @@ pub(super) struct Asked {
     pub(super) subject: Option<Subject>,
     /// What only a boot puts in place.
     pub(super) needs_reboot: NeedsReboot,
+    /// A boot has proven it, or the operator insists on it.
+    is_trusted: bool,
 }
 
 impl Asked {
-    /// Finds out what is meant, and refuses what must not be done.
+    /// Finds out what is meant, and refuses what must not be done. [`Self::check_closure`] is the rest.
     ///
     /// # Errors
     /// Why it must not.
@@ -69,23 +73,31 @@ impl Asked {
             || subject
                 .as_ref()
                 .is_some_and(|subject| view.state.standing(subject) == Standing::Proven);
-        if is_trusted {
-            // What a boot has proven, or the operator insists on, is not taken apart again: what fails is undone.
-            config::check(root, &after).map_err(|error| {
-                let path = after.join(config::PATH);
-                Error::Refused(format!(
-                    "{}: {error}; mend it and build it again",
-                    path.display()
-                ))
-            })?;
-        } else {
-            select::check_closure(root, &after, false)?;
-        }
         Ok(Self {
             needs_reboot: fit::needs_reboot(root, &after)?,
             before,
             after,
             subject,
+            is_trusted,
+        })
+    }
+
+    /// Looks into the closure: what would fail is refused. This runs programs (`nft`, `systemd-analyze`), and takes a
+    /// while.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check_closure(&self, root: &Root) -> Result<(), Error> {
+        if !self.is_trusted {
+            return select::check_closure(root, &self.after, false);
+        }
+        // What a boot has proven, or the operator insists on, is not taken apart again: what fails is undone.
+        config::check(root, &self.after).map_err(|error| {
+            let path = self.after.join(config::PATH);
+            Error::Refused(format!(
+                "{}: {error}; mend it and build it again",
+                path.display()
+            ))
         })
     }
 }

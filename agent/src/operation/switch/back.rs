@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use boot_entries::durable::unflushed;
+use boot_entries::{Root, durable};
+
 use super::judge::{self, Judged, Standard};
 use super::listeners::Expected;
 use super::live::{self, Way};
@@ -12,6 +15,7 @@ use super::walk::Walk;
 use super::{dead_man, keep, place, words};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::host::SWITCH_GOES_BACK;
 use crate::operation::on_record::OnRecord;
 use crate::report::line::one_line;
 use crate::session::Session;
@@ -131,6 +135,7 @@ pub(super) fn go_back(
         let is_back = true;
         return WentBack { error, is_back };
     };
+    say_so(&session.view.root);
     // Its log, before it is started again.
     let cause = failure.cause();
     let what = super::name_of(&intent.after, intent.subject.as_ref());
@@ -207,6 +212,22 @@ pub(super) fn go_back(
     WentBack { error, is_back }
 }
 
+/// Lets the timer know that the change is being undone already: it ends nobody for that. Without a word it does.
+fn say_so(root: &Root) {
+    let written = root
+        .place(SWITCH_GOES_BACK)
+        .map_err(|error| error.to_string())
+        .and_then(|place| durable::put_text("", &place).map_err(|error| one_line(&error)));
+    if let Err(error) = written {
+        tracing::warn!("{SWITCH_GOES_BACK}: {error}");
+    }
+}
+
+/// Whether somebody has begun to undo a change, and has not ended it.
+pub(super) fn goes_back(root: &Root) -> bool {
+    root.join(SWITCH_GOES_BACK).symlink_metadata().is_ok()
+}
+
 /// What could not be put back.
 #[derive(Debug)]
 struct Left {
@@ -269,12 +290,7 @@ fn units_back(
     )?;
     let planned = plan(&situation);
     words::plan(&without_news(planned.clone()), speaker);
-    let mut walk = Walk {
-        manager,
-        speaker,
-        until: Instant::now() + PHASE,
-        troubles: BTreeMap::new(),
-    };
+    let mut walk = Walk::new(manager, speaker, Instant::now() + PHASE);
     walk.stop(&planned)?;
     let put = place::put(root, &intent.before, &BTreeMap::new(), walk.speaker);
     let mut shared: Vec<Fault> = put
@@ -294,6 +310,7 @@ fn units_back(
         walk.manager.recover(Instant::now() + RELOAD)?;
     }
     walk.up(&planned)?;
+    walk.restart_late(&planned)?;
     left.extend(place::firewall_of_unit(root, &intent.before).err());
     let troubles = std::mem::take(&mut walk.troubles);
     super::users::switch(root, &intent.after, &intent.before, walk.speaker);
@@ -425,4 +442,6 @@ pub(super) fn finish(
     tell(dead_man::disarm(manager));
     tell(gc_roots::let_go(&root).map_err(Error::from));
     Remembered::forget(&root);
+    let said = root.join(SWITCH_GOES_BACK);
+    tell(unflushed::remove(&said).map_err(Error::from));
 }

@@ -33,11 +33,10 @@ use crate::session::Session;
 use crate::state::Event;
 use crate::state::switching::{Intent, Phase, Undone, Unfinished};
 use crate::store::gc_roots;
-use crate::switch::late::late;
 use crate::switch::plan::{Plan, plan, plan_with};
-use crate::switch::situation::Situation;
+use crate::switch::situation::{Requests, Situation};
 use crate::system::boot_id::boot_id;
-use crate::system::listening;
+use crate::system::listening::{self, Listening};
 use crate::system::manager::{self, Manager, Wanted};
 use crate::view::View;
 
@@ -86,11 +85,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
         select::could_select(&mut session, &selection(&asked, request))?;
     }
     let carriers: BTreeSet<String> = request.session.iter().cloned().collect();
-    let way = Way {
-        from: &asked.before,
-        to: &asked.after,
-    };
-    let situation = live::look(root, &mut manager, way, &carriers, None)?;
+    let (situation, listening) = look(root, &mut manager, &asked, &carriers)?;
     let planned = plan(&situation);
     if planned.reexecute.is_some() {
         reexecution::check_mounts(root)?;
@@ -118,7 +113,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
         &asked,
         request,
         speaker,
-        (&situation, planned),
+        (&situation, planned, &listening),
         deadline,
     );
     match done {
@@ -167,6 +162,33 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
     }
 }
 
+/// Looks at the closure, at the machine, and at who listens: all at once, because each takes a while.
+fn look(
+    root: &Root,
+    manager: &mut Manager,
+    asked: &Asked,
+    carriers: &BTreeSet<String>,
+) -> Result<(Situation, Listening), Error> {
+    let way = Way {
+        from: &asked.before,
+        to: &asked.after,
+    };
+    std::thread::scope(|scope| {
+        let checked = scope.spawn(|| asked.check_closure(root));
+        let listening = scope.spawn(listening::owned);
+        let situation = live::look(root, manager, way, carriers, None);
+        joined(checked)??;
+        Ok((situation?, joined(listening)?))
+    })
+}
+
+/// What a thread came to.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T, Error> {
+    thread.join().map_err(|_panic| {
+        Error::Refused("a look at this machine broke off: this is a fault of lastgood's".to_owned())
+    })
+}
+
 /// Whether systemd has started this worker again because it died.
 fn was_started_again(manager: &mut Manager) -> Result<bool, Error> {
     let answers = manager.properties(&[super::WORKER], &[Wanted::kind("NRestarts")])?;
@@ -208,7 +230,7 @@ fn begin(
         said: said.to_owned(),
         until: request
             .confirm_within
-            .map(|within| manager_now().saturating_add(dead_man::micros(within))),
+            .map(|within| dead_man::manager_now().saturating_add(dead_man::micros(within))),
         needs_reboot: asked
             .needs_reboot
             .is_needed()
@@ -240,28 +262,24 @@ fn forward(
     asked: &Asked,
     request: &Request,
     speaker: &mut Speaker,
-    (situation, mut planned): (&Situation, Plan),
+    (situation, mut planned, listening): (&Situation, Plan, &Listening),
     deadline: Option<Instant>,
 ) -> Result<BTreeSet<String>, Failure> {
-    let before = expected_before(manager)?;
+    let before = expected_before(manager, listening)?;
     words::plan(&planned, speaker);
-    let mut walk = Walk {
-        manager,
-        speaker,
-        until: until(deadline),
-        troubles: std::collections::BTreeMap::new(),
-    };
+    let mut walk = Walk::new(manager, speaker, until(deadline));
     walk.hold_back(&planned.hold_back)?;
     walk.stop(&planned)?;
     in_time(deadline)?;
     place::put(root, &asked.after, &request.environment, walk.speaker).map_err(Failure::Place)?;
     let requests = super::requests::take(root);
-    let asked_for = plan_with(situation, &requests);
-    words::more(&planned, &asked_for, walk.speaker);
-    planned = asked_for;
+    if requests != Requests::default() {
+        let asked_for = plan_with(situation, &requests);
+        words::more(&planned, &asked_for, walk.speaker);
+        planned = asked_for;
+    }
     in_time(deadline)?;
     walk.reload(&planned)?;
-    let reloaded = manager_now();
     in_time(deadline)?;
     let mut standard = Standard::of(root, &asked.after);
     // What had failed before, and is not touched, is not this switch's fault.
@@ -272,16 +290,7 @@ fn forward(
     walk.until = deadline.map_or(patience, |deadline| deadline.min(patience));
     walk.up(&planned)?;
     place::firewall_of_unit(root, &asked.after).map_err(|why| Failure::Place(vec![why]))?;
-    let since = started(walk.manager, &planned)?;
-    let late = late(&planned, &since, reloaded);
-    if !late.is_empty() {
-        let names: Vec<&str> = late.iter().map(String::as_str).collect();
-        walk.speaker.line(format!(
-            "restarting {}: started in the middle from the old definition",
-            names.join(", ")
-        ));
-        walk.restart(&late)?;
-    }
+    walk.restart_late(&planned)?;
     let troubles = std::mem::take(&mut walk.troubles);
     super::users::switch(root, &asked.before, &asked.after, walk.speaker);
     let changed: BTreeSet<String> = planned.intended.keys().cloned().collect();
@@ -307,8 +316,7 @@ fn forward(
 }
 
 /// Who listens now, and is to go on with it.
-fn expected_before(manager: &mut Manager) -> Result<Expected, Error> {
-    let before = listening::owned();
+fn expected_before(manager: &mut Manager, before: &Listening) -> Result<Expected, Error> {
     let units: BTreeSet<&String> = before.values().flatten().map(|(_, unit)| unit).collect();
     let units: Vec<&String> = units.into_iter().collect();
     let answers = manager.properties(&units, &[Wanted::kind("MainPID")])?;
@@ -316,7 +324,7 @@ fn expected_before(manager: &mut Manager) -> Result<Expected, Error> {
         let pid = answer.ok()?.number("MainPID")?;
         Some(((*unit).clone(), pid))
     });
-    Ok(Expected::of(&before, &main.collect()))
+    Ok(Expected::of(before, &main.collect()))
 }
 
 /// The instant until which jobs are waited for.
@@ -331,33 +339,4 @@ fn in_time(deadline: Option<Instant>) -> Result<(), Failure> {
         Some(deadline) if Instant::now() >= deadline => Err(Failure::Late(Undone::Unconfirmed)),
         _ => Ok(()),
     }
-}
-
-/// Now, by the clock that systemd's timestamps have, in microseconds.
-pub(super) fn manager_now() -> u64 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
-    now.map_or(0, |now| dead_man::micros(Duration::from(now)))
-}
-
-/// Since when the units run that were to be stopped, or to be left down.
-fn started(
-    manager: &mut Manager,
-    plan: &Plan,
-) -> Result<std::collections::BTreeMap<String, u64>, Error> {
-    let names: Vec<&String> = plan.stop.keys().chain(&plan.dormant).collect();
-    let wanted = [
-        Wanted::unit("ActiveState"),
-        Wanted::unit("InactiveExitTimestampMonotonic"),
-    ];
-    let answers = manager.properties(&names, &wanted)?;
-    let since = names.into_iter().zip(answers).filter_map(|(name, answer)| {
-        let answer = answer.ok()?;
-        let is_up = matches!(
-            answer.text("ActiveState"),
-            "active" | "activating" | "reloading"
-        );
-        let since = answer.number("InactiveExitTimestampMonotonic")?;
-        is_up.then(|| (name.clone(), since))
-    });
-    Ok(since.collect())
 }

@@ -85,6 +85,12 @@ pub(super) fn program() -> Result<String, Error> {
     Ok(path.display().to_string())
 }
 
+/// Now, by the clock that systemd's timestamps have, in microseconds.
+pub(super) fn manager_now() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| micros(Duration::from(now)))
+}
+
 pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -40,6 +40,7 @@ pub fn dry_activate(root: &Root, request: &Request) -> Result<Dry, Error> {
     let mut session = Session::look(root)?;
     super::refuse_while_one_is_open(&session)?;
     let asked = Asked::of(&mut session, request)?;
+    asked.check_closure(root)?;
     let mut manager = Manager::system(manager::PATIENCE)?;
     asked::is_judged(&mut manager)?;
     let way = Way {

@@ -4,7 +4,10 @@
 //! reboot that would have come at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use boot_entries::Root;
 
 use super::asked;
 use super::fit;
@@ -13,17 +16,23 @@ use super::listeners::Expected;
 use super::live::{self, Way};
 use super::said::Speaker;
 use super::walk::Walk;
-use super::{place, words};
+use super::{dead_man, place, words};
 use crate::config;
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::Subject;
 use crate::switch::plan::plan;
-use crate::system::manager::{self, Manager};
+use crate::system::manager::{self, JobResult, Manager, Mode, Setting};
 
 /// How long the jobs of one phase may take. A reboot is not much slower.
 const PHASE: Duration = Duration::from_mins(1);
+/// How long it may take in all: less than the limit of the unit that waits for it.
+const WHOLE: Duration = Duration::from_mins(4);
+/// How long one whose time is up may take to go.
+const LEAVING: Duration = Duration::from_secs(10);
+/// The unit that does the work.
+const UNIT: &str = "lastgood-fall-back-live.service";
 
 /// Goes back from `from` to `to` without a reboot, if `from` allows it and only a boot could not do more. False: it takes
 /// a reboot.
@@ -40,7 +49,7 @@ pub(in crate::operation) fn fall_back_live(
     {
         return false;
     }
-    match try_to(session, to) {
+    match in_a_unit(to) {
         Ok(()) => true,
         Err(why) => {
             tracing::error!("going back takes a reboot: {why}");
@@ -49,41 +58,86 @@ pub(in crate::operation) fn fall_back_live(
     }
 }
 
-fn try_to(session: &Session, to: &Subject) -> Result<(), String> {
+/// Has the work done in a unit that may do what a closure's activation may: whoever acts upon a verdict is shut in.
+fn in_a_unit(to: &Subject) -> Result<(), String> {
+    let told = |error: Error| one_line(&error);
+    let program = dead_man::program().map_err(told)?;
+    let words = [
+        program,
+        "step".to_owned(),
+        "fall-back-live".to_owned(),
+        to.toplevel.display().to_string(),
+    ];
+    let text = |text: &str| Setting::Text(text.to_owned());
+    let shutdown = || Setting::Texts(vec!["shutdown.target".to_owned()]);
+    let settings = [
+        (
+            "Description",
+            text("Back to the last good generation without a reboot"),
+        ),
+        ("Type", text("oneshot")),
+        ("ExecStart", Setting::Commands(vec![words.to_vec()])),
+        ("TimeoutStartUSec", Setting::Number(dead_man::micros(WHOLE))),
+        ("SyslogIdentifier", text("lastgood")),
+        ("CollectMode", text("inactive-or-failed")),
+        ("IgnoreOnIsolate", Setting::Flag(true)),
+        // A boot that failed may never come to what others wait for.
+        ("DefaultDependencies", Setting::Flag(false)),
+        ("Conflicts", shutdown()),
+        ("Before", shutdown()),
+    ];
+    let mut manager = Manager::system(manager::PATIENCE).map_err(|error| one_line(&error))?;
+    let asked = manager.start_transient(UNIT, Mode::Fail, &settings, &[]);
+    let id = asked.map_err(|error| one_line(&error))?;
+    let until = Instant::now() + WHOLE + LEAVING;
+    // It has systemd executed anew for nobody: the connection lasts.
+    let results = manager
+        .wait(&[id], until, &mut |_| {})
+        .map_err(|error| one_line(&error))?;
+    match results.into_values().next() {
+        Some(JobResult::Done) => Ok(()),
+        _ => Err(format!(
+            "{UNIT} did not end well; `journalctl -u {UNIT}` has the reason"
+        )),
+    }
+}
+
+/// The work itself.
+///
+/// # Errors
+/// Why it takes a reboot.
+pub fn go_back_here(root: &Root, to: &Path) -> Result<(), Error> {
+    let session = Session::look(root)?;
+    try_to(&session, to).map_err(Error::Refused)
+}
+
+fn try_to(session: &Session, to: &Path) -> Result<(), String> {
     let told = |error: Error| one_line(&error);
     let root = &session.view.root;
-    let needs = fit::needs_reboot(root, &to.toplevel).map_err(told)?;
+    let needs = fit::needs_reboot(root, to).map_err(told)?;
     if needs.is_needed() {
         return Err(needs.words());
     }
     let active = asked::active(&session.view).map_err(told)?;
     let mut manager = Manager::system(manager::PATIENCE).map_err(|error| one_line(&error))?;
     let mut speaker = Speaker::silent();
-    let way = Way {
-        from: &active,
-        to: &to.toplevel,
-    };
+    let way = Way { from: &active, to };
     let situation = live::look(root, &mut manager, way, &BTreeSet::new(), None).map_err(told)?;
     let planned = plan(&situation);
     if planned.reexecute.is_some() {
         return Err("systemd itself is another one".to_owned());
     }
     words::plan(&planned, &mut speaker);
-    let mut walk = Walk {
-        manager: &mut manager,
-        speaker: &mut speaker,
-        until: Instant::now() + PHASE,
-        troubles: BTreeMap::new(),
-    };
+    let mut walk = Walk::new(&mut manager, &mut speaker, Instant::now() + PHASE);
     walk.stop(&planned).map_err(told)?;
-    place::put(root, &to.toplevel, &BTreeMap::new(), walk.speaker)
-        .map_err(|problems| problems.join("; "))?;
+    place::put(root, to, &BTreeMap::new(), walk.speaker).map_err(|problems| problems.join("; "))?;
     walk.until = Instant::now() + PHASE;
     walk.reload(&planned).map_err(told)?;
     walk.up(&planned).map_err(told)?;
-    place::firewall_of_unit(root, &to.toplevel)?;
+    walk.restart_late(&planned).map_err(told)?;
+    place::firewall_of_unit(root, to)?;
     let troubles = std::mem::take(&mut walk.troubles);
-    let standard = Standard::of(root, &to.toplevel);
+    let standard = Standard::of(root, to);
     let judged = judge::watch(
         &mut manager,
         &mut speaker,

@@ -15,9 +15,9 @@ use crate::system::manager::Error as NotAnswered;
 use crate::system::manager::{self, Manager, Mode, Reason, Setting};
 
 /// How often it is looked whether something was said.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(4);
 /// How often it is looked whether the worker is still there, in looks.
-const WORKER_EVERY: u32 = 50;
+const WORKER_EVERY: u32 = 250;
 /// How long a worker that has ended may take to go.
 const LEAVING: Duration = Duration::from_secs(2);
 /// How soon a worker that died is started again.

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use boot_entries::Root;
 
 use super::listeners::Expected;
+use super::news::Known;
 use super::said::Speaker;
 use super::walk::Troubles;
 use crate::config;
 use crate::error::Error;
 use crate::host::full_name;
 use crate::switch::plan::Intent;
-use crate::system::manager::{Manager, Properties, Queued, Signal, Wanted};
+use crate::system::manager::{Manager, Properties, Queued, Wanted};
 
 /// How long something may take, as the closure says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +47,9 @@ impl Standard {
 
 /// How often it is looked, at least.
 const LOOK: Duration = Duration::from_millis(250);
-/// What is told within so long is looked at together.
-const TOGETHER: Duration = Duration::from_millis(20);
 
-const PROPERTIES: [Wanted<'static>; 12] = [
+/// What is asked of each unit.
+pub(super) const PROPERTIES: [Wanted<'static>; 12] = [
     Wanted::unit("LoadState"),
     Wanted::unit("ActiveState"),
     Wanted::unit("SubState"),
@@ -84,7 +84,8 @@ pub(super) struct Now {
 }
 
 impl Now {
-    fn of(answer: &Properties) -> Self {
+    /// What systemd says of it.
+    pub(super) fn of(answer: &Properties) -> Self {
         let was_asked = answer.number("ConditionTimestampMonotonic").unwrap_or(0) > 0;
         Self {
             load: answer.text("LoadState").to_owned(),
@@ -211,45 +212,46 @@ pub(super) fn watch(
     for unit in &standard.required {
         intended.entry(unit.clone()).or_insert(Intent::Up);
     }
-    let names: Vec<&String> = intended.keys().collect();
     let began = Instant::now();
-    let mut first: BTreeMap<&String, Now> = BTreeMap::new();
+    let mut known = Known::default();
+    let mut first: BTreeMap<String, Now> = BTreeMap::new();
     let mut well_since: Option<Instant> = None;
     let mut bad_since: Option<Instant> = None;
     manager.listen();
     loop {
-        let states = manager.properties(&names, &PROPERTIES)?;
+        known.look(manager, intended.keys())?;
         let mut judged = Judged::default();
         let mut down = BTreeSet::new();
-        for (name, answer) in names.iter().zip(states) {
-            let intent = intended.get(*name).copied().unwrap_or(Intent::Either);
-            let now = match answer {
-                Ok(answer) => Now::of(&answer),
-                Err(refusal) if intent == Intent::Down => {
+        for (name, intent) in &intended {
+            let now = match known.units.get(name) {
+                Some(Ok(now)) => now,
+                Some(Err(refusal)) if *intent == Intent::Down => {
                     tracing::debug!("{name}: {refusal}");
                     continue;
                 }
-                Err(refusal) => {
-                    judged.failed.insert((*name).clone(), refusal.to_string());
+                Some(Err(refusal)) => {
+                    judged.failed.insert(name.clone(), refusal.to_string());
                     continue;
                 }
+                // All have been asked about.
+                None => continue,
             };
             if now.active == "inactive" {
-                down.insert((*name).clone());
+                down.insert(name.clone());
             }
-            match verdict(intent, &now, first.get(*name)) {
+            match verdict(*intent, now, first.get(name)) {
                 Verdict::Well => {
-                    first.entry(name).or_insert(now);
+                    first.entry(name.clone()).or_insert_with(|| now.clone());
                 }
                 Verdict::OnItsWay => {
-                    judged.waiting.insert((*name).clone());
+                    judged.waiting.insert(name.clone());
                 }
                 Verdict::Not(why) => {
-                    let why = match troubles.get(*name) {
+                    let why = match troubles.get(name) {
                         Some(trouble) if !why.contains("failed") => format!("{why}: {trouble}"),
                         _ => why,
                     };
-                    judged.failed.insert((*name).clone(), why);
+                    judged.failed.insert(name.clone(), why);
                 }
             }
         }
@@ -289,40 +291,7 @@ pub(super) fn watch(
             .map(|since| since + standard.settle)
             .min();
         let left = next.map_or(LOOK, |next| next.saturating_duration_since(at));
-        await_news(manager, at + left.min(LOOK), &intended)?;
-    }
-}
-
-/// Waits for news of one of these units, or until then. That a unit was read or forgotten is no news: the question about
-/// one that is gone makes systemd do both.
-fn await_news(
-    manager: &mut Manager,
-    until: Instant,
-    intended: &BTreeMap<String, Intent>,
-) -> Result<(), Error> {
-    let left = |until: Instant| until.saturating_duration_since(Instant::now());
-    while let Some(signal) = manager.signal(left(until))? {
-        if is_news(&signal, intended) {
-            // What comes together is looked at together. On a busy machine it never ends.
-            let together = (Instant::now() + TOGETHER).min(until);
-            while manager.signal(left(together))?.is_some() && !left(together).is_zero() {}
-            return Ok(());
-        }
-        if left(until).is_zero() {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// Whether a signal may say that one of these units is not what it was.
-fn is_news(signal: &Signal, intended: &BTreeMap<String, Intent>) -> bool {
-    match signal {
-        Signal::Changed { unit, .. } | Signal::JobRemoved { unit, .. } => {
-            intended.contains_key(unit)
-        }
-        Signal::Missed => true,
-        _ => false,
+        known.wait(manager, at + left.min(LOOK), &intended)?;
     }
 }
 

@@ -18,7 +18,7 @@ use crate::switch::units;
 use crate::system::manager::{Listed, Manager, Properties, Queued, Wanted};
 
 /// What is asked of each unit that is concerned.
-const PROPERTIES: [Wanted<'static>; 16] = [
+const PROPERTIES: [Wanted<'static>; 15] = [
     Wanted::unit("FragmentPath"),
     Wanted::unit("DropInPaths"),
     Wanted::unit("Transient"),
@@ -33,7 +33,6 @@ const PROPERTIES: [Wanted<'static>; 16] = [
     Wanted::unit("RefuseManualStart"),
     Wanted::unit("RefuseManualStop"),
     Wanted::unit("CanReload"),
-    Wanted::unit("NeedDaemonReload"),
     Wanted::unit("InactiveExitTimestampMonotonic"),
 ];
 
@@ -78,6 +77,7 @@ pub(super) fn look(
     let files = set::to_read(&old, &new, &states, &BTreeSet::new());
     units::load(root, &mut old, &files);
     units::load(root, &mut new, &files);
+    set::share(&old, &mut new);
     let mut first = changed(&old, &new, &names);
     first.extend(before.iter().flatten().map(|(name, _)| name.clone()));
     first.extend(
@@ -189,6 +189,28 @@ fn ask(
         }
         next.retain(|name| states.contains_key(name));
     }
+    ask_whether_read(manager, states, &asked)
+}
+
+/// Asks which of these have other files by now than systemd has read, of those for which that matters. For the answer
+/// systemd looks at every place where a drop-in may be, which takes longer than all other questions together.
+fn ask_whether_read(
+    manager: &mut Manager,
+    states: &mut States,
+    asked: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let in_between = |name: &&String| {
+        states
+            .get(*name)
+            .is_some_and(|state| matches!(state.active, Active::Activating | Active::Reloading))
+    };
+    let names: Vec<&String> = asked.iter().filter(in_between).collect();
+    let answers = manager.properties(&names, &[Wanted::unit("NeedDaemonReload")])?;
+    for (name, answer) in names.into_iter().zip(answers) {
+        if let (Ok(answer), Some(state)) = (answer, states.get_mut(name)) {
+            state.needs_reload = answer.flag("NeedDaemonReload").unwrap_or(false);
+        }
+    }
     Ok(())
 }
 
@@ -208,7 +230,6 @@ fn fill(state: &mut State, answer: &Properties) {
     state.refuses_start = answer.flag("RefuseManualStart").unwrap_or(false);
     state.refuses_stop = answer.flag("RefuseManualStop").unwrap_or(false);
     state.can_reload = answer.flag("CanReload").unwrap_or(false);
-    state.needs_reload = answer.flag("NeedDaemonReload").unwrap_or(false);
     state.since = answer.number("InactiveExitTimestampMonotonic").unwrap_or(0);
 }
 

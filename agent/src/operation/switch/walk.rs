@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::dead_man::manager_now;
 use super::said::Speaker;
 use crate::error::Error;
 use crate::host::Program;
+use crate::switch::late::late;
 use crate::switch::plan::{Job, Plan, Reasons, Step};
 use crate::system::manager::{Asked, JobId, JobResult, Manager, Mode, Verb, Waiting, Wanted};
 use crate::system::program;
@@ -32,6 +34,21 @@ pub(super) struct Walk<'a> {
     pub(super) until: Instant,
     /// What did not go as it was to go.
     pub(super) troubles: Troubles,
+    /// When systemd had read the new definitions, by its own clock.
+    reloaded: Option<u64>,
+}
+
+impl<'a> Walk<'a> {
+    /// Nothing is done yet.
+    pub(super) fn new(manager: &'a mut Manager, speaker: &'a mut Speaker, until: Instant) -> Self {
+        Self {
+            manager,
+            speaker,
+            until,
+            troubles: Troubles::new(),
+            reloaded: None,
+        }
+    }
 }
 
 impl Walk<'_> {
@@ -125,7 +142,9 @@ impl Walk<'_> {
         if plan.reexecute.is_some() {
             self.manager.reexecute()?;
         }
-        Ok(self.manager.reload()?)
+        self.manager.reload()?;
+        self.reloaded = Some(manager_now());
+        Ok(())
     }
 
     /// Reloads, restarts and starts.
@@ -170,16 +189,46 @@ impl Walk<'_> {
         self.all(&jobs)
     }
 
-    /// Restarts units that something has started from their old definition meanwhile.
+    /// Restarts what something has started from its old definition between its stop and the reload. Where there was no
+    /// reload there is no new definition.
     ///
     /// # Errors
     /// When PID 1 does not answer.
-    pub(super) fn restart(&mut self, units: &BTreeSet<String>) -> Result<(), Error> {
-        let jobs: Vec<Asked<'_>> = units
+    pub(super) fn restart_late(&mut self, plan: &Plan) -> Result<(), Error> {
+        let Some(reloaded) = self.reloaded else {
+            return Ok(());
+        };
+        let late = late(plan, &self.started(plan)?, reloaded);
+        if late.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = late.iter().map(String::as_str).collect();
+        self.speaker.line(format!(
+            "restarting {}: started in the middle from the old definition",
+            names.join(", ")
+        ));
+        let jobs: Vec<Asked<'_>> = late
             .iter()
             .map(|name| Asked::new(Verb::TryRestart, name))
             .collect();
         self.all(&jobs)
+    }
+
+    /// Since when the units run that were to be stopped, or to be left down.
+    fn started(&mut self, plan: &Plan) -> Result<BTreeMap<String, u64>, Error> {
+        let names: Vec<&String> = plan.stop.keys().chain(&plan.dormant).collect();
+        let wanted = [
+            Wanted::unit("ActiveState"),
+            Wanted::unit("InactiveExitTimestampMonotonic"),
+        ];
+        let answers = self.manager.properties(&names, &wanted)?;
+        let since = names.into_iter().zip(answers).filter_map(|(name, answer)| {
+            let answer = answer.ok()?;
+            let is_up = matches!(active(&answer), "active" | "activating" | "reloading");
+            let since = answer.number("InactiveExitTimestampMonotonic")?;
+            is_up.then(|| (name.clone(), since))
+        });
+        Ok(since.collect())
     }
 
     /// Asks for all of it at once, and waits until it is over.

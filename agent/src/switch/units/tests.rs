@@ -233,3 +233,53 @@ fn only_what_differs_is_opened() {
     ];
     assert_eq!(opened.into_iter().collect::<Vec<_>>(), want.map(Path::new));
 }
+
+/// A closure that was built anew: other paths, the same words.
+#[test]
+fn files_that_hold_the_same_are_the_same() {
+    let tree = Tree::new();
+    let (old, old_units) = tree.closure("old");
+    let (new, new_units) = tree.closure("new");
+    for (units, web) in [(&old_units, "Nice=1"), (&new_units, "Nice=2")] {
+        let service = |words: &str| format!("[Service]\n{words}\n");
+        tree.file(&format!("{units}/same.service"), &service("Nice=0"));
+        tree.file(&format!("{units}/web.service"), &service(web));
+        tree.file(
+            &format!("{units}/same.service.d/a.conf"),
+            &service("Nice=3"),
+        );
+        tree.file(&format!("{units}/web.service.d/a.conf"), &service("Nice=4"));
+        // It says where it is.
+        tree.file(
+            &format!("{units}/where.service"),
+            &service("Environment=AT=%y"),
+        );
+        tree.file(
+            &format!("{units}/below.service"),
+            &service("Environment=AT=%Y"),
+        );
+    }
+    let states = States::new();
+    let (old, new) = read(
+        &tree.root(),
+        &old,
+        &new,
+        Home::Etc,
+        &states,
+        &BTreeSet::new(),
+    );
+    for (unit, differs) in [
+        ("same.service", false),
+        ("web.service", true),
+        ("where.service", true),
+        ("below.service", true),
+    ] {
+        assert_eq!(
+            crate::switch::set::differs(&old, &new, unit),
+            differs,
+            "{unit}"
+        );
+        assert!(new.definition(unit).file().is_some(), "{unit} is read");
+    }
+    assert_eq!(old.drop_ins["web.service"], new.drop_ins["web.service"]);
+}

@@ -18,6 +18,9 @@ use crate::output;
 /// How long one switch may take.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// For so long a closure of these has our command look on after everything is up. The peer does not.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// Who switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
@@ -141,7 +144,8 @@ pub(super) fn run(debian: Debian, arguments: &Arguments, peer: Option<&Path>) ->
             let closure = Changed::closure(changed, arguments.units)
                 .for_nixos(server)?
                 .without_unit("systemd-logind.service")
-                .without_unit("dev-mqueue.mount");
+                .without_unit("dev-mqueue.mount")
+                .with_units_apart(server)?;
             subjects.push(closure.lay(server, number)?);
         }
         if let Some(peer) = peer {
@@ -199,6 +203,9 @@ fn table(bench: &Bench, debian: Debian, arguments: &Arguments, with_peer: bool) 
     ] {
         let pair = bench.pair(changed, *times, with_peer)?;
         output::line(&pair.line(case));
+        if changed != Changed::Nothing {
+            output::line(&pair.sooner(SETTLE).line("  less the second of watching"));
+        }
     }
     gap::run(bench, *times, with_peer)
 }

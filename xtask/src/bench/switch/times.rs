@@ -40,6 +40,15 @@ impl Pair {
         )
     }
 
+    /// The same, with ours so much sooner.
+    pub(super) fn sooner(&self, by: Duration) -> Self {
+        let ours = self.ours.0.iter().map(|took| took.saturating_sub(by));
+        Self {
+            ours: Times(ours.collect()),
+            peers: Times(self.peers.0.clone()),
+        }
+    }
+
     /// A line under [`Self::header`]: medians, and the least of each.
     pub(super) fn line(&self, case: &str) -> String {
         let both = |times: &Times| match (times.median(), times.least()) {
