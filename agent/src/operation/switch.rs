@@ -24,6 +24,7 @@ mod keep;
 mod later;
 mod listeners;
 mod live;
+mod missed;
 mod nixos;
 mod place;
 mod reexecution;
