@@ -57,7 +57,7 @@ pub use dry::{Dry, dry_activate};
 pub(super) use fallback::fall_back_live;
 pub use front::ask;
 pub use later::later;
-pub use rollback::{Wanted, Way, rollback};
+pub use rollback::{Wanted, Way, point_profile_at, rollback};
 
 use back::Failure;
 use remembered::Remembered;
