@@ -385,7 +385,9 @@ pub enum BootStep {
     FallBack,
     /// Go back to a closure without a reboot, in a unit of its own: whoever acts upon a verdict is shut in.
     FallBackLive {
-        /// The closure.
+        /// The closure that was found bad.
+        from: PathBuf,
+        /// The closure to go back to.
         to: PathBuf,
     },
     /// The work of a live switch, in a unit of its own: it outlives the session that asked for it.

@@ -32,7 +32,7 @@ let
 
   toplevel =
     { number, page, nginxConf ? ./closure/nginx.conf, initrd' ? initrd, rootParams ? ownRoot
-    , init ? "/usr/lib/systemd/systemd", fstab ? "" }:
+    , init ? "/usr/lib/systemd/systemd", fstab ? "", dropIn ? "", furtherConfig ? "" }:
     let
       kernelParams = rootParams ++ otherParams;
       label = "26.05.lastgood-demo.${toString number}";
@@ -61,7 +61,7 @@ let
       unit = ./closure/nginx.service;
       ruleset = ./closure/nftables.conf;
       config = ./closure/lastgood.toml;
-      inherit kernel label page nginxConf init fstab;
+      inherit kernel label page nginxConf init fstab dropIn furtherConfig;
     };
 
   # With a stage 2, an fstab of its own, and an initrd as Debian makes it.
@@ -106,6 +106,18 @@ staged "initramfs-tools" 10 [ ] // staged "dracut" 20 nixPartition // {
   one = toplevel { number = 1; page = "one"; };
   two = toplevel { number = 2; page = "two"; };
   bad-nginx = toplevel { number = 3; page = "bad-nginx"; nginxConf = ./closure/nginx-misspelt.conf; };
+  bad-nginx-live = toplevel {
+    number = 7;
+    page = "bad-nginx-live";
+    nginxConf = ./closure/nginx-misspelt.conf;
+    furtherConfig = "[fallback]\nlive = true\n";
+  };
+  held = toplevel { number = 8; page = "held"; dropIn = ./closure/nginx-held.conf; };
+  other-parameters = toplevel {
+    number = 9;
+    page = "other-parameters";
+    rootParams = ownRoot ++ [ "rig.other=1" ];
+  };
   panic = toplevel { number = 4; page = "panic"; initrd' = initrdPanic; };
   late-fstab = toplevel { number = 6; page = "late-fstab"; fstab = ./closure/fstab-broken; };
   four = toplevel { number = 5; page = "four"; };

@@ -22,6 +22,12 @@ pub enum Variant {
     Two,
     /// A misspelt word in `nginx.conf`: the unit that is required fails.
     BadNginx,
+    /// The same, and it may be left without a reboot.
+    BadNginxLive,
+    /// Good. Its server waits in its start for as long as there is a file `/run/hold`.
+    Held,
+    /// Good, with another word on the kernel's command line.
+    OtherParameters,
     /// Its initrd gives up: the kernel panics before any root is mounted.
     Panic,
     /// Good, with yet another page.
@@ -49,10 +55,13 @@ pub enum Staged {
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::One,
         Self::Two,
         Self::BadNginx,
+        Self::BadNginxLive,
+        Self::Held,
+        Self::OtherParameters,
         Self::Panic,
         Self::Four,
         Self::LateFstab,
@@ -81,6 +90,9 @@ impl Variant {
             Self::One | Self::Staged(_, Staged::One) => "one",
             Self::Two => "two",
             Self::BadNginx => "bad-nginx",
+            Self::BadNginxLive => "bad-nginx-live",
+            Self::Held => "held",
+            Self::OtherParameters => "other-parameters",
             Self::Panic => "panic",
             Self::Four => "four",
             Self::LateFstab => "late-fstab",

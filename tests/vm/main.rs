@@ -9,6 +9,7 @@ mod boot_partition;
 mod from_outside;
 mod package;
 mod stage_2;
+mod switching;
 
 use anyhow::{Context, Result, ensure};
 use lastgood_tests::closures::Variant;
@@ -116,51 +117,6 @@ fn a_good_trial_becomes_proven() -> Result<()> {
         assert_eq!(
             (first["state"].as_str(), first["lastGood"].as_bool()),
             (Some("proven"), Some(false))
-        );
-        vm.power_off()
-    })
-}
-
-#[test]
-fn a_failing_service_falls_back() -> Result<()> {
-    scenario("failing-service", |vm| {
-        first_boot(vm)?;
-        deploy(vm, Variant::BadNginx)?;
-        vm.reboot()?;
-        vm.wait_for(Fact::Rejected(2), VERDICT)?;
-        vm.wait_for(Fact::LoaderStarted, BOOT)?;
-        vm.wait_for(Fact::Begun(1), BOOT)?;
-        assert_eq!(vm.wait_until_settled()?, "running");
-        page_says(vm, Variant::One)?;
-        assert_eq!(counter(vm, 2)?, "0-1", "the loader passes it over");
-        assert_eq!(counter(vm, 1)?, "");
-
-        let why = json(vm, "why 2")?;
-        let unit = &why["cause"]["units"][0];
-        assert_eq!(
-            (unit["unit"].as_str(), unit["exitStatus"].as_i64()),
-            (Some("nginx.service"), Some(1)),
-            "{why}"
-        );
-        assert!(
-            unit["log"]
-                .to_string()
-                .contains("unknown directive \\\"lissten\\\""),
-            "{why}"
-        );
-
-        // Nothing takes the bad one for the current one again.
-        assert_eq!(
-            vm.run_ok("readlink /nix/var/nix/profiles/system")?.trim(),
-            "system-1-link"
-        );
-        let bad = vm.toplevel(Variant::BadNginx)?;
-        assert_eq!(vm.run(&format!("lastgood install {bad}"))?.status, 1);
-        assert_eq!(predicted(vm, 2)?, vec![started(vm)?; 3]);
-        let status = json(vm, "status")?;
-        assert_eq!(
-            status["automaticReboots"], 0,
-            "the healthy boot ended the count: {status}"
         );
         vm.power_off()
     })

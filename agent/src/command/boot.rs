@@ -41,7 +41,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::Assess => assess(root),
         BootStep::Bless => bless(root),
         BootStep::FallBack => fall_back::fall_back(root),
-        BootStep::FallBackLive { to } => switch::go_back_here(root, &to),
+        BootStep::FallBackLive { from, to } => switch::go_back_here(root, &from, &to),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),
         BootStep::Later { units } => switch::later(root, &units),

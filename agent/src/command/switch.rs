@@ -129,6 +129,7 @@ pub(super) fn rollback(
                 new_hostname: false,
             };
             install::run(root, &install, out)?;
+            switch::point_profile_at(root, &subject)?;
             print(out, "rebooting\n")?;
             Ok(crate::system::systemd::reboot()?)
         }

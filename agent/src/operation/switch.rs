@@ -24,6 +24,7 @@ mod keep;
 mod later;
 mod listeners;
 mod live;
+mod missed;
 mod news;
 mod nixos;
 mod place;
@@ -58,7 +59,7 @@ pub(super) use fallback::fall_back_live;
 pub use fallback::go_back_here;
 pub use front::ask;
 pub use later::later;
-pub use rollback::{Wanted, Way, rollback};
+pub use rollback::{Wanted, Way, point_profile_at, rollback};
 
 use back::Failure;
 use remembered::Remembered;

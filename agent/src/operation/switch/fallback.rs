@@ -14,6 +14,7 @@ use super::fit;
 use super::judge::{self, Standard};
 use super::listeners::Expected;
 use super::live::{self, Way};
+use super::missed::{self, Down};
 use super::said::Speaker;
 use super::walk::Walk;
 use super::{dead_man, place, words};
@@ -22,8 +23,10 @@ use crate::error::Error;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::Subject;
-use crate::switch::plan::plan;
-use crate::system::manager::{self, JobResult, Manager, Mode, Setting};
+use crate::state::fault::Fault;
+use crate::switch::plan::{Plan, plan, plan_with};
+use crate::switch::situation::{Requests, Situation};
+use crate::system::manager::{self, JobResult, Manager, Mode, Setting, Wanted};
 
 /// How long the jobs of one phase may take. A reboot is not much slower.
 const PHASE: Duration = Duration::from_mins(1);
@@ -49,7 +52,7 @@ pub(in crate::operation) fn fall_back_live(
     {
         return false;
     }
-    match in_a_unit(to) {
+    match in_a_unit(from, to) {
         Ok(()) => true,
         Err(why) => {
             tracing::error!("going back takes a reboot: {why}");
@@ -59,13 +62,14 @@ pub(in crate::operation) fn fall_back_live(
 }
 
 /// Has the work done in a unit that may do what a closure's activation may: whoever acts upon a verdict is shut in.
-fn in_a_unit(to: &Subject) -> Result<(), String> {
+fn in_a_unit(from: &Subject, to: &Subject) -> Result<(), String> {
     let told = |error: Error| one_line(&error);
     let program = dead_man::program().map_err(told)?;
     let words = [
         program,
         "step".to_owned(),
         "fall-back-live".to_owned(),
+        from.toplevel.display().to_string(),
         to.toplevel.display().to_string(),
     ];
     let text = |text: &str| Setting::Text(text.to_owned());
@@ -106,12 +110,12 @@ fn in_a_unit(to: &Subject) -> Result<(), String> {
 ///
 /// # Errors
 /// Why it takes a reboot.
-pub fn go_back_here(root: &Root, to: &Path) -> Result<(), Error> {
+pub fn go_back_here(root: &Root, from: &Path, to: &Path) -> Result<(), Error> {
     let session = Session::look(root)?;
-    try_to(&session, to).map_err(Error::Refused)
+    try_to(&session, from, to).map_err(Error::Refused)
 }
 
-fn try_to(session: &Session, to: &Path) -> Result<(), String> {
+fn try_to(session: &Session, from: &Path, to: &Path) -> Result<(), String> {
     let told = |error: Error| one_line(&error);
     let root = &session.view.root;
     let needs = fit::needs_reboot(root, to).map_err(told)?;
@@ -123,7 +127,9 @@ fn try_to(session: &Session, to: &Path) -> Result<(), String> {
     let mut speaker = Speaker::silent();
     let way = Way { from: &active, to };
     let situation = live::look(root, &mut manager, way, &BTreeSet::new(), None).map_err(told)?;
-    let planned = plan(&situation);
+    let standard = Standard::of(root, to);
+    let restart = missed(session, &mut manager, from, &situation, &standard.required)?;
+    let planned = anew(&situation, restart);
     if planned.reexecute.is_some() {
         return Err("systemd itself is another one".to_owned());
     }
@@ -137,7 +143,6 @@ fn try_to(session: &Session, to: &Path) -> Result<(), String> {
     walk.restart_late(&planned).map_err(told)?;
     place::firewall_of_unit(root, to)?;
     let troubles = std::mem::take(&mut walk.troubles);
-    let standard = Standard::of(root, to);
     let judged = judge::watch(
         &mut manager,
         &mut speaker,
@@ -150,4 +155,67 @@ fn try_to(session: &Session, to: &Path) -> Result<(), String> {
         Some(why) => Err(why),
         None => Ok(()),
     }
+}
+
+/// The plan, with what is to be started anew.
+fn anew(situation: &Situation, restart: BTreeSet<String>) -> Plan {
+    let before = plan(situation);
+    let requests = Requests {
+        restart,
+        reload: BTreeSet::new(),
+    };
+    let mut planned = plan_with(situation, &requests);
+    let steps = planned.up.iter_mut().chain(&mut planned.last);
+    for step in steps {
+        if requests.restart.contains(&step.unit) && !before.touches(&step.unit) {
+            "it failed in this boot, or never came up".clone_into(&mut step.why);
+        }
+    }
+    planned
+}
+
+/// What is to be started anew although its unit is the same in both closures.
+fn missed(
+    session: &Session,
+    manager: &mut Manager,
+    from: &Path,
+    situation: &Situation,
+    required: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, String> {
+    const PULLS: [&str; 4] = ["Wants", "Requires", "Requisite", "BindsTo"];
+    const SINCE: &str = "InactiveExitTimestampMonotonic";
+    let state = session.state();
+    let units = |faults: &mut dyn Iterator<Item = &Fault>| -> BTreeSet<String> {
+        let names = faults.filter_map(|fault| match fault {
+            Fault::Unit(name) => Some(name.clone()),
+            _ => None,
+        });
+        names.collect()
+    };
+    let rejection = state.rejected.get(from);
+    let blames = units(&mut rejection.iter().flat_map(|one| &one.cause.faults));
+    let known = units(&mut state.baseline().iter().flat_map(|one| &one.failing));
+    let names: Vec<String> = missed::candidates(situation, required)
+        .into_iter()
+        .collect();
+    let wanted: Vec<Wanted<'_>> = PULLS.into_iter().chain([SINCE]).map(Wanted::unit).collect();
+    let answers = manager
+        .properties(&names, &wanted)
+        .map_err(|error| one_line(&error))?;
+    let down = names.into_iter().zip(answers).filter_map(|(name, answer)| {
+        let answer = answer.ok()?;
+        let pulls = PULLS.iter().flat_map(|key| answer.names(key));
+        let down = Down {
+            since: answer.number(SINCE)?,
+            pulls: pulls.map(str::to_owned).collect(),
+        };
+        Some((name, down))
+    });
+    let down: BTreeMap<String, Down> = down.collect();
+    Ok(missed::missed(
+        situation,
+        &down,
+        &blames,
+        (required, &known),
+    ))
 }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::state::{Standing, Subject};
+use crate::store::profile;
 use crate::view::View;
 
 /// What is asked for.
@@ -54,6 +55,20 @@ pub fn rollback(root: &Root, wanted: Wanted<'_>) -> Result<Way, Error> {
         });
     }
     Ok(Way::Live(subject))
+}
+
+/// Lets the profile point at what a rollback has selected for the next boot, as `nix-env --rollback` does: the next
+/// `lastgood install`, or garbage collection, is not to take the one that was left for the current one.
+///
+/// # Errors
+/// When the link cannot be replaced.
+pub fn point_profile_at(root: &Root, subject: &Subject) -> Result<(), Error> {
+    let session = Session::open(root)?;
+    let view = &session.view;
+    if !view.is_current(subject) && view.lists(subject) {
+        profile::point_at(&view.root, &subject.generation)?;
+    }
+    Ok(())
 }
 
 /// As nix-env's `--rollback` has it: the next lower number of the profile; of what was not rejected.

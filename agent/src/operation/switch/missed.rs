@@ -1,0 +1,159 @@
+//! What a boot that went wrong has left down, and a boot of the closure that is gone back to would have up. Pure.
+//!
+//! A switch leaves alone what is down and did not change: somebody may have stopped it. Here nobody has: the unit failed, or
+//! what it needs did. What is different may be a file that it reads, which no plan looks into.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::switch::set::kind;
+use crate::switch::situation::{Active, Load, Situation, State};
+
+/// Units of lastgood's own: the verdict of this boot stands, and is not asked for again.
+const OURS: &str = "lastgood-";
+/// What hangs on it waits for a verdict that this boot never gives.
+const COMPLETE: &str = "boot-complete.target";
+
+/// What is known of a unit that is down, beside its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Down {
+    /// When it left `inactive` the last time; 0: never in this boot.
+    pub(super) since: u64,
+    /// What it brings up with it.
+    pub(super) pulls: BTreeSet<String>,
+}
+
+/// Units that may have been missed: they are down, and something that is up wants them, or the closure requires them.
+pub(super) fn candidates(situation: &Situation, required: &BTreeSet<String>) -> BTreeSet<String> {
+    let up = situation.states.iter().filter(|(_, state)| state.is_up());
+    let wanted = up.flat_map(|(name, _)| situation.new.wants(situation.new.canonical(name)));
+    let all = wanted.chain(required.iter().cloned());
+    all.filter(|name| {
+        let state = situation.states.get(name);
+        state.is_some_and(|state| is_down(state) && state.load == Load::Loaded)
+    })
+    .filter(|name| !name.starts_with(OURS) && !matches!(kind(name), "target" | "device" | "scope"))
+    .collect()
+}
+
+fn is_down(state: &State) -> bool {
+    state.is_failing() || state.active == Active::Inactive
+}
+
+/// What is to be started anew: what the verdict `blames`, whatever it does now; and of `down` what has failed or was never
+/// started. Of these what had failed under the last good generation as well (`known`) stays down, unless it is `required`.
+pub(super) fn missed(
+    situation: &Situation,
+    down: &BTreeMap<String, Down>,
+    blames: &BTreeSet<String>,
+    (required, known): (&BTreeSet<String>, &BTreeSet<String>),
+) -> BTreeSet<String> {
+    let has = |name: &&String| {
+        let is_of_another = situation.old.files.contains_key(*name)
+            && !situation.new.files.contains_key(*name)
+            && !situation.host_units.contains(*name);
+        situation.states.contains_key(*name) && !is_of_another && !name.starts_with(OURS)
+    };
+    let named = blames.iter().filter(has);
+    let left = down.iter().filter(|(name, down)| {
+        let is_failing = situation.states.get(*name).is_some_and(State::is_failing);
+        (is_failing || down.since == 0)
+            && (required.contains(*name) || !known.contains(*name))
+            && !down.pulls.contains(COMPLETE)
+    });
+    named.chain(left.map(|(name, _)| name)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::switch::set::Leads;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// multi-user.target is up and wants all of these, which are `active` so, and of the same files in both closures.
+    fn situation(units: &[(&str, Active)]) -> Situation {
+        let mut situation = Situation::default();
+        let up = State {
+            active: Active::Active,
+            ..State::default()
+        };
+        situation.states.insert("multi-user.target".to_owned(), up);
+        for (name, active) in units {
+            for closure in [&mut situation.old, &mut situation.new] {
+                closure.insert(name, Leads::File(format!("/nix/store/u/{name}").into()));
+                let wanted = closure
+                    .wanted
+                    .entry("multi-user.target".to_owned())
+                    .or_default();
+                wanted.insert((*name).to_owned());
+            }
+            let state = State {
+                active: *active,
+                ..State::default()
+            };
+            situation.states.insert((*name).to_owned(), state);
+        }
+        situation
+    }
+
+    #[test]
+    fn what_never_came_up_does_and_what_ran_to_its_end_does_not() {
+        let situation = situation(&[
+            ("app.service", Active::Inactive),
+            ("failed.service", Active::Failed),
+            ("known.service", Active::Failed),
+            ("lastgood-assess.service", Active::Failed),
+            ("proven.service", Active::Inactive),
+            ("ran.service", Active::Inactive),
+            ("required.service", Active::Failed),
+            ("runs.service", Active::Active),
+        ]);
+        let required = names(&["required.service"]);
+        let asked = candidates(&situation, &required);
+        let all = names(&[
+            "app.service",
+            "failed.service",
+            "known.service",
+            "proven.service",
+            "ran.service",
+            "required.service",
+        ]);
+        assert_eq!(asked, all);
+        let mut down: BTreeMap<String, Down> = all
+            .into_iter()
+            .map(|name| (name, Down::default()))
+            .collect();
+        down.get_mut("ran.service").unwrap().since = 5;
+        down.get_mut("failed.service").unwrap().since = 5;
+        down.get_mut("proven.service").unwrap().pulls = names(&[COMPLETE]);
+        let known = names(&["known.service", "required.service"]);
+        assert_eq!(
+            missed(&situation, &down, &BTreeSet::new(), (&required, &known)),
+            names(&["app.service", "failed.service", "required.service"])
+        );
+    }
+
+    #[test]
+    fn what_is_blamed_is_started_anew_whatever_it_does() {
+        let mut situation = situation(&[
+            ("flaps.service", Active::Active),
+            ("gone.service", Active::Failed),
+            ("hangs.service", Active::Activating),
+        ]);
+        situation.new.files.remove("gone.service");
+        let blames = names(&[
+            "flaps.service",
+            "gone.service",
+            "hangs.service",
+            "lastgood-activate.service",
+            "unknown.service",
+        ]);
+        let nothing = BTreeSet::new();
+        assert_eq!(
+            missed(&situation, &BTreeMap::new(), &blames, (&nothing, &nothing)),
+            names(&["flaps.service", "hangs.service"])
+        );
+    }
+}
