@@ -27,6 +27,7 @@ use crate::state::fault::Fault;
 use crate::switch::plan::{Plan, plan, plan_with};
 use crate::switch::situation::{Requests, Situation};
 use crate::system::manager::{self, JobResult, Manager, Mode, Setting, Wanted};
+use crate::view::View;
 
 /// How long the jobs of one phase may take. A reboot is not much slower.
 const PHASE: Duration = Duration::from_mins(1);
@@ -106,29 +107,29 @@ fn in_a_unit(from: &Subject, to: &Subject) -> Result<(), String> {
     }
 }
 
-/// The work itself.
+/// The work itself. The lock is held by whoever waits for this.
 ///
 /// # Errors
 /// Why it takes a reboot.
 pub fn go_back_here(root: &Root, from: &Path, to: &Path) -> Result<(), Error> {
-    let session = Session::look(root)?;
-    try_to(&session, from, to).map_err(Error::Refused)
+    let view = View::read(root)?;
+    try_to(&view, from, to).map_err(Error::Refused)
 }
 
-fn try_to(session: &Session, from: &Path, to: &Path) -> Result<(), String> {
+fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
     let told = |error: Error| one_line(&error);
-    let root = &session.view.root;
+    let root = &view.root;
     let needs = fit::needs_reboot(root, to).map_err(told)?;
     if needs.is_needed() {
         return Err(needs.words());
     }
-    let active = asked::active(&session.view).map_err(told)?;
+    let active = asked::active(view).map_err(told)?;
     let mut manager = Manager::system(manager::PATIENCE).map_err(|error| one_line(&error))?;
     let mut speaker = Speaker::silent();
     let way = Way { from: &active, to };
     let situation = live::look(root, &mut manager, way, &BTreeSet::new(), None).map_err(told)?;
     let standard = Standard::of(root, to);
-    let restart = missed(session, &mut manager, from, &situation, &standard.required)?;
+    let restart = missed(view, &mut manager, from, &situation, &standard.required)?;
     let planned = anew(&situation, restart);
     if planned.reexecute.is_some() {
         return Err("systemd itself is another one".to_owned());
@@ -176,7 +177,7 @@ fn anew(situation: &Situation, restart: BTreeSet<String>) -> Plan {
 
 /// What is to be started anew although its unit is the same in both closures.
 fn missed(
-    session: &Session,
+    view: &View,
     manager: &mut Manager,
     from: &Path,
     situation: &Situation,
@@ -184,7 +185,7 @@ fn missed(
 ) -> Result<BTreeSet<String>, String> {
     const PULLS: [&str; 4] = ["Wants", "Requires", "Requisite", "BindsTo"];
     const SINCE: &str = "InactiveExitTimestampMonotonic";
-    let state = session.state();
+    let state = &view.state;
     let units = |faults: &mut dyn Iterator<Item = &Fault>| -> BTreeSet<String> {
         let names = faults.filter_map(|fault| match fault {
             Fault::Unit(name) => Some(name.clone()),
