@@ -6,11 +6,12 @@ use lastgood_tests::container::Container;
 use lastgood_tests::debian::Debian;
 use lastgood_tests::switching::{Closure, Record, steps, traced_by};
 
-use super::{switched, switching, switching_on};
+use super::{ends, switched, switching, switching_on};
 
 on_one_debian! {
     Thirteen: what_a_timer_or_a_path_starts_in_between_is_started_anew,
     Twelve: what_restarts_by_itself_in_between_is_started_anew,
+    Twelve: what_starts_in_between_on_the_way_back_is_started_anew,
     Thirteen: what_a_bus_name_starts_in_between_is_started_anew,
 }
 
@@ -46,28 +47,59 @@ fn is_anew(server: &Container, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// With services that a timer and a path start.
+fn triggered(mark: &str) -> Closure {
+    Closure::new()
+        .wanted("slow.service", holding_open(mark))
+        .wanted("timed.service", marked("timed", mark, ""))
+        .unit(
+            "timed.timer",
+            "[Timer]\nOnCalendar=*:*:*\nAccuracySec=100ms\n",
+        )
+        .wants("timers.target", "timed.timer")
+        .wanted("seen.service", marked("seen", mark, ""))
+        .unit("seen.path", "[Path]\nPathExists=/run/rig-gap\n")
+        .wants("paths.target", "seen.path")
+}
+
 fn what_a_timer_or_a_path_starts_in_between_is_started_anew(debian: Debian) -> Result<()> {
-    let closure = |mark: &str| {
-        Closure::new()
-            .wanted("slow.service", holding_open(mark))
-            .wanted("timed.service", marked("timed", mark, ""))
-            .unit(
-                "timed.timer",
-                "[Timer]\nOnCalendar=*:*:*\nAccuracySec=100ms\n",
-            )
-            .wants("timers.target", "timed.timer")
-            .wanted("seen.service", marked("seen", mark, ""))
-            .unit("seen.path", "[Path]\nPathExists=/run/rig-gap\n")
-            .wants("paths.target", "seen.path")
-    };
     switching(
         "late-timer",
         debian,
-        &[closure("one"), closure("two")],
+        &[triggered("one"), triggered("two")],
         |server, _| {
             steps(server)?;
             switched(server, 2)?;
             is_anew(server, &["timed", "seen"])
+        },
+    )
+}
+
+/// The same on the way back: then the old definition is that of the closure which is left.
+fn what_starts_in_between_on_the_way_back_is_started_anew(debian: Debian) -> Result<()> {
+    let bad = triggered("two").wanted(
+        "bad.service",
+        "[Service]\nType=oneshot\nExecStart=/bin/false\n",
+    );
+    switching(
+        "late-back",
+        debian,
+        &[triggered("one"), bad],
+        |server, _| {
+            steps(server)?;
+            ends(server, "test 2", 4)?;
+            let steps = steps(server)?;
+            for name in ["timed", "seen"] {
+                let starts: Vec<&str> = steps
+                    .iter()
+                    .filter_map(|step| step.strip_prefix(&format!("{name} start ")))
+                    .collect();
+                // In the gap, by its new definition, in the gap on the way back, and by its old one again.
+                ensure!(starts == ["one", "two", "two", "one"], "{name}: {steps:?}");
+                let now = Record::of(server, &format!("{name}.service"))?;
+                ensure!(now.get("Environment").contains("MARK=one"), "{now:?}");
+            }
+            Ok(())
         },
     )
 }
