@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::operation::switch::request::{Action, NIXOS_ACTION, Request, environment};
 use crate::operation::switch::said::Said;
 use crate::operation::switch::{self, Dry, Wanted, Way};
+use crate::report::line::one_line;
 use crate::report::print::{print, print_json};
 use crate::report::progress;
 use crate::switch::plan::Plan;
@@ -129,7 +130,13 @@ pub(super) fn rollback(
                 new_hostname: false,
             };
             install::run(root, &install, out)?;
-            switch::point_profile_at(root, &subject)?;
+            // It is selected: that the profile still points at the other one keeps nobody from going there.
+            if let Err(error) = switch::point_profile_at(root, &subject) {
+                tracing::warn!(
+                    "the profile points at the generation that is left: {}",
+                    one_line(&error)
+                );
+            }
             print(out, "rebooting\n")?;
             Ok(crate::system::systemd::reboot()?)
         }

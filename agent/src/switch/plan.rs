@@ -121,6 +121,13 @@ pub fn plan_with(situation: &Situation, requests: &Requests) -> Plan {
 }
 
 impl Plan {
+    /// The units whose details the plan rests on, because something is done to them.
+    pub fn concerned(&self) -> impl Iterator<Item = &String> {
+        let steps = self.up.iter().chain(&self.last).map(|step| &step.unit);
+        let named = [&self.stop, &self.reload, &self.disturbed, &self.skipped];
+        named.into_iter().flat_map(BTreeMap::keys).chain(steps)
+    }
+
     /// Whether the plan does anything to this unit.
     #[must_use]
     pub fn touches(&self, unit: &str) -> bool {

@@ -72,6 +72,8 @@ impl Load {
     reason = "they are PID 1's properties, each for itself"
 )]
 pub struct State {
+    /// Whether more than a list says was asked for.
+    pub is_known: bool,
     /// `ActiveState`
     pub active: Active,
     /// `SubState`

@@ -10,6 +10,7 @@ use super::{ends, switched, switching, switching_on};
 on_one_debian! {
     Twelve: a_socket_listens_where_it_is_said_to,
     Thirteen: a_service_with_a_socket_is_left_for_it_to_start,
+    Twelve: what_hangs_on_one_that_makes_way_for_a_socket_is_up_again,
     Twelve: timers_and_paths_do_what_is_said_now,
     Thirteen: targets_are_started_and_stopped,
     Twelve: a_line_of_fstab_is_mounted_and_unmounted,
@@ -113,6 +114,35 @@ fn a_service_with_a_socket_is_left_for_it_to_start(debian: Debian) -> Result<()>
     })
 }
 
+/// Neither of the two services changed. The first one is stopped, because it cannot be handed a socket while it runs.
+fn what_hangs_on_one_that_makes_way_for_a_socket_is_up_again(debian: Debian) -> Result<()> {
+    let before = Closure::new()
+        .wanted("rig.service", traced("rig", "x"))
+        .wanted(
+            "app.service",
+            format!(
+                "[Unit]\nRequires=rig.service\nAfter=rig.service\n{}",
+                traced("app", "x")
+            ),
+        );
+    let after = before
+        .clone()
+        .unit("rig.socket", "[Socket]\nListenStream=127.0.0.1:7001\n")
+        .wants("sockets.target", "rig.socket");
+    switching("socket-new", debian, &[before, after], |server, _| {
+        steps(server)?;
+        let told = switched(server, 2)?;
+        ensure!(told.contains("app.service"), "{told}");
+        ensure!(listens(server, "127.0.0.1:7001")?, "nobody listens");
+        let names = ["rig.service", "rig.socket", "app.service"];
+        let found = show(server, &names)?;
+        for name in names {
+            ensure!(found[name].state() == "active", "{:?}", found[name]);
+        }
+        Ok(())
+    })
+}
+
 fn timers_and_paths_do_what_is_said_now(debian: Debian) -> Result<()> {
     let oneshot = format!("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo ran >>{TRACE}'\n");
     let closure = |calendar: &str, path: &str| {
@@ -209,6 +239,13 @@ fn a_line_of_fstab_is_mounted_and_unmounted(debian: Debian) -> Result<()> {
         Closure::new()
             .file("etc/fstab", fstab)
             .link("init", "/usr/bin/lastgood")
+            .wanted(
+                "user.service",
+                format!(
+                    "[Unit]\nRequiresMountsFor=/srv/one\n{}",
+                    traced("user", "x")
+                ),
+            )
     };
     let without_the_hosts =
         |server: &Container| server.write("/rig/before", "[ -L /etc/fstab ] || rm -f /etc/fstab\n");
@@ -237,6 +274,9 @@ fn a_line_of_fstab_is_mounted_and_unmounted(debian: Debian) -> Result<()> {
                 "{}",
                 options(server, "/srv/one")?
             );
+            // What hung on it has no other place to be now, and is up again.
+            let user = Record::of(server, "user.service")?;
+            ensure!(user.state() == "active", "{user:?}");
             Ok(())
         },
     )

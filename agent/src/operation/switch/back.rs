@@ -24,8 +24,8 @@ use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::state::switching::{Back, Intent, Undone};
 use crate::store::gc_roots;
-use crate::switch::plan::{Plan, Reasons, plan, plan_with};
-use crate::switch::situation::Situation;
+use crate::switch::plan::{Plan, Reasons};
+use crate::switch::situation::{Requests, Situation};
 use crate::system::manager::{Error as NotAnswered, Manager, RELOAD};
 use crate::system::systemd::Systemd;
 
@@ -228,6 +228,14 @@ pub(super) fn goes_back(root: &Root) -> bool {
     root.join(SWITCH_GOES_BACK).symlink_metadata().is_ok()
 }
 
+/// Forgets it: the next change is given no more time for it.
+///
+/// # Errors
+/// When the mark cannot be removed.
+pub(super) fn forget_that_one_went_back(root: &Root) -> Result<(), Error> {
+    Ok(unflushed::remove(&root.join(SWITCH_GOES_BACK))?)
+}
+
 /// What could not be put back.
 #[derive(Debug)]
 struct Left {
@@ -281,14 +289,14 @@ fn units_back(
         to: &intent.before,
     };
     let session_units = remembered.map(|before| before.session.iter().cloned().collect());
-    let situation = live::look(
+    let mut situation = live::look(
         root,
         manager,
         way,
         &session_units.unwrap_or_default(),
         remembered.map(Remembered::before),
     )?;
-    let planned = plan(&situation);
+    let planned = live::planned(manager, &mut situation, &Requests::default())?;
     words::plan(&without_news(planned.clone()), speaker);
     let mut walk = Walk::new(manager, speaker, Instant::now() + PHASE);
     walk.stop(&planned)?;
@@ -301,7 +309,8 @@ fn units_back(
         .collect();
     let mut left = put.err().unwrap_or_default();
     // What its script asks for: secrets, say, that units have read. Nor is the next switch to find it.
-    let planned = plan_with(&situation, &super::requests::take(root));
+    let requests = super::requests::take(root);
+    let planned = live::planned(walk.manager, &mut situation, &requests)?;
     walk.until = Instant::now() + PHASE;
     // systemd refuses to reload while /run is nearly full. Then it has the definitions that it had, and what was stopped
     // is to come up all the same.
@@ -360,7 +369,8 @@ fn forget_failures(
 ) -> Result<(), Error> {
     let is_ours = |name: &String| {
         planned.intended.contains_key(name)
-            || situation.old.files.get(name) != situation.new.files.get(name)
+            || situation.old.files.contains_key(name)
+            || situation.new.files.contains_key(name)
     };
     for unit in manager.units()? {
         let has_failed = unit.active == "failed" && !before.contains(&unit.name);
@@ -442,6 +452,5 @@ pub(super) fn finish(
     tell(dead_man::disarm(manager));
     tell(gc_roots::let_go(&root).map_err(Error::from));
     Remembered::forget(&root);
-    let said = root.join(SWITCH_GOES_BACK);
-    tell(unflushed::remove(&said).map_err(Error::from));
+    tell(forget_that_one_went_back(&root));
 }

@@ -33,7 +33,7 @@ use crate::session::Session;
 use crate::state::Event;
 use crate::state::switching::{Intent, Phase, Undone, Unfinished};
 use crate::store::gc_roots;
-use crate::switch::plan::{Plan, plan, plan_with};
+use crate::switch::plan::Plan;
 use crate::switch::situation::{Requests, Situation};
 use crate::system::boot_id::boot_id;
 use crate::system::listening::{self, Listening};
@@ -85,8 +85,8 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
         select::could_select(&mut session, &selection(&asked, request))?;
     }
     let carriers: BTreeSet<String> = request.session.iter().cloned().collect();
-    let (situation, listening) = look(root, &mut manager, &asked, &carriers)?;
-    let planned = plan(&situation);
+    let (mut situation, listening) = look(root, &mut manager, (&asked, request), &carriers)?;
+    let planned = live::planned(&mut manager, &mut situation, &Requests::default())?;
     if planned.reexecute.is_some() {
         reexecution::check_mounts(root)?;
     }
@@ -113,7 +113,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
         &asked,
         request,
         speaker,
-        (&situation, planned, &listening),
+        (&mut situation, planned, &listening),
         deadline,
     );
     match done {
@@ -162,24 +162,37 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
     }
 }
 
+/// What is seen while the closure is checked is good for so long. A check may take minutes.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Looks at the closure, at the machine, and at who listens: all at once, because each takes a while.
 fn look(
     root: &Root,
     manager: &mut Manager,
-    asked: &Asked,
+    (asked, request): (&Asked, &Request),
     carriers: &BTreeSet<String>,
 ) -> Result<(Situation, Listening), Error> {
     let way = Way {
         from: &asked.before,
         to: &asked.after,
     };
-    std::thread::scope(|scope| {
-        let checked = scope.spawn(|| asked.check_closure(root));
+    let began = Instant::now();
+    // Whether it could be selected was asked before, and that is the same check.
+    let is_checked = request.action == Action::Switch;
+    let seen = std::thread::scope(|scope| {
+        let checked = (!is_checked).then(|| scope.spawn(|| asked.check_closure(root)));
         let listening = scope.spawn(listening::owned);
         let situation = live::look(root, manager, way, carriers, None);
-        joined(checked)??;
-        Ok((situation?, joined(listening)?))
-    })
+        if let Some(checked) = checked {
+            joined(checked)??;
+        }
+        Ok::<_, Error>((situation?, joined(listening)?))
+    })?;
+    if began.elapsed() < FRESH {
+        return Ok(seen);
+    }
+    let situation = live::look(root, manager, way, carriers, None)?;
+    Ok((situation, listening::owned()))
 }
 
 /// What a thread came to.
@@ -238,6 +251,7 @@ fn begin(
     };
     remembered.keep(&root)?;
     gc_roots::hold(&root, &asked.before, &asked.after)?;
+    back::forget_that_one_went_back(&root)?;
     let within = request.confirm_within.unwrap_or(dead_man::LONGEST);
     dead_man::arm(manager, within)?;
     let confirm_by = request
@@ -262,7 +276,7 @@ fn forward(
     asked: &Asked,
     request: &Request,
     speaker: &mut Speaker,
-    (situation, mut planned, listening): (&Situation, Plan, &Listening),
+    (situation, mut planned, listening): (&mut Situation, Plan, &Listening),
     deadline: Option<Instant>,
 ) -> Result<BTreeSet<String>, Failure> {
     let before = expected_before(manager, listening)?;
@@ -274,7 +288,7 @@ fn forward(
     place::put(root, &asked.after, &request.environment, walk.speaker).map_err(Failure::Place)?;
     let requests = super::requests::take(root);
     if requests != Requests::default() {
-        let asked_for = plan_with(situation, &requests);
+        let asked_for = live::planned(walk.manager, situation, &requests)?;
         words::more(&planned, &asked_for, walk.speaker);
         planned = asked_for;
     }

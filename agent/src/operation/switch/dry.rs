@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::host::{self, Kind};
 use crate::session::Session;
 use crate::state::Subject;
-use crate::switch::plan::{Plan, plan_with};
+use crate::switch::plan::Plan;
 use crate::system::manager::{self, Manager};
 
 /// What a switch would do.
@@ -48,9 +48,9 @@ pub fn dry_activate(root: &Root, request: &Request) -> Result<Dry, Error> {
         to: &asked.after,
     };
     let carriers = request.session.iter().cloned().collect();
-    let situation = live::look(root, &mut manager, way, &carriers, None)?;
+    let mut situation = live::look(root, &mut manager, way, &carriers, None)?;
     let said = by_script(root, &asked.after, request)?;
-    let planned = plan_with(&situation, &requests::take_dry(root));
+    let planned = live::planned(&mut manager, &mut situation, &requests::take_dry(root))?;
     if planned.reexecute.is_some() {
         reexecution::check_mounts(root)?;
     }

@@ -24,6 +24,7 @@ use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::Subject;
 use crate::state::fault::Fault;
+use crate::store::lock;
 use crate::switch::plan::{Plan, plan, plan_with};
 use crate::switch::situation::{Requests, Situation};
 use crate::system::manager::{self, JobResult, Manager, Mode, Setting, Wanted};
@@ -33,7 +34,9 @@ use crate::view::View;
 const PHASE: Duration = Duration::from_mins(1);
 /// How long it may take in all: less than the limit of the unit that waits for it.
 const WHOLE: Duration = Duration::from_mins(4);
-/// How long one whose time is up may take to go.
+/// How long one whose time is up may take to go, by its own will.
+const STOP: Duration = Duration::from_secs(5);
+/// The same, with what systemd then ends.
 const LEAVING: Duration = Duration::from_secs(10);
 /// The unit that does the work.
 const UNIT: &str = "lastgood-fall-back-live.service";
@@ -83,6 +86,12 @@ fn in_a_unit(from: &Subject, to: &Subject) -> Result<(), String> {
         ("Type", text("oneshot")),
         ("ExecStart", Setting::Commands(vec![words.to_vec()])),
         ("TimeoutStartUSec", Setting::Number(dead_man::micros(WHOLE))),
+        ("TimeoutStopUSec", Setting::Number(dead_man::micros(STOP))),
+        // Nothing goes on that nobody waits for.
+        (
+            "BindsTo",
+            Setting::Texts(vec!["lastgood-fall-back.service".to_owned()]),
+        ),
         ("SyslogIdentifier", text("lastgood")),
         ("CollectMode", text("inactive-or-failed")),
         ("IgnoreOnIsolate", Setting::Flag(true)),
@@ -96,22 +105,34 @@ fn in_a_unit(from: &Subject, to: &Subject) -> Result<(), String> {
     let id = asked.map_err(|error| one_line(&error))?;
     let until = Instant::now() + WHOLE + LEAVING;
     // It has systemd executed anew for nobody: the connection lasts.
-    let results = manager
-        .wait(&[id], until, &mut |_| {})
-        .map_err(|error| one_line(&error))?;
-    match results.into_values().next() {
-        Some(JobResult::Done) => Ok(()),
-        _ => Err(format!(
-            "{UNIT} did not end well; `journalctl -u {UNIT}` has the reason"
-        )),
+    let results = manager.wait(&[id], until, &mut |_| {});
+    let ended = results.map(|results| results.into_values().next());
+    if let Ok(Some(JobResult::Done)) = ended {
+        return Ok(());
     }
+    // What is left of it would work against the reboot.
+    let killed = manager
+        .reconnect()
+        .and_then(|()| manager.kill(UNIT, nix::libc::SIGKILL));
+    if let Err(error) = killed {
+        tracing::debug!("{error}");
+    }
+    Err(match ended {
+        Err(error) => one_line(&error),
+        Ok(_) => format!("{UNIT} did not end well; `journalctl -u {UNIT}` has the reason"),
+    })
 }
 
-/// The work itself. The lock is held by whoever waits for this.
+/// The work itself. Whoever waits for this holds the lock.
 ///
 /// # Errors
 /// Why it takes a reboot.
 pub fn go_back_here(root: &Root, from: &Path, to: &Path) -> Result<(), Error> {
+    if lock::take(root, Duration::ZERO).is_ok() {
+        return Err(Error::Refused(
+            "nobody waits for this step: lastgood-fall-back.service starts it".to_owned(),
+        ));
+    }
     let view = View::read(root)?;
     try_to(&view, from, to).map_err(Error::Refused)
 }

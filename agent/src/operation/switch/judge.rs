@@ -219,7 +219,7 @@ pub(super) fn watch(
     let mut bad_since: Option<Instant> = None;
     manager.listen();
     loop {
-        known.look(manager, intended.keys())?;
+        known.look(manager, &intended)?;
         let mut judged = Judged::default();
         let mut down = BTreeSet::new();
         for (name, intent) in &intended {

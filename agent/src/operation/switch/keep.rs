@@ -3,9 +3,9 @@
 use boot_entries::GenerationId;
 
 use super::asked::Asked;
-use super::dead_man;
 use super::remembered::Remembered;
 use super::said::Speaker;
+use super::{back, dead_man};
 use crate::error::Error;
 use crate::operation::select;
 use crate::report::line::one_line;
@@ -33,6 +33,9 @@ pub(super) fn keep(session: &mut Session, speaker: &mut Speaker) -> Result<(), E
         .and_then(|mut manager| dead_man::disarm(&mut manager))
         .unwrap_or_else(|error| speaker.warn(one_line(&error)));
     Remembered::forget(&root);
+    if let Err(error) = back::forget_that_one_went_back(&root) {
+        speaker.warn(one_line(&error));
+    }
     let selected = select_it(session, &intent, speaker);
     if let Err(error) = gc_roots::let_go(&root) {
         speaker.warn(one_line(&error));

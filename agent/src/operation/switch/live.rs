@@ -9,10 +9,10 @@ use boot_entries::Root;
 use crate::error::Error;
 use crate::host::{self, ETC_UNITS, Kind};
 use crate::switch::fstab::Fstab;
-use crate::switch::plan::Plan;
+use crate::switch::plan::{Plan, plan_with};
 use crate::switch::set::{self, Units};
 use crate::switch::situation::{
-    Active, Before, Home, Load, Manager as Pid1, Situation, State, States,
+    Active, Before, Home, Load, Manager as Pid1, Requests, Situation, State, States,
 };
 use crate::switch::units;
 use crate::system::manager::{Listed, Manager, Properties, Queued, Wanted};
@@ -74,6 +74,9 @@ pub(super) fn look(
     let mut new = units::list(root, way.to, home);
     let names: BTreeSet<String> = listed.iter().map(|unit| unit.name.clone()).collect();
     let mut states = in_short(&listed, &jobs);
+    for (name, state) in &mut states {
+        state.carries_session = carries_session(name, session);
+    }
     let files = set::to_read(&old, &new, &states, &BTreeSet::new());
     units::load(root, &mut old, &files);
     units::load(root, &mut new, &files);
@@ -86,7 +89,7 @@ pub(super) fn look(
             .filter(|(_, state)| state.is_failing())
             .map(|(name, _)| name.clone()),
     );
-    ask(manager, &mut states, first, session)?;
+    ask(manager, &mut states, first)?;
     Ok(Situation {
         host_units: host_units(root, home, &old, &new),
         old_fstab: fstab(root, way.from),
@@ -99,6 +102,42 @@ pub(super) fn look(
         read_at: None,
         before,
     })
+}
+
+/// The plan. It may concern units that are as they were: one that makes way for a new socket, one that a script names, a
+/// mount whose line is gone. About these systemd is asked as well, and the plan is made again, until it rests on answers
+/// alone.
+///
+/// # Errors
+/// When PID 1 does not answer.
+pub(super) fn planned(
+    manager: &mut Manager,
+    situation: &mut Situation,
+    requests: &Requests,
+) -> Result<Plan, Error> {
+    loop {
+        let planned = plan_with(situation, requests);
+        let states = &situation.states;
+        let is_open = |name: &&String| {
+            states
+                .get(*name)
+                .is_some_and(|state| !state.is_known && state.load != Load::NotFound)
+        };
+        let open: BTreeSet<String> = planned.concerned().filter(is_open).cloned().collect();
+        if open.is_empty() {
+            return Ok(planned);
+        }
+        let before: usize = known(states);
+        ask(manager, &mut situation.states, open)?;
+        // Whom systemd refuses to tell of stays unknown.
+        if known(&situation.states) == before {
+            return Ok(planned);
+        }
+    }
+}
+
+fn known(states: &States) -> usize {
+    states.values().filter(|state| state.is_known).count()
 }
 
 /// The units that have failed.
@@ -161,12 +200,7 @@ fn changed(old: &Units, new: &Units, names: &BTreeSet<String>) -> BTreeSet<Strin
 }
 
 /// Asks about `first`, and then about what hangs on it, level by level.
-fn ask(
-    manager: &mut Manager,
-    states: &mut States,
-    first: BTreeSet<String>,
-    session: &BTreeSet<String>,
-) -> Result<(), Error> {
+fn ask(manager: &mut Manager, states: &mut States, first: BTreeSet<String>) -> Result<(), Error> {
     let mut asked: BTreeSet<String> = BTreeSet::new();
     let mut next = first;
     while !next.is_empty() {
@@ -179,7 +213,6 @@ fn ask(
                 continue;
             };
             fill(state, &answer);
-            state.carries_session = carries_session(name, session);
             let hang_on_it = state
                 .stops
                 .iter()
@@ -215,6 +248,7 @@ fn ask_whether_read(
 }
 
 fn fill(state: &mut State, answer: &Properties) {
+    state.is_known = true;
     let all = |names: &[&str]| -> BTreeSet<String> {
         let each = names.iter().flat_map(|name| answer.names(name));
         each.map(str::to_owned).collect()

@@ -38,13 +38,12 @@ impl Known {
     ///
     /// # Errors
     /// When PID 1 does not answer.
-    pub(super) fn look<'a>(
+    pub(super) fn look(
         &mut self,
         manager: &mut Manager,
-        names: impl Iterator<Item = &'a String>,
+        intended: &BTreeMap<String, Intent>,
     ) -> Result<(), Error> {
-        let names: Vec<&String> = names.collect();
-        let listed = if names.len() > FEW {
+        let listed = if intended.len() > FEW {
             manager.units()?
         } else {
             Vec::new()
@@ -53,6 +52,14 @@ impl Known {
             .iter()
             .map(|unit| (unit.name.as_str(), unit))
             .collect();
+        // What was told before the list: one that ended and was started again looks in it as it did.
+        let until = Instant::now() + TOGETHER;
+        while let Some(signal) = manager.signal(Duration::ZERO)? {
+            self.news.hear(&signal, intended);
+            if Instant::now() >= until {
+                break;
+            }
+        }
         let news = std::mem::take(&mut self.news);
         let may_differ = |name: &String| {
             let is_as_listed = |now: &Now| {
@@ -64,7 +71,7 @@ impl Known {
             let known = self.units.get(name).and_then(|known| known.as_ref().ok());
             news.is_of_all || news.units.contains(name) || !known.is_some_and(is_as_listed)
         };
-        let names: Vec<&String> = names.into_iter().filter(|name| may_differ(name)).collect();
+        let names: Vec<&String> = intended.keys().filter(|name| may_differ(name)).collect();
         let answers = manager.properties(&names, &PROPERTIES)?;
         for (name, answer) in names.into_iter().zip(answers) {
             let now = answer.map(|answer| Now::of(&answer));
@@ -111,7 +118,8 @@ impl News {
                 }
                 is_one
             }
-            Signal::Missed => {
+            // Its settings may be other ones as well.
+            Signal::Missed | Signal::Reloading { begins: false } => {
                 self.is_of_all = true;
                 true
             }
