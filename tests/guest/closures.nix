@@ -112,7 +112,12 @@ staged "initramfs-tools" 10 [ ] // staged "dracut" 20 nixPartition // {
     nginxConf = ./closure/nginx-misspelt.conf;
     furtherConfig = "[fallback]\nlive = true\n";
   };
-  held = toplevel { number = 8; page = "held"; dropIn = ./closure/nginx-held.conf; };
+  held = toplevel {
+    number = 8;
+    page = "held";
+    dropIn = ./closure/nginx-held.conf;
+    furtherConfig = "[switch]\npatience-sec = 600\n";
+  };
   other-parameters = toplevel {
     number = 9;
     page = "other-parameters";

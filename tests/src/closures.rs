@@ -24,7 +24,7 @@ pub enum Variant {
     BadNginx,
     /// The same, and it may be left without a reboot.
     BadNginxLive,
-    /// Good. Its server waits in its start for as long as there is a file `/run/hold`.
+    /// Good. Its server waits in its start where there is a pipe `/run/hold`, and says so on the console: `rig: held`.
     Held,
     /// Good, with another word on the kernel's command line.
     OtherParameters,

@@ -207,10 +207,8 @@ fn there_and_back(vm: &mut Machine) -> Result<()> {
 fn off_in_the_middle(vm: &mut Machine) -> Result<()> {
     vm.chapter("off in the middle");
     let before = choice(vm)?;
-    vm.run_ok("touch /run/hold && (lastgood switch 2 >/run/said 2>&1 </dev/null &)")?;
-    vm.run_ok(
-        "timeout 60 sh -c 'until test \"$(systemctl show --value --property=SubState nginx)\" = start-pre; do sleep 0.1; done'",
-    )?;
+    vm.run_ok("mkfifo /run/hold && (lastgood switch 2 >/run/said 2>&1 </dev/null &)")?;
+    vm.wait_for("rig: held", VERDICT)?;
     let held = vm.toplevel(Variant::Held)?;
     ensure!(system(vm, "current")? == held, "it is in place");
     let middle = choice(vm)?;
