@@ -6,6 +6,7 @@
 mod changes;
 mod closures;
 mod confirm;
+mod dry;
 mod elsewhere;
 mod failing;
 mod kills;
