@@ -15,6 +15,7 @@ mod late;
 mod live;
 mod order;
 mod others;
+mod sessions;
 
 use std::time::Duration;
 
