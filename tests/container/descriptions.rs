@@ -35,6 +35,7 @@ fn nix(debian: Debian) -> &'static str {
     match debian {
         Debian::Twelve => "nix (Nix) 2.8.0",
         Debian::Thirteen => "nix (Nix) 2.26.3",
+        Debian::Sid => "nix (Nix) 2.34.8",
     }
 }
 
@@ -133,6 +134,7 @@ fn the_example_with_prometheus_is_built_and_proven(debian: Debian) -> Result<()>
         let step = match debian {
             Debian::Twelve => "prometheus-12",
             Debian::Thirteen => "prometheus-13",
+            Debian::Sid => "prometheus-sid",
         };
         let names = ["prometheus", "prometheus-node-exporter"];
         server.has(packages::unpacked(step, debian, &names)?);

@@ -26,7 +26,19 @@ macro_rules! on_each_debian {
     };
 }
 
-/// Makes each story a test on one release, and with `--long` on the other one too.
+/// Makes each story a test of long runs, on the newest systemd there is.
+macro_rules! on_debian_sid {
+    ($($story:ident),+ $(,)?) => {
+        mod long_debian_sid {
+            $(#[test]
+            fn $story() -> anyhow::Result<()> {
+                super::$story(lastgood_tests::debian::Debian::Sid)
+            })+
+        }
+    };
+}
+
+/// Makes each story a test on one release, and with `--long` on all others too.
 macro_rules! on_one_debian {
     ($($release:ident: $story:ident),+ $(,)?) => {
         mod one_debian {
@@ -41,6 +53,7 @@ macro_rules! on_one_debian {
                 super::$story(lastgood_tests::debian::Debian::$release.other())
             })+
         }
+        on_debian_sid! { $($story),+ }
     };
 }
 
@@ -205,6 +218,7 @@ fn a_good_trial_is_put_in_place_in_order_and_proven(debian: Debian) -> Result<()
         let (systemd, nft) = match debian {
             Debian::Twelve => ("systemd 252 ", "nftables v1.0.6 "),
             Debian::Thirteen => ("systemd 257 ", "nftables v1.1.3 "),
+            Debian::Sid => ("systemd 262 ", "nftables v1.1."),
         };
         for (program, is) in [("systemctl", systemd), ("nft", nft)] {
             let version = server.run_ok(&format!("{program} --version"))?;

@@ -12,6 +12,9 @@ use crate::selected;
 on_each_debian! {
     systemd_is_asked_and_told_over_its_private_socket,
 }
+on_debian_sid! {
+    systemd_is_asked_and_told_over_its_private_socket,
+}
 
 /// Units by name, each with its text.
 const UNITS: [(&str, &str); 19] = [

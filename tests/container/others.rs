@@ -119,6 +119,7 @@ fn a_real_dockerd_keeps_its_tables(debian: Debian) -> Result<()> {
     let (step, more) = match debian {
         Debian::Twelve => ("docker-12", &["libdevmapper1.02.1"][..]),
         Debian::Thirteen => ("docker-13", &[][..]),
+        Debian::Sid => ("docker-sid", &[][..]),
     };
     let names = [&["docker.io", "containerd", "runc"], more].concat();
     let docker = packages::unpacked(step, debian, &names)?;

@@ -6,6 +6,7 @@
 mod changes;
 mod closures;
 mod confirm;
+mod dry;
 mod elsewhere;
 mod failing;
 mod kills;
@@ -14,6 +15,7 @@ mod late;
 mod live;
 mod order;
 mod others;
+mod sessions;
 
 use std::time::Duration;
 

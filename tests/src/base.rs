@@ -55,7 +55,10 @@ pub fn build() -> Result<Base> {
     let list = paths::guest_files().join("packages");
     let built = Step::new("base")
         .text(KERNEL_PACKAGE)
-        .text(concat!(include_str!("base.rs"), include_str!("debian.rs")))
+        .text(concat!(
+            include_str!("base.rs"),
+            include_str!("debian/unpack.rs")
+        ))
         .tree(&list)?
         .get(|dir| debootstrap(dir, &files::list(&list)?))?;
     Ok(Base { built })

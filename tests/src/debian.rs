@@ -1,15 +1,13 @@
-//! Debian's releases, from wherever the host gets its own packages.
+//! Debian's releases.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{command, files};
+mod unpack;
 
-/// The host's own release.
-const OF_THE_HOST: Debian = Debian::Twelve;
+pub(crate) use self::unpack::apt_sources;
 
 /// A release of Debian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +16,19 @@ pub enum Debian {
     Twelve,
     /// With systemd 257 and nftables 1.1.3.
     Thirteen,
+    /// What is to become the next release, with systemd 262. It changes from day to day; only long runs need it.
+    Sid,
 }
 
 impl Debian {
-    /// Every release that containers are started from.
+    /// The releases that containers are started from in every run.
     pub const ALL: [Self; 2] = [Self::Twelve, Self::Thirteen];
 
-    /// The other release.
+    /// Another one of [`Self::ALL`].
     #[must_use]
     pub fn other(self) -> Self {
         match self {
-            Self::Twelve => Self::Thirteen,
+            Self::Twelve | Self::Sid => Self::Thirteen,
             Self::Thirteen => Self::Twelve,
         }
     }
@@ -39,6 +39,7 @@ impl Debian {
         match self {
             Self::Twelve => "bookworm",
             Self::Thirteen => "trixie",
+            Self::Sid => "sid",
         }
     }
 
@@ -48,53 +49,71 @@ impl Debian {
         match self {
             Self::Twelve => "debian-12",
             Self::Thirteen => "debian-13",
+            Self::Sid => "debian-sid",
         }
     }
 
-    /// Unpacks Debian's smallest system and these packages. `more` are further options of mmdebstrap.
-    pub(crate) fn unpack(self, root: &Path, packages: &[String], more: &[String]) -> Result<()> {
-        let sources = tempfile::tempdir()?;
-        let mut mmdebstrap = Command::new("mmdebstrap");
-        mmdebstrap.args(["--variant=minbase", "--mode=root"]);
-        mmdebstrap.arg(format!("--include={}", packages.join(",")));
-        for unread in ["man", "doc", "locale", "info"] {
-            mmdebstrap.arg(format!("--dpkgopt=path-exclude=/usr/share/{unread}/*"));
+    /// Which systemd the stories on it are about.
+    #[must_use]
+    pub fn systemd(self) -> &'static str {
+        match self {
+            Self::Twelve => "252",
+            Self::Thirteen => "257",
+            Self::Sid => "262",
         }
-        mmdebstrap.args(more).arg(self.suite()).arg(root);
-        mmdebstrap.args(apt_sources(self.suite(), sources.path())?);
-        command::output(&mut mmdebstrap)?;
+    }
+
+    /// Whether the tree of this release has the systemd that the stories are about.
+    ///
+    /// # Errors
+    /// When it has another one. Nothing would say so otherwise: a story that passes there says nothing of this one.
+    pub(crate) fn check(self, root: &Path) -> Result<()> {
+        let status = root.join("var/lib/dpkg/status");
+        let text = fs::read_to_string(&status)
+            .with_context(|| format!("cannot read {}", status.display()))?;
+        let version = version_of(&text, "systemd").context("it has no systemd")?;
+        ensure!(
+            is_of(version, self.systemd()),
+            "{} has systemd {version} by now, and the stories are about {}: change tests/src/debian.rs and what the \
+             docs say of it when they have passed there",
+            self.suite(),
+            self.systemd()
+        );
         Ok(())
     }
 }
 
-/// The host's apt sources, with another suite in the place of its own, as files in `into`.
-///
-/// # Errors
-/// When the host has none of its own suite, or as the file system says.
-pub(crate) fn apt_sources(suite: &str, into: &Path) -> Result<Vec<PathBuf>> {
-    let own = OF_THE_HOST.suite();
-    let mut all = files::sorted_entries(Path::new("/etc/apt/sources.list.d"))?;
-    all.retain(|path| {
-        path.extension()
-            .is_some_and(|kind| kind == "list" || kind == "sources")
-    });
-    all.push("/etc/apt/sources.list".into());
-    let mut written = Vec::new();
-    for path in all {
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let mut words = text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .flat_map(str::split_whitespace);
-        if words.any(|word| word == own) {
-            let copy = into.join(path.file_name().context("a file has a name")?);
-            files::write(&copy, text.replace(own, suite))?;
-            written.push(copy);
+/// The version of an installed package, in the words of dpkg's `status`.
+fn version_of<'a>(status: &'a str, package: &str) -> Option<&'a str> {
+    let mut all = status.split("\n\n");
+    let of = all.find(|one| one.lines().next() == Some(&format!("Package: {package}")))?;
+    of.lines().find_map(|line| line.strip_prefix("Version: "))
+}
+
+/// Whether `257.13-1~deb13u1` is a 257: a point release, a candidate or a revision of Debian's.
+fn is_of(version: &str, release: &str) -> bool {
+    version
+        .strip_prefix(release)
+        .is_some_and(|rest| rest.starts_with(['.', '-', '~']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_found_and_is_of_its_release() {
+        let status =
+            "Package: libsystemd0\nVersion: 1\n\nPackage: systemd\nStatus: x\nVersion: 262.1-1\n";
+        assert_eq!(version_of(status, "systemd"), Some("262.1-1"));
+        assert_eq!(version_of(status, "nginx"), None);
+        for (version, release, is) in [
+            ("262.1-1", "262", true),
+            ("262~rc3-1", "262", true),
+            ("263.1-1", "262", false),
+            ("2620-1", "262", false),
+        ] {
+            assert_eq!(is_of(version, release), is, "{version}");
         }
     }
-    ensure!(
-        !written.is_empty(),
-        "no apt source of this host offers {own}"
-    );
-    Ok(written)
 }

@@ -96,22 +96,18 @@ impl Schema {
                     true
                 }
                 "additionalProperties" => {
-                    ensure!(
-                        *said == Value::Bool(false),
-                        "{at}: additionalProperties is {said}"
-                    );
                     let known = keywords.get("properties");
-                    let mut names = value
-                        .as_object()
-                        .into_iter()
-                        .flatten()
-                        .map(|(name, _)| name);
-                    let other =
-                        names.find(|name| known.is_none_or(|known| known.get(name).is_none()));
-                    ensure!(
-                        other.is_none(),
-                        "{at} has {other:?}, of which the schema says nothing"
-                    );
+                    let others = value.as_object().into_iter().flatten();
+                    let others = others.filter(|(name, _)| {
+                        known.is_none_or(|known| known.get(name.as_str()).is_none())
+                    });
+                    for (name, other) in others {
+                        ensure!(
+                            *said != Value::Bool(false),
+                            "{at} has {name:?}, of which the schema says nothing"
+                        );
+                        self.is(said, other, &format!("{at}.{name}"))?;
+                    }
                     true
                 }
                 other => bail!("{at}: the keyword {other:?} is not known"),
@@ -166,6 +162,21 @@ mod tests {
             "required": ["a"],
             "additionalProperties": false,
         }))
+    }
+
+    #[test]
+    fn what_is_no_property_is_checked_too() {
+        let schema = Schema(json!({
+            "properties": { "a": { "type": "integer" } },
+            "additionalProperties": { "type": "string" },
+        }));
+        for (value, is) in [
+            (json!({}), true),
+            (json!({"a": 1, "b": "x"}), true),
+            (json!({"a": 1, "b": 2}), false),
+        ] {
+            assert_eq!(schema.check(&value).is_ok(), is, "{value}");
+        }
     }
 
     #[test]

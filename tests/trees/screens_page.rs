@@ -262,6 +262,6 @@ fn every_key_of_a_schema_is_explained() -> Result<()> {
         }
         count += 1;
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::operation::switch::{self, Dry, Wanted, Way};
 use crate::report::line::one_line;
 use crate::report::print::{print, print_json};
 use crate::report::progress;
+use crate::state::Subject;
 use crate::switch::plan::Plan;
 use crate::system::listening::unit_of;
 
@@ -158,7 +159,42 @@ struct Answer<'a> {
     toplevel: &'a std::path::Path,
     generation: Option<String>,
     needs_reboot: Option<&'a str>,
+    problems: &'a [String],
+    said: &'a [String],
     plan: &'a Plan,
+    users: Vec<OfUser<'a>>,
+}
+
+/// One of its users.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfUser<'a> {
+    user: u32,
+    plan: Option<&'a Plan>,
+    trouble: Option<String>,
+}
+
+impl<'a> Answer<'a> {
+    fn of(dry: &'a Dry) -> Self {
+        let generation = |subject: &Subject| subject.generation.to_string();
+        let users = dry.users.iter();
+        Self {
+            version: 1,
+            toplevel: &dry.toplevel,
+            generation: dry.subject.as_ref().map(generation),
+            needs_reboot: dry.needs_reboot.as_deref(),
+            problems: &dry.problems,
+            said: &dry.said,
+            plan: &dry.plan,
+            users: users
+                .map(|of| OfUser {
+                    user: of.user,
+                    plan: of.plan.as_ref().ok(),
+                    trouble: of.plan.as_ref().err().map(|error| one_line(error)),
+                })
+                .collect(),
+        }
+    }
 }
 
 pub(super) fn dry(root: &Root, arguments: &DryActivate, out: &mut impl Write) -> Result<(), Error> {
@@ -168,38 +204,15 @@ pub(super) fn dry(root: &Root, arguments: &DryActivate, out: &mut impl Write) ->
     };
     let action = "dry-activate".to_owned();
     request.environment.insert(NIXOS_ACTION.to_owned(), action);
-    let Dry {
-        toplevel,
-        subject,
-        needs_reboot,
-        said,
-        plan,
-    } = switch::dry_activate(root, &request)?;
+    let dry = switch::dry_activate(root, &request)?;
     if arguments.output.json {
-        let answer = Answer {
-            version: 1,
-            toplevel: &toplevel,
-            generation: subject.map(|subject| subject.generation.to_string()),
-            needs_reboot: needs_reboot.as_deref(),
-            plan: &plan,
-        };
-        return Ok(print_json(out, &answer)?);
+        return Ok(print_json(out, &Answer::of(&dry))?);
     }
-    for line in said {
-        print(out, &format!("{line}\n"))?;
-    }
-    let lines = plan.lines();
-    for line in &lines {
-        print(out, &format!("{}\n", line.dry()))?;
-    }
-    if lines.is_empty() {
-        print(out, "no unit would be touched\n")?;
-    }
-    if let Some(words) = needs_reboot {
-        print(
-            out,
-            &format!("a reboot would be needed for the rest: {words}\n"),
-        )?;
+    for line in dry.lines() {
+        match line {
+            Ok(text) => print(out, &format!("{text}\n"))?,
+            Err(text) => tracing::warn!("{text}"),
+        }
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ mod requests;
 mod rollback;
 mod room;
 pub mod said;
+mod swaps;
 mod users;
 mod walk;
 mod words;

@@ -99,6 +99,22 @@ pub fn automount_unit(place: &str) -> String {
 /// The name of the swap unit that systemd makes of a device in fstab.
 #[must_use]
 pub fn swap_unit(device: &str) -> String {
+    format!("{}.swap", escape_path(&device_path(device)))
+}
+
+/// Whether the kernel's list of swap devices (`/proc/swaps`) has the one at this path.
+#[must_use]
+pub fn is_swap_in_use(list: &str, path: &str) -> bool {
+    let mut lines = list.lines().skip(1);
+    lines.any(|line| {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        unescape(first) == path
+    })
+}
+
+/// Where a device of fstab is, which may be written as a tag.
+#[must_use]
+pub fn device_path(device: &str) -> String {
     let tags = [
         ("LABEL=", "label"),
         ("UUID=", "uuid"),
@@ -112,8 +128,7 @@ pub fn swap_unit(device: &str) -> String {
             as_udev_writes(value)
         ))
     });
-    let path = by_tag.unwrap_or_else(|| device.to_owned());
-    format!("{}.swap", escape_path(&path))
+    by_tag.unwrap_or_else(|| device.to_owned())
 }
 
 /// A label as udev writes it in the name of a link: what it does not take comes in hexadecimal.
@@ -296,6 +311,21 @@ mod tests {
         ] {
             let found = changes(&Fstab::parse(old), &Fstab::parse(new));
             assert_eq!(found.into_values().next(), want, "from {old:?} to {new:?}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_lists_swap_devices_by_their_real_paths() {
+        let list = "Filename\t\t\tType\t\tSize\tUsed\tPriority\n\
+                    /dev/sda2                               partition\t976892\t0\t-2\n\
+                    /srv/my\\040swap                          file\t\t1020\t0\t-3\n";
+        for (path, is) in [
+            ("/dev/sda2", true),
+            ("/srv/my swap", true),
+            ("/dev/sda", false),
+            ("Filename", false),
+        ] {
+            assert_eq!(is_swap_in_use(list, path), is, "{path}");
         }
     }
 }

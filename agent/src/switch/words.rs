@@ -39,12 +39,37 @@ impl Line {
     }
 }
 
+/// What PID 1 is called in a line.
+const SYSTEMD: &str = "systemd";
+
 const STOP: (&str, &str) = ("would stop", "stopping");
 const START: (&str, &str) = ("would start", "starting");
 const RESTART: (&str, &str) = ("would restart", "restarting");
 const RELOAD: (&str, &str) = ("would reload", "reloading");
 
 impl Plan {
+    /// The lines about units of a user, whose manager reads its files again in any case.
+    #[must_use]
+    pub fn lines_of_user(&self, user: u32) -> Vec<Line> {
+        let lines = self.lines().into_iter();
+        let of_units = lines.filter(|line| line.unit != SYSTEMD);
+        of_units
+            .map(|line| Line {
+                unit: format!("{} of user {user}", line.unit),
+                ..line
+            })
+            .collect()
+    }
+
+    /// The lines that the plan had not before the closure's script asked for more.
+    #[must_use]
+    pub fn more_lines(&self, before: &Self) -> Vec<Line> {
+        let known = before.lines();
+        let mut lines = self.lines();
+        lines.retain(|line| !known.contains(line));
+        lines
+    }
+
     /// All lines, in the order in which things happen, those of one phase by the names of their units. What is only told
     /// comes at the end.
     #[must_use]
@@ -55,7 +80,7 @@ impl Plan {
                 .map(|(unit, why)| Line::new(words, unit, why))
                 .collect()
         };
-        let systemd = |words, why: &str| vec![Line::new(words, "systemd", why)];
+        let systemd = |words, why: &str| vec![Line::new(words, SYSTEMD, why)];
         let reexecute = self.reexecute.as_deref();
         let reactivate = self.reactivate.as_deref();
         [
@@ -151,6 +176,30 @@ mod tests {
             real[3],
             "NOT restarting n.service: X-RestartIfChanged=false"
         );
+    }
+
+    #[test]
+    fn a_users_lines_say_whose_they_are_and_nothing_of_the_reload() {
+        let lines = whole().lines_of_user(1000);
+        let said: Vec<String> = lines.iter().map(Line::dry).collect();
+        assert_eq!(said[0], "would stop a.service of user 1000: it is gone");
+        assert!(
+            !said.iter().any(|line| line.contains("systemd")),
+            "{said:?}"
+        );
+        assert_eq!(Plan::default().lines_of_user(1000), []);
+    }
+
+    #[test]
+    fn what_a_script_asks_for_is_said_after_the_rest() {
+        let before = Plan {
+            reload: Reasons::new(),
+            ..whole()
+        };
+        let more = whole().more_lines(&before);
+        let said: Vec<String> = more.iter().map(Line::real).collect();
+        assert_eq!(said, ["reloading r.service: r"]);
+        assert_eq!(whole().more_lines(&whole()), []);
     }
 
     #[test]

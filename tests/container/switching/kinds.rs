@@ -14,6 +14,7 @@ on_one_debian! {
     Twelve: timers_and_paths_do_what_is_said_now,
     Thirteen: targets_are_started_and_stopped,
     Twelve: a_line_of_fstab_is_mounted_and_unmounted,
+    Thirteen: a_swap_device_that_is_not_in_use_costs_nothing,
     Thirteen: a_mount_whose_source_changed_is_mounted_anew,
 }
 
@@ -280,6 +281,38 @@ fn a_line_of_fstab_is_mounted_and_unmounted(debian: Debian) -> Result<()> {
             Ok(())
         },
     )
+}
+
+/// Its line goes, and comes back with `noauto`. A device that is in use would be the host's as well: nobody here turns
+/// one on.
+fn a_swap_device_that_is_not_in_use_costs_nothing(debian: Debian) -> Result<()> {
+    let closure = |fstab: &str| {
+        Closure::new()
+            .file("etc/fstab", fstab)
+            .link("init", "/usr/bin/lastgood")
+    };
+    let closures = [
+        closure("/srv/swap none swap defaults\n"),
+        closure("one /srv/one tmpfs size=1M,nofail 0 0\n"),
+        closure("/srv/swap none swap noauto\n"),
+    ];
+    let with_a_file = |server: &Container| {
+        server.write("/srv/swap", vec![0; 1 << 20])?;
+        server.write("/rig/before", "[ -L /etc/fstab ] || rm -f /etc/fstab\n")
+    };
+    switching_on("swap", debian, &closures, with_a_file, |server, _| {
+        let listed = server.run_ok("cat /proc/swaps")?;
+        ensure!(!listed.contains("/srv/swap"), "{listed}");
+        let told = ends(server, "dry-activate 2", 0)?;
+        let would = "would swap off /srv/swap: it is gone from fstab";
+        ensure!(told.lines().any(|line| line == would), "{told}");
+        let said = switched(server, 2)?;
+        ensure!(said.contains("swapping off /srv/swap: "), "{said}");
+        ensure!(!said.contains("stays in use"), "{said}");
+        let said = switched(server, 3)?;
+        ensure!(!said.contains("swap"), "{said}");
+        Ok(())
+    })
 }
 
 /// "Reloaded", it would be remounted from where it was (X50). And what may not be taken away is told, not tried.

@@ -85,7 +85,7 @@ fn a_second_switch_is_told_who_holds_the_lock(debian: Debian) -> Result<()> {
 }
 
 /// What a user's manager needs, without logind, which starts in no container of every release.
-fn for_users(server: &Container) -> Result<()> {
+pub(super) fn for_users(server: &Container) -> Result<()> {
     server.write(
         "/etc/systemd/system/user-runtime-dir@.service",
         "[Service]\nType=oneshot\nRemainAfterExit=yes\n\
@@ -98,7 +98,7 @@ fn for_users(server: &Container) -> Result<()> {
 }
 
 /// Somebody is there with a manager of their own.
-fn with_user(server: &Container) -> Result<()> {
+pub(super) fn with_user(server: &Container) -> Result<()> {
     server.run_ok("useradd --create-home --uid 1000 alice && systemctl start user@1000.service")?;
     Ok(())
 }

@@ -38,13 +38,15 @@ impl Rootfs {
         let (of_debian, step) = match debian {
             Debian::Twelve => ("debian-12", "rootfs-12"),
             Debian::Thirteen => ("debian-13", "rootfs-13"),
+            Debian::Sid => ("debian-sid", "rootfs-sid"),
         };
         let packages = packages(&[])?;
         let unpacked = Step::new(of_debian)
             .text(debian.suite())
             .text(&packages.join("\n"))
-            .text(include_str!("../debian.rs"))
+            .text(include_str!("../debian/unpack.rs"))
             .get(|dir| debian.unpack(&dir.join("root"), &packages, &[]))?;
+        debian.check(&unpacked.dir.join("root"))?;
         let program = program::build()?;
         let built = Step::new(step)
             .text(&unpacked.key)
@@ -79,12 +81,13 @@ impl Rootfs {
         let (of_debian, step) = match debian {
             Debian::Twelve => ("debian-for-packages-12", "rootfs-for-packages-12"),
             Debian::Thirteen => ("debian-for-packages-13", "rootfs-for-packages-13"),
+            Debian::Sid => ("debian-for-packages-sid", "rootfs-for-packages-sid"),
         };
         let packages = packages(&["needrestart"])?;
         let unpacked = Step::new(of_debian)
             .text(debian.suite())
             .text(&packages.join("\n"))
-            .text(include_str!("../debian.rs"))
+            .text(include_str!("../debian/unpack.rs"))
             .get(|dir| debian.unpack(&dir.join("root"), &packages, &[]))?;
         let built = Step::new(step)
             .text(&unpacked.key)

@@ -178,6 +178,10 @@ pub(super) const COMMON: &[Item] = &[
         "docs/schemas/doctor.json",
     ),
     file(
+        "usr/share/doc/lastgood/schemas/dry-activate.json",
+        "docs/schemas/dry-activate.json",
+    ),
+    file(
         "usr/share/doc/lastgood/schemas/list-generations.json",
         "docs/schemas/list-generations.json",
     ),

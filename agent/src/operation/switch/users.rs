@@ -9,7 +9,7 @@ use super::live;
 use super::said::Speaker;
 use super::walk::asked;
 use crate::report::line::one_line;
-use crate::switch::plan::plan;
+use crate::switch::plan::{Plan, plan};
 use crate::switch::set;
 use crate::switch::situation::{Home, Situation, State};
 use crate::switch::units;
@@ -20,8 +20,40 @@ const USERS: &str = "/run/user";
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a switch would do to the units of one user.
+#[derive(Debug)]
+pub struct OfUser {
+    /// The user's id.
+    pub user: u32,
+    /// What would be done, or why nothing would: the manager does not answer.
+    pub plan: Result<Plan, Error>,
+}
+
+/// What would be done to the units of all users that have a manager.
+pub(super) fn look(root: &Root, from: &Path, to: &Path) -> Vec<OfUser> {
+    let users = with_manager(root).into_iter();
+    users
+        .map(|user| OfUser {
+            user,
+            plan: planned(root, from, to, user).map(|(_, plan)| plan),
+        })
+        .collect()
+}
+
 /// Has the managers of all users that have one take over the units of `to`.
 pub(super) fn switch(root: &Root, from: &Path, to: &Path, speaker: &mut Speaker) {
+    for user in with_manager(root) {
+        if let Err(error) = of_user(root, from, to, user, speaker) {
+            speaker.warn(format!(
+                "units of user {user} are as they were: {}",
+                one_line(&error)
+            ));
+        }
+    }
+}
+
+/// The users that have a manager, or had one a moment ago.
+fn with_manager(root: &Root) -> Vec<u32> {
     let entries = std::fs::read_dir(root.join(USERS)).into_iter().flatten();
     let mut users: Vec<u32> = entries
         .flatten()
@@ -35,19 +67,11 @@ pub(super) fn switch(root: &Root, from: &Path, to: &Path, speaker: &mut Speaker)
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     users.sort_unstable();
-    for user in users {
-        match of_user(root, from, to, user) {
-            Ok(0) => {}
-            Ok(changes) => speaker.line(format!("units of user {user}: {changes} changes")),
-            Err(error) => speaker.warn(format!(
-                "units of user {user} are as they were: {}",
-                one_line(&error)
-            )),
-        }
-    }
+    users
 }
 
-fn of_user(root: &Root, from: &Path, to: &Path, user: u32) -> Result<usize, Error> {
+/// Asks a user's manager, and plans.
+fn planned(root: &Root, from: &Path, to: &Path, user: u32) -> Result<(Manager, Plan), Error> {
     let mut manager = Manager::user(user, PATIENCE)?;
     let mut old = units::list(root, from, Home::User);
     let mut new = units::list(root, to, Home::User);
@@ -72,6 +96,20 @@ fn of_user(root: &Root, from: &Path, to: &Path, user: u32) -> Result<usize, Erro
         home: Home::User,
         ..Situation::default()
     });
+    Ok((manager, planned))
+}
+
+fn of_user(
+    root: &Root,
+    from: &Path,
+    to: &Path,
+    user: u32,
+    speaker: &mut Speaker,
+) -> Result<(), Error> {
+    let (mut manager, planned) = planned(root, from, to, user)?;
+    for line in planned.lines_of_user(user) {
+        speaker.line(line.real());
+    }
     let stops: Vec<&String> = planned.stop.keys().collect();
     manager.enqueue(Verb::Stop, &stops, Mode::Replace)?;
     manager.reload_within(PATIENCE)?;
@@ -82,5 +120,5 @@ fn of_user(root: &Root, from: &Path, to: &Path, user: u32) -> Result<usize, Erro
     let brought = planned.up.iter().chain(&planned.last).map(asked);
     let jobs: Vec<Asked<'_>> = reloads.chain(brought).collect();
     manager.enqueue_each(&jobs)?;
-    Ok(stops.len() + jobs.len())
+    Ok(())
 }

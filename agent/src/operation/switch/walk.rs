@@ -7,16 +7,12 @@ use std::time::{Duration, Instant};
 use super::dead_man::manager_now;
 use super::said::Speaker;
 use crate::error::Error;
-use crate::host::Program;
 use crate::switch::late::late;
 use crate::switch::plan::{Job, Plan, Reasons, Step};
 use crate::system::manager::{Asked, JobId, JobResult, Manager, Mode, Verb, Waiting, Wanted};
-use crate::system::program;
 
 /// How long a oneshot in its start may hold back the reload.
 const HOLD_BACK: Duration = Duration::from_secs(30);
-/// How long it may take to bring back what is in a swap device.
-const SWAP_OFF: Duration = Duration::from_mins(1);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -101,9 +97,7 @@ impl Walk<'_> {
         self.all(&jobs)?;
         self.down(&plan.disturbed)?;
         for device in plan.swap_off.keys() {
-            let off = program::command(Program::Swapoff)
-                .and_then(|mut command| program::stdout_within(command.arg(device), SWAP_OFF));
-            if let Err(error) = off {
+            if let Err(error) = super::swaps::off(device) {
                 self.speaker.warn(format!("{device} stays in use: {error}"));
             }
         }

@@ -15,11 +15,8 @@ pub(super) fn plan(plan: &Plan, speaker: &mut Speaker) {
 
 /// What a plan does that the one before did not.
 pub(super) fn more(before: &Plan, plan: &Plan, speaker: &mut Speaker) {
-    let known = before.lines();
-    for line in plan.lines() {
-        if !known.contains(&line) {
-            speaker.line(line.real());
-        }
+    for line in plan.more_lines(before) {
+        speaker.line(line.real());
     }
 }
 
