@@ -25,7 +25,7 @@ use crate::session::Session;
 use crate::state::Subject;
 use crate::state::fault::Fault;
 use crate::store::lock;
-use crate::switch::plan::{Plan, plan, plan_with};
+use crate::switch::plan::Plan;
 use crate::switch::situation::{Requests, Situation};
 use crate::system::manager::{self, JobResult, Manager, Mode, Setting, Wanted};
 use crate::view::View;
@@ -148,10 +148,19 @@ fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
     let mut manager = Manager::system(manager::PATIENCE).map_err(|error| one_line(&error))?;
     let mut speaker = Speaker::silent();
     let way = Way { from: &active, to };
-    let situation = live::look(root, &mut manager, way, &BTreeSet::new(), None).map_err(told)?;
+    let mut situation =
+        live::look(root, &mut manager, way, &BTreeSet::new(), None).map_err(told)?;
     let standard = Standard::of(root, to);
-    let restart = missed(view, &mut manager, from, &situation, &standard.required)?;
-    let planned = anew(&situation, restart);
+    if let Some(target) = missed::target_missed(&situation, &standard.required) {
+        return Err(format!("{target} was never reached"));
+    }
+    let blames = blamed(view, from);
+    let restart = missed(view, &mut manager, &blames, &situation, &standard.required)?;
+    let planned = anew(&mut manager, &mut situation, restart).map_err(told)?;
+    let mut skipped = planned.skipped.iter();
+    if let Some((unit, why)) = skipped.find(|(unit, _)| blames.contains(*unit)) {
+        return Err(format!("{unit} is at fault, and {why}"));
+    }
     if planned.reexecute.is_some() {
         return Err("systemd itself is another one".to_owned());
     }
@@ -180,64 +189,79 @@ fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
 }
 
 /// The plan, with what is to be started anew.
-fn anew(situation: &Situation, restart: BTreeSet<String>) -> Plan {
-    let before = plan(situation);
+fn anew(
+    manager: &mut Manager,
+    situation: &mut Situation,
+    restart: BTreeSet<String>,
+) -> Result<Plan, Error> {
+    let before = live::planned(manager, situation, &Requests::default())?;
     let requests = Requests {
         restart,
         reload: BTreeSet::new(),
     };
-    let mut planned = plan_with(situation, &requests);
+    let mut planned = live::planned(manager, situation, &requests)?;
     let steps = planned.up.iter_mut().chain(&mut planned.last);
     for step in steps {
         if requests.restart.contains(&step.unit) && !before.touches(&step.unit) {
             "it failed in this boot, or never came up".clone_into(&mut step.why);
         }
     }
-    planned
+    Ok(planned)
+}
+
+/// The units that these faults name.
+fn units<'a>(faults: impl Iterator<Item = &'a Fault>) -> BTreeSet<String> {
+    let names = faults.filter_map(|fault| match fault {
+        Fault::Unit(name) => Some(name.clone()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// The units that the verdict on `from` names.
+fn blamed(view: &View, from: &Path) -> BTreeSet<String> {
+    let rejection = view.state.rejected.get(from);
+    units(rejection.iter().flat_map(|one| &one.cause.faults))
 }
 
 /// What is to be started anew although its unit is the same in both closures.
 fn missed(
     view: &View,
     manager: &mut Manager,
-    from: &Path,
+    blames: &BTreeSet<String>,
     situation: &Situation,
     required: &BTreeSet<String>,
 ) -> Result<BTreeSet<String>, String> {
     const PULLS: [&str; 4] = ["Wants", "Requires", "Requisite", "BindsTo"];
+    const NEEDS: [&str; 4] = ["Requires", "Requisite", "BindsTo", "PartOf"];
+    const CONFLICTS: [&str; 2] = ["Conflicts", "ConflictedBy"];
     const SINCE: &str = "InactiveExitTimestampMonotonic";
-    let state = &view.state;
-    let units = |faults: &mut dyn Iterator<Item = &Fault>| -> BTreeSet<String> {
-        let names = faults.filter_map(|fault| match fault {
-            Fault::Unit(name) => Some(name.clone()),
-            _ => None,
-        });
-        names.collect()
-    };
-    let rejection = state.rejected.get(from);
-    let blames = units(&mut rejection.iter().flat_map(|one| &one.cause.faults));
-    let known = units(&mut state.baseline().iter().flat_map(|one| &one.failing));
+    const REFUSES: &str = "RefuseManualStart";
+    let baseline = view.state.baseline();
+    let known = units(baseline.iter().flat_map(|one| &one.failing));
     let names: Vec<String> = missed::candidates(situation, required)
         .into_iter()
         .collect();
-    let wanted: Vec<Wanted<'_>> = PULLS.into_iter().chain([SINCE]).map(Wanted::unit).collect();
+    let wanted = PULLS.into_iter().chain(["PartOf", SINCE, REFUSES]);
+    let wanted: Vec<Wanted<'_>> = wanted.chain(CONFLICTS).map(Wanted::unit).collect();
     let answers = manager
         .properties(&names, &wanted)
         .map_err(|error| one_line(&error))?;
     let down = names.into_iter().zip(answers).filter_map(|(name, answer)| {
         let answer = answer.ok()?;
-        let pulls = PULLS.iter().flat_map(|key| answer.names(key));
+        let all = |keys: &[&str]| {
+            let names = keys.iter().flat_map(|key| answer.names(key));
+            names.map(str::to_owned).collect()
+        };
         let down = Down {
             since: answer.number(SINCE)?,
-            pulls: pulls.map(str::to_owned).collect(),
+            pulls: all(&PULLS),
+            needs: all(&NEEDS),
+            conflicts: all(&CONFLICTS),
+            refuses_start: answer.flag(REFUSES).unwrap_or(false),
         };
         Some((name, down))
     });
     let down: BTreeMap<String, Down> = down.collect();
-    Ok(missed::missed(
-        situation,
-        &down,
-        &blames,
-        (required, &known),
-    ))
+    Ok(missed::missed(situation, &down, blames, (required, &known)))
 }

@@ -13,6 +13,9 @@ const OURS: &str = "lastgood-";
 /// What hangs on it waits for a verdict that this boot never gives.
 const COMPLETE: &str = "boot-complete.target";
 
+/// What every boot of a server comes to.
+const MULTI_USER: &str = "multi-user.target";
+
 /// What is known of a unit that is down, beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Down {
@@ -20,6 +23,12 @@ pub(super) struct Down {
     pub(super) since: u64,
     /// What it brings up with it.
     pub(super) pulls: BTreeSet<String>,
+    /// With what it goes down.
+    pub(super) needs: BTreeSet<String>,
+    /// Against whom it would run.
+    pub(super) conflicts: BTreeSet<String>,
+    /// It may not be started by name.
+    pub(super) refuses_start: bool,
 }
 
 /// Units that may have been missed: they are down, and something that is up wants them, or the closure requires them.
@@ -39,14 +48,39 @@ fn is_down(state: &State) -> bool {
     state.is_failing() || state.active == Active::Inactive
 }
 
-/// What is to be started anew: what the verdict `blames`, whatever it does now; and of `down` what has failed or was never
-/// started. Of these what had failed under the last good generation as well (`known`) stays down, unless it is `required`.
+/// A target that a boot would have reached and that nothing is on its way to: whose units are missing nobody can say from
+/// here.
+pub(super) fn target_missed<'a>(
+    situation: &'a Situation,
+    required: &'a BTreeSet<String>,
+) -> Option<&'a String> {
+    let up = situation.states.iter().filter(|(_, state)| state.is_up());
+    let mut wanted: BTreeSet<String> = up
+        .flat_map(|(name, _)| situation.new.wants(situation.new.canonical(name)))
+        .collect();
+    wanted.insert(MULTI_USER.to_owned());
+    let mut all = situation.states.iter();
+    let (name, _) = all.find(|(name, state)| {
+        kind(name) == "target"
+            && (wanted.contains(*name) || required.contains(*name))
+            && *name != COMPLETE
+            && is_down(state)
+            && state.load == Load::Loaded
+            && state.job.is_none()
+    })?;
+    Some(name)
+}
+
+/// What is to be started anew: what the verdict `blames`, whatever it does now; and of `down` what has failed, was never
+/// started, or went down with one of these. Of all of them what had failed under the last good generation as well (`known`) stays
+/// down, unless it is `required`; and so does what another one that runs keeps down.
 pub(super) fn missed(
     situation: &Situation,
     down: &BTreeMap<String, Down>,
     blames: &BTreeSet<String>,
     (required, known): (&BTreeSet<String>, &BTreeSet<String>),
 ) -> BTreeSet<String> {
+    let is = |name: &str, so: fn(&State) -> bool| situation.states.get(name).is_some_and(so);
     let has = |name: &&String| {
         let is_of_another = situation.old.files.contains_key(*name)
             && !situation.new.files.contains_key(*name)
@@ -54,13 +88,39 @@ pub(super) fn missed(
         situation.states.contains_key(*name) && !is_of_another && !name.starts_with(OURS)
     };
     let named = blames.iter().filter(has);
-    let left = down.iter().filter(|(name, down)| {
-        let is_failing = situation.states.get(*name).is_some_and(State::is_failing);
-        (is_failing || down.since == 0)
-            && (required.contains(*name) || !known.contains(*name))
-            && !down.pulls.contains(COMPLETE)
+    let is_at_fault = |name: &str| blames.contains(name) || is(name, State::is_failing);
+    let left = down.iter().filter(|(name, one)| {
+        let fell = is(name, State::is_failing)
+            || one.since == 0
+            || leads(down, name, |one| &one.needs, &is_at_fault);
+        fell && (required.contains(*name) || !known.contains(*name))
+            && !leads(down, name, |one| &one.pulls, &|name| name == COMPLETE)
+            && !one.refuses_start
+            && !one.conflicts.iter().any(|other| is(other, State::is_up))
     });
     named.chain(left.map(|(name, _)| name)).cloned().collect()
+}
+
+/// Whether a unit that is down leads, over others that are, to one that `is` so.
+fn leads(
+    down: &BTreeMap<String, Down>,
+    from: &str,
+    over: fn(&Down) -> &BTreeSet<String>,
+    is: &dyn Fn(&str) -> bool,
+) -> bool {
+    let mut seen = BTreeSet::from([from]);
+    let mut todo = vec![from];
+    while let Some(name) = todo.pop() {
+        for other in down.get(name).into_iter().flat_map(over) {
+            if is(other) {
+                return true;
+            }
+            if seen.insert(other) {
+                todo.push(other);
+            }
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -132,6 +192,99 @@ mod tests {
         assert_eq!(
             missed(&situation, &down, &BTreeSet::new(), (&required, &known)),
             names(&["app.service", "failed.service", "required.service"])
+        );
+    }
+
+    #[test]
+    fn what_went_down_with_one_that_failed_does_and_what_another_one_keeps_down_does_not() {
+        let situation = situation(&[
+            ("along.service", Active::Inactive),
+            ("by-name.service", Active::Inactive),
+            ("far.service", Active::Inactive),
+            ("failed.service", Active::Failed),
+            ("loser.service", Active::Inactive),
+            ("waits.service", Active::Inactive),
+            ("waits-for-it.service", Active::Inactive),
+            ("winner.service", Active::Active),
+        ]);
+        let ran = |needs: &[&str]| Down {
+            since: 5,
+            needs: names(needs),
+            ..Down::default()
+        };
+        let down = [
+            ("along.service", ran(&["failed.service"])),
+            (
+                "by-name.service",
+                Down {
+                    refuses_start: true,
+                    ..Down::default()
+                },
+            ),
+            // And in a circle.
+            ("far.service", ran(&["along.service", "far.service"])),
+            (
+                "loser.service",
+                Down {
+                    conflicts: names(&["winner.service"]),
+                    ..Down::default()
+                },
+            ),
+            (
+                "waits.service",
+                Down {
+                    pulls: names(&[COMPLETE]),
+                    ..Down::default()
+                },
+            ),
+            (
+                "waits-for-it.service",
+                Down {
+                    pulls: names(&["waits.service"]),
+                    ..Down::default()
+                },
+            ),
+        ];
+        let down = down.map(|(name, one)| (name.to_owned(), one)).into();
+        let nothing = BTreeSet::new();
+        assert_eq!(
+            missed(&situation, &down, &nothing, (&nothing, &nothing)),
+            names(&["along.service", "far.service"])
+        );
+        let blames = names(&["winner.service"]);
+        assert_eq!(
+            missed(
+                &situation,
+                &[("along.service".to_owned(), ran(&["winner.service"]))].into(),
+                &blames,
+                (&nothing, &nothing)
+            ),
+            names(&["along.service", "winner.service"])
+        );
+    }
+
+    #[test]
+    fn a_target_that_is_down_takes_a_reboot() {
+        let nothing = BTreeSet::new();
+        let with = |job: Option<&str>, name: &str, active| {
+            let mut situation = situation(&[(name, active)]);
+            situation.states.get_mut(name).unwrap().job = job.map(str::to_owned);
+            target_missed(&situation, &nothing).cloned()
+        };
+        let app = "app.target";
+        assert_eq!(with(None, app, Active::Inactive).as_deref(), Some(app));
+        assert_eq!(with(None, app, Active::Active), None);
+        assert_eq!(with(Some("start"), app, Active::Inactive), None);
+        assert_eq!(with(None, COMPLETE, Active::Inactive), None);
+        assert_eq!(with(None, "app.service", Active::Inactive), None);
+        let mut situation = situation(&[]);
+        assert_eq!(target_missed(&situation, &nothing), None);
+        situation
+            .states
+            .insert(MULTI_USER.to_owned(), State::default());
+        assert_eq!(
+            target_missed(&situation, &nothing).map(String::as_str),
+            Some(MULTI_USER)
         );
     }
 
