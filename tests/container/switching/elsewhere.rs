@@ -14,6 +14,7 @@ use super::{SWITCH, ends, is_as, lastgood, runs, switched, switching};
 on_one_debian! {
     Twelve: what_stood_stopped_stands_stopped,
     Thirteen: what_waits_for_something_that_comes_later_holds_nothing_up,
+    Thirteen: what_has_waited_and_then_fails_is_told,
     Twelve: what_was_failed_before_is_not_this_switchs_fault,
     Thirteen: the_network_is_away_for_less_than_a_second,
     Twelve: accounts_and_what_they_own_are_as_they_were,
@@ -85,6 +86,24 @@ fn what_waits_for_something_that_comes_later_holds_nothing_up(debian: Debian) ->
         server.run_ok(
             "timeout 15 sh -c 'until journalctl -u lastgood-later | grep \"up by now: key.service\"; do sleep 0.1; done'",
         )?;
+        runs(server, &subjects[1])
+    })
+}
+
+/// The key comes, and is the wrong one. Nobody is there any more to whom it could be told, and nothing is undone for it.
+fn what_has_waited_and_then_fails_is_told(debian: Debian) -> Result<()> {
+    let waiting = "[Service]\nType=oneshot\nRemainAfterExit=yes\nTimeoutStartSec=infinity\n\
+                   ExecStart=/bin/sh -c 'until [ -e /run/rig-key ]; do sleep 0.1; done; exit 3'\n";
+    let after = Closure::new().wanted("key.service", waiting);
+    let closures = [Closure::new(), after];
+    switching("wrong-key", debian, &closures, |server, subjects| {
+        let said = switched(server, 2)?;
+        ensure!(said.contains("still on its way: key.service"), "{said}");
+        server.run_ok("touch /run/rig-key")?;
+        let told = "not well after the live switch: key.service";
+        server.run_ok(&format!(
+            "timeout 15 sh -c 'until journalctl -u lastgood-later | grep \"{told}\"; do sleep 0.1; done'"
+        ))?;
         runs(server, &subjects[1])
     })
 }

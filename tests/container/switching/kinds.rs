@@ -209,7 +209,13 @@ fn targets_are_started_and_stopped(debian: Debian) -> Result<()> {
         .unit("more.service", traced("more", "x"))
         .wants("changed.target", "more.service");
     switching("targets", debian, &[before, after], |server, _| {
+        steps(server)?;
         switched(server, 2)?;
+        // It went down and up with its target, though nothing of them changed.
+        let steps = steps(server)?;
+        let anew = |what: &str| steps.iter().position(|step| step == what);
+        let (stop, start) = (anew("of-anew stop x"), anew("of-anew start x"));
+        ensure!(stop.is_some() && stop < start, "{steps:?}");
         let units = [
             "changed.target",
             "new.target",
