@@ -1,7 +1,7 @@
 //! The managers of users: they have units of the closure, too. Each costs a bounded wait at most, and never the switch.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use boot_entries::Root;
 
@@ -13,7 +13,7 @@ use crate::switch::plan::{Plan, plan};
 use crate::switch::set;
 use crate::switch::situation::{Home, Situation, State};
 use crate::switch::units;
-use crate::system::manager::{Asked, Error, Manager, Mode, Verb};
+use crate::system::manager::{Asked, Error, JobId, Manager, Reason, Verb};
 
 /// Where users have what is theirs at run time.
 const USERS: &str = "/run/user";
@@ -110,8 +110,14 @@ fn of_user(
     for line in planned.lines_of_user(user) {
         speaker.line(line.real());
     }
-    let stops: Vec<&String> = planned.stop.keys().collect();
-    manager.enqueue(Verb::Stop, &stops, Mode::Replace)?;
+    let stops: Vec<Asked<'_>> = planned
+        .stop
+        .keys()
+        .map(|unit| Asked::new(Verb::Stop, unit))
+        .collect();
+    let stopping = asked_for(&mut manager, &stops, user, speaker)?;
+    // A start that overtakes a stop would leave the old process where it is. What takes longer is not waited for.
+    manager.wait(&stopping, Instant::now() + PATIENCE, &mut |_| {})?;
     manager.reload_within(PATIENCE)?;
     let reloads = planned
         .reload
@@ -119,6 +125,26 @@ fn of_user(
         .map(|unit| Asked::new(Verb::ReloadOrTryRestart, unit));
     let brought = planned.up.iter().chain(&planned.last).map(asked);
     let jobs: Vec<Asked<'_>> = reloads.chain(brought).collect();
-    manager.enqueue_each(&jobs)?;
+    asked_for(&mut manager, &jobs, user, speaker)?;
     Ok(())
+}
+
+/// Asks for these, and says what is refused. What is gone is down.
+fn asked_for(
+    manager: &mut Manager,
+    jobs: &[Asked<'_>],
+    user: u32,
+    speaker: &mut Speaker,
+) -> Result<Vec<JobId>, Error> {
+    let mut ids = Vec::new();
+    for (job, answer) in jobs.iter().zip(manager.enqueue_each(jobs)?) {
+        match answer {
+            Ok(id) => ids.push(id),
+            Err(refusal) if job.verb == Verb::Stop && refusal.reason() == Reason::NoSuchUnit => {}
+            Err(refusal) => {
+                speaker.warn(format!("{} of user {user}: {refusal}", job.unit));
+            }
+        }
+    }
+    Ok(ids)
 }
