@@ -15,6 +15,7 @@ on_one_debian! {
     Thirteen: targets_are_started_and_stopped,
     Twelve: a_line_of_fstab_is_mounted_and_unmounted,
     Thirteen: a_swap_device_that_is_not_in_use_costs_nothing,
+    Twelve: a_kind_of_unit_that_this_machine_has_not_costs_a_line,
     Thirteen: a_mount_whose_source_changed_is_mounted_anew,
 }
 
@@ -357,4 +358,21 @@ fn a_mount_whose_source_changed_is_mounted_anew(debian: Debian) -> Result<()> {
             Ok(())
         },
     )
+}
+
+/// systemd has no swap in a container. A boot passes over it; so does a switch, and its undo.
+fn a_kind_of_unit_that_this_machine_has_not_costs_a_line(debian: Debian) -> Result<()> {
+    let with_swap = Closure::new()
+        .unit("srv-rig.swap", "[Swap]\nWhat=/srv/rig\n")
+        .wants("multi-user.target", "srv-rig.swap");
+    let closures = [Closure::new(), with_swap];
+    switching("no-swap", debian, &closures, |server, _| {
+        let said = switched(server, 2)?;
+        ensure!(
+            said.contains("srv-rig.swap: systemd has no such unit on this machine"),
+            "{said}"
+        );
+        switched(server, 1)?;
+        Ok(())
+    })
 }

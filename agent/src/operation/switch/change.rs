@@ -316,6 +316,11 @@ fn forward(
         (&standard, &expected),
         deadline.map_or(patience, |deadline| deadline.min(patience)),
     )?;
+    for unit in &judged.impossible {
+        speaker.warn(format!(
+            "{unit}: systemd has no such unit on this machine, and a boot passes over it"
+        ));
+    }
     for (unit, why) in &judged.told {
         speaker.warn(format!(
             "{unit}: {why}; it is wanted only, and held against nobody"

@@ -11,7 +11,7 @@ use boot_entries::Root;
 use super::listeners::Expected;
 use super::news::Known;
 use super::said::Speaker;
-use super::walk::Troubles;
+use super::walk::{Troubles, UNSUPPORTED};
 use crate::config;
 use crate::error::Error;
 use crate::host::full_name;
@@ -161,6 +161,8 @@ pub(super) struct Judged {
     pub(super) failed: BTreeMap<String, String>,
     /// Not as intended either, and wanted only.
     pub(super) told: BTreeMap<String, String>,
+    /// Not as intended, because systemd has no such unit on this machine: a swap device in a container, say.
+    pub(super) impossible: BTreeSet<String>,
     /// Still on their way.
     pub(super) waiting: BTreeSet<String>,
     /// Nobody listens there any more, and somebody should: with the unit it was.
@@ -258,6 +260,13 @@ pub(super) fn watch(
         if !judged.failed.is_empty() {
             judged.queued(&down, &manager.jobs()?);
         }
+        judged.impossible = judged
+            .failed
+            .extract_if(.., |name, _| {
+                troubles.get(name).is_some_and(|word| word == UNSUPPORTED)
+            })
+            .map(|(name, _)| name)
+            .collect();
         judged.told = judged
             .failed
             .extract_if(.., |name, _| standard.wanted.contains(name))

@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What was asked for and not granted, or did not end well: by unit, in a few words.
 pub(super) type Troubles = BTreeMap<String, String>;
 
+/// The result of a job for a unit of a kind that systemd does not have on this machine.
+pub(super) const UNSUPPORTED: &str = "unsupported";
+
 /// Who walks, and until when.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
