@@ -53,7 +53,16 @@ fn switching_on(
 ) -> Result<()> {
     in_container(&format!("switch-{name}"), debian, |server| {
         prepare(server)?;
-        let subjects = laid(server, closures)?;
+        // Both ways in which closures have their units: files of their own, and links to a store path for each.
+        let subjects = if debian == Debian::Twelve {
+            laid(server, closures)?
+        } else {
+            let apart = closures.iter().cloned();
+            let apart: Result<Vec<Closure>> = apart
+                .map(|closure| closure.with_units_apart(server))
+                .collect();
+            laid(server, &apart?)?
+        };
         proven_first(server, &subjects)?;
         started(server)?;
         story(server, &subjects)?;

@@ -291,14 +291,26 @@ pub fn register(server: &Container, subjects: &[&Subject]) -> Result<()> {
         let path = path.parent().context("no store path")?;
         Ok(format!("{}\\n", path.display()))
     };
-    let booted = of("kernel")? + &of("initrd")?;
+    let mut needed = vec![of("kernel")?, of("initrd")?];
+    // Units that are store paths of their own.
+    let mut units = Vec::new();
+    for path in files::sorted_entries(&server.disk().join("/nix/store"))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.contains("-unit-") {
+            units.push(format!("/nix/store/{name}\\n"));
+        }
+    }
     // Path, deriver, number of references, references.
-    let lines = subjects
+    let of_units = units.iter().map(|path| format!("{path}\\n0\\n"));
+    let of_units = of_units.collect::<Vec<_>>().concat();
+    needed.extend(units);
+    let (count, needed) = (needed.len(), needed.concat());
+    let of_closures = subjects
         .iter()
-        .map(|subject| format!("{}\\n\\n2\\n{booted}", subject.toplevel.display()));
+        .map(|subject| format!("{}\\n\\n{count}\\n{needed}", subject.toplevel.display()));
+    let of_closures = of_closures.collect::<Vec<_>>().concat();
     server.run_ok(&format!(
-        "printf '{}' | nix-store --register-validity --reregister",
-        lines.collect::<String>()
+        "printf '{of_units}{of_closures}' | nix-store --register-validity --reregister"
     ))?;
     Ok(())
 }

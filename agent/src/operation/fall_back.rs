@@ -53,6 +53,8 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
             return Ok(());
         }
     };
+    // A boot that has just begun has found its verdict on record: nothing of it is up yet.
+    let is_after_the_start = on_record.is_none();
     let on_record = match on_record {
         Some(on_record) => on_record,
         None => reject(&mut session, &from)?,
@@ -76,7 +78,8 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     in_entries.go_on(&session).tell();
     // Before the services are up there is nothing to go back to: the jobs of this boot are the other generation's.
     let rejection = session.state().rejected.get(&from.toplevel);
-    let is_up = rejection.is_some_and(|rejection| rejection.cause.stage >= Stage::Services);
+    let is_up = is_after_the_start
+        && rejection.is_some_and(|rejection| rejection.cause.stage >= Stage::Services);
     if is_up && switch::fall_back_live(&mut session, &from, &to) {
         return session.record(&Event::FellBack { from, to });
     }

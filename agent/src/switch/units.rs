@@ -154,7 +154,12 @@ pub fn load(root: &Root, units: &mut Units, files: &BTreeSet<PathBuf>) {
             Ok(text) => {
                 units.texts.insert(path, text);
             }
-            Err(error) => units.problems.push(problem(&path, &error)),
+            Err(error) => {
+                let problem = problem(&path, &error);
+                if !units.problems.contains(&problem) {
+                    units.problems.push(problem);
+                }
+            }
         }
     }
 }

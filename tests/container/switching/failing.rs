@@ -12,6 +12,7 @@ use crate::{BROKEN_NGINX, BROKEN_RULESET};
 on_one_debian! {
     Twelve: whatever_fails_the_machine_is_what_it_was,
     Thirteen: whatever_is_refused_changes_nothing,
+    Twelve: what_has_ended_well_and_waits_for_its_next_start_is_well,
 }
 
 /// What is wrong with a closure, and what comes of it.
@@ -41,7 +42,13 @@ fn base() -> Closure {
             format!("[Unit]\nRequires=app.service\n{}", traced("kept", "x")),
         )
         .wanted("gone.service", traced("gone", "one"))
+        .wanted("again.service", again("/bin/true"))
         .file("etc/rig.conf", "one\n")
+}
+
+/// One that is reloaded so, and in no other way touched.
+fn again(reload: &str) -> String {
+    format!("[Service]\nExecStart=/bin/sleep infinity\nExecReload={reload}\n")
 }
 
 /// Everything in it is different, and nothing is wrong yet.
@@ -121,6 +128,13 @@ fn of_units() -> Vec<Failure> {
             ),
             4,
             "bad.service",
+        ),
+        // It is active before and after, and runs by its old settings (X6).
+        failure(
+            "a reload fails",
+            changed().wanted("again.service", again("/bin/false")),
+            4,
+            "again.service: its reload failed",
         ),
         failure(
             "a changed service fails",
@@ -317,6 +331,25 @@ on_each_debian! {
     a_stop_that_needs_force_is_told_and_no_failure,
 }
 
+/// A job that runs once an hour, by a service that starts itself again.
+fn what_has_ended_well_and_waits_for_its_next_start_is_well(debian: Debian) -> Result<()> {
+    let hourly = |program: &str| {
+        Closure::new().wanted(
+            "hourly.service",
+            format!("[Service]\nRestart=always\nRestartSec=1h\nExecStart={program}\n"),
+        )
+    };
+    let closures = [Closure::new(), hourly("/bin/true"), hourly("/bin/false")];
+    switching("hourly", debian, &closures, |server, subjects| {
+        super::switched(server, 2)?;
+        let now = Record::of(server, "hourly.service")?;
+        ensure!(now.get("SubState") == "auto-restart", "{now:?}");
+        let said = super::ends(server, "test 3", 4)?;
+        ensure!(said.contains("hourly.service: it ended"), "{said}");
+        runs(server, &subjects[1])
+    })
+}
+
 /// systemd says "done" of this stop as well (X6).
 fn a_stop_that_needs_force_is_told_and_no_failure(debian: Debian) -> Result<()> {
     let stubborn = |mark: &str| {
@@ -333,10 +366,19 @@ fn a_stop_that_needs_force_is_told_and_no_failure(debian: Debian) -> Result<()> 
     switching(
         "force",
         debian,
-        &[closure("one"), closure("two")],
+        &[
+            closure("one").wanted("leaving.service", stubborn("one")),
+            closure("two"),
+        ],
         |server, _| {
             let said = super::switched(server, 2)?;
-            ensure!(said.contains("stubborn.service"), "{said}");
+            for unit in ["stubborn.service", "leaving.service"] {
+                let told = format!("{unit} did not stop in order: timeout");
+                ensure!(said.contains(&told), "{said}");
+            }
+            // Nobody could start it, and it would count as failed for ever.
+            let failed = server.run_ok("systemctl --failed --no-legend --plain")?;
+            ensure!(!failed.contains("leaving.service"), "{failed}");
             let now = Record::of(server, "stubborn.service")?;
             ensure!(
                 now.state() == "active" && now.get("Environment") == "MARK=two",

@@ -76,8 +76,7 @@ impl Closure {
         }
         let conf = include_str!("../../guest/closure/nginx.conf");
         let conf = conf.replace("/etc/nginx/www", "/etc/static/nginx/www");
-        Ok(self
-            .file("etc/nginx/nginx.conf", conf)
+        self.file("etc/nginx/nginx.conf", conf)
             .unit("nginx.service", NGINX)
             // As in every closure of NixOS's: what is there is what is wanted.
             .file("etc/fstab", read(&server.release().join("etc/fstab"))?)
@@ -87,7 +86,8 @@ impl Closure {
             .link("systemd", "/usr")
             .file("init-interface-version", "systemd 1")
             .file("switch-inhibitors", "{}")
-            .unit("sysinit-reactivation.target", REACTIVATION))
+            .unit("sysinit-reactivation.target", REACTIVATION)
+            .with_units_apart(server)
     }
 }
 

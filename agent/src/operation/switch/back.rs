@@ -12,7 +12,7 @@ use super::live::{self, Way};
 use super::remembered::Remembered;
 use super::said::Speaker;
 use super::walk::Walk;
-use super::{dead_man, keep, place, words};
+use super::{dead_man, keep, place, users, words};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::SWITCH_GOES_BACK;
@@ -296,7 +296,7 @@ fn units_back(
         &session_units.unwrap_or_default(),
         remembered.map(Remembered::before),
     )?;
-    let planned = live::planned(manager, &mut situation, &Requests::default())?;
+    let planned = live::planned(root, manager, &mut situation, &Requests::default())?;
     words::plan(&without_news(planned.clone()), speaker);
     let mut walk = Walk::new(manager, speaker, Instant::now() + PHASE);
     walk.stop(&planned)?;
@@ -310,7 +310,7 @@ fn units_back(
     let mut left = put.err().unwrap_or_default();
     // What its script asks for: secrets, say, that units have read. Nor is the next switch to find it.
     let requests = super::requests::take(root);
-    let planned = live::planned(walk.manager, &mut situation, &requests)?;
+    let planned = live::planned(root, walk.manager, &mut situation, &requests)?;
     walk.until = Instant::now() + PHASE;
     // systemd refuses to reload while /run is nearly full. Then it has the definitions that it had, and what was stopped
     // is to come up all the same.
@@ -322,7 +322,8 @@ fn units_back(
     walk.restart_late(&planned)?;
     left.extend(place::firewall_of_unit(root, &intent.before).err());
     let troubles = std::mem::take(&mut walk.troubles);
-    super::users::switch(root, &intent.after, &intent.before, walk.speaker);
+    let of_users = Instant::now() + users::PATIENCE_OF_ALL;
+    users::switch(root, &intent.after, &intent.before, walk.speaker, of_users);
     // What is required now is that all is as it was.
     let standard = Standard {
         required: BTreeSet::new(),
@@ -342,7 +343,7 @@ fn units_back(
     left.extend(lines);
     shared.extend(judged.failed.keys().map(|unit| Fault::of_unit(unit)));
     if let Some(remembered) = remembered {
-        forget_failures(manager, &situation, &planned, &remembered.failed)?;
+        forget_failures(manager, &situation, &planned, (remembered, &judged))?;
     }
     Ok(Left {
         lines: left,
@@ -365,15 +366,18 @@ fn forget_failures(
     manager: &mut Manager,
     situation: &Situation,
     planned: &Plan,
-    before: &BTreeSet<String>,
+    (before, judged): (&Remembered, &Judged),
 ) -> Result<(), Error> {
     let is_ours = |name: &String| {
         planned.intended.contains_key(name)
-            || situation.old.files.contains_key(name)
-            || situation.new.files.contains_key(name)
+            || situation.old.files.get(name) != situation.new.files.get(name)
+            // It ran, so what took it down came after the switch began.
+            || (before.units.contains_key(name) && situation.new.files.contains_key(name))
     };
     for unit in manager.units()? {
-        let has_failed = unit.active == "failed" && !before.contains(&unit.name);
+        // What has failed on the way back is named, and is to be found.
+        let is_left = judged.failed.contains_key(&unit.name);
+        let has_failed = unit.active == "failed" && !before.failed.contains(&unit.name) && !is_left;
         if has_failed && is_ours(&unit.name) {
             match manager.reset_failed(&unit.name) {
                 Ok(()) | Err(NotAnswered::Refused { .. }) => {}

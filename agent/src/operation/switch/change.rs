@@ -26,7 +26,7 @@ use super::remembered::{Remembered, Was};
 use super::request::{Action, Request};
 use super::said::Speaker;
 use super::walk::Walk;
-use super::{dead_man, keep, later, nixos, place, reexecution, room, words};
+use super::{dead_man, keep, later, nixos, place, reexecution, room, users, words};
 use crate::error::Error;
 use crate::operation::select;
 use crate::session::Session;
@@ -86,7 +86,7 @@ fn try_to(root: &Root, said: &Path, request: &Request, speaker: &mut Speaker) ->
     }
     let carriers: BTreeSet<String> = request.session.iter().cloned().collect();
     let (mut situation, listening) = look(root, &mut manager, (&asked, request), &carriers)?;
-    let planned = live::planned(&mut manager, &mut situation, &Requests::default())?;
+    let planned = live::planned(root, &mut manager, &mut situation, &Requests::default())?;
     if planned.reexecute.is_some() {
         reexecution::check_mounts(root)?;
     }
@@ -176,19 +176,19 @@ fn look(
         from: &asked.before,
         to: &asked.after,
     };
-    let began = Instant::now();
     // Whether it could be selected was asked before, and that is the same check.
     let is_checked = request.action == Action::Switch;
-    let seen = std::thread::scope(|scope| {
+    let (seen, at) = std::thread::scope(|scope| {
         let checked = (!is_checked).then(|| scope.spawn(|| asked.check_closure(root)));
         let listening = scope.spawn(listening::owned);
         let situation = live::look(root, manager, way, carriers, None);
+        let seen = Instant::now();
         if let Some(checked) = checked {
             joined(checked)??;
         }
-        Ok::<_, Error>((situation?, joined(listening)?))
+        Ok::<_, Error>(((situation?, joined(listening)?), seen))
     })?;
-    if began.elapsed() < FRESH {
+    if at.elapsed() < FRESH {
         return Ok(seen);
     }
     let situation = live::look(root, manager, way, carriers, None)?;
@@ -288,9 +288,10 @@ fn forward(
     place::put(root, &asked.after, &request.environment, walk.speaker).map_err(Failure::Place)?;
     let requests = super::requests::take(root);
     if requests != Requests::default() {
-        let asked_for = live::planned(walk.manager, situation, &requests)?;
+        let asked_for = live::planned(root, walk.manager, situation, &requests)?;
         words::more(&planned, &asked_for, walk.speaker);
         planned = asked_for;
+        Remembered::touch(root, &planned)?;
     }
     in_time(deadline)?;
     walk.reload(&planned)?;
@@ -306,7 +307,10 @@ fn forward(
     place::firewall_of_unit(root, &asked.after).map_err(|why| Failure::Place(vec![why]))?;
     walk.restart_late(&planned)?;
     let troubles = std::mem::take(&mut walk.troubles);
-    super::users::switch(root, &asked.before, &asked.after, walk.speaker);
+    let of_users = Instant::now() + users::PATIENCE_OF_ALL;
+    let of_users = deadline.map_or(of_users, |deadline| deadline.min(of_users));
+    users::switch(root, &asked.before, &asked.after, walk.speaker, of_users);
+    let patience = Instant::now() + standard.patience;
     let changed: BTreeSet<String> = planned.intended.keys().cloned().collect();
     let expected = before.without(&changed);
     let judged = judge::watch(

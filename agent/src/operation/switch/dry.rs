@@ -89,9 +89,14 @@ pub fn dry_activate(root: &Root, request: &Request) -> Result<Dry, Error> {
     };
     let carriers = request.session.iter().cloned().collect();
     let mut situation = live::look(root, &mut manager, way, &carriers, None)?;
-    let at_first = live::planned(&mut manager, &mut situation, &Requests::default())?;
+    let at_first = live::planned(root, &mut manager, &mut situation, &Requests::default())?;
     let said = by_script(root, &asked.after, request)?;
-    let planned = live::planned(&mut manager, &mut situation, &requests::take_dry(root))?;
+    let planned = live::planned(
+        root,
+        &mut manager,
+        &mut situation,
+        &requests::take_dry(root),
+    )?;
     if planned.reexecute.is_some() {
         reexecution::check_mounts(root)?;
     }

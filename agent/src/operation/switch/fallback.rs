@@ -17,7 +17,7 @@ use super::live::{self, Way};
 use super::missed::{self, Down};
 use super::said::Speaker;
 use super::walk::Walk;
-use super::{dead_man, place, words};
+use super::{dead_man, place, users, words};
 use crate::config;
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -155,8 +155,12 @@ fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
         return Err(format!("{target} was never reached"));
     }
     let blames = blamed(view, from);
-    let restart = missed(view, &mut manager, &blames, &situation, &standard.required)?;
-    let planned = anew(&mut manager, &mut situation, restart).map_err(told)?;
+    let (restart, not_by_name) =
+        missed(view, &mut manager, &blames, &situation, &standard.required)?;
+    if let Some(unit) = not_by_name {
+        return Err(format!("{unit} is down, and may not be started by name"));
+    }
+    let planned = anew(root, &mut manager, &mut situation, restart).map_err(told)?;
     let mut skipped = planned.skipped.iter();
     if let Some((unit, why)) = skipped.find(|(unit, _)| blames.contains(*unit)) {
         return Err(format!("{unit} is at fault, and {why}"));
@@ -172,6 +176,8 @@ fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
     walk.reload(&planned).map_err(told)?;
     walk.up(&planned).map_err(told)?;
     walk.restart_late(&planned).map_err(told)?;
+    let of_users = Instant::now() + users::PATIENCE_OF_ALL;
+    users::switch(root, &active, to, walk.speaker, of_users);
     place::firewall_of_unit(root, to)?;
     let troubles = std::mem::take(&mut walk.troubles);
     let judged = judge::watch(
@@ -190,16 +196,17 @@ fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
 
 /// The plan, with what is to be started anew.
 fn anew(
+    root: &Root,
     manager: &mut Manager,
     situation: &mut Situation,
     restart: BTreeSet<String>,
 ) -> Result<Plan, Error> {
-    let before = live::planned(manager, situation, &Requests::default())?;
+    let before = live::planned(root, manager, situation, &Requests::default())?;
     let requests = Requests {
         restart,
         reload: BTreeSet::new(),
     };
-    let mut planned = live::planned(manager, situation, &requests)?;
+    let mut planned = live::planned(root, manager, situation, &requests)?;
     let steps = planned.up.iter_mut().chain(&mut planned.last);
     for step in steps {
         if requests.restart.contains(&step.unit) && !before.touches(&step.unit) {
@@ -231,7 +238,7 @@ fn missed(
     blames: &BTreeSet<String>,
     situation: &Situation,
     required: &BTreeSet<String>,
-) -> Result<BTreeSet<String>, String> {
+) -> Result<(BTreeSet<String>, Option<String>), String> {
     const PULLS: [&str; 4] = ["Wants", "Requires", "Requisite", "BindsTo"];
     const NEEDS: [&str; 4] = ["Requires", "Requisite", "BindsTo", "PartOf"];
     const CONFLICTS: [&str; 2] = ["Conflicts", "ConflictedBy"];

@@ -81,23 +81,29 @@ pub(super) struct Now {
     pub(super) is_skipped: bool,
     /// Its process came to a good end by itself, and nothing starts it again: a script, say.
     pub(super) is_done: bool,
+    /// Its process came to a good end by itself, and it is to be started again after a while.
+    pub(super) waits_well: bool,
 }
 
 impl Now {
     /// What systemd says of it.
     pub(super) fn of(answer: &Properties) -> Self {
         let was_asked = answer.number("ConditionTimestampMonotonic").unwrap_or(0) > 0;
+        let has_ended_well = answer.number("ExecMainCode") == Some(EXITED)
+            && answer.number("ExecMainStatus") == Some(0);
+        let sub = answer.text("SubState");
         Self {
             load: answer.text("LoadState").to_owned(),
             active: answer.text("ActiveState").to_owned(),
-            sub: answer.text("SubState").to_owned(),
+            sub: sub.to_owned(),
             result: answer.text("Result").to_owned(),
             kind: answer.text("Type").to_owned(),
             restarts: answer.number("NRestarts").unwrap_or(0),
             invocation: answer.id("InvocationID"),
-            is_done: answer.number("ExecMainCode") == Some(EXITED)
-                && answer.number("ExecMainStatus") == Some(0)
-                && answer.text("Restart") == "no",
+            is_done: has_ended_well && answer.text("Restart") == "no",
+            waits_well: has_ended_well
+                && sub.starts_with("auto-restart")
+                && answer.text("Result") == "success",
             is_skipped: was_asked && answer.flag("ConditionResult") == Some(false),
         }
     }
@@ -131,6 +137,7 @@ pub(super) fn verdict(intent: Intent, now: &Now, before: Option<&Now>) -> Verdic
         }
         (Intent::Either, "failed") => not("it failed"),
         (Intent::Down | Intent::Either, _) => Verdict::Well,
+        (Intent::Up | Intent::Ran, _) if now.waits_well => Verdict::Well,
         (Intent::Up | Intent::Ran, _) => is_up(intent, now, is_flapping),
     }
 }
@@ -241,7 +248,15 @@ pub(super) fn watch(
             if now.active == "inactive" {
                 down.insert(name.clone());
             }
-            match verdict(*intent, now, first.get(name)) {
+            let of_state = verdict(*intent, now, first.get(name));
+            // It runs by its old settings. systemd says of it that it is active, as it was.
+            let of_reload = troubles.not_reloaded.contains(name) && of_state == Verdict::Well;
+            let verdict = if of_reload {
+                Verdict::Not("its reload failed".to_owned())
+            } else {
+                of_state
+            };
+            match verdict {
                 Verdict::Well => {
                     first.entry(name.clone()).or_insert_with(|| now.clone());
                 }
@@ -249,7 +264,7 @@ pub(super) fn watch(
                     judged.waiting.insert(name.clone());
                 }
                 Verdict::Not(why) => {
-                    let why = match troubles.get(name) {
+                    let why = match troubles.words.get(name) {
                         Some(trouble) if !why.contains("failed") => format!("{why}: {trouble}"),
                         _ => why,
                     };
@@ -263,7 +278,8 @@ pub(super) fn watch(
         judged.impossible = judged
             .failed
             .extract_if(.., |name, _| {
-                troubles.get(name).is_some_and(|word| word == UNSUPPORTED)
+                let word = troubles.words.get(name);
+                !standard.required.contains(name) && word.is_some_and(|word| word == UNSUPPORTED)
             })
             .map(|(name, _)| name)
             .collect();
@@ -307,7 +323,7 @@ pub(super) fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::manager::JobId;
+    use crate::system::manager::{JobId, Value};
 
     fn now(active: &str, sub: &str, result: &str) -> Now {
         Now {
@@ -352,6 +368,31 @@ mod tests {
                 .collect();
             assert_eq!(letters, expected, "{active} {sub} {result}");
         }
+    }
+
+    #[test]
+    fn one_that_ended_well_and_waits_for_its_next_start_is_well() {
+        let waits = |status: u64| {
+            let mut all = Properties::default();
+            for (name, text) in [
+                ("LoadState", "loaded"),
+                ("ActiveState", "activating"),
+                ("SubState", "auto-restart"),
+                ("Result", if status == 0 { "success" } else { "exit-code" }),
+                ("Restart", "always"),
+            ] {
+                all.insert(name, Value::Text(text.to_owned()));
+            }
+            all.insert("ExecMainCode", Value::Number(EXITED));
+            all.insert("ExecMainStatus", Value::Number(status));
+            Now::of(&all)
+        };
+        let ran = now("active", "running", "success");
+        for before in [None, Some(&ran)] {
+            assert_eq!(letter(&verdict(Intent::Up, &waits(0), before)), 'W');
+            assert_eq!(letter(&verdict(Intent::Up, &waits(1), before)), 'N');
+        }
+        assert_eq!(letter(&verdict(Intent::Down, &waits(0), None)), 'N');
     }
 
     #[test]

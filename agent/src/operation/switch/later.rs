@@ -10,6 +10,7 @@ use super::dead_man;
 use super::judge::{self, Standard};
 use super::listeners::Expected;
 use super::said::Speaker;
+use super::walk::Troubles;
 use crate::config;
 use crate::error::Error;
 use crate::session::Session;
@@ -64,7 +65,7 @@ pub fn later(root: &Root, units: &[String]) -> Result<(), Error> {
     let judged = judge::watch(
         &mut manager,
         &mut Speaker::silent(),
-        (&intended, &BTreeMap::new()),
+        (&intended, &Troubles::default()),
         (&standard, &Expected::default()),
         Instant::now() + deadline,
     )?;

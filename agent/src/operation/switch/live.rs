@@ -77,7 +77,12 @@ pub(super) fn look(
     for (name, state) in &mut states {
         state.carries_session = carries_session(name, session);
     }
-    let files = set::to_read(&old, &new, &states, &BTreeSet::new());
+    // What was up and is not: whether it has come to its own end is in its text.
+    let is_up = |name: &String| states.get(name).is_some_and(State::is_up);
+    let fallen = before.iter().flatten();
+    let fallen = fallen.filter(|(name, was)| was.up && !is_up(name));
+    let fallen = fallen.map(|(name, _)| name.clone()).collect();
+    let files = set::to_read(&old, &new, &states, &fallen);
     units::load(root, &mut old, &files);
     units::load(root, &mut new, &files);
     set::share(&old, &mut new);
@@ -105,39 +110,47 @@ pub(super) fn look(
 }
 
 /// The plan. It may concern units that are as they were: one that makes way for a new socket, one that a script names, a
-/// mount whose line is gone. About these systemd is asked as well, and the plan is made again, until it rests on answers
-/// alone.
+/// mount whose line is gone. Their files are read, systemd is asked about them, and the plan is made again, until nothing new
+/// comes of that.
 ///
 /// # Errors
 /// When PID 1 does not answer.
 pub(super) fn planned(
+    root: &Root,
     manager: &mut Manager,
     situation: &mut Situation,
     requests: &Requests,
 ) -> Result<Plan, Error> {
     loop {
         let planned = plan_with(situation, requests);
+        let before = known(situation);
+        let asked_for = requests.restart.iter().chain(&requests.reload);
+        let concerned: BTreeSet<String> = planned.concerned().chain(asked_for).cloned().collect();
+        let Situation { old, new, .. } = situation;
+        let files = set::to_read(old, new, &situation.states, &concerned);
+        units::load(root, old, &files);
+        units::load(root, new, &files);
+        set::share(old, new);
         let states = &situation.states;
         let is_open = |name: &&String| {
             states
                 .get(*name)
                 .is_some_and(|state| !state.is_known && state.load != Load::NotFound)
         };
-        let open: BTreeSet<String> = planned.concerned().filter(is_open).cloned().collect();
-        if open.is_empty() {
-            return Ok(planned);
-        }
-        let before: usize = known(states);
+        let open: BTreeSet<String> = concerned.iter().filter(is_open).cloned().collect();
         ask(manager, &mut situation.states, open)?;
-        // Whom systemd refuses to tell of stays unknown.
-        if known(&situation.states) == before {
+        // Whom systemd refuses to tell of, and what cannot be read, stays unknown.
+        if known(situation) == before {
             return Ok(planned);
         }
     }
 }
 
-fn known(states: &States) -> usize {
-    states.values().filter(|state| state.is_known).count()
+/// How much is known.
+fn known(situation: &Situation) -> (usize, usize) {
+    let states = situation.states.values();
+    let texts = situation.old.texts.len() + situation.new.texts.len();
+    (states.filter(|state| state.is_known).count(), texts)
 }
 
 /// The units that have failed.

@@ -13,6 +13,8 @@ const OURS: &str = "lastgood-";
 /// What hangs on it waits for a verdict that this boot never gives.
 const COMPLETE: &str = "boot-complete.target";
 
+/// What only the first boot of an installation comes to.
+const FIRST_BOOT: &str = "first-boot-complete.target";
 /// What every boot of a server comes to.
 const MULTI_USER: &str = "multi-user.target";
 
@@ -64,6 +66,7 @@ pub(super) fn target_missed<'a>(
         kind(name) == "target"
             && (wanted.contains(*name) || required.contains(*name))
             && *name != COMPLETE
+            && *name != FIRST_BOOT
             && is_down(state)
             && state.load == Load::Loaded
             && state.job.is_none()
@@ -73,13 +76,14 @@ pub(super) fn target_missed<'a>(
 
 /// What is to be started anew: what the verdict `blames`, whatever it does now; and of `down` what has failed, was never
 /// started, or went down with one of these. Of all of them what had failed under the last good generation as well (`known`) stays
-/// down, unless it is `required`; and so does what another one that runs keeps down.
+/// down, unless it is `required`; and so does what another one that runs, and goes on, keeps down. And one of these that may
+/// not be started by name, if there is one.
 pub(super) fn missed(
     situation: &Situation,
     down: &BTreeMap<String, Down>,
     blames: &BTreeSet<String>,
     (required, known): (&BTreeSet<String>, &BTreeSet<String>),
-) -> BTreeSet<String> {
+) -> (BTreeSet<String>, Option<String>) {
     let is = |name: &str, so: fn(&State) -> bool| situation.states.get(name).is_some_and(so);
     let has = |name: &&String| {
         let is_of_another = situation.old.files.contains_key(*name)
@@ -89,16 +93,28 @@ pub(super) fn missed(
     };
     let named = blames.iter().filter(has);
     let is_at_fault = |name: &str| blames.contains(name) || is(name, State::is_failing);
-    let left = down.iter().filter(|(name, one)| {
-        let fell = is(name, State::is_failing)
-            || one.since == 0
-            || leads(down, name, |one| &one.needs, &is_at_fault);
-        fell && (required.contains(*name) || !known.contains(*name))
-            && !leads(down, name, |one| &one.pulls, &|name| name == COMPLETE)
-            && !one.refuses_start
-            && !one.conflicts.iter().any(|other| is(other, State::is_up))
-    });
-    named.chain(left.map(|(name, _)| name)).cloned().collect()
+    // What the closure that is left has alone is about to go.
+    let stays = |name: &str| {
+        let goes = situation.old.files.contains_key(name)
+            && !situation.new.files.contains_key(name)
+            && !situation.host_units.contains(name);
+        is(name, State::is_up) && !goes
+    };
+    let left: Vec<(&String, &Down)> = down
+        .iter()
+        .filter(|(name, one)| {
+            let fell = is(name, State::is_failing)
+                || one.since == 0
+                || leads(down, name, |one| &one.needs, &is_at_fault);
+            fell && (required.contains(*name) || !known.contains(*name))
+                && !leads(down, name, |one| &one.pulls, &|name| name == COMPLETE)
+                && !one.conflicts.iter().any(|other| stays(other))
+        })
+        .collect();
+    let not_by_name = left.iter().find(|(_, one)| one.refuses_start);
+    let not_by_name = not_by_name.map(|(name, _)| (*name).clone());
+    let all = named.chain(left.iter().map(|(name, _)| *name));
+    (all.cloned().collect(), not_by_name)
 }
 
 /// Whether a unit that is down leads, over others that are, to one that `is` so.
@@ -191,7 +207,10 @@ mod tests {
         let known = names(&["known.service", "required.service"]);
         assert_eq!(
             missed(&situation, &down, &BTreeSet::new(), (&required, &known)),
-            names(&["app.service", "failed.service", "required.service"])
+            (
+                names(&["app.service", "failed.service", "required.service"]),
+                None
+            )
         );
     }
 
@@ -249,8 +268,16 @@ mod tests {
         let nothing = BTreeSet::new();
         assert_eq!(
             missed(&situation, &down, &nothing, (&nothing, &nothing)),
-            names(&["along.service", "far.service"])
+            (
+                names(&["along.service", "by-name.service", "far.service"]),
+                Some("by-name.service".to_owned())
+            )
         );
+        // The winner goes with the closure that is left.
+        let mut without = situation.clone();
+        without.new.files.remove("winner.service");
+        let (found, _) = missed(&without, &down, &nothing, (&nothing, &nothing));
+        assert!(found.contains("loser.service"), "{found:?}");
         let blames = names(&["winner.service"]);
         assert_eq!(
             missed(
@@ -259,7 +286,7 @@ mod tests {
                 &blames,
                 (&nothing, &nothing)
             ),
-            names(&["along.service", "winner.service"])
+            (names(&["along.service", "winner.service"]), None)
         );
     }
 
@@ -276,6 +303,7 @@ mod tests {
         assert_eq!(with(None, app, Active::Active), None);
         assert_eq!(with(Some("start"), app, Active::Inactive), None);
         assert_eq!(with(None, COMPLETE, Active::Inactive), None);
+        assert_eq!(with(None, FIRST_BOOT, Active::Inactive), None);
         assert_eq!(with(None, "app.service", Active::Inactive), None);
         let mut situation = situation(&[]);
         assert_eq!(target_missed(&situation, &nothing), None);
@@ -306,7 +334,7 @@ mod tests {
         let nothing = BTreeSet::new();
         assert_eq!(
             missed(&situation, &BTreeMap::new(), &blames, (&nothing, &nothing)),
-            names(&["flaps.service", "hangs.service"])
+            (names(&["flaps.service", "hangs.service"]), None)
         );
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::host::SWITCH_BEFORE;
+use crate::switch::plan::Plan;
 use crate::switch::situation::Before;
 
 /// What the machine was.
@@ -92,6 +93,21 @@ impl Remembered {
         let place = root.place(SWITCH_BEFORE).map_err(at)?;
         let text = serde_json::to_string(self).map_err(|error| at(error.into()))?;
         Ok(durable::put_text(&text, &place)?)
+    }
+
+    /// Keeps that `planned` touches more than was known at first: a script has asked for it.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing of it may be done.
+    pub(super) fn touch(root: &Root, planned: &Plan) -> Result<(), Error> {
+        let Some(mut kept) = Self::read(root) else {
+            return Ok(());
+        };
+        for (name, was) in &mut kept.units {
+            was.touched |= planned.touches(name);
+            was.reloaded |= planned.reload.contains_key(name);
+        }
+        kept.keep(root)
     }
 
     /// What was kept. None: nothing, or nothing that makes sense. Going back is then to the closure alone.

@@ -20,6 +20,9 @@ const USERS: &str = "/run/user";
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long those of all users may take together.
+pub(super) const PATIENCE_OF_ALL: Duration = Duration::from_secs(30);
+
 /// What a switch would do to the units of one user.
 #[derive(Debug)]
 pub struct OfUser {
@@ -41,11 +44,29 @@ pub(super) fn look(root: &Root, from: &Path, to: &Path) -> Vec<OfUser> {
 }
 
 /// Has the managers of all users that have one take over the units of `to`.
-pub(super) fn switch(root: &Root, from: &Path, to: &Path, speaker: &mut Speaker) {
+///
+/// Those who have not had their turn by `until` are left alone.
+pub(super) fn switch(root: &Root, from: &Path, to: &Path, speaker: &mut Speaker, until: Instant) {
     for user in with_manager(root) {
-        if let Err(error) = of_user(root, from, to, user, speaker) {
+        if Instant::now() >= until {
             speaker.warn(format!(
-                "units of user {user} are as they were: {}",
+                "units of user {user} are as they were: the managers of others have used up the time"
+            ));
+            continue;
+        }
+        let (manager, planned) = match planned(root, from, to, user) {
+            Ok(both) => both,
+            Err(error) => {
+                speaker.warn(format!(
+                    "units of user {user} are as they were: {}",
+                    one_line(&error)
+                ));
+                continue;
+            }
+        };
+        if let Err(error) = of_user(manager, &planned, user, (speaker, until)) {
+            speaker.warn(format!(
+                "units of user {user} did not all come to what the closure has: {}",
                 one_line(&error)
             ));
         }
@@ -100,13 +121,11 @@ fn planned(root: &Root, from: &Path, to: &Path, user: u32) -> Result<(Manager, P
 }
 
 fn of_user(
-    root: &Root,
-    from: &Path,
-    to: &Path,
+    mut manager: Manager,
+    planned: &Plan,
     user: u32,
-    speaker: &mut Speaker,
+    (speaker, until): (&mut Speaker, Instant),
 ) -> Result<(), Error> {
-    let (mut manager, planned) = planned(root, from, to, user)?;
     for line in planned.lines_of_user(user) {
         speaker.line(line.real());
     }
@@ -117,7 +136,8 @@ fn of_user(
         .collect();
     let stopping = asked_for(&mut manager, &stops, user, speaker)?;
     // A start that overtakes a stop would leave the old process where it is. What takes longer is not waited for.
-    manager.wait(&stopping, Instant::now() + PATIENCE, &mut |_| {})?;
+    let until = until.min(Instant::now() + PATIENCE);
+    manager.wait(&stopping, until, &mut |_| {})?;
     manager.reload_within(PATIENCE)?;
     let reloads = planned
         .reload

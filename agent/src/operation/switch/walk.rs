@@ -8,7 +8,7 @@ use super::dead_man::manager_now;
 use super::said::Speaker;
 use crate::error::Error;
 use crate::switch::late::late;
-use crate::switch::plan::{Job, Plan, Reasons, Step};
+use crate::switch::plan::{Intent, Job, Plan, Reasons, Step};
 use crate::system::manager::{Asked, JobId, JobResult, Manager, Mode, Verb, Waiting, Wanted};
 
 /// How long a oneshot in its start may hold back the reload.
@@ -16,8 +16,14 @@ const HOLD_BACK: Duration = Duration::from_secs(30);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What was asked for and not granted, or did not end well: by unit, in a few words.
-pub(super) type Troubles = BTreeMap<String, String>;
+/// What was asked for and not granted, or did not end well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Troubles {
+    /// By unit, in a few words. Its state decides what that means.
+    pub(super) words: BTreeMap<String, String>,
+    /// Units whose reload failed: no state shows that.
+    pub(super) not_reloaded: BTreeSet<String>,
+}
 
 /// The result of a job for a unit of a kind that systemd does not have on this machine.
 pub(super) const UNSUPPORTED: &str = "unsupported";
@@ -44,7 +50,7 @@ impl<'a> Walk<'a> {
             manager,
             speaker,
             until,
-            troubles: Troubles::new(),
+            troubles: Troubles::default(),
             reloaded: None,
         }
     }
@@ -98,6 +104,7 @@ impl Walk<'_> {
             .map(|name| Asked::new(Verb::Stop, name))
             .collect();
         self.all(&jobs)?;
+        self.told_of_force(plan)?;
         self.down(&plan.disturbed)?;
         for device in plan.swap_off.keys() {
             if let Err(error) = super::swaps::off(device) {
@@ -105,6 +112,39 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says which stops were no orderly ones: systemd calls each of them done. Of one that is gone that is all that anybody
+    /// will hear, so it is not left behind as failed.
+    fn told_of_force(&mut self, plan: &Plan) -> Result<(), Error> {
+        let was_well = |name: &&String| !plan.failing_before.contains_key(*name);
+        let names: Vec<&String> = plan.stop.keys().filter(was_well).collect();
+        let wanted = [Wanted::unit("ActiveState"), Wanted::kind("Result")];
+        let answers = self.manager.properties(&names, &wanted)?;
+        for (name, answer) in names.into_iter().zip(answers) {
+            let Ok(answer) = answer else {
+                continue;
+            };
+            if active(&answer) != "failed" {
+                continue;
+            }
+            let result = answer.text("Result");
+            self.speaker
+                .warn(format!("{name} did not stop in order: {result}"));
+            if plan.intended.get(name) == Some(&Intent::Down) {
+                self.forget(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets that a unit has failed.
+    fn forget(&mut self, unit: &str) -> Result<(), Error> {
+        match self.manager.reset_failed(unit) {
+            // There is nothing to forget of it.
+            Ok(()) | Err(crate::system::manager::Error::Refused { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits for those who go down with others: a start that overtakes a stop leaves the old process where it is.
@@ -153,11 +193,7 @@ impl Walk<'_> {
             self.all(&[Asked::new(Verb::Restart, target)])?;
         }
         for unit in &plan.reset_failed {
-            match self.manager.reset_failed(unit) {
-                // There is nothing to forget of it.
-                Ok(()) | Err(crate::system::manager::Error::Refused { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.forget(unit)?;
         }
         self.reloads(&plan.reload)?;
         let jobs: Vec<Asked<'_>> = plan.up.iter().map(asked).collect();
@@ -183,7 +219,14 @@ impl Walk<'_> {
             .zip(&states)
             .map(|(name, answer)| Asked::new(verb(answer), name))
             .collect();
-        self.all(&jobs)
+        self.all(&jobs)?;
+        let reloads = jobs.iter().filter(|job| job.verb == Verb::ReloadOrRestart);
+        let failed = reloads.filter(|job| {
+            let word = self.troubles.words.get(job.unit);
+            word.is_some_and(|word| word == FAILED || word == TIMEOUT)
+        });
+        self.troubles.not_reloaded = failed.map(|job| job.unit.to_owned()).collect();
+        Ok(())
     }
 
     /// Restarts what something has started from its old definition between its stop and the reload. Where there was no
@@ -244,6 +287,7 @@ impl Walk<'_> {
                 Err(refusal) if *verb == Verb::Stop && is_gone(&refusal) => {}
                 Err(refusal) => {
                     self.troubles
+                        .words
                         .insert((*unit).to_owned(), refusal.to_string());
                 }
             }
@@ -260,7 +304,8 @@ impl Walk<'_> {
                 continue;
             };
             for unit in units.get(&id).into_iter().flatten() {
-                self.troubles.insert((*unit).to_owned(), word.to_owned());
+                let unit = (*unit).to_owned();
+                self.troubles.words.insert(unit, word.to_owned());
             }
         }
         Ok(())
@@ -290,13 +335,18 @@ pub(super) fn asked(step: &Step) -> Asked<'_> {
     }
 }
 
+/// A job that failed.
+const FAILED: &str = "it failed";
+/// One that systemd gave up.
+const TIMEOUT: &str = "its job took too long";
+
 /// A result that calls for a look. The state of the unit decides.
 fn trouble(result: &JobResult) -> Option<&str> {
     match result {
         JobResult::Done | JobResult::Unheard | JobResult::Skipped => None,
         JobResult::Canceled => Some("another job came instead"),
-        JobResult::Timeout => Some("its job took too long"),
-        JobResult::Failed => Some("it failed"),
+        JobResult::Timeout => Some(TIMEOUT),
+        JobResult::Failed => Some(FAILED),
         JobResult::Dependency => Some("something it needs did not come up"),
         JobResult::Pending => Some("it is still on its way"),
         JobResult::Other(word) => Some(word),

@@ -144,7 +144,11 @@ impl Planner<'_> {
                         _ => true,
                     }
             };
-            if let Some(other) = hanging.into_keys().find(stopped_otherwise) {
+            // Who is stopped before the reload for another reason is down by then.
+            let mut up = hanging
+                .into_keys()
+                .filter(|unit| !self.plan.stop.contains_key(*unit));
+            if let Some(other) = up.find(stopped_otherwise) {
                 let why = format!(
                     "{why}; {other} hangs on it, and is stopped in another way from now on"
                 );
@@ -194,7 +198,8 @@ impl Planner<'_> {
             }
         };
         let says = attributes(&new);
-        let refuses = says.refuse_start || (state.refuses_start && !new.is_there());
+        let is_read = matches!(*new, Definition::Whole(_));
+        let refuses = says.refuse_start || (state.refuses_start && !is_read);
         let comes_by_itself = matches!(kind(name), "device" | "scope" | "slice");
         if !is_there || state.transient || comes_by_itself {
             let intent = if is_there {
