@@ -126,6 +126,9 @@ pub(super) fn planned(
         let before = known(situation);
         let asked_for = requests.restart.iter().chain(&requests.reload);
         let concerned: BTreeSet<String> = planned.concerned().chain(asked_for).cloned().collect();
+        if concerned.is_empty() {
+            return Ok(planned);
+        }
         let Situation { old, new, .. } = situation;
         let files = set::to_read(old, new, &situation.states, &concerned);
         units::load(root, old, &files);
