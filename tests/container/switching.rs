@@ -26,7 +26,7 @@ use lastgood_tests::container::{Boot, Container};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::{Fact, Output};
 use lastgood_tests::scenario::in_container;
-use lastgood_tests::switching::{Closure, Difference, Look, look};
+use lastgood_tests::switching::{Closure, Look, look};
 
 use crate::NO_BOOT;
 
@@ -161,13 +161,4 @@ fn runs(server: &Container, subject: &Subject) -> Result<()> {
     let etc = server.run_ok("readlink -f /etc/static")?;
     ensure!(etc == format!("{wanted}/etc"), "/etc/static leads to {etc}");
     Ok(())
-}
-
-/// What is different now, in words.
-fn difference(server: &Container, before: &Look) -> Result<String> {
-    let difference = look(server)?.since(before);
-    Ok(difference
-        .as_ref()
-        .map(Difference::to_string)
-        .unwrap_or_default())
 }
