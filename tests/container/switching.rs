@@ -16,6 +16,7 @@ mod live;
 mod order;
 mod others;
 mod sessions;
+mod verdicts;
 
 use std::time::Duration;
 
