@@ -13,6 +13,7 @@ mod kills;
 mod kinds;
 mod late;
 mod live;
+mod nixos;
 mod order;
 mod others;
 mod sessions;
