@@ -3,6 +3,7 @@
 //!
 //! No machine here has a boot partition, so most stories say `test`: `switch` is the same with a selection after it.
 
+mod accounts;
 mod changes;
 mod closures;
 mod confirm;
