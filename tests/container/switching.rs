@@ -3,6 +3,7 @@
 //!
 //! No machine here has a boot partition, so most stories say `test`: `switch` is the same with a selection after it.
 
+mod accounts;
 mod changes;
 mod closures;
 mod confirm;
@@ -13,9 +14,11 @@ mod kills;
 mod kinds;
 mod late;
 mod live;
+mod nixos;
 mod order;
 mod others;
 mod sessions;
+mod verdicts;
 
 use std::time::Duration;
 
@@ -26,7 +29,7 @@ use lastgood_tests::container::{Boot, Container};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::{Fact, Output};
 use lastgood_tests::scenario::in_container;
-use lastgood_tests::switching::{Closure, Difference, Look, look};
+use lastgood_tests::switching::{Closure, Look, look};
 
 use crate::NO_BOOT;
 
@@ -170,13 +173,4 @@ fn runs(server: &Container, subject: &Subject) -> Result<()> {
     let etc = server.run_ok("readlink -f /etc/static")?;
     ensure!(etc == format!("{wanted}/etc"), "/etc/static leads to {etc}");
     Ok(())
-}
-
-/// What is different now, in words.
-fn difference(server: &Container, before: &Look) -> Result<String> {
-    let difference = look(server)?.since(before);
-    Ok(difference
-        .as_ref()
-        .map(Difference::to_string)
-        .unwrap_or_default())
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lastgood_tests::container::Watch;
+use lastgood_tests::container::{Reach, Watch};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::switching::{
-    Closure, Record, deploy, look, register, show, steps, traced, traced_by,
+    Closure, Record, TRACE, deploy, look, register, show, steps, traced, traced_by,
 };
 
-use super::{SWITCH, ends, is_as, lastgood, runs, switched, switching};
+use super::{SWITCH, Seen, ends, is_as, lastgood, runs, switched, switching, until};
 
 on_one_debian! {
     Twelve: what_stood_stopped_stands_stopped,
@@ -17,6 +17,7 @@ on_one_debian! {
     Thirteen: what_has_waited_and_then_fails_is_told,
     Twelve: what_was_failed_before_is_not_this_switchs_fault,
     Thirteen: the_network_is_away_for_less_than_a_second,
+    Twelve: the_sessions_cable_is_cut_after_all_else_and_for_no_longer_than_it_takes,
     Twelve: accounts_and_what_they_own_are_as_they_were,
     Thirteen: garbage_is_collected_at_any_time_and_harms_neither_way,
     Twelve: what_set_property_and_transient_units_shadow_is_told,
@@ -169,6 +170,57 @@ fn the_network_is_away_for_less_than_a_second(debian: Debian) -> Result<()> {
             Ok(())
         },
     )
+}
+
+/// A unit that takes the interface itself down and up, as NixOS has one for each: whoever is at the other end of the cable
+/// does not wait for the other unit, which takes three seconds to stop.
+fn the_sessions_cable_is_cut_after_all_else_and_for_no_longer_than_it_takes(
+    debian: Debian,
+) -> Result<()> {
+    let carrier = |mark: &str| {
+        format!(
+            "[Unit]\nAfter=systemd-networkd.service\n\
+             [Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment=MARK={mark}\n\
+             ExecStart=/bin/sh -c 'ip link set eth0 up; echo cable start {mark} >>{TRACE}'\n\
+             ExecStop=/bin/sh -c 'ip link set eth0 down; echo cable stop >>{TRACE}'\n"
+        )
+    };
+    let closure = |mark: &str| {
+        let stop = "ExecStop=/bin/sleep 3\n";
+        Closure::new()
+            .wanted("slow.service", traced_by("slow", mark, stop))
+            .wanted("network-addresses-eth0.service", carrier(mark))
+    };
+    let closures = [closure("one"), closure("two")];
+    switching("cable", debian, &closures, |server, _| {
+        steps(server)?;
+        let watch = server.watch(80)?;
+        switched(server, 2)?;
+        // Through the cable: it is there again.
+        until(SWITCH, || {
+            Ok(match server.reach(80)? {
+                Reach::Page(_) => Seen::Yes(()),
+                other => Seen::NotYet(format!("{other:?}")),
+            })
+        })?;
+        let gap = Watch::longest_gap(&watch.end()?);
+        let steps = steps(server)?;
+        ensure!(
+            steps
+                == [
+                    "slow stop one",
+                    "slow start two",
+                    "cable stop",
+                    "cable start two"
+                ],
+            "{steps:?}"
+        );
+        ensure!(
+            gap.is_some_and(|gap| gap < Duration::from_secs(1)),
+            "{gap:?}"
+        );
+        Ok(())
+    })
 }
 
 /// Forward and an undo; and forward, back, forward.

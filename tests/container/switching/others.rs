@@ -3,14 +3,19 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use lastgood::state::Event;
+use lastgood::state::switching::{Phase, Undone};
 use lastgood_tests::container::Container;
 use lastgood_tests::debian::Debian;
-use lastgood_tests::switching::{Closure, Record, traced, traced_by};
+use lastgood_tests::switching::{Closure, Record, look, traced, traced_by};
 
-use super::{SWITCH, Seen, ends, lastgood, runs, switched, switching, switching_on, until};
+use super::{
+    SWITCH, Seen, ends, is_soon_as, lastgood, runs, switched, switching, switching_on, until,
+};
 
 on_one_debian! {
     Thirteen: a_session_that_ends_does_not_end_the_switch,
+    Twelve: a_session_that_ends_leaves_a_change_that_silence_undoes,
     Twelve: a_second_switch_is_told_who_holds_the_lock,
     Thirteen: users_have_their_units_switched_too,
     Twelve: a_user_who_does_not_answer_costs_a_line_and_a_bounded_wait,
@@ -60,6 +65,52 @@ fn a_session_that_ends_does_not_end_the_switch(debian: Debian) -> Result<()> {
             Ok(())
         },
     )
+}
+
+/// It ends in the middle of the change: that goes on, and waits to be confirmed by whoever can still get in. Nobody can.
+fn a_session_that_ends_leaves_a_change_that_silence_undoes(debian: Debian) -> Result<()> {
+    const WITHIN: Duration = Duration::from_secs(25);
+    let closures = [slow("one"), slow("two")];
+    switching("session-silent", debian, &closures, |server, subjects| {
+        // A session leaves it up.
+        server.run_ok("systemctl start user.slice")?;
+        let before = look(server)?;
+        let begun = Instant::now();
+        let running = server.begin(
+            &format!(
+                "systemd-run --quiet --scope --unit=session-9.scope --slice=user-0.slice \
+                 lastgood test 2 --confirm-within {}s",
+                WITHIN.as_secs()
+            ),
+            SWITCH,
+        )?;
+        in_the_middle(server)?;
+        server.run_ok("systemctl kill --signal=KILL session-9.scope")?;
+        let ended = running.wait()?;
+        ensure!(ended.status != 0, "it had ended before: {ended:?}");
+        until(WITHIN, || {
+            let phase = server.state()?.switching.map(|one| one.phase);
+            Ok(match (phase, runs(server, &subjects[1])) {
+                (Some(Phase::Waiting), Ok(())) => Seen::Yes(()),
+                found => Seen::NotYet(format!("{found:?}")),
+            })
+        })?;
+        let now = Record::of(server, "slow.service")?;
+        ensure!(now.state() == "active", "{now:?}");
+        ensure!(begun.elapsed() < WITHIN, "too slow to mean anything");
+        is_soon_as(server, &before, SWITCH)?;
+        ensure!(begun.elapsed() > WITHIN, "{:?}", begun.elapsed());
+        runs(server, &subjects[0])?;
+        until(SWITCH, || {
+            let events = server.events()?;
+            let is_unconfirmed = |event: &Event| matches!(event, Event::SwitchedBack(back) if back.undone == Undone::Unconfirmed);
+            Ok(if events.iter().any(is_unconfirmed) {
+                Seen::Yes(())
+            } else {
+                Seen::NotYet(format!("{events:?}"))
+            })
+        })
+    })
 }
 
 fn a_second_switch_is_told_who_holds_the_lock(debian: Debian) -> Result<()> {
