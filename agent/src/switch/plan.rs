@@ -114,7 +114,7 @@ pub fn plan(situation: &Situation) -> Plan {
 }
 
 /// The plan with what the activation script asks for. It asks after the stops. So the situation is the one from before
-/// them, and nothing is stopped in this plan that is not in the one without.
+/// them, and what this plan stops beyond the one without is not stopped any more: it is restarted or started with the rest.
 #[must_use]
 pub fn plan_with(situation: &Situation, requests: &Requests) -> Plan {
     Planner::new(situation).plan(requests)

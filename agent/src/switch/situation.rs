@@ -108,6 +108,7 @@ pub struct State {
     /// `CanReload`
     pub can_reload: bool,
     /// `NeedDaemonReload`: its files have changed behind systemd's back. A "no" says nothing on a store.
+    /// Asked of those only that are on their way up or in a reload.
     pub needs_reload: bool,
     /// What asked for the switch hangs on it: sshd, the network, a tunnel.
     pub carries_session: bool,
