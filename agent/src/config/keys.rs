@@ -47,7 +47,7 @@ pub struct Key {
 }
 
 /// What each section is about, in the order of the file.
-pub const SECTIONS: [(&str, &str); 6] = [
+pub const SECTIONS: &[(&str, &str)] = &[
     (
         "boot",
         "Boot partitions and the loader. Read from the generation that is selected.",
@@ -78,7 +78,7 @@ const PORT: Kind = Kind::Integer(0, 65535);
 const PORTS: Kind = Kind::Many(&PORT);
 
 /// All keys, in the order of the file.
-pub const KEYS: [Key; 36] = [
+pub const KEYS: &[Key] = &[
     Key {
         section: "boot",
         name: "esp",

@@ -14,7 +14,7 @@ pub(super) fn example() -> String {
          Every key is here. What is no comment is the default, so the file as it is changes nothing. A line `# key = ...` shows \
          a key that says nothing by default. `lastgood check-config FILE` finds mistakes; a misspelt key is one.",
     );
-    for (section, about) in SECTIONS {
+    for &(section, about) in SECTIONS {
         lines.extend([String::new(), format!("[{section}]")]);
         lines.extend(comment(about));
         for key in KEYS.iter().filter(|key| key.section == section) {
@@ -64,7 +64,7 @@ pub(super) fn page() -> String {
          holds. A misspelt key is a mistake. `lastgood install` refuses a closure whose file has a mistake, with line and \
          column. A boot that finds one goes on with the defaults and says so.",
     );
-    for (section, about) in SECTIONS {
+    for &(section, about) in SECTIONS {
         page.section(&format!("[{section}]"));
         page.text(about);
         for key in KEYS.iter().filter(|key| key.section == section) {

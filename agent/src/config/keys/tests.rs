@@ -15,7 +15,10 @@ fn fields(section: Option<&str>) -> BTreeSet<String> {
 
 #[test]
 fn the_list_names_what_is_read_and_nothing_else() {
-    let sections: BTreeSet<String> = SECTIONS.map(|(name, _)| name.to_owned()).into();
+    let sections: BTreeSet<String> = SECTIONS
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     assert_eq!(fields(None), sections);
     for section in sections {
         let of_it = KEYS.iter().filter(|key| key.section == section);
@@ -106,7 +109,7 @@ fn what_is_said_of_a_kind_is_so() {
 
 #[test]
 fn what_was_meant() {
-    let names = || KEYS.map(|key| key.name);
+    let names = || KEYS.iter().map(|key| key.name);
     for (typed, meaning) in [
         ("dedline-sec", Some("deadline-sec")),
         ("requiredUnits", Some("required-units")),
