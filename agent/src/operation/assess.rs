@@ -111,14 +111,15 @@ impl Observer for Machine<'_> {
 
 fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {
     let (subject, cause) = (subject.clone(), cause.clone());
+    // What the last good one is not well for either was not the fault of what was gone back from (invariant A4).
+    if let Some(excused) = session.state().excused_by(&cause) {
+        session.record(&Event::Excused { subject: excused })?;
+    }
     match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { .. } => session.record(&Event::Rejected { subject, cause }),
-        // What was seen may be another generation's fault: it is told, and judges nobody.
-        WhenUnhealthy::TryAgain { .. } => session.record(&Event::Degraded { subject, cause }),
-        WhenUnhealthy::StayUp(_) => {
-            if let Some(excused) = session.state().excused_by(&cause) {
-                session.record(&Event::Excused { subject: excused })?;
-            }
+        // What was seen may be another generation's fault: it is told, and judges nobody. Neither is what was proven
+        // rejected for what it is now.
+        WhenUnhealthy::TryAgain { .. } | WhenUnhealthy::GoOn { .. } | WhenUnhealthy::StayUp(_) => {
             session.record(&Event::Degraded { subject, cause })
         }
     }

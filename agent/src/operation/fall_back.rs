@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
 use crate::state::reaction::NoFallback;
-use crate::state::{Event, Standing, Subject, WhenUnhealthy};
+use crate::state::{By, Event, Standing, Subject, WhenUnhealthy};
 use crate::system::bootctl::Bootctl;
 use crate::system::systemd;
 
@@ -37,6 +37,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     let (from, to) = match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { from, to } => (from, to),
         WhenUnhealthy::TryAgain { running } => return try_again(session, &running, on_record),
+        WhenUnhealthy::GoOn { from, to } => return go_on(session, from, to),
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             match on_record {
@@ -92,7 +93,10 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
 fn without_a_verdict(session: &mut Session, why: NoFallback) {
     let is_ours = matches!(
         why,
-        NoFallback::NothingProven | NoFallback::IsLastGood | NoFallback::TooManyReboots
+        NoFallback::NothingProven
+            | NoFallback::IsLastGood
+            | NoFallback::NothingBetter
+            | NoFallback::TooManyReboots
     );
     let Some(subject) = session.view.running().filter(|_| is_ours).cloned() else {
         return;
@@ -105,6 +109,38 @@ fn without_a_verdict(session: &mut Session, why: NoFallback) {
     if let Err(error) = session.record(&Event::Degraded { subject, cause }) {
         tracing::error!("{}", one_line(&error));
     }
+}
+
+/// Leaves what is proven and cannot be reached for another one that is proven: the last resort. What is left is not
+/// rejected.
+fn go_on(mut session: Session, from: Subject, to: Subject) -> Result<(), Error> {
+    if session.state().degraded.is_none() {
+        let stage = session.view.this_boot().map(|boot| boot.stage);
+        let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
+        session.record(&Event::Degraded {
+            subject: from.clone(),
+            cause,
+        })?;
+    }
+    tracing::error!(
+        "going on from generation {} to generation {}: neither that nor what was tried before can be reached",
+        from.generation,
+        to.generation
+    );
+    session.record(&Event::Selected {
+        subject: to.clone(),
+        by: Some(By::LastResort),
+    })?;
+    let in_entries = OnRecord::already().write_entries(&session);
+    if !in_entries.is_written()
+        && let Err(error) = ask_firmware(&session, &to)
+    {
+        tracing::error!("{}", one_line(&error));
+    }
+    in_entries.go_on(&session).tell();
+    turn(&session, &to);
+    session.record(&Event::Rebooting { from, to })?;
+    reboot(&session)
 }
 
 /// Reboots without a verdict: in this boot systemd had read files of another generation.

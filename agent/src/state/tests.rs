@@ -1,5 +1,6 @@
 //! Every event in every reachable state of a machine with three generations.
 
+use super::reset::{How, Reset, Way};
 use super::*;
 use boot_entries::GenerationId;
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ fn cause(stage: Stage) -> Cause {
 pub(super) fn selected(number: u64) -> Event {
     Event::Selected {
         subject: subject(number),
+        by: None,
     }
 }
 
@@ -18,6 +20,7 @@ pub(super) fn began(number: u64) -> Event {
     Event::Began {
         boot: "b".to_owned(),
         running: Some(subject(number)),
+        reset: None,
     }
 }
 
@@ -63,6 +66,39 @@ pub(super) fn armed(number: u64) -> Event {
     Event::Armed { subject, places }
 }
 
+pub(super) fn ended(way: Way) -> Event {
+    Event::Ended {
+        boot: "b".to_owned(),
+        way,
+        failed: false,
+    }
+}
+
+/// A boot of this generation, and how the one before ended.
+pub(super) fn after(number: u64, how: How) -> Event {
+    Event::Began {
+        boot: "b".to_owned(),
+        running: Some(subject(number)),
+        reset: Some(Reset {
+            how,
+            stage: None,
+            words: None,
+        }),
+    }
+}
+
+pub(super) fn lost(number: u64) -> Event {
+    after(number, How::Lost)
+}
+
+/// A second chance.
+pub(super) fn again(number: u64) -> Event {
+    Event::Selected {
+        subject: subject(number),
+        by: Some(By::Suspicion),
+    }
+}
+
 /// The place that the loader reads.
 pub(super) fn boot() -> &'static Path {
     Path::new("/boot")
@@ -87,6 +123,7 @@ pub(super) fn reachable(depth: usize) -> (Vec<State>, Vec<Event>) {
         });
         events.push(Event::Degraded { subject, cause });
     }
+    events.extend([ended(Way::Reboot), lost(2), again(2)]);
     let mut states = vec![State::default()];
     let mut frontier = states.clone();
     let mut seen: BTreeSet<String> = BTreeSet::new();
@@ -261,6 +298,7 @@ fn a_reused_number_is_another_generation() {
     let state = state
         .after(&Event::Selected {
             subject: reused.clone(),
+            by: None,
         })
         .after(&Event::Proven {
             subject: specialised.clone(),
