@@ -165,8 +165,18 @@ impl View {
     #[must_use]
     pub fn volatile_state(&self) -> Option<Volatile> {
         let boot = boot_id(&self.root).ok();
-        let selected = self.variables.selected.as_deref();
+        let selected = self.started_from();
         state_directory::volatile(&self.root, &self.ledger, selected, boot.as_deref())
+    }
+
+    /// The entry that this boot of a generation was started from, as the loader names it. None: the loader names none,
+    /// or one of which it is not known that it starts what runs. So it is after a kexec, and where the firmware went on
+    /// to another loader.
+    #[must_use]
+    pub fn started_from(&self) -> Option<&str> {
+        let closure = command_line::closure(&self.root).ok().flatten()?;
+        let is_loaders = self.started_by(&closure) == StartedBy::Loader;
+        self.variables.selected.as_deref().filter(|_| is_loaders)
     }
 
     /// What the kernel's command line says that this boot is of, whether it has begun or not.
