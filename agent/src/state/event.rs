@@ -245,11 +245,16 @@ impl Event {
 
     /// The generations that it is about.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
-        let from = match self {
+        self.left().into_iter().chain(self.subject())
+    }
+
+    /// The generation that the machine leaves, where it goes from one to another.
+    #[must_use]
+    pub fn left(&self) -> Option<&Subject> {
+        match self {
             Self::Rebooting { from, .. } | Self::FellBack { from, .. } => Some(from),
             _ => None,
-        };
-        from.into_iter().chain(self.subject())
+        }
     }
 
     /// Whether entries are written because of it.
