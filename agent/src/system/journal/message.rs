@@ -4,7 +4,7 @@
 //! kind that is gone leaves its id unused. `units/lastgood.catalog` says of each what it means and what to type; a test
 //! holds the two together, and `journalctl --catalog` shows it under the message.
 
-use crate::state::Event;
+use crate::state::{By, Event};
 
 /// A kind of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +21,18 @@ impl Message {
     #[must_use]
     pub fn of(event: &Event) -> Self {
         match event {
-            Event::Selected { .. } => SELECTED,
+            Event::Selected { by: None, .. } => SELECTED,
+            Event::Selected {
+                by: Some(By::Suspicion),
+                ..
+            } => SECOND_CHANCE,
+            Event::Selected {
+                by: Some(By::LastResort),
+                ..
+            } => LAST_RESORT,
+            Event::Ended { .. } => ENDED,
+            Event::Hooked { trouble: None, .. } => HOOK_RAN,
+            Event::Hooked { .. } => HOOK_FAILED,
             Event::Armed { .. } => ARMED,
             Event::Began {
                 running: Some(_), ..
@@ -49,6 +60,12 @@ impl Message {
 
 /// Somebody, or an installer on their behalf, asked for a generation.
 pub const SELECTED: Message = Message("99a33bc90ada40e4ab9b68cf6e683072");
+/// A suspect is tried again by itself.
+pub const SECOND_CHANCE: Message = Message("43f3ff2dcd9045beb6e648579f217100");
+/// Nothing is well, and this one is tried.
+pub const LAST_RESORT: Message = Message("56beb586faf24f4c81a3e87ced45d83e");
+/// A boot comes to its end in order.
+pub const ENDED: Message = Message("27af7de24ca14471b1b47cb328277376");
 /// Its entries are on `$BOOT`.
 pub const ARMED: Message = Message("a1a12b836b824149b3a714b24ed97e9c");
 /// A boot of a generation reached the agent.
@@ -95,6 +112,9 @@ pub const HOOK_FAILED: Message = Message("ab6602febbbd4a59bf0dd20f729b3082");
 /// All kinds.
 pub const ALL: &[Message] = &[
     SELECTED,
+    SECOND_CHANCE,
+    LAST_RESORT,
+    ENDED,
     ARMED,
     BEGAN,
     BEGAN_UNKNOWN,
