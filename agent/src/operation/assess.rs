@@ -12,9 +12,9 @@ use crate::error::Error;
 use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
+use crate::state::Subject;
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
-use crate::state::{Event, Subject, WhenUnhealthy};
 use crate::store::handover::{Healthy, Snippets, Units};
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::view::View;
@@ -110,17 +110,8 @@ impl Observer for Machine<'_> {
 }
 
 fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {
-    let (subject, cause) = (subject.clone(), cause.clone());
-    // What the last good one is not well for either was not the fault of what was gone back from (invariant A4).
-    if let Some(excused) = session.state().excused_by(&cause) {
-        session.record(&Event::Excused { subject: excused })?;
+    for event in session.state().found_unwell(subject, cause) {
+        session.record(&event)?;
     }
-    match session.state().when_unhealthy() {
-        WhenUnhealthy::FallBack { .. } => session.record(&Event::Rejected { subject, cause }),
-        // What was seen may be another generation's fault: it is told, and judges nobody. Neither is what was proven
-        // rejected for what it is now.
-        WhenUnhealthy::TryAgain { .. } | WhenUnhealthy::GoOn { .. } | WhenUnhealthy::StayUp(_) => {
-            session.record(&Event::Degraded { subject, cause })
-        }
-    }
+    Ok(())
 }

@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
 use crate::state::reaction::NoFallback;
-use crate::state::{By, Event, Standing, Subject, WhenUnhealthy};
+use crate::state::{Event, State, Subject, WhenUnhealthy};
 use crate::system::bootctl::Bootctl;
 use crate::system::systemd;
 
@@ -95,6 +95,7 @@ fn without_a_verdict(session: &mut Session, why: NoFallback) {
         why,
         NoFallback::NothingProven
             | NoFallback::IsLastGood
+            | NoFallback::NobodyLooked
             | NoFallback::NothingBetter
             | NoFallback::TooManyReboots
     );
@@ -114,23 +115,12 @@ fn without_a_verdict(session: &mut Session, why: NoFallback) {
 /// Leaves what is proven and cannot be reached for another one that is proven: the last resort. What is left is not
 /// rejected.
 fn go_on(mut session: Session, from: Subject, to: Subject) -> Result<(), Error> {
-    if session.state().degraded.is_none() {
-        let stage = session.view.this_boot().map(|boot| boot.stage);
-        let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
-        session.record(&Event::Degraded {
-            subject: from.clone(),
-            cause,
-        })?;
-    }
     tracing::error!(
         "going on from generation {} to generation {}: neither that nor what was tried before can be reached",
         from.generation,
         to.generation
     );
-    session.record(&Event::Selected {
-        subject: to.clone(),
-        by: Some(By::LastResort),
-    })?;
+    session.record(&State::goes_on(&to))?;
     let in_entries = OnRecord::already().write_entries(&session);
     if !in_entries.is_written()
         && let Err(error) = ask_firmware(&session, &to)
@@ -201,12 +191,10 @@ fn reboot(session: &Session) -> Result<(), Error> {
 
 /// The verdict on `from`: that of the assessment, or that there is none.
 fn reject(session: &mut Session, from: &Subject) -> Result<OnRecord, Error> {
-    if session.state().standing(from) == Standing::Rejected {
-        return Ok(OnRecord::already());
+    match session.state().left_without_a_verdict(from) {
+        Some(Event::Rejected { subject, cause }) => OnRecord::rejected(session, subject, cause),
+        _ => Ok(OnRecord::already()),
     }
-    let stage = session.view.this_boot().map(|boot| boot.stage);
-    let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
-    OnRecord::rejected(session, from.clone(), cause)
 }
 
 /// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The firmware keeps this

@@ -58,7 +58,7 @@ pub fn line(event: &Event, before: &State) -> Line {
         Event::Rejected { cause, .. } => (Level::ERROR, cause.summary.clone()),
         Event::Degraded { cause, .. } => {
             let summary = &cause.summary;
-            let rest = match before.when_unhealthy() {
+            let rest = match before.clone().after(event).when_unhealthy() {
                 WhenUnhealthy::StayUp(why) => format!("{summary}; it stays up: {why}"),
                 WhenUnhealthy::FallBack { .. } | WhenUnhealthy::GoOn { .. } => summary.clone(),
                 WhenUnhealthy::TryAgain { .. } => format!(

@@ -44,6 +44,8 @@ impl State {
             self.one_ended(reset);
         }
         self.degraded = None;
+        // Not before there is a verdict in this boot.
+        self.due = None;
         self.late.clear();
         if let Some(running) = running {
             self.reached(running, Stage::Begun);

@@ -271,14 +271,20 @@ fn verdicts_are_about_closures() {
     );
 }
 
-/// An older proven generation that the operator went back to may have rotted: then the last good one is better.
+/// An older proven generation that the operator went back to may have rotted: then the last good one is better. It is
+/// not rejected for it: the last good one may have the same trouble.
 #[test]
-fn a_proven_generation_that_is_not_the_last_good_one_can_fall_back() {
+fn a_proven_generation_that_is_not_the_last_good_one_is_left_and_not_rejected() {
     let state = State::of(&[proven(1), proven(2), selected(1), armed(1), began(1)]);
-    assert!(matches!(
-        state.when_unhealthy(),
-        WhenUnhealthy::FallBack { .. }
-    ));
+    // The agent's own end is no reason.
+    assert!(matches!(state.when_unhealthy(), WhenUnhealthy::StayUp(_)));
+    let unwell = Event::Degraded {
+        subject: subject(1),
+        cause: Cause::of(Stage::Services, fault::Fault::of_unit("a.service")),
+    };
+    let (from, to) = (subject(1), subject(2));
+    let state = state.after(&unwell);
+    assert_eq!(state.when_unhealthy(), WhenUnhealthy::GoOn { from, to });
 }
 
 #[test]
