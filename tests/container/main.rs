@@ -61,6 +61,7 @@ mod activation;
 mod agent;
 mod descriptions;
 mod firewall;
+mod judging;
 mod manager;
 mod others;
 mod package;

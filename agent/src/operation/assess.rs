@@ -16,6 +16,7 @@ use crate::state::Subject;
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::store::handover::{Healthy, Snippets, Units};
+use crate::system::command_line;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::view::View;
 
@@ -51,9 +52,13 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         missing_units: missing_units(host::kind(root).ok(), left, &subject.toplevel),
         ..Requirements::from(&health)
     };
+    let target = command_line::target(root).unwrap_or_else(|error| {
+        tracing::error!("{}; taking systemd's default target", one_line(&error));
+        None
+    });
     let mut machine = Machine {
         root,
-        systemd: Systemd::watching(&requirements.units),
+        systemd: Systemd::watching(&requirements.units, target.as_deref()),
     };
     let outcome = crate::assessment::assess(
         &requirements,
