@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::choice::{Choice, Loader};
 use crate::conf::{LoaderConf, RebootOnError};
 use crate::name::Tries;
@@ -15,7 +17,8 @@ use crate::release::ReleaseRange;
 const MOST: usize = 1000;
 
 /// What the loader does when the entry that it has chosen cannot be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum FailedStart {
     /// It resets the machine by itself, after five seconds: the next boot follows.
     Resets,
