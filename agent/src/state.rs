@@ -19,6 +19,7 @@ pub mod baseline;
 pub mod cause;
 mod event;
 pub mod fault;
+pub mod ladder;
 pub mod reaction;
 pub mod started_by;
 pub mod switching;
@@ -160,6 +161,7 @@ impl State {
             }
             Event::Armed { .. } => {}
             Event::Began { boot, running } => {
+                let is_counted = !self.is_same_kernel(boot);
                 self.degraded = None;
                 self.late.clear();
                 if let Some(running) = running {
@@ -168,7 +170,8 @@ impl State {
                     let is_selected = self.selected.as_ref() == Some(running);
                     self.armed |= is_selected;
                     // What the machine falls back to is no trial, however often it begins.
-                    if is_selected && !same_closure(self.last_good(), running) {
+                    // Nor does a soft-reboot use a try: no loader has counted it.
+                    if is_selected && is_counted && !same_closure(self.last_good(), running) {
                         // One more than it may have is too many, however many more.
                         self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
                     }
@@ -215,6 +218,13 @@ impl State {
             Event::SwitchedBack(_) => self.switching = None,
         }
         self
+    }
+
+    /// Whether `boot` is of the kernel that runs since the latest boot: a soft-reboot adds a number to its id.
+    fn is_same_kernel(&self, boot: &str) -> bool {
+        let kernel = |id: &str| id.split('.').next().unwrap_or_default().to_owned();
+        let known = self.boot.as_ref();
+        known.is_some_and(|known| known.id != boot && kernel(&known.id) == kernel(boot))
     }
 
     fn proven(&mut self, subject: &Subject, baseline: &Baseline) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use boot_entries::Root;
 
 use super::fall_back;
+use super::new_userspace;
 use super::on_record::{OnRecord, keep_roots};
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -19,6 +20,7 @@ use crate::system::command_line;
 /// # Errors
 /// When the machine cannot be read, or the record cannot be written.
 pub fn session(root: &Root) -> Result<Session, Error> {
+    new_userspace::take_notice(root);
     let mut session = Session::open_at_boot(root)?;
     if session.view.this_boot().is_some() {
         return Ok(session);

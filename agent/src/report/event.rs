@@ -29,11 +29,14 @@ pub fn line(event: &Event, before: &State) -> Line {
         }
         Event::Began {
             running: Some(running),
-            ..
+            boot,
         } => {
+            let soft_reboot = boot.split_once('.');
+            let soft_reboot = soft_reboot.map(|(_, count)| format!(" (soft-reboot {count})"));
             let closure = running.toplevel.display();
+            let closure = format!("{closure}{}", soft_reboot.unwrap_or_default());
             match before.selected.as_ref().filter(|s| *s != running) {
-                None => (Level::INFO, closure.to_string()),
+                None => (Level::INFO, closure),
                 Some(selected) => {
                     let selected = &selected.generation;
                     let rest = format!("{closure}, although generation {selected} was selected");
