@@ -6,7 +6,7 @@
 //!
 //! An operation returns plain data. Whoever calls it says what it means: [`crate::command`].
 //!
-//! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]; by the package that has the files:
+//! Asked for by an operator: [`select`], [`judge`], [`hold`], [`repair`], [`uninstall`]; by the package that has the files:
 //! [`removal`]; nothing is changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
 //! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`], at last [`end`]. What all verdicts have in common:
 //! [`on_record`].
@@ -19,7 +19,9 @@ pub mod diff;
 pub mod doctor;
 pub mod end;
 pub mod fall_back;
+pub mod hold;
 pub mod judge;
+mod new_userspace;
 pub mod on_record;
 pub mod removal;
 pub mod repair;

@@ -24,6 +24,7 @@ mod course;
 mod event;
 pub mod fault;
 pub mod incident;
+pub mod ladder;
 pub mod reaction;
 pub mod reset;
 pub mod started_by;

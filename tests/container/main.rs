@@ -70,6 +70,7 @@ mod stage_2;
 mod switching;
 mod unit_files;
 mod units;
+mod way_down;
 
 use std::time::Duration;
 

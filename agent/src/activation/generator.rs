@@ -21,7 +21,7 @@ use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN};
 use crate::report::line::one_line;
 use crate::store::handover::{LeftOut, Units};
 use crate::system::kernel_log::{KernelLog, Level};
-use crate::system::{command_line, ourselves};
+use crate::system::{command_line, ourselves, userspace};
 
 /// How the kernel's log calls it.
 const STEP: &str = "lastgood-generator";
@@ -424,7 +424,11 @@ fn observe(root: &Root, log: &mut KernelLog) -> Boot {
         return Boot::Another(in_another_boot(&variables));
     };
     let counted = variables.counted_file().unwrap_or_default().to_owned();
-    let closure = active(root, booted.clone());
+    // After a soft-reboot generators are the first to run, and nobody has taken notice of it yet.
+    let (booted, closure) = match userspace::on_its_way(root) {
+        Some(closure) => (closure.clone(), closure),
+        None => (booted.clone(), active(root, booted)),
+    };
     let host = host::kind(root)
         .inspect_err(|error| log.say(Level::Error, &one_line(error)))
         .ok();

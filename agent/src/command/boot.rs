@@ -22,6 +22,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
                 | BootStep::Assess
                 | BootStep::End
                 | BootStep::FallBackLive { .. }
+                | BootStep::GoDown { .. }
                 | BootStep::Switch { .. }
                 | BootStep::Unconfirmed
                 | BootStep::Later { .. }
@@ -44,6 +45,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::Bless => bless(root),
         BootStep::FallBack => fall_back::fall_back(root),
         BootStep::End => end(root),
+        BootStep::GoDown { at_once } => fall_back::go_down(root, at_once),
         BootStep::FallBackLive { from, to } => switch::go_back_here(root, &from, &to),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),

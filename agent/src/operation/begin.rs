@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use boot_entries::Root;
 
 use super::fall_back;
+use super::new_userspace;
 use super::on_record::{OnRecord, keep_roots};
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -22,6 +23,7 @@ use crate::system::{command_line, last_boot};
 /// # Errors
 /// When the machine cannot be read, or the record cannot be written.
 pub fn session(root: &Root) -> Result<Session, Error> {
+    new_userspace::take_notice(root);
     let mut session = Session::open_at_boot(root)?;
     if session.view.this_boot().is_some() {
         return Ok(session);
@@ -60,9 +62,9 @@ pub fn session(root: &Root) -> Result<Session, Error> {
     Ok(session)
 }
 
-/// What of a boot's id is the kernel's. After `+` user space is counted.
+/// What of a boot's id is the kernel's. After it user space is counted.
 fn kernel_of(boot: &str) -> &str {
-    boot.split('+').next().unwrap_or_default()
+    boot.split('.').next().unwrap_or_default()
 }
 
 /// Begins this boot.

@@ -56,7 +56,8 @@ impl State {
             self.armed |= is_selected;
             // What the machine falls back to is no trial, however often it begins. And what user space does by itself
             // is no try.
-            let is_same_boot = reset.is_some_and(|reset| reset.how == How::SoftReboot);
+            let is_same_boot = reset.is_some_and(|reset| reset.how == How::SoftReboot)
+                || self.is_same_kernel(boot);
             if is_selected && !is_same_boot && !same_closure(self.last_good(), running) {
                 // One more than it may have is too many, however many more.
                 self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
@@ -76,6 +77,13 @@ impl State {
             ended: None,
             is_left: false,
         });
+    }
+
+    /// Whether `boot` is of the kernel that runs since the latest boot: a soft-reboot adds a number to its id.
+    fn is_same_kernel(&self, boot: &str) -> bool {
+        let kernel = |id: &str| id.split('.').next().unwrap_or_default().to_owned();
+        let known = self.boot.as_ref();
+        known.is_some_and(|known| known.id != boot && kernel(&known.id) == kernel(boot))
     }
 
     /// A boot came to its end, the one that is on record or one that never came as far as that.

@@ -390,3 +390,22 @@ fn a_trial_that_is_healthy_without_the_loader_stays_one() {
         "what is proven, or was never tried, is no trial"
     );
 }
+
+/// The kernel's id stays over a soft-reboot, and a number is added: no loader has counted that boot.
+#[test]
+fn a_soft_reboot_uses_no_try() {
+    let began = |boot: &str| Event::Began {
+        boot: boot.to_owned(),
+        running: Some(subject(2)),
+        reset: None,
+    };
+    let of = |boots: &[&str]| {
+        let boots: Vec<Event> = boots.iter().map(|boot| began(boot)).collect();
+        State::of([proven(1), selected(2)].iter().chain(&boots)).attempts
+    };
+    assert_eq!(of(&["a"]), 1);
+    assert_eq!(of(&["a", "a.1"]), 1);
+    assert_eq!(of(&["a", "a.1", "a.2"]), 1);
+    assert_eq!(of(&["a", "a.1", "b"]), 2);
+    assert_eq!(of(&["a", "b", "b.1", "c"]), 3);
+}

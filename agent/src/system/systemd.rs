@@ -371,21 +371,5 @@ pub fn going_down() -> Result<Option<GoingDown>, manager::Error> {
     }))
 }
 
-/// Reboots in order; by force where systemd refuses that, which it does in emergency mode (the jobs that lead there are
-/// irreversible). File systems are synced and unmounted either way.
-///
-/// # Errors
-/// When it refuses that, too.
-pub fn reboot() -> Result<(), program::Error> {
-    let systemctl = |arguments: &[&str]| {
-        program::stdout_of(program::command(Program::Systemctl)?.args(arguments))
-    };
-    if let Err(error) = systemctl(&["--no-block", "reboot"]) {
-        tracing::warn!("{error}; rebooting by force");
-        systemctl(&["--no-block", "--force", "reboot"])?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests;

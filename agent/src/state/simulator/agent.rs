@@ -255,8 +255,10 @@ impl World {
         {
             if let Some(at) = self.generation(&subject) {
                 self.generations[at].rotten = false;
+                self.write_entry(at);
             }
         }
+        self.carry();
     }
 
     pub(super) fn go_back(&mut self) {
