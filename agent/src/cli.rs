@@ -385,6 +385,8 @@ pub enum BootStep {
     FallBack,
     /// Put on record that this boot comes to its end in order. systemd asks for it when the machine goes down.
     End,
+    /// In emergency mode: bring the machine to the network, with its SSH server.
+    Emergency,
     /// Go back to a closure without a reboot, in a unit of its own: whoever acts upon a verdict is shut in.
     FallBackLive {
         /// The closure that was found bad.

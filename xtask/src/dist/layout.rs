@@ -77,6 +77,10 @@ pub(super) const COMMON: &[Item] = &[
         "units/lastgood-bless.service",
     ),
     file(
+        "usr/lib/systemd/system/lastgood-emergency.service",
+        "units/lastgood-emergency.service",
+    ),
+    file(
         "usr/lib/systemd/system/lastgood-fall-back.service",
         "units/lastgood-fall-back.service",
     ),
