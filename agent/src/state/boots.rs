@@ -25,6 +25,8 @@ pub struct BootRecord {
     pub ended: Option<Way>,
     /// lastgood was about to reboot it.
     pub is_left: bool,
+    /// Its kernel was started in the place of another one.
+    pub by_kexec: bool,
 }
 
 /// How the boots of what is tried came to their ends without a verdict.
@@ -60,7 +62,13 @@ impl State {
                 self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
             }
         }
+        let by_kexec = reset.is_some_and(|reset| match reset.how {
+            How::Kexec => true,
+            How::SoftReboot => self.is_by_kexec(),
+            _ => false,
+        });
         self.boot = Some(BootRecord {
+            by_kexec,
             id: boot.to_owned(),
             running: running.cloned(),
             stage: Stage::Begun,
@@ -96,6 +104,13 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// Whether another kernel was started in the place of the one before, as far as the boot on record tells. The loader's
+    /// variables may name what runs all the same: it was started by the loader once, and by kexec now.
+    #[must_use]
+    pub fn is_by_kexec(&self) -> bool {
+        self.boot.as_ref().is_some_and(|boot| boot.by_kexec)
     }
 
     /// The boot on record comes to its end in order. Whoever asks for that before there is a verdict gives the try back.

@@ -106,7 +106,9 @@ impl State {
     /// What runs was found good.
     pub(super) fn closes_well(&mut self, subject: &Subject) {
         self.told = None;
-        if !same_closure(self.running(), subject) {
+        // What was asked for is still to be tried, where something else was started meanwhile.
+        let is_awaited = self.selected.is_none() || same_closure(self.selected.as_ref(), subject);
+        if !is_awaited || !same_closure(self.running(), subject) {
             return;
         }
         if let Some(incident) = self.incident {

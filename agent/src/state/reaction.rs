@@ -179,9 +179,12 @@ impl State {
         cause.is_some_and(|cause| cause.faults.iter().any(Fault::is_shareable))
     }
 
-    /// Whether going from `running`, which is proven as well, to the last good one leads to what was found unwell.
+    /// Whether the machine has come by itself to `running`, which is proven as well, because the last good one was not
+    /// well.
     fn is_as_bad(&self, running: &Subject, good: &Subject) -> bool {
-        self.standing(running) == Standing::Proven && self.unwell.contains_key(&good.toplevel)
+        self.standing(running) == Standing::Proven
+            && self.fallen_from.is_some()
+            && self.unwell.contains_key(&good.toplevel)
     }
 
     /// What to do where what runs is proven, and not well. Most often nothing: a reboot would not make it better, and it

@@ -203,7 +203,8 @@ impl World {
         };
         let is_proven = self.state.standing(&subject) == Standing::Proven;
         let by = self.started_by(&subject);
-        if !is_proven && matches!(by, StartedBy::NotTheLoader { .. }) {
+        let is_by_kexec = matches!(by, StartedBy::NotTheLoader { .. }) || self.state.is_by_kexec();
+        if !is_proven && is_by_kexec {
             self.record(&Event::Healthy {
                 subject,
                 baseline: Baseline::default(),
