@@ -401,6 +401,8 @@ pub enum BootStep {
         #[arg(long)]
         at_once: bool,
     },
+    /// In emergency mode: bring the machine to the network, with its SSH server.
+    Emergency,
     /// Go back to a closure without a reboot, in a unit of its own: whoever acts upon a verdict is shut in.
     FallBackLive {
         /// The closure that was found bad.

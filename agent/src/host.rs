@@ -32,6 +32,12 @@ pub const HEALTHY: &str = "/run/lastgood/healthy.json";
 /// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good. `lastgood-no-prompt.service`
 /// looks for it, too.
 pub const PROVEN: &str = "/run/lastgood/proven";
+/// Left by the generator: this boot is a trial, as far as it can tell.
+pub const TRIAL: &str = "/run/lastgood/trial";
+/// What was set on this trial that is no unit's, and what it was before.
+pub const LAST_RESORT: &str = "/run/lastgood/last-resort.json";
+/// What was started in emergency mode.
+pub const EMERGENCY: &str = "/run/lastgood/emergency.json";
 /// The ruleset is in the kernel: `lastgood-firewall.service` looks for it.
 pub const FIREWALLED: &str = "/run/lastgood/firewalled";
 /// What of it is in the kernel, so that it is not loaded once more.

@@ -22,6 +22,7 @@ use crate::cli::Output;
 use crate::entries::prediction::{self, Prediction};
 use crate::error::Error;
 use crate::host::CURRENT_SYSTEM;
+use crate::operation::last_resort;
 use crate::report::label::StateLabel;
 use crate::report::line::{one_line, plain};
 use crate::report::print::{print, print_json};
@@ -31,7 +32,7 @@ use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
 use crate::state::switching::{Phase, Switching};
 use crate::state::{Event, Subject};
-use crate::store::handover::Units;
+use crate::store::handover::{Emergency, Units};
 use crate::store::ledger::Unknown;
 use crate::view::{View, is_unsigned, refused_unsigned, unstartable};
 use fallback::Fallback;
@@ -298,6 +299,7 @@ fn status<'a>(
             .into_iter()
             .flat_map(|boot| warnings(view, boot))
             .chain(mirrors(view))
+            .chain(of_this_boot(view))
             .collect(),
         next_boot_because: first.as_ref().map(|boot| boot.why.clone()),
         after_failures: first.into_iter().chain(boots).map(After::of).collect(),
@@ -345,6 +347,27 @@ fn masked(view: &View) -> Vec<Matter> {
     masked
         .map(|(unit, by)| matters::masked(&unit, &by))
         .collect()
+}
+
+/// What nobody has told the ledger, because it is of this boot alone.
+fn of_this_boot(view: &View) -> Vec<String> {
+    let came = Emergency::read(&view.root).unwrap_or_else(|error| {
+        tracing::error!("{}", one_line(&error));
+        None
+    });
+    let emergency = came.map(|_| {
+        "the machine is in emergency mode, on the network to be mended (`systemctl --failed` says what failed); \
+         `systemctl default` goes on when it is"
+            .to_owned()
+    });
+    let watchdog = last_resort::in_vain(&view.root).map(|device| {
+        format!(
+            "the hardware watchdog ({}) would not reset the machine if PID 1 died: PID 1 was executed anew since it was \
+             armed; a reboot arms it again",
+            device.identity
+        )
+    });
+    emergency.into_iter().chain(watchdog).collect()
 }
 
 /// The places that nothing can be written to: with the first disk gone nothing current would boot from there.

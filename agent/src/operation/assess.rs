@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use boot_entries::Root;
 
-use super::begin;
+use super::{begin, last_resort};
 use crate::assessment::requirements::{Requirements, missing_units};
 use crate::assessment::{Monotonic, Observer, Outcome};
 use crate::config;
@@ -17,6 +17,7 @@ use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::store::handover::{Healthy, Snippets, Units};
 use crate::system::command_line;
+use crate::system::pulse::Pulse;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::view::View;
 
@@ -59,6 +60,8 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let mut machine = Machine {
         root,
         systemd: Systemd::watching(&requirements.units, target.as_deref()),
+        pulse: Pulse::from(began),
+        last_resort: last_resort::Watch::default(),
     };
     let outcome = crate::assessment::assess(
         &requirements,
@@ -92,10 +95,15 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
 struct Machine<'a> {
     root: &'a Root,
     systemd: Systemd,
+    pulse: Pulse,
+    last_resort: last_resort::Watch,
 }
 
 impl Observer for Machine<'_> {
     fn snapshot(&mut self) -> Result<Snapshot, systemd::Error> {
+        // Each turn of the assessment's loop takes a look. Not what happens within one: that may be what hangs.
+        self.pulse.beat();
+        self.last_resort.turn(self.root);
         let mut snapshot = self.systemd.snapshot()?;
         match Snippets::read(self.root) {
             Ok(left) => snapshot.failed_snippets = left.unwrap_or_default().0,
@@ -110,6 +118,7 @@ impl Observer for Machine<'_> {
     }
 
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
+        self.pulse.beat();
         fault.unit().map(|unit| self.systemd.failure(unit))
     }
 }

@@ -8,9 +8,12 @@ use boot_entries::{Root, durable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::host::{FIREWALLED, HEALTHY, HELD, PROVEN, SNIPPETS, STAGE_2, TRIED, UNITS};
+use crate::host::{
+    EMERGENCY, FIREWALLED, HEALTHY, HELD, LAST_RESORT, PROVEN, SNIPPETS, STAGE_2, TRIED, UNITS,
+};
 use crate::state::baseline::Baseline;
 use crate::state::ladder::Rung;
+use crate::system::last_resort::Kept;
 
 /// Something in `/run` that cannot be read or left.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +135,55 @@ impl Snippets {
     /// When it is there and cannot be read.
     pub fn read(root: &Root) -> Result<Option<Self>, Error> {
         left(root, SNIPPETS)
+    }
+}
+
+/// What came of bringing a machine in emergency mode to the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emergency {
+    /// Units that were started, beyond those that were up.
+    pub started: Vec<String>,
+    /// Units that did not come up.
+    pub failed: Vec<String>,
+}
+
+impl Emergency {
+    /// Leaves it for `status`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, EMERGENCY, &serde_json::to_string(self)?)
+    }
+
+    /// What was left. None: this boot has not been in emergency mode, or is well again.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root) -> Result<Option<Self>, Error> {
+        left(root, EMERGENCY)
+    }
+}
+
+/// What was set on this trial that is no unit's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastResort(pub Kept);
+
+impl LastResort {
+    /// Leaves it for whoever puts it back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, LAST_RESORT, &serde_json::to_string(self)?)
+    }
+
+    /// What was left. None: nothing was set in this boot.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root) -> Result<Option<Self>, Error> {
+        left(root, LAST_RESORT)
     }
 }
 
@@ -280,6 +332,23 @@ pub fn forget_userspace(root: &Root) -> Result<(), Error> {
         units.leave(root)?;
     }
     Ok(())
+}
+
+/// Whether a sign is there.
+#[must_use]
+pub fn is_marked(root: &Root, path: &'static str) -> bool {
+    root.join(path).symlink_metadata().is_ok()
+}
+
+/// Takes a sign away.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn unmark(root: &Root, path: &'static str) -> Result<(), Error> {
+    match std::fs::remove_file(root.join(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path, error)),
+        _ => Ok(()),
+    }
 }
 
 fn left<T: DeserializeOwned>(root: &Root, path: &'static str) -> Result<Option<T>, Error> {

@@ -302,7 +302,7 @@ fn watchdog(facts: &Facts) -> Finding {
     if facts.has_watchdog {
         good(
             "watchdog",
-            "there is a watchdog device; lastgood does not arm it",
+            "there is a watchdog device; lastgood arms it on trials",
         )
     } else {
         limit(
