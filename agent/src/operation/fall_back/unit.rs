@@ -56,8 +56,11 @@ fn start(waits: bool) -> Result<(), manager::Error> {
         ("IgnoreOnIsolate", Setting::Flag(true)),
         // It outlives the services, and guards their end: with default dependencies it would be stopped first.
         ("DefaultDependencies", Setting::Flag(false)),
-        // A mark that a soft-reboot is under way must not outlive whoever left it (A8: what runs is no proven one).
-        ("FailureAction", text("reboot-force")),
+        // Whoever dies on the way is started again, and takes the next rung. Not FailureAction=: a soft-reboot kills what is
+        // left, and the systemd that comes after it takes that for a failure. Started there, it has nothing to do.
+        ("Restart", text("on-failure")),
+        ("RestartUSec", Setting::Number(1_000_000)),
+        ("StartLimitIntervalUSec", Setting::Number(0)),
     ];
     let mut manager = Manager::system(manager::PATIENCE)?;
     manager

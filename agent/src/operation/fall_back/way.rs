@@ -51,6 +51,8 @@ pub fn go_down(root: &Root, at_once: bool) -> Result<(), Error> {
     let boot = session.view.this_boot().map(|boot| boot.id.clone());
     let boot = boot.unwrap_or_default();
     let words = words(&session, &leaving);
+    // Started again: whoever is there was waited for.
+    let at_once = at_once || Tried::read(root, &boot).is_ok_and(|tried| !tried.rungs.is_empty());
     // Whoever is there may want to judge or to hold.
     drop(session);
     if !at_once && let Waited::Held(by) = waiting::wait(root, &boot, Patience::from(&asked), &words)
@@ -179,10 +181,17 @@ fn descend(mut session: Session, leaving: &Leaving, asked: &Fallback) -> Result<
             .unwrap_or_default(),
         rungs: facts.tried,
     };
-    session.record(&Event::Rebooting {
-        from: from.clone(),
-        to: to.clone(),
-    })?;
+    let is_on_record = !tried.rungs.is_empty();
+    let recorded = (!is_on_record).then(|| {
+        session.record(&Event::Rebooting {
+            from: from.clone(),
+            to: to.clone(),
+        })
+    });
+    // What was found bad is on record. That the way down is not is no reason to stay.
+    if let Some(Err(error)) = recorded {
+        tracing::error!("{}", one_line(&error));
+    }
     let is_turned = turn(&session, next);
     let mut lock = Some(session);
     for rung in ladder.rungs {
@@ -197,8 +206,9 @@ fn descend(mut session: Session, leaving: &Leaving, asked: &Fallback) -> Result<
             (Rung::Kexec, Some(load)) => by_kexec(load),
             (Rung::Reboot, _) => {
                 say_what_holds_back(&root, version);
+                way_down::reboot_somehow().map_err(failed)?;
                 drop(lock.take());
-                return reboot(asked.stop_sec.into());
+                return guard(asked.stop_sec.into());
             }
             (Rung::Live | Rung::Kexec, _) => continue,
         };
@@ -283,9 +293,8 @@ fn failed(error: nix::Error) -> Error {
     ))
 }
 
-/// The last rung. It is left only with the machine.
-fn reboot(patience: Duration) -> Result<(), Error> {
-    way_down::reboot_somehow().map_err(failed)?;
+/// The last rung is left only with the machine.
+fn guard(patience: Duration) -> Result<(), Error> {
     thread::sleep(patience);
     tracing::error!(
         "services have not stopped within {} s; rebooting by force",
