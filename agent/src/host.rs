@@ -140,10 +140,16 @@ pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
 /// What is mounted where, as this thread sees it (`proc_pid_mountinfo(5)`).
 pub const MOUNTS: &str = "/proc/thread-self/mountinfo";
-/// How long the kernel has been up, in seconds.
+/// How long the kernel has run, in seconds.
 pub const UPTIME: &str = "/proc/uptime";
 /// Whether a kernel is loaded for kexec: `1` if so.
 pub const KEXEC_LOADED: &str = "/sys/kernel/kexec_loaded";
+/// What the firmware keeps of a kernel that panicked, until systemd-pstore.service moves it.
+pub const PSTORE: &str = "/sys/fs/pstore";
+/// Where that goes.
+pub const PSTORE_KEPT: &str = "/var/lib/systemd/pstore";
+/// The hardware watchdogs.
+pub const WATCHDOGS: &str = "/sys/class/watchdog";
 /// The kernel's log.
 pub const KERNEL_LOG: &str = "/dev/kmsg";
 

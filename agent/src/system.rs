@@ -3,9 +3,9 @@
 //! [`program`] (how programs are run), [`ourselves`] (this one, as a second process), [`manager`] (the service manager,
 //! asked and told), [`systemd`] (what an assessment sees of it), [`journal`], [`console`], [`kernel_log`], [`listening`]
 //! (who listens on TCP ports), [`mount`] (what is mounted before systemd is), [`unit_directory`] (a closure's units, as
-//! links), [`bootctl`], [`command_line`] (which closure this boot is of), [`boot_id`] (which boot this is), [`userspace`]
-//! (whether a soft-reboot has begun it), [`way_down`] (reboots and their like), [`logind`] (who is there, and who holds up a
-//! reboot), [`terminals`] (what those who are there read).
+//! links), [`bootctl`], [`command_line`] (which closure this boot is of), [`boot_id`] (which boot this is), [`last_boot`] (what
+//! the one before has left), [`userspace`] (whether a soft-reboot has begun it), [`way_down`] (reboots and their like),
+//! [`logind`] (who is there, and who holds up a reboot), [`terminals`] (what those who are there read).
 
 pub mod boot_id;
 pub mod bootctl;
@@ -13,6 +13,7 @@ pub mod command_line;
 pub mod console;
 pub mod journal;
 pub mod kernel_log;
+pub mod last_boot;
 pub mod listening;
 pub mod logind;
 pub mod manager;

@@ -219,7 +219,7 @@ fn a_failing_trial_is_left_by_a_soft_reboot(debian: Debian) -> Result<()> {
         assert_eq!(state.running(), Some(&good));
         assert_eq!(
             state.boot.as_ref().map(|boot| boot.id.clone()),
-            Some(format!("{kernel}.1"))
+            Some(format!("{kernel}+1"))
         );
         assert_eq!(state.standing(&bad), Standing::Rejected);
         assert_eq!((state.reboots, state.fallen_from.clone()), (0, None));

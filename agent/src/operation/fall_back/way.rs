@@ -37,13 +37,14 @@ struct Leaving {
     next: Subject,
 }
 
-/// Goes down, where what is on record still asks for it. `at_once`: nobody is waited for.
+/// Goes down, where what is on record still asks for it. `at_once`: nobody is waited for. `go_on`: from what runs, which is not
+/// rejected, to what is selected.
 ///
 /// # Errors
 /// When it cannot be recorded, or nobody reboots the machine.
-pub fn go_down(root: &Root, at_once: bool) -> Result<(), Error> {
+pub fn go_down(root: &Root, at_once: bool, go_on: bool) -> Result<(), Error> {
     let session = begin::session(root)?;
-    let Some(leaving) = leaving(&session) else {
+    let Some(leaving) = leaving(&session, go_on) else {
         nothing_to_do();
         return Ok(());
     };
@@ -57,15 +58,15 @@ pub fn go_down(root: &Root, at_once: bool) -> Result<(), Error> {
     drop(session);
     if !at_once && let Waited::Held(by) = waiting::wait(root, &boot, Patience::from(&asked), &words)
     {
-        return held(root, &by);
+        return held(root, &by, go_on);
     }
     // From here on until the machine is on its way, nobody else changes anything.
     let session = begin::session(root)?;
-    match self::leaving(&session) {
+    match self::leaving(&session, go_on) {
         // Between the last look and the lock.
         Some(_) if !at_once && let Some(held) = waiting::held(root, &boot) => {
             drop(session);
-            self::held(root, &held.by)
+            self::held(root, &held.by, go_on)
         }
         Some(leaving) => descend(session, &leaving, &asked),
         None => {
@@ -80,16 +81,22 @@ fn nothing_to_do() {
 }
 
 /// In a tree: all but the reboot.
-pub(super) fn in_a_tree(mut session: Session) -> Result<(), Error> {
-    let Some(Leaving { from, to, next }) = leaving(&session) else {
+pub(super) fn in_a_tree(mut session: Session, go_on: bool) -> Result<(), Error> {
+    let Some(Leaving { from, to, next }) = leaving(&session, go_on) else {
         return Ok(());
     };
     turn(&session, &next);
     session.record(&Event::Rebooting { from, to })
 }
 
-fn leaving(session: &Session) -> Option<Leaving> {
+fn leaving(session: &Session, go_on: bool) -> Option<Leaving> {
     let state = session.state();
+    if go_on {
+        let from = session.view.running()?.clone();
+        let to = state.selected.clone().filter(|to| *to != from)?;
+        let next = to.clone();
+        return Some(Leaving { from, to, next });
+    }
     match state.when_unhealthy() {
         WhenUnhealthy::FallBack { from, to } if state.standing(&from) == Standing::Rejected => {
             // Somebody may have selected yet another one while this one was judged.
@@ -102,7 +109,9 @@ fn leaving(session: &Session) -> Option<Leaving> {
             to: running.clone(),
             from: running,
         }),
-        WhenUnhealthy::FallBack { .. } | WhenUnhealthy::StayUp(_) => None,
+        WhenUnhealthy::FallBack { .. } | WhenUnhealthy::GoOn { .. } | WhenUnhealthy::StayUp(_) => {
+            None
+        }
     }
 }
 
@@ -133,10 +142,10 @@ fn words(session: &Session, leaving: &Leaving) -> String {
 }
 
 /// The operator is at it: it stays up, and that is on record.
-fn held(root: &Root, by: &str) -> Result<(), Error> {
+fn held(root: &Root, by: &str, go_on: bool) -> Result<(), Error> {
     tracing::error!("staying up: {by} holds this boot; `systemctl reboot` goes back");
     let mut session = begin::session(root)?;
-    let Some(Leaving { from, .. }) = leaving(&session) else {
+    let Some(Leaving { from, .. }) = leaving(&session, go_on) else {
         return Ok(());
     };
     let rejection = session.state().rejected.get(&from.toplevel);
