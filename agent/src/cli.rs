@@ -393,16 +393,15 @@ pub enum BootStep {
     Bless,
     /// Go back to the last good generation, if that is what the verdict asks for.
     FallBack,
-    /// Put on record that this boot comes to its end in order. systemd asks for it when the machine goes down.
-    End,
     /// Go down, and up again with the last good generation. In a unit of its own: it waits for those who are there.
     GoDown {
-        /// Wait for nobody.
-        #[arg(long)]
-        at_once: bool,
+        /// `at-once`: wait for nobody. `go-on`: from what runs, which is not rejected, to what is selected.
+        how: Vec<String>,
     },
     /// In emergency mode: bring the machine to the network, with its SSH server.
     Emergency,
+    /// Put on record that this boot comes to its end in order. systemd asks for it when the machine goes down.
+    End,
     /// Go back to a closure without a reboot, in a unit of its own: whoever acts upon a verdict is shut in.
     FallBackLive {
         /// The closure that was found bad.

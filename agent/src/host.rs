@@ -146,7 +146,7 @@ pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
 /// What is mounted where, as this thread sees it (`proc_pid_mountinfo(5)`).
 pub const MOUNTS: &str = "/proc/thread-self/mountinfo";
-/// How long the kernel has been up, in seconds.
+/// How long the kernel has run, in seconds.
 pub const UPTIME: &str = "/proc/uptime";
 /// Whether a kernel is loaded for kexec: `1` if so.
 pub const KEXEC_LOADED: &str = "/sys/kernel/kexec_loaded";

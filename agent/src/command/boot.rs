@@ -53,7 +53,10 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::FallBack => is_over(root, fall_back::fall_back(root)),
         BootStep::Emergency => emergency(root),
         BootStep::End => end(root),
-        BootStep::GoDown { at_once } => fall_back::go_down(root, at_once),
+        BootStep::GoDown { how } => {
+            let is = |word: &str| how.iter().any(|one| one == word);
+            fall_back::go_down(root, is("at-once"), is("go-on"))
+        }
         BootStep::FallBackLive { from, to } => switch::go_back_here(root, &from, &to),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),

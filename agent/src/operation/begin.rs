@@ -64,7 +64,7 @@ pub fn session(root: &Root) -> Result<Session, Error> {
 
 /// What of a boot's id is the kernel's. After it user space is counted.
 fn kernel_of(boot: &str) -> &str {
-    boot.split('.').next().unwrap_or_default()
+    boot.split('+').next().unwrap_or_default()
 }
 
 /// Begins this boot.

@@ -39,7 +39,6 @@ pub fn fall_back(root: &Root) -> Result<(), Error> {
 pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Result<(), Error> {
     let (from, to) = match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { from, to } => (from, to),
-        WhenUnhealthy::GoOn { from, to } => return go_on(session, &from, &to, on_record.is_none()),
         WhenUnhealthy::TryAgain { .. } => {
             // Nothing is judged: in this boot systemd had read files of another generation.
             let is_after_the_start = on_record.is_none();
@@ -48,6 +47,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
             }
             return unit::leave(session, is_after_the_start);
         }
+        WhenUnhealthy::GoOn { from, to } => return go_on(session, &from, &to, on_record.is_none()),
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             match on_record {
@@ -121,7 +121,12 @@ fn without_a_verdict(session: &mut Session, why: NoFallback) {
 }
 
 /// Leaves what is proven and not well for another one that is proven. What is left is not rejected.
-fn go_on(mut session: Session, from: &Subject, to: &Subject, waits: bool) -> Result<(), Error> {
+fn go_on(
+    mut session: Session,
+    from: &Subject,
+    to: &Subject,
+    is_after_the_start: bool,
+) -> Result<(), Error> {
     tracing::error!(
         "going on from generation {} to generation {}: it is proven, and is not well now",
         from.generation,
@@ -135,7 +140,7 @@ fn go_on(mut session: Session, from: &Subject, to: &Subject, waits: bool) -> Res
         tracing::error!("{}", one_line(&error));
     }
     in_entries.go_on(&session).tell();
-    unit::leave(session, waits)
+    unit::go_on(session, is_after_the_start)
 }
 
 /// The verdict on `from`: that of the assessment, or that there is none.

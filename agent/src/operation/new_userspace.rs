@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::host::{CURRENT_SYSTEM, SWITCH_BEFORE};
 use crate::report::line::one_line;
 use crate::store::handover;
+use crate::system::manager::{self, Manager, Wanted};
 use crate::system::{command_line, userspace};
 
 /// Asks systemd how many soft-reboots there were, and takes notice of a new one. Every step of a boot begins with it:
@@ -21,6 +22,34 @@ pub(super) fn take_notice(root: &Root) {
     if let Err(error) = noticed(root, count) {
         tracing::error!("{}", one_line(&error));
     }
+    if let Err(error) = forget_failures() {
+        tracing::error!("{}", one_line(&error));
+    }
+}
+
+/// systemd keeps over a soft-reboot that a unit has failed (257). It would be held against what runs now, and the last good
+/// generation would excuse the trial.
+fn forget_failures() -> Result<(), manager::Error> {
+    const SINCE: &str = "InactiveEnterTimestampMonotonic";
+    const BEGAN: &str = "UserspaceTimestampMonotonic";
+    let mut manager = Manager::system(manager::PATIENCE)?;
+    let began = manager.own_properties(&[BEGAN])?.number(BEGAN);
+    let units = manager.units()?.into_iter();
+    let failed: Vec<String> = units
+        .filter(|unit| unit.active == "failed")
+        .map(|unit| unit.name)
+        .collect();
+    let since = manager.properties(&failed, &[Wanted::unit(SINCE)])?;
+    for (unit, since) in failed.iter().zip(since) {
+        let since = since.ok().and_then(|found| found.number(SINCE));
+        if since < began {
+            match manager.reset_failed(unit) {
+                Ok(()) | Err(manager::Error::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn noticed(root: &Root, count: u64) -> Result<(), Error> {

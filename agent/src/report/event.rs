@@ -33,7 +33,7 @@ pub fn line(event: &Event, before: &State) -> Line {
             None => (Level::INFO, format!("{hook} was run")),
             Some(trouble) => (Level::ERROR, format!("{hook}: {trouble}")),
         },
-        Event::Began { running, boot, .. } => began(running.as_ref(), boot, before),
+        Event::Began { boot, running, .. } => began(boot, running.as_ref(), before),
         Event::Reached { stage } => (Level::DEBUG, stage.name().to_owned()),
         Event::Late { files } => {
             let files: Vec<String> = files
@@ -119,11 +119,11 @@ fn selected(by: Option<By>) -> (Level, String) {
     (level, rest.to_owned())
 }
 
-fn began(running: Option<&Subject>, boot: &str, before: &State) -> (Level, String) {
+fn began(boot: &str, running: Option<&Subject>, before: &State) -> (Level, String) {
     let Some(running) = running else {
         return (Level::DEBUG, "what runs is no generation".to_owned());
     };
-    let soft_reboot = boot.split_once('.');
+    let soft_reboot = boot.split_once('+');
     let soft_reboot = soft_reboot.map(|(_, count)| format!(" (soft-reboot {count})"));
     let closure = running.toplevel.display();
     let closure = format!("{closure}{}", soft_reboot.unwrap_or_default());

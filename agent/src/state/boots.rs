@@ -81,7 +81,7 @@ impl State {
 
     /// Whether `boot` is of the kernel that runs since the latest boot: a soft-reboot adds a number to its id.
     fn is_same_kernel(&self, boot: &str) -> bool {
-        let kernel = |id: &str| id.split('.').next().unwrap_or_default().to_owned();
+        let kernel = |id: &str| id.split('+').next().unwrap_or_default().to_owned();
         let known = self.boot.as_ref();
         known.is_some_and(|known| known.id != boot && kernel(&known.id) == kernel(boot))
     }

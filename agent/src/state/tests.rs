@@ -404,8 +404,8 @@ fn a_soft_reboot_uses_no_try() {
         State::of([proven(1), selected(2)].iter().chain(&boots)).attempts
     };
     assert_eq!(of(&["a"]), 1);
-    assert_eq!(of(&["a", "a.1"]), 1);
-    assert_eq!(of(&["a", "a.1", "a.2"]), 1);
-    assert_eq!(of(&["a", "a.1", "b"]), 2);
-    assert_eq!(of(&["a", "b", "b.1", "c"]), 3);
+    assert_eq!(of(&["a", "a+1"]), 1);
+    assert_eq!(of(&["a", "a+1", "a+2"]), 1);
+    assert_eq!(of(&["a", "a+1", "b"]), 2);
+    assert_eq!(of(&["a", "b", "b+1", "c"]), 3);
 }

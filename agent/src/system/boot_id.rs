@@ -17,7 +17,7 @@ pub struct Error {
     source: io::Error,
 }
 
-/// The id: `UUID`, or `UUID.N` since the Nth soft-reboot.
+/// The id: `UUID`, or `UUID+N` since the Nth soft-reboot.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -25,7 +25,7 @@ pub fn boot_id(root: &Root) -> Result<String, Error> {
     match std::fs::read_to_string(root.join(BOOT_ID)) {
         Ok(text) => Ok(match userspace::count(root) {
             0 => text.trim().to_owned(),
-            soft_reboots => format!("{}.{soft_reboots}", text.trim()),
+            soft_reboots => format!("{}+{soft_reboots}", text.trim()),
         }),
         Err(source) => Err(Error {
             path: BOOT_ID.into(),
@@ -48,6 +48,6 @@ mod tests {
         userspace::note(&root, 0).unwrap();
         assert_eq!(boot_id(&root).unwrap(), "a-b");
         userspace::note(&root, 2).unwrap();
-        assert_eq!(boot_id(&root).unwrap(), "a-b.2");
+        assert_eq!(boot_id(&root).unwrap(), "a-b+2");
     }
 }

@@ -15,11 +15,23 @@ const UNIT: &str = "lastgood-go-down.service";
 /// # Errors
 /// When it cannot be recorded, or nobody reboots the machine.
 pub(super) fn leave(session: Session, waits: bool) -> Result<(), Error> {
+    go(session, waits, false)
+}
+
+/// The same from what is not rejected to what is selected.
+///
+/// # Errors
+/// As [`leave`].
+pub(super) fn go_on(session: Session, waits: bool) -> Result<(), Error> {
+    go(session, waits, true)
+}
+
+fn go(session: Session, waits: bool, go_on: bool) -> Result<(), Error> {
     let root = session.view.root.clone();
     if !root.is_live() {
-        return super::way::in_a_tree(session);
+        return super::way::in_a_tree(session, go_on);
     }
-    match start(waits) {
+    match start(waits, go_on) {
         Ok(()) => Ok(()),
         Err(manager::Error::Refused { refusal, .. }) if refusal.reason() == Reason::Exists => {
             tracing::warn!("{UNIT} is under way already");
@@ -28,17 +40,20 @@ pub(super) fn leave(session: Session, waits: bool) -> Result<(), Error> {
         Err(error) => {
             tracing::error!("nobody is waited for: {}", one_line(&error));
             drop(session);
-            super::go_down(&root, true)
+            super::go_down(&root, true, go_on)
         }
     }
 }
 
-fn start(waits: bool) -> Result<(), manager::Error> {
+fn start(waits: bool, go_on: bool) -> Result<(), manager::Error> {
     // What cannot be read of it is not there, and the start is refused.
     let mut words = vec![program().unwrap_or_default()];
     words.extend(["step", "go-down"].map(str::to_owned));
     if !waits {
-        words.push("--at-once".to_owned());
+        words.push("at-once".to_owned());
+    }
+    if go_on {
+        words.push("go-on".to_owned());
     }
     let text = |text: &str| Setting::Text(text.to_owned());
     let settings = [
@@ -56,8 +71,11 @@ fn start(waits: bool) -> Result<(), manager::Error> {
         ("IgnoreOnIsolate", Setting::Flag(true)),
         // It outlives the services, and guards their end: with default dependencies it would be stopped first.
         ("DefaultDependencies", Setting::Flag(false)),
-        // A mark that a soft-reboot is under way must not outlive whoever left it (A8: what runs is no proven one).
-        ("FailureAction", text("reboot-force")),
+        // Whoever dies on the way is started again, and takes the next rung. Not FailureAction=: a soft-reboot kills what is
+        // left, and the systemd that comes after it takes that for a failure. Started there, it has nothing to do.
+        ("Restart", text("on-failure")),
+        ("RestartUSec", Setting::Number(1_000_000)),
+        ("StartLimitIntervalUSec", Setting::Number(0)),
     ];
     let mut manager = Manager::system(manager::PATIENCE)?;
     manager

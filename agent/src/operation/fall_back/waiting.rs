@@ -166,7 +166,7 @@ fn people(left: Duration, words: &str, said: &mut Said) -> People {
             People::Some
         }
         Err(error) => {
-            if !std::mem::replace(&mut said.has_no_count, true) {
+            if !std::mem::replace(&mut said.has_no_count, true) && !left.is_zero() {
                 tracing::warn!(
                     "{words}, in {} s; nobody can tell who is logged in: {}; `lastgood hold` holds it",
                     left.as_secs(),

@@ -37,13 +37,14 @@ struct Leaving {
     next: Subject,
 }
 
-/// Goes down, where what is on record still asks for it. `at_once`: nobody is waited for.
+/// Goes down, where what is on record still asks for it. `at_once`: nobody is waited for. `go_on`: from what runs, which is not
+/// rejected, to what is selected.
 ///
 /// # Errors
 /// When it cannot be recorded, or nobody reboots the machine.
-pub fn go_down(root: &Root, at_once: bool) -> Result<(), Error> {
+pub fn go_down(root: &Root, at_once: bool, go_on: bool) -> Result<(), Error> {
     let session = begin::session(root)?;
-    let Some(leaving) = leaving(&session) else {
+    let Some(leaving) = leaving(&session, go_on) else {
         nothing_to_do();
         return Ok(());
     };
@@ -52,6 +53,8 @@ pub fn go_down(root: &Root, at_once: bool) -> Result<(), Error> {
     let boot = boot.unwrap_or_default();
     let words = words(&session, &leaving);
     let backoff = session.state().backoff();
+    // Started again: whoever is there was waited for.
+    let at_once = at_once || Tried::read(root, &boot).is_ok_and(|tried| !tried.rungs.is_empty());
     // Whoever is there may want to judge or to hold.
     drop(session);
     if !at_once && !backoff.is_zero() {
@@ -63,15 +66,15 @@ pub fn go_down(root: &Root, at_once: bool) -> Result<(), Error> {
     }
     if !at_once && let Waited::Held(by) = waiting::wait(root, &boot, Patience::from(&asked), &words)
     {
-        return held(root, &by);
+        return held(root, &by, go_on);
     }
     // From here on until the machine is on its way, nobody else changes anything.
     let session = begin::session(root)?;
-    match self::leaving(&session) {
+    match self::leaving(&session, go_on) {
         // Between the last look and the lock.
         Some(_) if !at_once && let Some(held) = waiting::held(root, &boot) => {
             drop(session);
-            self::held(root, &held.by)
+            self::held(root, &held.by, go_on)
         }
         Some(leaving) => descend(session, &leaving, &asked),
         None => {
@@ -86,16 +89,22 @@ fn nothing_to_do() {
 }
 
 /// In a tree: all but the reboot.
-pub(super) fn in_a_tree(mut session: Session) -> Result<(), Error> {
-    let Some(Leaving { from, to, next }) = leaving(&session) else {
+pub(super) fn in_a_tree(mut session: Session, go_on: bool) -> Result<(), Error> {
+    let Some(Leaving { from, to, next }) = leaving(&session, go_on) else {
         return Ok(());
     };
     turn(&session, &next);
     session.record(&Event::Rebooting { from, to })
 }
 
-fn leaving(session: &Session) -> Option<Leaving> {
+fn leaving(session: &Session, go_on: bool) -> Option<Leaving> {
     let state = session.state();
+    if go_on {
+        let from = session.view.running()?.clone();
+        let to = state.selected.clone().filter(|to| *to != from)?;
+        let next = to.clone();
+        return Some(Leaving { from, to, next });
+    }
     match state.when_unhealthy() {
         WhenUnhealthy::FallBack { from, to }
             if matches!(
@@ -151,10 +160,10 @@ fn words(session: &Session, leaving: &Leaving) -> String {
 }
 
 /// The operator is at it: it stays up, and that is on record.
-fn held(root: &Root, by: &str) -> Result<(), Error> {
+fn held(root: &Root, by: &str, go_on: bool) -> Result<(), Error> {
     tracing::error!("staying up: {by} holds this boot; `systemctl reboot` goes back");
     let mut session = begin::session(root)?;
-    let Some(Leaving { from, .. }) = leaving(&session) else {
+    let Some(Leaving { from, .. }) = leaving(&session, go_on) else {
         return Ok(());
     };
     let rejection = session.state().rejected.get(&from.toplevel);
@@ -199,10 +208,17 @@ fn descend(mut session: Session, leaving: &Leaving, asked: &Fallback) -> Result<
             .unwrap_or_default(),
         rungs: facts.tried,
     };
-    session.record(&Event::Rebooting {
-        from: from.clone(),
-        to: to.clone(),
-    })?;
+    let is_on_record = !tried.rungs.is_empty();
+    let recorded = (!is_on_record).then(|| {
+        session.record(&Event::Rebooting {
+            from: from.clone(),
+            to: to.clone(),
+        })
+    });
+    // What was found bad is on record. That the way down is not is no reason to stay.
+    if let Some(Err(error)) = recorded {
+        tracing::error!("{}", one_line(&error));
+    }
     let is_turned = turn(&session, next);
     let mut lock = Some(session);
     for rung in ladder.rungs {
@@ -217,8 +233,9 @@ fn descend(mut session: Session, leaving: &Leaving, asked: &Fallback) -> Result<
             (Rung::Kexec, Some(load)) => by_kexec(load),
             (Rung::Reboot, _) => {
                 say_what_holds_back(&root, version);
+                way_down::reboot_somehow().map_err(failed)?;
                 drop(lock.take());
-                return reboot(asked.stop_sec.into());
+                return guard(asked.stop_sec.into());
             }
             (Rung::Live | Rung::Kexec, _) => continue,
         };
@@ -303,9 +320,8 @@ fn failed(error: nix::Error) -> Error {
     ))
 }
 
-/// The last rung. It is left only with the machine.
-fn reboot(patience: Duration) -> Result<(), Error> {
-    way_down::reboot_somehow().map_err(failed)?;
+/// The last rung is left only with the machine.
+fn guard(patience: Duration) -> Result<(), Error> {
     thread::sleep(patience);
     tracing::error!(
         "services have not stopped within {} s; rebooting by force",
