@@ -61,6 +61,7 @@ mod activation;
 mod agent;
 mod descriptions;
 mod firewall;
+mod judging;
 mod manager;
 mod others;
 mod package;
@@ -121,6 +122,7 @@ fn selected(server: &Container, number: u64, changes: &[(&str, &str)]) -> Result
     let subject = server.add(number, changes)?;
     server.past(&Event::Selected {
         subject: subject.clone(),
+        by: None,
     })?;
     Ok(subject)
 }

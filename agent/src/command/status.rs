@@ -28,6 +28,7 @@ use crate::report::print::{print, print_json};
 use crate::report::remedy;
 use crate::report::style::Style;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 use crate::state::switching::{Phase, Switching};
 use crate::state::{Event, Subject};
 use crate::store::handover::Units;
@@ -55,6 +56,9 @@ struct Status<'a> {
     rejected: Vec<&'a Subject>,
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
+    /// What was not well when what runs was proven.
+    #[serde(skip)]
+    unwell: Vec<&'a Fault>,
     /// What a newer agent wrote.
     unknown_ledger_lines: Vec<usize>,
     /// Those of them that may forbid what this one would do.
@@ -190,6 +194,21 @@ impl<'a> LiveSwitch<'a> {
     }
 }
 
+/// What was not well when the running generation was proven in this boot.
+fn unwell(view: &View) -> Vec<&Fault> {
+    let state = &view.state;
+    let is_proven = view
+        .this_boot()
+        .is_some_and(|boot| boot.stage == Stage::Proven);
+    let baseline = state
+        .baseline()
+        .filter(|_| is_proven && state.last_good() == view.running());
+    baseline
+        .into_iter()
+        .flat_map(|baseline| &baseline.failing)
+        .collect()
+}
+
 fn active(view: &View) -> Option<Active> {
     let running = view.running()?;
     let link = view.root.join(CURRENT_SYSTEM);
@@ -255,6 +274,7 @@ fn status<'a>(
             .collect(),
         overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
+        unwell: unwell(view),
         unknown_ledger_lines: unknown(view, |_| true),
         binding_unknown_lines: unknown(view, |unknown| unknown.binding),
         bound_by: state.bound_by.as_deref(),

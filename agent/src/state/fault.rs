@@ -12,6 +12,9 @@
 //! | `firewall` | its ruleset was not loaded |
 //! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
 //! | `loader:not-counted` | the loader starts it without counting |
+//! | `kernel:panic` | the kernel panicked |
+//! | `kernel:watchdog` | the hardware watchdog ended its boot |
+//! | `power` | its boots just ended: the power, or somebody's reset |
 //! | `agent:no-verdict` | the assessment ended without a verdict |
 //! | `systemd:no-answer` | systemd did not answer until the deadline |
 //! | `operator` | somebody said so |
@@ -51,6 +54,12 @@ pub enum Fault {
     TriesUsedUp,
     /// The loader starts it without counting.
     NotCounted,
+    /// The kernel panicked.
+    Panic,
+    /// The hardware watchdog ended its boot.
+    Watchdog,
+    /// Its boots just ended, each after it had begun.
+    Power,
     /// The assessment crashed, or ran out of time.
     NoVerdict,
     /// systemd did not answer until the deadline.
@@ -104,6 +113,9 @@ impl Fault {
             Self::Firewall => Some(FIREWALL_UNIT),
             Self::TriesUsedUp
             | Self::NotCounted
+            | Self::Panic
+            | Self::Watchdog
+            | Self::Power
             | Self::NoVerdict
             | Self::NoAnswer
             | Self::Operator
@@ -124,6 +136,9 @@ impl Fault {
             Self::Firewall => "firewall",
             Self::TriesUsedUp => "loader:tries-used-up",
             Self::NotCounted => "loader:not-counted",
+            Self::Panic => "kernel:panic",
+            Self::Watchdog => "kernel:watchdog",
+            Self::Power => "power",
             Self::NoVerdict => "agent:no-verdict",
             Self::NoAnswer => "systemd:no-answer",
             Self::Operator => "operator",
@@ -140,6 +155,9 @@ impl Fault {
             "firewall" => Self::Firewall,
             "loader:tries-used-up" => Self::TriesUsedUp,
             "loader:not-counted" => Self::NotCounted,
+            "kernel:panic" => Self::Panic,
+            "kernel:watchdog" => Self::Watchdog,
+            "power" => Self::Power,
             "agent:no-verdict" => Self::NoVerdict,
             "systemd:no-answer" => Self::NoAnswer,
             "operator" => Self::Operator,
@@ -179,6 +197,9 @@ impl Fault {
             }
             Self::TriesUsedUp
             | Self::NotCounted
+            | Self::Panic
+            | Self::Watchdog
+            | Self::Power
             | Self::NoVerdict
             | Self::NoAnswer
             | Self::Operator
@@ -198,6 +219,9 @@ impl fmt::Display for Fault {
             Self::Firewall => "the firewall's ruleset was not loaded",
             Self::TriesUsedUp => "the loader started it as often as it may",
             Self::NotCounted => "the loader does not count its boots",
+            Self::Panic => "the kernel panicked",
+            Self::Watchdog => "the hardware watchdog ended its boot",
+            Self::Power => "each of its boots just ended",
             Self::NoVerdict => "the assessment ended without a verdict",
             Self::NoAnswer => "it could not be assessed",
             Self::Operator => "the operator rejected it",
