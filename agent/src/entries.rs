@@ -112,7 +112,7 @@ pub struct Prepared {
     /// Whether the first usable place is what the loader reads next.
     has_next: bool,
     /// What the firmware refuses to start for want of a signature, a line each.
-    unsigned: Vec<String>,
+    refused: Vec<String>,
     /// What cannot be done, where that does not end the run.
     pub complaints: Complaints,
 }
@@ -250,9 +250,9 @@ fn prepare_with(
     })?;
     tell_what_is_left_out(view, &planned);
     let needed: Vec<Subject> = state.protected().into_iter().cloned().collect();
-    let unsigned = secure_boot::unsigned(view, planned.first(), &needed);
+    let refused = secure_boot::refused_of(view, planned.first(), &needed);
     if aim == Aim::Request {
-        complaints.add_lines(&unsigned);
+        complaints.add_lines(&refused);
     }
     Prepared {
         planned,
@@ -261,7 +261,7 @@ fn prepare_with(
         needed,
         digests,
         has_next,
-        unsigned,
+        refused,
         complaints,
     }
     .unless_in_vain()

@@ -21,6 +21,7 @@ use boot_entries::generation::{Generation, Profiles};
 use boot_entries::name::stem_of;
 use boot_entries::observe;
 use boot_entries::plan::{self, Damage};
+use boot_entries::signature::Keys;
 use boot_entries::{GenerationId, Root, boot_partition, closure, efi, payload, systemd_boot};
 use systemd_boot_model::{EntryName, LoaderVariables, ReleaseRange};
 
@@ -38,7 +39,7 @@ use crate::system::command_line;
 
 use known_places::KnownPlaces;
 pub use stand_in::LostStandIn;
-pub use startable::{is_unsigned, unstartable};
+pub use startable::{refusal_of, refused, unstartable};
 
 /// Nothing is on record, and so many entries on `$BOOT` are ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,10 +150,10 @@ impl View {
         self.state.boot.as_ref().filter(|boot| boot.id == id)
     }
 
-    /// Whether the firmware starts only what is signed.
+    /// What the firmware accepts and refuses, if it starts only what is signed.
     #[must_use]
-    pub fn checks_signatures(&self) -> bool {
-        efi::checks_signatures(&self.root)
+    pub fn keys(&self) -> Option<Keys> {
+        efi::keys(&self.root)
     }
 
     /// What runs. None: no generation, or nobody knows.
@@ -415,15 +416,6 @@ impl View {
         let initrd = initrds.remove(&generation.toplevel);
         initrd.transpose().map(drop)
     }
-}
-
-/// That something has no signature where the firmware asks for one, in one line.
-#[must_use]
-pub fn refused_unsigned(what: &str) -> String {
-    format!(
-        "Secure Boot is on, and {what} carries no signature: the firmware refuses to start it; sign it before it comes into the \
-         store, or turn Secure Boot off"
-    )
 }
 
 /// The first of our payload that `file` in `place` needs and that is not there, to the byte.

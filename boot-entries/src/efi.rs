@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::Root;
+use crate::signature::{Keys, Signatures};
 use systemd_boot_model::LoaderVariables;
 
 /// The vendor of every `Loader*` variable.
@@ -14,6 +15,8 @@ const LOADER: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// The vendor of shim's.
 const SHIM: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
+/// The vendor of the lists of signatures (`EFI_IMAGE_SECURITY_DATABASE_GUID`).
+const SECURITY: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 /// efivarfs puts the variable's attributes before its data.
 const ATTRIBUTES: usize = 4;
 
@@ -44,6 +47,36 @@ pub fn checks_signatures(root: &Root) -> bool {
         variable(root, name, vendor).is_some_and(|data| data.first() == Some(&1))
     };
     is_set("SecureBoot", GLOBAL) && !is_set("SetupMode", GLOBAL) && !is_set("MokSBStateRT", SHIM)
+}
+
+/// What the firmware accepts and refuses, where this machine starts only what is signed ([`checks_signatures`]); with
+/// what shim does beyond that, if it started this machine. None: it starts everything. A list that cannot be read, or
+/// not be understood, is one of which nothing is known.
+#[must_use]
+pub fn keys(root: &Root) -> Option<Keys> {
+    let list = |name: &str, vendor: &str| {
+        let data = variable(root, name, vendor)?;
+        let parsed = Signatures::parse(&data);
+        if parsed.is_none() {
+            tracing::warn!(
+                "EFI variable {name} is no list of signatures: nobody can say what it accepts"
+            );
+        }
+        Some(parsed)
+    };
+    checks_signatures(root).then(|| {
+        let refused = [list("dbx", SECURITY), list("MokListXRT", SHIM)];
+        let shim = list("MokListRT", SHIM).unwrap_or_else(|| Some(Signatures::default()));
+        let accepted = list("db", SECURITY).flatten();
+        Keys {
+            accepted: accepted.zip(shim).map(|(db, shim)| db.and(shim)),
+            refused: refused
+                .into_iter()
+                .flatten()
+                .flatten()
+                .fold(Signatures::default(), Signatures::and),
+        }
+    })
 }
 
 /// What a variable holds. One that cannot be read is told, and holds nothing.

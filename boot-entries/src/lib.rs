@@ -46,6 +46,7 @@ pub mod payload;
 pub mod plan;
 pub mod progress;
 pub mod root;
+pub mod signature;
 pub mod space;
 pub mod step;
 pub mod sums;

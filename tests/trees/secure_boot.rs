@@ -61,7 +61,20 @@ fn what_carries_no_signature_is_told_where_the_firmware_asks_for_one() -> Result
             assert_eq!(said.status, status, "{arguments:?} {said:?}");
         }
     }
-    let said = told(&tree.lastgood(&["install"])?);
+    tree.set(&tree.build("3", "")?)?;
+    let refused = tree.lastgood(&["install"])?;
+    assert!(
+        refused
+            .stderr
+            .contains("nothing was changed: Secure Boot is on, and the kernel of generation 3"),
+        "{refused:?}"
+    );
+    assert_eq!(
+        tree.entries()?.len(),
+        2,
+        "what cannot be started is not armed"
+    );
+    let said = told(&tree.lastgood(&["verify"])?);
     for what in [
         "systemd-boot in ",
         "the kernel of generation 1",
@@ -70,7 +83,6 @@ fn what_carries_no_signature_is_told_where_the_firmware_asks_for_one() -> Result
         let line = format!("Secure Boot is on, and {what}");
         assert!(said.contains(&line), "{line}: {said}");
     }
-    assert_eq!(tree.entries()?.len(), 2, "what is asked for is done");
     let rows = json(&tree.lastgood(&["next-boot", "--json", "--failures", "3"])?);
     for row in &rows {
         assert!(row["broken"].to_string().contains("no signature"), "{row}");

@@ -34,7 +34,7 @@ use crate::state::switching::{Phase, Switching};
 use crate::state::{Event, Subject};
 use crate::store::handover::{Emergency, Units};
 use crate::store::ledger::Unknown;
-use crate::view::{View, is_unsigned, refused_unsigned, unstartable};
+use crate::view::{View, unstartable};
 use fallback::Fallback;
 
 /// The answer.
@@ -382,7 +382,7 @@ fn mirrors(view: &View) -> Vec<String> {
 /// What is wrong with the entries that matter most, whatever is in their payload.
 fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
     let mut warnings = Vec::new();
-    let checks_signatures = view.checks_signatures();
+    let keys = view.keys();
     let mut subjects: Vec<&Subject> = view.state.selected.iter().collect();
     subjects.extend(
         view.state
@@ -394,10 +394,7 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
         let Some((_, file)) = boot.files_of(&stem_of(subject)).next() else {
             continue;
         };
-        if checks_signatures && is_unsigned(&boot.place, file) {
-            warnings.push(refused_unsigned(&format!("the kernel of generation {id}")));
-        }
-        if let Some(why) = unstartable(&boot.place, file) {
+        if let Some(why) = unstartable(&boot.place, file, keys.as_ref()) {
             let then =
                 failed_start(view, boot, file).map_or_else(String::new, |then| format!(": {then}"));
             warnings.push(format!(

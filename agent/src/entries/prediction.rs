@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use boot_entries::boot_partition::Place;
 use boot_entries::name::{OurName as _, stem_of};
 use boot_entries::observe::BootFiles;
-use boot_entries::{GenerationId, kernel, nixpkgs};
+use boot_entries::signature::Keys;
+use boot_entries::{GenerationId, nixpkgs};
 use serde::Serialize;
 use systemd_boot_model::{EntryName, FailedStart, IMAGES, ReleaseRange, Tries};
 
 use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
 use crate::report::remedy;
-use crate::view::{View, damage_of, is_unsigned, unstartable};
+use crate::view::{View, damage_of, refusal_of, unstartable};
 
 /// That the loader finds nothing to start, and what to do.
 pub const NOTHING: &str =
@@ -80,23 +81,18 @@ pub fn look(
     let files = BootFiles::read(place)?;
     let mut boots = predict_of(view, &files, view.release(place)?, failures);
     let mut digests = view.digests();
-    let checks_signatures = view.checks_signatures();
+    let keys = view.keys();
     let mut known: BTreeMap<(bool, String), Option<String>> = BTreeMap::new();
     for boot in &mut boots {
         let key = (boot.is_image, boot.name.stem.clone());
         let broken = known.entry(key).or_insert_with(|| {
             if boot.is_image {
-                return broken_image(place, &files, &boot.name, checks_signatures);
+                return broken_image(place, &files, &boot.name, keys.as_ref());
             }
             let of = || files.files_of(&boot.name.stem).map(|(_, file)| file);
             let damage = of().find_map(|file| damage_of(place, file, &mut digests));
-            let is_unsigned = || checks_signatures && of().any(|file| is_unsigned(place, file));
-            let unstartable = || of().find_map(|file| unstartable(place, file));
-            match damage {
-                Some(damage) => Some(damage.to_string()),
-                None if is_unsigned() => Some(UNSIGNED.to_owned()),
-                None => unstartable(),
-            }
+            let unstartable = || of().find_map(|file| unstartable(place, file, keys.as_ref()));
+            damage.map(|damage| damage.to_string()).or_else(unstartable)
         });
         if let Some(broken) = broken {
             let then = boot.failed_start;
@@ -115,15 +111,12 @@ pub fn look(
     Ok((boots, trouble))
 }
 
-/// Why the firmware does not start what it would have to.
-const UNSIGNED: &str = "Secure Boot is on, and its kernel carries no signature";
-
 /// Why an image cannot be started, as far as that can be told. It may be called otherwise by then.
 fn broken_image(
     place: &Place,
     files: &BootFiles,
     name: &EntryName,
-    checks_signatures: bool,
+    keys: Option<&Keys>,
 ) -> Option<String> {
     let is_it = |image: &str| EntryName::of_image(image).is_some_and(|it| it.stem == name.stem);
     let mut images = files.images.iter();
@@ -132,8 +125,8 @@ fn broken_image(
         return Some("it has no kernel in it (no section .linux)".to_owned());
     }
     let path = place.directory(*on).join(IMAGES).join(image);
-    let is_unsigned = checks_signatures && matches!(kernel::is_signed(&path), Ok(false));
-    is_unsigned.then(|| UNSIGNED.to_owned())
+    let why = refusal_of(&path, keys?)?;
+    Some(format!("Secure Boot is on, and its kernel {why}"))
 }
 
 /// What boots now and after each of `failures` failed boots, from the place that the loader reads next.

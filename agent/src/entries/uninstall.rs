@@ -40,7 +40,7 @@ pub fn prepare_uninstall(view: &View) -> Result<Prepared, Error> {
         planned,
         aim: Aim::Uninstall,
         has_next: true,
-        unsigned: Vec::new(),
+        refused: Vec::new(),
         intent,
         needed: Vec::new(),
         digests,

@@ -43,7 +43,7 @@ pub fn repair(session: &Session) -> Result<(), Error> {
     let view = &session.view;
     let prepared = prepare(view, &view.state, Policy::Mend, &Unfinished::default());
     let prepared = prepared.inspect(|prepared| {
-        for line in prepared.unsigned() {
+        for line in prepared.refused() {
             tracing::warn!("{line}");
         }
     });
@@ -76,7 +76,7 @@ pub fn inspect(session: &Session, and_repair: bool) -> Result<Inspection, Error>
     let mut places = prepared.inspected();
     prepared.look_ahead(view);
     let mut missed = prepared.missed();
-    missed.extend_from_slice(prepared.unsigned());
+    missed.extend_from_slice(prepared.refused());
     let complaints = if and_repair && places.iter().any(|place| place.left() > 0) {
         let complaints = carry_out(view, prepared.without_proof()?)?.complaints;
         // What became of it is what a second look says, not what was meant.

@@ -82,6 +82,7 @@ fn plan(
     let overrides = overrides::leave_out(&mut session.view, &asked.state)?;
     let view = &session.view;
     let prepared = prepare(view, &asked.state, Policy::Update, unfinished)?;
+    prepared.starts_under_secure_boot(view, &asked.subject)?;
     let ready = prepared.prove(view, &asked.subject)?;
     Ok((ready, overrides))
 }

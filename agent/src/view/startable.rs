@@ -1,9 +1,10 @@
 //! Whether what an entry starts can be started, as far as the heads of its files tell.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
+use boot_entries::signature::{self, Keys, Verdict};
 use boot_entries::{closure, kernel};
 
 /// The file that `file` in `place` starts, as the entry names it and as a path of this process. None: it names none, or
@@ -20,19 +21,38 @@ fn there(place: &Place, file: &EntryFile, path: &str) -> PathBuf {
     place.directory(file.on).join(path.trim_start_matches('/'))
 }
 
-/// Whether what `file` in `place` starts carries no signature. What cannot be read is told elsewhere.
+/// Why firmware with these keys refuses the image at `path` (a path of this process). None: it does not, or nobody knows.
+/// What cannot be read is told elsewhere.
 #[must_use]
-pub fn is_unsigned(place: &Place, file: &EntryFile) -> bool {
-    program(place, file).is_some_and(|(_, path)| matches!(kernel::is_signed(&path), Ok(false)))
+pub fn refusal_of(path: &Path, keys: &Keys) -> Option<&'static str> {
+    match signature::judge(path, keys).ok()? {
+        Verdict::Accepted => None,
+        Verdict::Unsigned => Some("carries no signature"),
+        Verdict::Stranger => Some("is signed by somebody whom neither the firmware nor shim knows"),
+        Verdict::Revoked => Some("is on the firmware's list of what is revoked (dbx)"),
+    }
+}
+
+/// That the firmware refuses something, and why, in one line.
+#[must_use]
+pub fn refused(what: &str, why: &str) -> String {
+    format!(
+        "Secure Boot is on, and {what} {why}: the firmware refuses to start it; sign it with a key that the firmware knows before \
+         it comes into the store, or turn Secure Boot off"
+    )
 }
 
 /// Why the firmware would not load what `file` in `place` starts, or the loader not read its initrds. None: nothing is
-/// known against it. That its files are what was written there is asked elsewhere.
+/// known against it. That its files are what was written there is asked elsewhere. `keys` are those of Secure Boot, if
+/// that is on.
 #[must_use]
-pub fn unstartable(place: &Place, file: &EntryFile) -> Option<String> {
+pub fn unstartable(place: &Place, file: &EntryFile, keys: Option<&Keys>) -> Option<String> {
     let (name, path) = program(place, file)?;
     if let Err(why) = kernel::check(&path) {
         return Some(format!("{name} {why}"));
+    }
+    if let Some(why) = keys.and_then(|keys| refusal_of(&path, keys)) {
+        return Some(format!("Secure Boot is on, and its kernel {why}"));
     }
     // An image that is no kernel's brings its own.
     let initrds = file.entry.initrds.iter();
@@ -94,7 +114,7 @@ mod tests {
             entry: Entry::parse(entry),
             has_program: true,
         };
-        unstartable(&place, &file)
+        unstartable(&place, &file, None)
     }
 
     #[test]

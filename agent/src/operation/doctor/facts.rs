@@ -139,7 +139,7 @@ pub(super) fn look(view: &View) -> Facts {
         missing: kind.map_or_else(Vec::new, |kind| missing(root, kind)),
         programs: programs(root),
         current: current(view),
-        checks_signatures: view.checks_signatures(),
+        checks_signatures: view.keys().is_some(),
         has_watchdog: is_there(WATCHDOG),
         copies_command_line: kind == Some(Kind::Plain)
             && is_there(KERNEL_INSTALL)
