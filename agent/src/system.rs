@@ -16,5 +16,6 @@ pub mod manager;
 pub mod mount;
 pub mod ourselves;
 pub mod program;
+pub mod surroundings;
 pub mod systemd;
 pub mod unit_directory;

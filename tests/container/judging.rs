@@ -138,11 +138,6 @@ fn what_was_to_run_and_never_did_rejects(debian: Debian) -> Result<()> {
             cause.summary.contains("systemd has forgotten it"),
             "{cause:?}"
         );
-        let told = cause.units.iter().flat_map(|unit| &unit.log);
-        let told: Vec<&String> = told
-            .filter(|line| line.contains("ordering cycle"))
-            .collect();
-        assert!(!told.is_empty(), "{cause:?}");
         Ok(())
     })
 }

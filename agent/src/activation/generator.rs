@@ -26,6 +26,7 @@ use crate::system::{command_line, ourselves};
 /// How the kernel's log calls it.
 const STEP: &str = "lastgood-generator";
 
+pub mod known;
 pub mod mask;
 pub mod together;
 mod trial;

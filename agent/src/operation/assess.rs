@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use boot_entries::Root;
 
 use super::begin;
+use crate::activation::firewall;
 use crate::assessment::requirements::{Requirements, missing_units};
 use crate::assessment::{Monotonic, Observer, Outcome};
 use crate::config;
@@ -12,12 +13,13 @@ use crate::error::Error;
 use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
+use crate::state::baseline::Surroundings;
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::state::{Event, Subject, WhenUnhealthy};
 use crate::store::handover::{Healthy, Snippets, Units};
-use crate::system::command_line;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
+use crate::system::{command_line, surroundings};
 use crate::view::View;
 
 /// How an assessment ended.
@@ -46,11 +48,12 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let baseline = session.state().baseline().cloned();
     // Others may change things while we watch.
     drop(session);
-    let health = config::read_or_default(root, &subject.toplevel).health;
+    let config = config::read_or_default(root, &subject.toplevel);
     let left = Units::read(root).map_err(|error| one_line(&error));
     let requirements = Requirements {
         missing_units: missing_units(host::kind(root).ok(), left, &subject.toplevel),
-        ..Requirements::from(&health)
+        management_ports: config.firewall.management_ports.clone(),
+        ..Requirements::from(&config.health)
     };
     let target = command_line::target(root).unwrap_or_else(|error| {
         tracing::error!("{}; taking systemd's default target", one_line(&error));
@@ -58,6 +61,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     });
     let mut machine = Machine {
         root,
+        ports: requirements.management_ports.clone(),
         systemd: Systemd::watching(&requirements.units, target.as_deref()),
     };
     let outcome = crate::assessment::assess(
@@ -91,6 +95,8 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
 /// systemd, and what activation has left.
 struct Machine<'a> {
     root: &'a Root,
+    /// Management ports.
+    ports: Vec<u16>,
     systemd: Systemd,
 }
 
@@ -102,7 +108,15 @@ impl Observer for Machine<'_> {
             // The agent's own trouble says nothing of the generation.
             Err(error) => tracing::error!("{}", one_line(&error)),
         }
+        snapshot.around = Some(surroundings::glance(&self.ports));
         Ok(snapshot)
+    }
+
+    fn look_around(&mut self) -> Option<Surroundings> {
+        Some(Surroundings {
+            firewall: firewall::digest(self.root),
+            ..surroundings::look(&self.ports)
+        })
     }
 
     fn wait(&mut self, at_most: Duration) {
