@@ -122,6 +122,7 @@ fn selected(server: &Container, number: u64, changes: &[(&str, &str)]) -> Result
     let subject = server.add(number, changes)?;
     server.past(&Event::Selected {
         subject: subject.clone(),
+        by: None,
     })?;
     Ok(subject)
 }

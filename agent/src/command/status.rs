@@ -9,13 +9,14 @@ mod screen;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use boot_entries::entry::EntryFile;
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root, closure};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use systemd_boot_model::{EndlessMenu, Override};
+use systemd_boot_model::{EndlessMenu, FailedStart, Override};
 
 use crate::cli::Output;
 use crate::entries::prediction::{self, Prediction};
@@ -32,7 +33,7 @@ use crate::state::switching::{Phase, Switching};
 use crate::state::{Event, Subject};
 use crate::store::handover::Units;
 use crate::store::ledger::Unknown;
-use crate::view::{View, is_unsigned, refused_unsigned};
+use crate::view::{View, is_unsigned, refused_unsigned, unstartable};
 use fallback::Fallback;
 
 /// The answer.
@@ -373,6 +374,13 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
         if checks_signatures && is_unsigned(&boot.place, file) {
             warnings.push(refused_unsigned(&format!("the kernel of generation {id}")));
         }
+        if let Some(why) = unstartable(&boot.place, file) {
+            let then =
+                failed_start(view, boot, file).map_or_else(String::new, |then| format!(": {then}"));
+            warnings.push(format!(
+                "generation {id} cannot be started, because {why}{then}; `lastgood verify --repair` brings back what its closure has"
+            ));
+        }
         if closure::stands_still(&file.entry.options) {
             warnings.push(format!(
                 "generation {id} has panic=0: a kernel that panics stands still for ever, and nothing falls back"
@@ -380,6 +388,13 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// What the loader would do with `file` if it could not be started. None: nobody knows the loader.
+fn failed_start(view: &View, boot: &BootFiles, file: &EntryFile) -> Option<FailedStart> {
+    let release = view.release(&boot.place).ok()?;
+    let conf = release.read_conf(boot.loader_conf.as_deref().unwrap_or_default());
+    Some(FailedStart::of(release, &conf, file.name.tries))
 }
 
 #[allow(

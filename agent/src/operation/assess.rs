@@ -13,10 +13,10 @@ use crate::error::Error;
 use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
+use crate::state::Subject;
 use crate::state::baseline::Surroundings;
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
-use crate::state::{Event, Subject, WhenUnhealthy};
 use crate::store::handover::{Healthy, Snippets, Units};
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::system::{command_line, surroundings};
@@ -129,16 +129,8 @@ impl Observer for Machine<'_> {
 }
 
 fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {
-    let (subject, cause) = (subject.clone(), cause.clone());
-    match session.state().when_unhealthy() {
-        WhenUnhealthy::FallBack { .. } => session.record(&Event::Rejected { subject, cause }),
-        // What was seen may be another generation's fault: it is told, and judges nobody.
-        WhenUnhealthy::TryAgain { .. } => session.record(&Event::Degraded { subject, cause }),
-        WhenUnhealthy::StayUp(_) => {
-            if let Some(excused) = session.state().excused_by(&cause) {
-                session.record(&Event::Excused { subject: excused })?;
-            }
-            session.record(&Event::Degraded { subject, cause })
-        }
+    for event in session.state().found_unwell(subject, cause) {
+        session.record(&event)?;
     }
+    Ok(())
 }

@@ -16,6 +16,9 @@
 //! | `mount:PATH` | something is not mounted any more |
 //! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
 //! | `loader:not-counted` | the loader starts it without counting |
+//! | `kernel:panic` | the kernel panicked |
+//! | `kernel:watchdog` | the hardware watchdog ended its boot |
+//! | `power` | its boots just ended: the power, or somebody's reset |
 //! | `agent:no-verdict` | the assessment ended without a verdict |
 //! | `systemd:no-answer` | systemd did not answer until the deadline |
 //! | `operator` | somebody said so |
@@ -67,6 +70,12 @@ pub enum Fault {
     TriesUsedUp,
     /// The loader starts it without counting.
     NotCounted,
+    /// The kernel panicked.
+    Panic,
+    /// The hardware watchdog ended its boot.
+    Watchdog,
+    /// Its boots just ended, each after it had begun.
+    Power,
     /// The assessment crashed, or ran out of time.
     NoVerdict,
     /// systemd did not answer until the deadline.
@@ -120,6 +129,9 @@ impl Fault {
             Self::Firewall => Some(FIREWALL_UNIT),
             Self::TriesUsedUp
             | Self::NotCounted
+            | Self::Panic
+            | Self::Watchdog
+            | Self::Power
             | Self::NoVerdict
             | Self::NoAnswer
             | Self::Operator
@@ -148,6 +160,9 @@ impl Fault {
             Self::Resolvers => "resolvers",
             Self::TriesUsedUp => "loader:tries-used-up",
             Self::NotCounted => "loader:not-counted",
+            Self::Panic => "kernel:panic",
+            Self::Watchdog => "kernel:watchdog",
+            Self::Power => "power",
             Self::NoVerdict => "agent:no-verdict",
             Self::NoAnswer => "systemd:no-answer",
             Self::Operator => "operator",
@@ -166,6 +181,9 @@ impl Fault {
             "resolvers" => Self::Resolvers,
             "loader:tries-used-up" => Self::TriesUsedUp,
             "loader:not-counted" => Self::NotCounted,
+            "kernel:panic" => Self::Panic,
+            "kernel:watchdog" => Self::Watchdog,
+            "power" => Self::Power,
             "agent:no-verdict" => Self::NoVerdict,
             "systemd:no-answer" => Self::NoAnswer,
             "operator" => Self::Operator,
@@ -223,6 +241,9 @@ impl Fault {
             | Self::Mount(_) => true,
             Self::TriesUsedUp
             | Self::NotCounted
+            | Self::Panic
+            | Self::Watchdog
+            | Self::Power
             | Self::NoVerdict
             | Self::NoAnswer
             | Self::Operator
@@ -246,6 +267,9 @@ impl fmt::Display for Fault {
             Self::Mount(path) => return write!(f, "the mount on {path}"),
             Self::TriesUsedUp => "the loader started it as often as it may",
             Self::NotCounted => "the loader does not count its boots",
+            Self::Panic => "the kernel panicked",
+            Self::Watchdog => "the hardware watchdog ended its boot",
+            Self::Power => "each of its boots just ended",
             Self::NoVerdict => "the assessment ended without a verdict",
             Self::NoAnswer => "it could not be assessed",
             Self::Operator => "the operator rejected it",

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::Program;
 use crate::state::cause::UnitFailure;
+use crate::state::reset::Way;
 use crate::system::manager::value::Properties;
 use crate::system::manager::{self, Listed, Manager, Signal, Wanted};
 use crate::system::program;
@@ -335,6 +336,39 @@ fn journal(unit: &str, invocation: Option<&str>) -> Result<String, program::Erro
         ]),
     };
     program::stdout_of(&mut command)
+}
+
+/// A machine that goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GoingDown {
+    /// What for.
+    pub way: Way,
+    /// Whoever judges the boot, or acts upon that, has failed.
+    pub failed: bool,
+}
+
+/// Whether the machine goes down in order. None: it does not.
+///
+/// # Errors
+/// When systemd does not say.
+pub fn going_down() -> Result<Option<GoingDown>, manager::Error> {
+    let mut manager = Manager::system(TIMEOUT)?;
+    let state = manager.own_properties(&["SystemState"])?;
+    if state.text("SystemState") != "stopping" {
+        return Ok(None);
+    }
+    let jobs = manager.jobs()?;
+    let way = jobs.iter().find_map(|job| Way::of_target(&job.unit));
+    let judges = ["lastgood-assess.service", "lastgood-fall-back.service"];
+    let found = manager.properties(&judges, &[Wanted::unit("ActiveState")])?;
+    let failed = found
+        .iter()
+        .flatten()
+        .any(|properties| properties.text("ActiveState") == "failed");
+    Ok(Some(GoingDown {
+        way: way.unwrap_or(Way::Unknown),
+        failed,
+    }))
 }
 
 /// Reboots in order; by force where systemd refuses that, which it does in emergency mode (the jobs that lead there are
