@@ -85,13 +85,17 @@ fn what_a_timer_a_path_or_a_login_starts_does_not_reject(debian: Debian) -> Resu
             assert!(baseline.failing.contains(&fault), "{baseline:?}");
         }
         // And what there was is on record, with whose it is.
-        let looks = baseline.looks.as_ref().context("nobody has looked")?;
-        assert!(looks.up.contains("nginx.service"), "{looks:?}");
-        let listening = looks.around.listening.iter().flatten();
+        let recorded = baseline.looks.as_ref().context("nobody has looked")?;
+        assert!(recorded.up.contains("nginx.service"), "{recorded:?}");
+        let listening = recorded.around.listening.iter().flatten();
         let web: Vec<_> = listening.filter(|one| one.port == 80).collect();
-        assert_eq!(web.len(), 1, "{looks:?}");
-        assert_eq!(web[0].unit.as_deref(), Some("nginx.service"), "{looks:?}");
-        assert!(!web[0].local, "{looks:?}");
+        assert_eq!(web.len(), 1, "{recorded:?}");
+        assert_eq!(
+            web[0].unit.as_deref(),
+            Some("nginx.service"),
+            "{recorded:?}"
+        );
+        assert!(!web[0].local, "{recorded:?}");
         let status = server.run_ok("lastgood --quiet status")?;
         assert!(status.contains("backup.service"), "{status}");
         server.power_off()

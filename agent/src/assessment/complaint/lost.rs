@@ -11,6 +11,8 @@
 //! of this generation or from outside: if the last good one turns out to have it as well, nobody is blamed (invariant A4).
 //! A name server that does not answer, a clock that jumps and a slow disk are nothing of this.
 
+use std::collections::BTreeSet;
+
 use super::wrong::Wrong;
 use super::{Complaint, Kind, Standard, Weight};
 use crate::state::baseline::{Listener, Looks, Surroundings};
@@ -36,7 +38,7 @@ impl Standard<'_> {
                 .resolvers
                 .as_ref()
                 .is_some_and(|all| !all.is_empty());
-            if had_resolvers && now.resolvers.as_ref().is_some_and(|all| all.is_empty()) {
+            if had_resolvers && now.resolvers.as_ref().is_some_and(BTreeSet::is_empty) {
                 lost.push((Fault::Resolvers, Wrong::Gone));
             }
         }
@@ -94,7 +96,10 @@ fn mounts<'a>(
     before: &'a Looks,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = (Fault, Wrong)> + 'a {
-    let had = before.up.iter().filter(|name| name.ends_with(".mount"));
+    let had = before.up.iter().filter(|name| {
+        let kind = name.rsplit('.').next();
+        kind == Some("mount")
+    });
     had.filter_map(|name| {
         let unit = snapshot.units.get(name)?;
         let is_down = unit.active == Active::Inactive && !snapshot.has_job(name);

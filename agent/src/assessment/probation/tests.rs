@@ -5,7 +5,7 @@ use crate::state::baseline::Looks;
 use crate::system::systemd::snapshot::Active;
 
 const BUDGET: Budget = Budget {
-    lasts: Duration::from_secs(60),
+    lasts: Duration::from_mins(1),
     restarts: 2,
 };
 
@@ -121,7 +121,7 @@ fn a_failure_of_what_was_up_is_a_breach() {
         assert_eq!(breached(name, &ends(name, fails)), when, "{name}");
     }
     let blips = |second: u64| {
-        if second % 2 == 0 {
+        if second.is_multiple_of(2) {
             running(0)
         } else {
             failed()
