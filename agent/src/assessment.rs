@@ -1,15 +1,16 @@
 //! Watches the machine until it is proven healthy or proven not, and says why.
 //!
 //! Read in this order: [`requirements`] (what a closure asks for), [`complaint`] (what is wrong with one snapshot),
-//! [`verdict`] (what follows from it, and when).
+//! [`verdict`] (what follows from it, and when). [`probation`] is what follows after a good verdict.
 
 pub mod complaint;
+pub mod probation;
 pub mod requirements;
 pub mod verdict;
 
 use std::time::{Duration, Instant};
 
-use crate::state::baseline::Baseline;
+use crate::state::baseline::{Baseline, Surroundings};
 use crate::state::cause::{Cause, UnitFailure};
 use crate::state::fault::Fault;
 use crate::system::systemd::{self, snapshot::Snapshot};
@@ -38,6 +39,9 @@ pub trait Observer {
 
     /// Waits until it may have changed, or for so long.
     fn wait(&mut self, at_most: Duration);
+
+    /// What is around the units, once and thoroughly: for the baseline. None: nobody can say.
+    fn look_around(&mut self) -> Option<Surroundings>;
 
     /// What is known about a fault beyond its name. None: nothing. What cannot be found out about a unit is left out or
     /// said in its log.
@@ -101,7 +105,12 @@ pub fn assess(
                     told = why;
                 }
             }
-            Judgement::Healthy { baseline } => return healthy(baseline),
+            Judgement::Healthy { mut baseline } => {
+                if let Some((looks, around)) = baseline.looks.as_mut().zip(observer.look_around()) {
+                    looks.around = around;
+                }
+                return healthy(baseline);
+            }
             Judgement::Unhealthy {
                 summary,
                 faults,

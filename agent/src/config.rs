@@ -13,6 +13,7 @@ mod activation;
 mod boot;
 mod firewall;
 pub mod keys;
+mod unit_names;
 
 pub use activation::Activation;
 pub use boot::BootConfig;
@@ -273,7 +274,11 @@ pub fn check_file(path: &Path) -> Result<(), Error> {
 }
 
 fn check_text(text: &str) -> Result<(), Error> {
-    let Some(at) = Config::parse(text)?.boot.endless_menu() else {
+    let config = Config::parse(text)?;
+    if let Some((at, message)) = unit_names::mistake(text) {
+        return Err(Mistake::at(text, at, message).into());
+    }
+    let Some(at) = config.boot.endless_menu() else {
         return Ok(());
     };
     let message = "the loader would wait at its menu until somebody presses a key: must be seconds (0 to 65535), \

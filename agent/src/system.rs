@@ -23,6 +23,7 @@ pub mod mount;
 pub mod ourselves;
 pub mod program;
 pub mod pulse;
+pub mod surroundings;
 pub mod systemd;
 pub mod terminals;
 pub mod unit_directory;

@@ -137,6 +137,12 @@ pub fn load(
     load_with(Means::of_this_machine(), root, closure, firewall)
 }
 
+/// A digest of the ruleset that lastgood has loaded in this boot. None: it has loaded none, or nobody can tell.
+#[must_use]
+pub fn digest(root: &Root) -> Option<String> {
+    Loaded::read(root).map(|loaded| loaded.digest)
+}
+
 /// Closes the machine, for the reason given: the configuration is unreadable, so no ruleset is known (A8).
 ///
 /// # Errors

@@ -27,6 +27,7 @@ use crate::system::{command_line, ourselves, userspace};
 const STEP: &str = "lastgood-generator";
 
 mod blessing;
+pub mod known;
 pub mod mask;
 pub mod together;
 mod trial;

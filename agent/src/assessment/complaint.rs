@@ -1,5 +1,6 @@
 //! What is wrong with one snapshot. No time in here: that is `verdict`'s.
 
+mod lost;
 mod missed;
 mod wrong;
 
@@ -102,6 +103,7 @@ impl Standard<'_> {
             complaints.extend(self.missed_unit(snapshot, name, unit));
         }
         complaints.extend(self.snippets(snapshot));
+        complaints.extend(self.lost(snapshot));
         complaints.extend(unsettled(snapshot).filter_map(|job| self.job(job)));
         complaints.sort();
         let mut told = BTreeSet::new();

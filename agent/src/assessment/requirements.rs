@@ -16,6 +16,8 @@ pub struct Requirements {
     pub wanted: Vec<String>,
     /// Why systemd has not got all units of the closure ([`missing_units`]). None: it has.
     pub missing_units: Option<MissingUnits>,
+    /// TCP ports by which the machine is managed: whoever listened there, somebody must.
+    pub management_ports: Vec<u16>,
     /// How long everything must stay well.
     pub settle: Duration,
     /// When waiting ends, counted from the same instant as the observations.
@@ -26,6 +28,7 @@ impl From<&Health> for Requirements {
     fn from(health: &Health) -> Self {
         Self {
             missing_units: None,
+            management_ports: Vec::new(),
             units: health.required_units.iter().map(|n| full_name(n)).collect(),
             wanted: health.wanted_units.iter().map(|n| full_name(n)).collect(),
             settle: health.settle_sec.into(),

@@ -53,6 +53,10 @@ impl Observer for Still {
         }
     }
 
+    fn look_around(&mut self) -> Option<Surroundings> {
+        None
+    }
+
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
         Some(UnitFailure {
             unit: fault.unit()?.to_owned(),
@@ -75,6 +79,7 @@ fn assessed(state: Option<Active>, takes: Duration, talks: bool) -> (Outcome, u3
     let requirements = Requirements {
         wanted: Vec::new(),
         missing_units: None,
+        management_ports: Vec::new(),
         units: vec!["nginx.service".to_owned()],
         settle: Duration::from_secs(10),
         deadline: Duration::from_mins(1),

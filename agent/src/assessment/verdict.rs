@@ -11,7 +11,9 @@
 //! firewall decide; anything else is waited for until the deadline, then recorded as this machine's baseline.
 //!
 //! A machine that is well when the deadline comes may complete its `settle`: rebooting a healthy machine is worse than
-//! being late. So the last possible moment is the deadline and one more `settle`.
+//! being late. A unit that systemd is still starting at the deadline, within a time limit of the unit's own
+//! (`TimeoutStartSec=`, `EXTEND_TIMEOUT_USEC=`), is late and has not failed: if nothing else is wrong it is waited for until
+//! twice the deadline, at most 15 minutes. So the last possible moment is that and one more `settle`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +28,10 @@ use crate::system::systemd::snapshot::{Active, Ended, Snapshot};
 /// Failures come in groups, some a moment after others: how long to go on looking after the first, so that the report
 /// names the cause and not just what fell first.
 pub const GATHER: Duration = Duration::from_secs(2);
+
+/// The longest that is waited beyond a deadline, counted like it: with one more `settle` of 800 s this is below the 30
+/// minutes of `lastgood-assess.service`.
+const LATEST: Duration = Duration::from_mins(15);
 
 /// What systemd has restarted so often is not late but in a loop.
 const OFTEN: u32 = 3;
@@ -147,11 +153,13 @@ impl<'a> Watch<'a> {
         if is_final && (late || lasted(self.final_since, GATHER)) {
             return unhealthy(&complaints, Weight::Final, None, snapshot);
         }
-        if !is_final && has(Weight::Open) && late {
+        let is_patient =
+            at < latest(self.requirements.deadline) && only_starts(&complaints, snapshot);
+        if !is_final && has(Weight::Open) && late && !is_patient {
             return unhealthy(
                 &complaints,
                 Weight::Open,
-                Some(self.requirements.deadline),
+                Some(at.min(latest(self.requirements.deadline))),
                 snapshot,
             );
         }
@@ -171,7 +179,8 @@ impl<'a> Watch<'a> {
         let settled = [self.well_since, self.bearable_since].map(|mark| mark.map(|m| m + settle));
         let gathered = self.final_since.map(|mark| mark + GATHER);
         let moments = settled.into_iter().chain([gathered]).flatten();
-        let moments = moments.chain([self.requirements.deadline]);
+        let deadline = self.requirements.deadline;
+        let moments = moments.chain([deadline, latest(deadline)]);
         moments.filter(|moment| *moment > at).min().unwrap_or(at)
     }
 
@@ -260,6 +269,19 @@ impl<'a> Watch<'a> {
                 .collect(),
         }
     }
+}
+
+/// When waiting ends even for what systemd is still starting within the unit's own time limit: as much later again, as far
+/// as the assessment's own unit has the time.
+fn latest(deadline: Duration) -> Duration {
+    deadline.max(LATEST.min(deadline.saturating_mul(2)))
+}
+
+/// All that is not well yet is being started, and systemd ends each of these starts by itself: late, and not failed.
+fn only_starts(complaints: &[Complaint], snapshot: &Snapshot) -> bool {
+    let open = complaints.iter().filter(|one| one.weight == Weight::Open);
+    let mut units = open.map(|one| one.fault.unit().and_then(|name| snapshot.units.get(name)));
+    units.all(|unit| unit.is_some_and(|unit| unit.start_ends))
 }
 
 /// Keeps the start of a state for as long as the state holds.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use boot_entries::Root;
 
 use super::{begin, last_resort};
+use crate::activation::firewall;
 use crate::assessment::requirements::{Requirements, missing_units};
 use crate::assessment::{Monotonic, Observer, Outcome};
 use crate::config;
@@ -13,12 +14,13 @@ use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::Subject;
+use crate::state::baseline::Surroundings;
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::store::handover::{Healthy, Snippets, Units};
-use crate::system::command_line;
 use crate::system::pulse::Pulse;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
+use crate::system::{command_line, surroundings};
 use crate::view::View;
 
 /// How an assessment ended.
@@ -47,11 +49,12 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let baseline = session.state().baseline().cloned();
     // Others may change things while we watch.
     drop(session);
-    let health = config::read_or_default(root, &subject.toplevel).health;
+    let config = config::read_or_default(root, &subject.toplevel);
     let left = Units::read(root).map_err(|error| one_line(&error));
     let requirements = Requirements {
         missing_units: missing_units(host::kind(root).ok(), left, &subject.toplevel),
-        ..Requirements::from(&health)
+        management_ports: config.firewall.management_ports.clone(),
+        ..Requirements::from(&config.health)
     };
     let target = command_line::target(root).unwrap_or_else(|error| {
         tracing::error!("{}; taking systemd's default target", one_line(&error));
@@ -59,6 +62,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     });
     let mut machine = Machine {
         root,
+        ports: requirements.management_ports.clone(),
         systemd: Systemd::watching(&requirements.units, target.as_deref()),
         pulse: Pulse::from(began),
         last_resort: last_resort::Watch::default(),
@@ -94,6 +98,8 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
 /// systemd, and what activation has left.
 struct Machine<'a> {
     root: &'a Root,
+    /// Management ports.
+    ports: Vec<u16>,
     systemd: Systemd,
     pulse: Pulse,
     last_resort: last_resort::Watch,
@@ -110,7 +116,15 @@ impl Observer for Machine<'_> {
             // The agent's own trouble says nothing of the generation.
             Err(error) => tracing::error!("{}", one_line(&error)),
         }
+        snapshot.around = Some(surroundings::glance(&self.ports));
         Ok(snapshot)
+    }
+
+    fn look_around(&mut self) -> Option<Surroundings> {
+        Some(Surroundings {
+            firewall: firewall::digest(self.root),
+            ..surroundings::look(&self.ports)
+        })
     }
 
     fn wait(&mut self, at_most: Duration) {

@@ -10,6 +10,10 @@
 //! | `snippet:NAME` | a snippet of NixOS's activation failed |
 //! | `units` | not all of its units were linked |
 //! | `firewall` | its ruleset was not loaded |
+//! | `listener:tcp/PORT` | nobody listens on this port any more |
+//! | `route` | there is no default route any more |
+//! | `resolvers` | there is no name server any more |
+//! | `mount:PATH` | something is not mounted any more |
 //! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
 //! | `loader:not-counted` | the loader starts it without counting |
 //! | `kernel:panic` | the kernel panicked |
@@ -33,6 +37,10 @@ pub const FIREWALL_UNIT: &str = "lastgood-firewall.service";
 
 /// What a unit's key begins with.
 const UNIT: &str = "unit:";
+/// What a port's key begins with.
+const LISTENER: &str = "listener:tcp/";
+/// What a mount's key begins with.
+const MOUNT: &str = "mount:";
 /// What a snippet's key begins with.
 const SNIPPET: &str = "snippet:";
 
@@ -50,6 +58,14 @@ pub enum Fault {
     Units,
     /// Its ruleset was not loaded.
     Firewall,
+    /// Nobody listens on this TCP port any more.
+    Listener(u16),
+    /// There is no default route any more.
+    Route,
+    /// There is no name server any more.
+    Resolvers,
+    /// Something is not mounted any more. Where it was.
+    Mount(String),
     /// The loader started it as often as it may, and no boot came to a verdict.
     TriesUsedUp,
     /// The loader starts it without counting.
@@ -121,6 +137,10 @@ impl Fault {
             | Self::Operator
             | Self::Units
             | Self::Snippet(_)
+            | Self::Listener(_)
+            | Self::Route
+            | Self::Resolvers
+            | Self::Mount(_)
             | Self::Other(_) => None,
         }
     }
@@ -131,9 +151,13 @@ impl Fault {
         Cow::Borrowed(match self {
             Self::Unit(name) => return Cow::Owned(format!("{UNIT}{name}")),
             Self::Snippet(name) => return Cow::Owned(format!("{SNIPPET}{name}")),
+            Self::Listener(port) => return Cow::Owned(format!("{LISTENER}{port}")),
+            Self::Mount(path) => return Cow::Owned(format!("{MOUNT}{path}")),
             Self::Activation => "activation",
             Self::Units => "units",
             Self::Firewall => "firewall",
+            Self::Route => "route",
+            Self::Resolvers => "resolvers",
             Self::TriesUsedUp => "loader:tries-used-up",
             Self::NotCounted => "loader:not-counted",
             Self::Panic => "kernel:panic",
@@ -153,6 +177,8 @@ impl Fault {
             "activation" => Self::Activation,
             "units" => Self::Units,
             "firewall" => Self::Firewall,
+            "route" => Self::Route,
+            "resolvers" => Self::Resolvers,
             "loader:tries-used-up" => Self::TriesUsedUp,
             "loader:not-counted" => Self::NotCounted,
             "kernel:panic" => Self::Panic,
@@ -164,9 +190,21 @@ impl Fault {
             _ => match (key.strip_prefix(UNIT), key.strip_prefix(SNIPPET)) {
                 (Some(name), _) if !name.is_empty() => Self::Unit(name.to_owned()),
                 (_, Some(name)) if !name.is_empty() => Self::Snippet(name.to_owned()),
-                _ => Self::Other(key.to_owned()),
+                _ => Self::lost(key).unwrap_or_else(|| Self::Other(key.to_owned())),
             },
         }
+    }
+
+    /// What was there before and is not: the fault with this key.
+    fn lost(key: &str) -> Option<Self> {
+        if let Some(port) = key.strip_prefix(LISTENER) {
+            let number = port.parse().ok()?;
+            let listener = Self::Listener(number);
+            // Not `022`: it must be written as it was read.
+            return (listener.key() == key).then_some(listener);
+        }
+        let path = key.strip_prefix(MOUNT)?;
+        path.starts_with('/').then(|| Self::Mount(path.to_owned()))
     }
 
     /// What its key has before the colon, or all of it.
@@ -192,9 +230,15 @@ impl Fault {
     #[must_use]
     pub fn is_shareable(&self) -> bool {
         match self {
-            Self::Unit(_) | Self::Snippet(_) | Self::Activation | Self::Units | Self::Firewall => {
-                true
-            }
+            Self::Unit(_)
+            | Self::Snippet(_)
+            | Self::Activation
+            | Self::Units
+            | Self::Firewall
+            | Self::Listener(_)
+            | Self::Route
+            | Self::Resolvers
+            | Self::Mount(_) => true,
             Self::TriesUsedUp
             | Self::NotCounted
             | Self::Panic
@@ -217,6 +261,10 @@ impl fmt::Display for Fault {
             Self::Activation => "the closure was not put in place",
             Self::Units => "not all units of the closure were linked",
             Self::Firewall => "the firewall's ruleset was not loaded",
+            Self::Listener(port) => return write!(f, "TCP port {port}"),
+            Self::Route => "the default route",
+            Self::Resolvers => "the name servers",
+            Self::Mount(path) => return write!(f, "the mount on {path}"),
             Self::TriesUsedUp => "the loader started it as often as it may",
             Self::NotCounted => "the loader does not count its boots",
             Self::Panic => "the kernel panicked",

@@ -21,7 +21,7 @@ use crate::host::{self, ETC_UNITS, Kind, Program, RANDOM_UUID, RUN_UNITS, UNIT_K
 use crate::system::program;
 
 /// Where systemd reads units, below the generator's early directory, in its order (systemd.unit(5)).
-const BELOW: [&str; 7] = [
+pub(super) const BELOW: [&str; 7] = [
     ETC_UNITS,
     RUN_UNITS,
     "/run/systemd/generator",

@@ -29,6 +29,12 @@ pub(in crate::assessment) enum Wrong {
     NeverStarted,
     /// It failed, and is about to be started again.
     FailedAndQueued,
+    /// It was there.
+    Gone,
+    /// Nobody listens where a unit did.
+    Silent { unit: Option<String> },
+    /// It is not mounted.
+    NotMounted,
     /// It is about to be started.
     Queued,
     /// A condition says that it need not run.
@@ -69,9 +75,18 @@ impl fmt::Display for Wrong {
             Self::Assertion => f.write_str("was not started: an Assert= of it does not hold"),
             Self::Dependency => f.write_str("was not started: something it requires did not come up"),
             Self::NeverStarted => f.write_str(
-                "was never started, although the boot wants it: was it left out to break an ordering cycle?",
+                "was never started, although the boot wants it (`systemd-analyze verify default.target` shows whether units wait for each other)",
             ),
             Self::FailedAndQueued => f.write_str("failed and is queued again"),
+            Self::Gone => f.write_str("is gone: the last good generation had it"),
+            Self::Silent { unit: Some(unit) } => write!(
+                f,
+                "is listened on no more: under the last good generation {unit} did"
+            ),
+            Self::Silent { unit: None } => {
+                f.write_str("is listened on no more: under the last good generation it was")
+            }
+            Self::NotMounted => f.write_str("is not mounted: under the last good generation it was"),
             Self::Queued => f.write_str("waits to be started"),
             Self::Skipped => f.write_str("was skipped: its conditions are not met"),
             Self::Inactive => f.write_str("is not active, and nothing is about to start it"),

@@ -4,6 +4,7 @@
 mod baseline;
 mod boot;
 mod domain;
+mod lost;
 mod patience;
 
 use super::*;
@@ -20,6 +21,7 @@ fn secs(count: u64) -> Duration {
 fn requirements() -> Requirements {
     Requirements {
         wanted: Vec::new(),
+        management_ports: vec![22],
         missing_units: None,
         units: vec!["a.service".to_owned()],
         settle: secs(SETTLE),

@@ -6,10 +6,12 @@ use boot_entries::Root;
 
 use super::readiness::is_plain;
 use crate::activation::firewall::{self, Refusal};
+use crate::activation::generator::known::{self, Standing};
 use crate::activation::generator::together::{self, Circle};
 use crate::activation::{generator, script};
 use crate::config;
 use crate::error::Error;
+use crate::host::{self, Kind};
 use crate::report::line::one_line;
 
 /// Checks the closure `toplevel`. One that is trusted, because it was proven or because the operator insists, is only warned
@@ -29,6 +31,7 @@ pub fn check(root: &Root, toplevel: &Path, is_trusted: bool) -> Result<(), Error
     };
     lenient(check_script(root, toplevel))?;
     lenient(check_units(root, toplevel))?;
+    lenient(check_required(root, toplevel))?;
     lenient(check_order(root, toplevel))
 }
 
@@ -82,6 +85,30 @@ fn check_units(root: &Root, toplevel: &Path) -> Result<(), Error> {
                 problems.join("; ")
             ))
         })
+}
+
+/// A required unit that there is nowhere would be waited for until the deadline. On NixOS the closure has all units.
+fn check_required(root: &Root, toplevel: &Path) -> Result<(), Error> {
+    let Ok(kind) = host::kind(root) else {
+        return Ok(());
+    };
+    let required = config::read_or_default(root, toplevel)
+        .health
+        .required_units;
+    for name in required.iter().map(|name| host::full_name(name)) {
+        let why = match known::standing(root, toplevel, &name, kind == Kind::Plain) {
+            Standing::Maybe => continue,
+            Standing::Masked => "the closure masks it",
+            Standing::Nowhere if kind == Kind::Plain => "neither the closure nor this host has it",
+            Standing::Nowhere => "the closure does not have it",
+        };
+        return Err(Error::Refused(format!(
+            "{}: required-units names {name}, and {why} ({}): no boot would be healthy; mend it and build the generation again",
+            toplevel.join(config::PATH).display(),
+            known::place(&name),
+        )));
+    }
+    Ok(())
 }
 
 /// Whether the closure's units and the host's can be started in one order. On NixOS the closure has them all. In a tree

@@ -28,10 +28,24 @@ pub(in crate::state) fn one_of_each() -> Vec<(Fault, &'static str, bool)> {
     ]
 }
 
+/// What was there before and is not. Apart from the others, of which every set is tried somewhere.
+fn lost() -> Vec<(Fault, &'static str, bool)> {
+    vec![
+        (Fault::Listener(22), "listener:tcp/22", true),
+        (Fault::Route, "route", true),
+        (Fault::Resolvers, "resolvers", true),
+        (Fault::Mount("/data".to_owned()), "mount:/data", true),
+    ]
+}
+
+fn all_of_them() -> Vec<(Fault, &'static str, bool)> {
+    [one_of_each(), lost()].concat()
+}
+
 /// They are in ledgers: none may ever change.
 #[test]
 fn the_keys() {
-    for (fault, key, is_shareable) in one_of_each() {
+    for (fault, key, is_shareable) in all_of_them() {
         assert_eq!(fault.key(), key);
         assert_eq!(fault.is_shareable(), is_shareable, "{key}");
         assert_eq!(fault.kind(), key.split(':').next().unwrap());
@@ -40,7 +54,7 @@ fn the_keys() {
 
 #[test]
 fn each_has_words_of_its_own() {
-    let all = one_of_each();
+    let all = all_of_them();
     let words: BTreeSet<String> = all.iter().map(|(fault, ..)| fault.to_string()).collect();
     assert_eq!(words.len(), all.len(), "{words:?}");
     let is_plain = |text: &String| !text.is_empty() && !text.ends_with('.') && !text.contains('\n');
@@ -53,6 +67,19 @@ fn in_json_it_has_its_key_and_kind() {
     let text = serde_json::to_string(&fault).unwrap();
     assert_eq!(text, r#"{"key":"unit:nginx.service","kind":"unit"}"#);
     assert_eq!(serde_json::from_str::<Fault>(&text).unwrap(), fault);
+}
+
+#[test]
+fn what_looks_like_a_key_is_kept_as_it_is() {
+    for key in [
+        "listener:tcp/022",
+        "listener:tcp/x",
+        "listener:udp/53",
+        "mount:data",
+        "mount:",
+    ] {
+        assert_eq!(Fault::from_key(key), Fault::Other(key.to_owned()));
+    }
 }
 
 /// A newer agent's faults, and its words about them.

@@ -15,6 +15,7 @@ pub(super) const DEFAULT: &str = "default.target";
 /// What is asked of each unit.
 pub(super) const WANTED: &[Wanted<'_>] = &[
     Wanted::unit("Id"),
+    Wanted::unit("LoadState"),
     Wanted::unit("Requires"),
     Wanted::unit("Wants"),
     Wanted::unit("BindsTo"),
@@ -60,6 +61,10 @@ impl Boot {
             }
             // An alias leads to what was asked before.
             self.asked.insert(id.to_owned());
+            // One that is masked keeps what its `.wants` directory says, and starts nothing of it.
+            if properties.text("LoadState") != "loaded" {
+                continue;
+            }
             self.found.insert(id.to_owned());
             // A device pulls in what it does when it turns up, which may be never.
             if id.ends_with(".device") {
@@ -87,8 +92,9 @@ mod tests {
             Value::List(names.collect())
         };
         let id = ("Id", Value::Text(id.to_owned()));
+        let load = ("LoadState", Value::Text("loaded".to_owned()));
         let pulls = pulls.iter().map(|(kind, names)| (*kind, list(names)));
-        [id].into_iter().chain(pulls).collect()
+        [id, load].into_iter().chain(pulls).collect()
     }
 
     /// All of a small world, and how many round trips it took.
@@ -177,6 +183,22 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(trips, 4);
+    }
+
+    /// As systemd 252 has it with getty.target masked: getty-static.service is in its `Wants=` still.
+    #[test]
+    fn what_is_masked_pulls_in_nothing() {
+        let mut masked = answer("getty.target", &[("Wants", &["getty-static.service"])]);
+        masked.insert("LoadState", Value::Text("masked".to_owned()));
+        let world = [
+            (
+                DEFAULT,
+                answer("multi-user.target", &[("Wants", &["getty.target"])]),
+            ),
+            ("getty.target", masked),
+            ("getty-static.service", answer("getty-static.service", &[])),
+        ];
+        assert_eq!(all(&world).0, ["multi-user.target"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(super) const OF_SERVICES: &[Wanted<'_>] = &[
     Wanted::unit("Transient"),
     Wanted::kind("Result"),
     Wanted::kind("NRestarts"),
+    Wanted::kind("TimeoutStartUSec"),
     Wanted::kind("Type"),
     Wanted::kind("ExecMainCode"),
 ];
@@ -37,6 +38,7 @@ pub(super) const OF_NAMED: &[Wanted<'_>] = &[
     Wanted::unit("Transient"),
     Wanted::kind("Result"),
     Wanted::kind("NRestarts"),
+    Wanted::kind("TimeoutStartUSec"),
     Wanted::kind("Type"),
     Wanted::kind("ExecMainCode"),
 ];
@@ -60,8 +62,16 @@ pub(super) fn complete(unit: Unit, properties: &Properties) -> Unit {
         ended: ended(properties),
         transient: properties.flag("Transient") == Some(true),
         untouched: is_untouched(&unit.active, properties),
+        start_ends: start_ends(&unit, properties),
         ..unit
     }
+}
+
+fn start_ends(unit: &Unit, properties: &Properties) -> bool {
+    // All ones: never.
+    let limit = properties.number("TimeoutStartUSec");
+    let has_end = limit.is_some_and(|limit| limit > 0 && limit < u64::MAX);
+    has_end && unit.sub.starts_with("start") && unit.active != Active::Active
 }
 
 /// Adds what [`OF_IDLE`] tells.

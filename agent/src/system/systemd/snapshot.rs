@@ -69,6 +69,9 @@ pub struct Unit {
     pub transient: bool,
     /// As far as systemd knows it has never begun to start it. It has asked no condition: one that is false is on record.
     pub untouched: bool,
+    /// Services only: it is being started, and systemd ends that by itself when it takes too long (`TimeoutStartSec=`, which
+    /// a service may extend).
+    pub start_ends: bool,
 }
 
 impl Unit {

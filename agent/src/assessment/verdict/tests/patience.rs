@@ -142,3 +142,79 @@ fn nothing_follows_before_the_next_moment() {
         }
     }
 }
+
+/// A model server that loads for ten minutes, a database that replays its log: they say so to systemd, and systemd ends
+/// the start if they do not.
+#[test]
+fn a_start_within_its_own_time_limit_is_late_and_not_failed() {
+    let starts = |start_ends| Unit {
+        start_ends,
+        ..unit("activating", "start")
+    };
+    for name in ["a.service", "b.service"] {
+        let seen = |until: u64, start_ends: bool| {
+            move |at: u64| Snapshot {
+                jobs: (at < until)
+                    .then(|| running_job(name, true))
+                    .into_iter()
+                    .collect(),
+                ..with(&[(
+                    name,
+                    if at < until {
+                        starts(start_ends)
+                    } else {
+                        unit("active", "running")
+                    },
+                )])
+            }
+        };
+        let well = baseline(&[]);
+        let judge = |seen: &dyn Fn(u64) -> Snapshot| {
+            let requirements = requirements();
+            let mut watch = Watch::new(&requirements, Some(&well));
+            let mut looks = (0..).map(|at| (at, watch.observe(secs(at), Ok(&seen(at)))));
+            looks
+                .find(|(_, one)| !matches!(one, Judgement::Wait { .. }))
+                .unwrap()
+        };
+        // It comes late.
+        let (at, judgement) = judge(&seen(20, true));
+        assert!(
+            matches!(judgement, Judgement::Healthy { .. }),
+            "{judgement:?}"
+        );
+        assert_eq!(at, 20 + SETTLE);
+        // It never comes: there is an end to it.
+        let (at, judgement) = judge(&seen(999, true));
+        assert_eq!((at, blamed(&judgement).0), (2 * DEADLINE, vec![name]));
+        // Nobody ends its start: it hangs.
+        let (at, judgement) = judge(&seen(999, false));
+        assert_eq!((at, blamed(&judgement).0), (DEADLINE, vec![name]));
+    }
+}
+
+#[test]
+fn what_is_late_excuses_nothing_else() {
+    let late = Unit {
+        start_ends: true,
+        ..unit("activating", "start")
+    };
+    let seen = |_| {
+        with(&[
+            ("a.service", late.clone()),
+            ("b.service", crashing(1, Ended::Badly)),
+        ])
+    };
+    let (at, judgement) = usual(Some(&baseline(&[])), seen);
+    assert_eq!(at, DEADLINE);
+    assert_eq!(blamed(&judgement).0, ["a.service", "b.service"]);
+}
+
+#[test]
+fn the_assessment_ends_before_its_own_unit_does() {
+    for deadline in 1..=800 {
+        let latest = latest(secs(deadline));
+        assert!(latest >= secs(deadline), "{deadline}");
+        assert!(latest + secs(800) < Duration::from_mins(30), "{deadline}");
+    }
+}
