@@ -11,11 +11,13 @@ use serde::Deserialize;
 
 mod activation;
 mod boot;
+pub mod checks;
 mod firewall;
 pub mod keys;
 
 pub use activation::Activation;
 pub use boot::BootConfig;
+pub use checks::Checks;
 pub use firewall::{Asked, Firewall, Interface, Limit, Ports, Range, ReversePath};
 
 /// Where the file is inside a closure.
@@ -81,6 +83,8 @@ pub struct Health {
     pub settle_sec: Seconds,
     /// When an assessment that has come to no verdict ends as a failure, in seconds since the agent began.
     pub deadline_sec: Seconds,
+    /// What is asked of the machine beyond the state of its units.
+    pub checks: Checks,
 }
 
 impl Default for Health {
@@ -90,6 +94,7 @@ impl Default for Health {
             wanted_units: Vec::new(),
             settle_sec: Seconds(10),
             deadline_sec: Seconds(300),
+            checks: Checks::new(),
         }
     }
 }
@@ -141,8 +146,13 @@ impl Config {
             let message = unknown_key(&message).unwrap_or(message);
             Mistake::at(text, error.span().map_or(0, |span| span.start), message)
         })?;
-        match config.firewall.contradiction(text) {
-            Some((at, what)) => Err(Mistake::at(text, at, what.to_owned())),
+        let of_firewall = config.firewall.contradiction(text);
+        let deadline = config.health.deadline_sec.into();
+        let contradiction = of_firewall
+            .map(|(at, what)| (at, what.to_owned()))
+            .or_else(|| checks::contradiction(&config.health.checks, deadline));
+        match contradiction {
+            Some((at, what)) => Err(Mistake::at(text, at, what)),
             None => Ok(config),
         }
     }

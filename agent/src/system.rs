@@ -7,6 +7,7 @@
 
 pub mod boot_id;
 pub mod bootctl;
+pub mod check;
 pub mod command_line;
 pub mod console;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod listening;
 pub mod manager;
 pub mod mount;
 pub mod ourselves;
+pub mod probe;
 pub mod program;
 pub mod systemd;
 pub mod unit_directory;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::check::Declared;
 use crate::config::Health;
 use crate::host::{Kind, full_name};
 use crate::store::handover::Units;
@@ -16,6 +17,8 @@ pub struct Requirements {
     pub wanted: Vec<String>,
     /// Why systemd has not got all units of the closure ([`missing_units`]). None: it has.
     pub missing_units: Option<MissingUnits>,
+    /// What is tried on the running machine.
+    pub checks: Vec<Declared>,
     /// How long everything must stay well.
     pub settle: Duration,
     /// When waiting ends, counted from the same instant as the observations.
@@ -28,6 +31,7 @@ impl From<&Health> for Requirements {
             missing_units: None,
             units: health.required_units.iter().map(|n| full_name(n)).collect(),
             wanted: health.wanted_units.iter().map(|n| full_name(n)).collect(),
+            checks: Declared::all(&health.checks),
             settle: health.settle_sec.into(),
             deadline: health.deadline_sec.into(),
         }

@@ -9,7 +9,7 @@ use crate::operation::activate::{self, Firewalled};
 use crate::operation::assess::{self, Assessed};
 use crate::operation::bless::{self, Blessed};
 use crate::operation::stage_2::{self, Staged};
-use crate::operation::{begin, fall_back, switch};
+use crate::operation::{begin, check, fall_back, switch};
 use crate::report::line::one_line;
 use crate::system::kernel_log::{KernelLog, Level};
 
@@ -22,6 +22,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
                 | BootStep::FallBackLive { .. }
                 | BootStep::Switch { .. }
                 | BootStep::Unconfirmed
+                | BootStep::Check { .. }
                 | BootStep::Later { .. }
         )
     {
@@ -44,6 +45,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::FallBackLive { from, to } => switch::go_back_here(root, &from, &to),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),
+        BootStep::Check { closure, name } => check::step_check(root, &closure, &name),
         BootStep::Later { units } => switch::later(root, &units),
     }
 }

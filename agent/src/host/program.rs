@@ -30,6 +30,8 @@ pub enum Program {
     NixStore,
     /// Takes a swap device out of use that a closure has no more.
     Swapoff,
+    /// Says whether the clock is right.
+    Timedatectl,
 }
 
 impl Program {
@@ -46,6 +48,7 @@ impl Program {
             Self::ModulesLoad => "systemd-modules-load",
             Self::NixStore => "nix-store",
             Self::Swapoff => "swapoff",
+            Self::Timedatectl => "timedatectl",
         }
     }
 

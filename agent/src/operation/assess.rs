@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use boot_entries::Root;
 
 use super::begin;
+use super::check::Checker;
 use crate::assessment::requirements::{Requirements, missing_units};
 use crate::assessment::{Monotonic, Observer, Outcome};
 use crate::config;
@@ -16,6 +17,7 @@ use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::state::{Event, Subject, WhenUnhealthy};
 use crate::store::handover::{Healthy, Snippets, Units};
+use crate::system::check::Ended;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::view::View;
 
@@ -54,6 +56,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let mut machine = Machine {
         root,
         systemd: Systemd::watching(&requirements.units),
+        checker: Checker::new(root, &subject.toplevel, &health.checks),
     };
     let outcome = crate::assessment::assess(
         &requirements,
@@ -87,6 +90,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
 struct Machine<'a> {
     root: &'a Root,
     systemd: Systemd,
+    checker: Checker,
 }
 
 impl Observer for Machine<'_> {
@@ -104,8 +108,16 @@ impl Observer for Machine<'_> {
         self.systemd.wait(at_most);
     }
 
+    fn begin(&mut self, name: &str) {
+        self.checker.begin(name);
+    }
+
+    fn ended(&mut self) -> Vec<(String, Ended)> {
+        self.checker.ended()
+    }
+
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
-        fault.unit().map(|unit| self.systemd.failure(unit))
+        fault.witness().map(|unit| self.systemd.failure(&unit))
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `snippet:NAME` | a snippet of NixOS's activation failed |
 //! | `units` | not all of its units were linked |
 //! | `firewall` | its ruleset was not loaded |
+//! | `check:NAME` | a check that the closure declares failed |
 //! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
 //! | `loader:not-counted` | the loader starts it without counting |
 //! | `agent:no-verdict` | the assessment ended without a verdict |
@@ -33,6 +34,15 @@ const UNIT: &str = "unit:";
 /// What a snippet's key begins with.
 const SNIPPET: &str = "snippet:";
 
+/// What a check's key begins with.
+const CHECK: &str = "check:";
+
+/// The transient unit in which a check is run.
+#[must_use]
+pub fn unit_of_check(name: &str) -> String {
+    format!("lastgood-check-{name}.service")
+}
+
 /// One thing at fault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "Recorded", into = "Recorded")]
@@ -47,6 +57,8 @@ pub enum Fault {
     Units,
     /// Its ruleset was not loaded.
     Firewall,
+    /// A check that the closure declares failed. Its name.
+    Check(String),
     /// The loader started it as often as it may, and no boot came to a verdict.
     TriesUsedUp,
     /// The loader starts it without counting.
@@ -102,7 +114,8 @@ impl Fault {
             Self::Unit(name) => Some(name),
             Self::Activation => Some(ACTIVATION_UNIT),
             Self::Firewall => Some(FIREWALL_UNIT),
-            Self::TriesUsedUp
+            Self::Check(_)
+            | Self::TriesUsedUp
             | Self::NotCounted
             | Self::NoVerdict
             | Self::NoAnswer
@@ -113,12 +126,22 @@ impl Fault {
         }
     }
 
+    /// The unit whose log tells about it: its own, or that in which a check was run.
+    #[must_use]
+    pub fn witness(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Check(name) => Some(Cow::Owned(unit_of_check(name))),
+            _ => self.unit().map(Cow::Borrowed),
+        }
+    }
+
     /// What it is known by. Stable.
     #[must_use]
     pub fn key(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Self::Unit(name) => return Cow::Owned(format!("{UNIT}{name}")),
             Self::Snippet(name) => return Cow::Owned(format!("{SNIPPET}{name}")),
+            Self::Check(name) => return Cow::Owned(format!("{CHECK}{name}")),
             Self::Activation => "activation",
             Self::Units => "units",
             Self::Firewall => "firewall",
@@ -146,7 +169,10 @@ impl Fault {
             _ => match (key.strip_prefix(UNIT), key.strip_prefix(SNIPPET)) {
                 (Some(name), _) if !name.is_empty() => Self::Unit(name.to_owned()),
                 (_, Some(name)) if !name.is_empty() => Self::Snippet(name.to_owned()),
-                _ => Self::Other(key.to_owned()),
+                _ => match key.strip_prefix(CHECK) {
+                    Some(name) if !name.is_empty() => Self::Check(name.to_owned()),
+                    _ => Self::Other(key.to_owned()),
+                },
             },
         }
     }
@@ -174,9 +200,12 @@ impl Fault {
     #[must_use]
     pub fn is_shareable(&self) -> bool {
         match self {
-            Self::Unit(_) | Self::Snippet(_) | Self::Activation | Self::Units | Self::Firewall => {
-                true
-            }
+            Self::Unit(_)
+            | Self::Snippet(_)
+            | Self::Activation
+            | Self::Units
+            | Self::Firewall
+            | Self::Check(_) => true,
             Self::TriesUsedUp
             | Self::NotCounted
             | Self::NoVerdict
@@ -193,6 +222,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Unit(name) => name,
             Self::Snippet(name) => return write!(f, "activation snippet {name}"),
+            Self::Check(name) => return write!(f, "check {name}"),
             Self::Activation => "the closure was not put in place",
             Self::Units => "not all units of the closure were linked",
             Self::Firewall => "the firewall's ruleset was not loaded",

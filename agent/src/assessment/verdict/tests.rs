@@ -2,6 +2,7 @@
 //! of their own.
 
 mod baseline;
+mod checks;
 mod domain;
 mod patience;
 
@@ -20,6 +21,7 @@ fn requirements() -> Requirements {
     Requirements {
         wanted: Vec::new(),
         missing_units: None,
+        checks: Vec::new(),
         units: vec!["a.service".to_owned()],
         settle: secs(SETTLE),
         deadline: secs(DEADLINE),
