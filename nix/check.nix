@@ -135,6 +135,9 @@ let
     "a live switch leaves them alone" = lib.all (
       name: !(service plain name).restartIfChanged
     ) (lib.filter (lib.hasPrefix "lastgood-") (lib.attrNames plain.systemd.services));
+    "journalctl learns what the messages mean" =
+      lib.hasSuffix "/lib/systemd/catalog/lastgood.catalog" plain.environment.etc."systemd/catalog/lastgood.catalog".source
+      && lib.hasPrefix "-/" (service plain "journal-catalog-lastgood").serviceConfig.ExecStart;
     "the firewall is iptables' unit" =
       firewallOf plain == "firewall.service"
       && (service plain "lastgood-firewall").after == [ "firewall.service" ];

@@ -60,6 +60,9 @@ let
     ) cfg.settings
   );
 
+  # What the messages in the journal mean. journalctl finds it in /etc: of the store it reads its own package only.
+  catalogue = "${cfg.package}/lib/systemd/catalog/lastgood.catalog";
+
   # The agent itself reads it, so that a mistake is a failed build and no failed install.
   checked =
     pkgs.runCommand "lastgood.toml" { written = toml.generate "lastgood.toml" said; }
@@ -320,7 +323,23 @@ in
       (lib.mkIf (cfg.settings.firewall.unit != null) {
         lastgood-firewall.after = [ cfg.settings.firewall.unit ];
       })
+      {
+        # NixOS makes the journal's database of texts anew when /usr has changed, which it never does there. Nothing of a boot
+        # waits for it, and nothing is rejected for it.
+        journal-catalog-lastgood = {
+          description = "Have journalctl Know lastgood's Messages";
+          wantedBy = [ "multi-user.target" ];
+          after = [ "systemd-journal-catalog-update.service" ];
+          restartTriggers = [ catalogue ];
+          serviceConfig = {
+            Type = "oneshot";
+            RemainAfterExit = true;
+            ExecStart = "-${config.systemd.package}/bin/journalctl --update-catalog";
+          };
+        };
+      }
     ];
+    environment.etc."systemd/catalog/lastgood.catalog".source = catalogue;
     # Not every nixpkgs has it among its units. Where it has, this adds nothing to it.
     systemd.targets.boot-complete = {
       description = "Boot Completion Check";

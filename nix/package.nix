@@ -47,10 +47,11 @@ rustPlatform.buildRustPackage {
 
   postInstall = ''
     units=$out/lib/systemd/system
-    mkdir -p $units $out/lib/systemd/system-generators $out/lib/tmpfiles.d $out/lib/lastgood
+    mkdir -p $units $out/lib/systemd/system-generators $out/lib/tmpfiles.d $out/lib/lastgood $out/lib/systemd/catalog
     cp units/*.service $units/
     cp units/tmpfiles.d/*.conf $out/lib/tmpfiles.d/
     cp units/lockdown.nft $out/lib/lastgood/
+    cp units/lastgood.catalog $out/lib/systemd/catalog/
     # It knows by the name it is called by what it is to do.
     ln -s $out/bin/lastgood $out/lib/systemd/system-generators/lastgood-generator
 

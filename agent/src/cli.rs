@@ -405,6 +405,8 @@ pub enum BootStep {
     Bless,
     /// Go back to the last good generation, if that is what the verdict asks for.
     FallBack,
+    /// Put on record that this boot comes to its end in order. systemd asks for it when the machine goes down.
+    End,
     /// Go back to a closure without a reboot, in a unit of its own: whoever acts upon a verdict is shut in.
     FallBackLive {
         /// The closure that was found bad.

@@ -129,6 +129,14 @@ pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
 /// What is mounted where, as this thread sees it (`proc_pid_mountinfo(5)`).
 pub const MOUNTS: &str = "/proc/thread-self/mountinfo";
+/// How long the kernel has run.
+pub const UPTIME: &str = "/proc/uptime";
+/// What the firmware keeps of a kernel that panicked, until systemd-pstore.service moves it.
+pub const PSTORE: &str = "/sys/fs/pstore";
+/// Where that goes.
+pub const PSTORE_KEPT: &str = "/var/lib/systemd/pstore";
+/// The hardware watchdogs.
+pub const WATCHDOGS: &str = "/sys/class/watchdog";
 /// The kernel's log.
 pub const KERNEL_LOG: &str = "/dev/kmsg";
 

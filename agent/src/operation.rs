@@ -8,7 +8,7 @@
 //!
 //! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]; by the package that has the files:
 //! [`removal`]; nothing is changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
-//! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`]. What all verdicts have in common:
+//! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`], at last [`end`]. What all verdicts have in common:
 //! [`on_record`].
 
 pub mod activate;
@@ -18,6 +18,7 @@ pub mod bless;
 pub mod check;
 pub mod diff;
 pub mod doctor;
+pub mod end;
 pub mod fall_back;
 pub mod judge;
 pub mod on_record;

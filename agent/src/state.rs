@@ -10,16 +10,22 @@
 //!     ▲                                              │       └────▶ rejected  (with its cause)
 //!     │                                              └ the loader gave up ──▶ rejected
 //!     ├───────────────── selected again: the operator insists ───────────────────┤
-//!     └───────────────── the last good one has the same fault: excused ──────────┘
+//!     └── suspect ◀───── the last good one has the same fault: excused ───────────┘
 //! ```
+//!
+//! A suspect is tried again by itself, once, when the last good one is well again.
 //!
 //! Verdicts are about closures: the same closure under another number is the same system.
 
 pub mod baseline;
+mod boots;
 pub mod cause;
+mod course;
 mod event;
 pub mod fault;
+pub mod incident;
 pub mod reaction;
+pub mod reset;
 pub mod started_by;
 pub mod switching;
 
@@ -27,25 +33,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use boot_entries::Subject;
-use boot_entries::name::TRIES;
 use boot_entries::owner::{Owner, Ownership};
-pub use event::Event;
+pub use boots::{BootRecord, Ends, GIVEN_BACK};
+pub use event::{By, Event};
 pub use reaction::{REBOOTS_IN_A_ROW, WhenHealthy, WhenUnhealthy};
 
 use baseline::Baseline;
 use cause::{Cause, Stage};
+use incident::{Hook, Incident};
 use switching::Switching;
-
-/// A boot, as far as it got.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BootRecord {
-    /// The kernel's boot id.
-    pub id: String,
-    /// What runs.
-    pub running: Option<Subject>,
-    /// The furthest stage.
-    pub stage: Stage,
-}
 
 /// A generation that passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +77,8 @@ pub enum Standing {
     Untested,
     /// Selected or started, and not yet judged.
     Trial,
+    /// It did not pass, and that may not have been its fault.
+    Suspect,
     /// It passed.
     Proven,
     /// It did not.
@@ -100,6 +98,12 @@ pub struct State {
     pub proven: Vec<Good>,
     /// What did not, and why, by closure.
     pub rejected: BTreeMap<PathBuf, Rejection>,
+    /// What did not pass for something that was not its own fault as far as anybody can tell, by closure.
+    pub suspects: BTreeMap<PathBuf, Rejection>,
+    /// Suspects that have had their second chance.
+    pub tried_again: BTreeSet<PathBuf>,
+    /// How far those came that were found unwell since anything was last found well.
+    pub unwell: BTreeMap<PathBuf, Stage>,
     /// The latest trial that is healthy and not proven.
     pub healthy: Option<HealthyTrial>,
     /// Why what runs is not well, if it is not.
@@ -113,10 +117,20 @@ pub struct State {
     /// Boots of the selected generation since it was selected that came to no verdict, the present one included; one
     /// more than it has tries stands for all that are too many.
     pub attempts: u32,
+    /// How these boots ended.
+    pub ends: Ends,
     /// What the latest automatic reboot came from, until the next verdict.
     pub fallen_from: Option<Subject>,
     /// Automatic reboots in a row.
     pub reboots: u32,
+    /// What is open.
+    pub incident: Option<Incident>,
+    /// The hook that is to be run.
+    pub due: Option<Hook>,
+    /// What was told to be degraded at last.
+    pub told: Option<PathBuf>,
+    /// The closure that the machine went back from at last.
+    pub came_from: Option<PathBuf>,
     /// `$BOOT` was given back.
     pub uninstalled: bool,
     /// What entries are marked with.
@@ -142,43 +156,18 @@ impl State {
     pub fn after(mut self, event: &Event) -> Self {
         self.wrote_unmarked |= self.owner.is_none() && event.leads_to_entries();
         match event {
-            Event::Selected { subject } => {
-                self.rejected.remove(&subject.toplevel);
-                self.furthest.remove(&subject.toplevel);
-                self.selected = Some(subject.clone());
-                self.armed = false;
-                self.armed_in = None;
-                self.attempts = 0;
-                self.fallen_from = None;
-                self.reboots = 0;
-                self.uninstalled = false;
-                self.selection_moved();
-            }
+            Event::Selected { subject, by } => self.is_selected(subject, *by),
             Event::Armed { subject, places } if self.selected.as_ref() == Some(subject) => {
                 self.armed = true;
                 self.armed_in.clone_from(places);
             }
             Event::Armed { .. } => {}
-            Event::Began { boot, running } => {
-                self.degraded = None;
-                self.late.clear();
-                if let Some(running) = running {
-                    self.reached(running, Stage::Begun);
-                    // It could not run if its entry had not been written.
-                    let is_selected = self.selected.as_ref() == Some(running);
-                    self.armed |= is_selected;
-                    // What the machine falls back to is no trial, however often it begins.
-                    if is_selected && !same_closure(self.last_good(), running) {
-                        // One more than it may have is too many, however many more.
-                        self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
-                    }
-                }
-                self.boot = Some(BootRecord {
-                    id: boot.clone(),
-                    running: running.clone(),
-                    stage: Stage::Begun,
-                });
-            }
+            Event::Began {
+                boot,
+                running,
+                reset,
+            } => self.began(boot, running.as_ref(), reset.as_ref()),
+            Event::Ended { boot, way, failed } => self.ended(boot, *way, *failed),
             Event::Reached { stage } => {
                 if let Some(boot) = &mut self.boot {
                     boot.stage = boot.stage.max(*stage);
@@ -191,24 +180,44 @@ impl State {
             Event::Proven { subject, baseline } => self.proven(subject, baseline),
             Event::Healthy { subject, .. } => self.healthy(subject),
             Event::Rejected { subject, cause } => self.rejected(subject, cause),
-            Event::Degraded { cause, .. } => self.degraded = Some(cause.clone()),
+            Event::Degraded { subject, cause } => {
+                self.degraded = Some(cause.clone());
+                self.is_unwell(subject, cause.stage);
+                self.closes_badly(subject);
+            }
             Event::Excused { subject } => {
-                self.rejected.remove(&subject.toplevel);
+                if let Some(rejection) = self.rejected.remove(&subject.toplevel) {
+                    self.suspects.insert(subject.toplevel.clone(), rejection);
+                }
+                self.unwell.remove(&subject.toplevel);
                 self.fallen_from = None;
             }
+            Event::Hooked { hook, .. } => self.is_closed_by(*hook),
             Event::Named { owner } => self.owner = Some(owner.clone()),
             Event::Uninstalled => {
                 self.selected = None;
                 self.armed = false;
                 self.armed_in = None;
                 self.fallen_from = None;
+                self.incident = None;
+                self.due = None;
                 self.uninstalled = true;
             }
-            Event::Rebooting { from, .. } => {
+            Event::Rebooting { from, to } => {
                 self.fallen_from = Some(from.clone());
                 self.reboots = self.reboots.saturating_add(1);
+                if let Some(boot) = &mut self.boot {
+                    boot.is_left = true;
+                }
+                if from.toplevel != to.toplevel {
+                    self.falls(from);
+                }
             }
-            Event::FellBack { from, .. } => self.fallen_from = Some(from.clone()),
+            Event::FellBack { from, .. } => {
+                self.fallen_from = Some(from.clone());
+                self.falls(from);
+                self.due = Some(Hook::OnFallback);
+            }
             Event::Switching(intent) => self.switching(intent),
             Event::SwitchedTo => self.switched_to(),
             Event::Switched => self.switched(),
@@ -217,10 +226,51 @@ impl State {
         self
     }
 
+    fn is_selected(&mut self, subject: &Subject, by: Option<By>) {
+        let toplevel = &subject.toplevel;
+        self.rejected.remove(toplevel);
+        self.furthest.remove(toplevel);
+        self.selected = Some(subject.clone());
+        self.armed = false;
+        self.armed_in = None;
+        self.attempts = 0;
+        self.ends = Ends::default();
+        self.uninstalled = false;
+        match by {
+            // It was tried, and is the least that is left: nothing begins anew.
+            Some(By::LastResort) => {}
+            Some(By::Suspicion) => {
+                self.tried_again.insert(toplevel.clone());
+                self.starts_anew();
+            }
+            None => {
+                self.suspects.remove(toplevel);
+                self.tried_again.remove(toplevel);
+                self.starts_anew();
+            }
+        }
+        self.selection_moved();
+    }
+
+    fn starts_anew(&mut self) {
+        self.fallen_from = None;
+        self.reboots = 0;
+        self.unwell.clear();
+        self.told = None;
+        self.opens();
+    }
+
+    fn is_unwell(&mut self, subject: &Subject, stage: Stage) {
+        let known = self.unwell.entry(subject.toplevel.clone()).or_insert(stage);
+        *known = (*known).max(stage);
+    }
+
     fn proven(&mut self, subject: &Subject, baseline: &Baseline) {
         self.forget(&subject.toplevel);
+        self.tried_again.remove(&subject.toplevel);
         // Whoever becomes the last good one, what is tried from now on is tried anew.
         self.attempts = 0;
+        self.ends = Ends::default();
         self.proven.push(Good {
             subject: subject.clone(),
             baseline: baseline.clone(),
@@ -233,6 +283,8 @@ impl State {
             self.fallen_from = None;
         }
         self.reboots = 0;
+        self.unwell.clear();
+        self.closes_well(subject);
     }
 
     /// It proves nothing, and takes nothing away.
@@ -250,7 +302,12 @@ impl State {
     }
 
     fn rejected(&mut self, subject: &Subject, cause: &Cause) {
+        // What is neither run nor wanted is an opinion, and no incident.
+        if same_closure(self.running(), subject) || same_closure(self.selected.as_ref(), subject) {
+            self.falls(subject);
+        }
         self.forget(&subject.toplevel);
+        self.is_unwell(subject, cause.stage);
         let rejection = Rejection {
             subject: subject.clone(),
             cause: cause.clone(),
@@ -262,17 +319,6 @@ impl State {
         }
     }
 
-    /// A boot of something not yet judged got this far.
-    fn reached(&mut self, subject: &Subject, stage: Stage) {
-        if matches!(self.standing(subject), Standing::Untested | Standing::Trial) {
-            let furthest = self
-                .furthest
-                .entry(subject.toplevel.clone())
-                .or_insert(stage);
-            *furthest = (*furthest).max(stage);
-        }
-    }
-
     /// Drops every former verdict on a closure.
     fn forget(&mut self, toplevel: &Path) {
         if self
@@ -281,7 +327,9 @@ impl State {
             .is_some_and(|s| s.toplevel == toplevel)
         {
             self.attempts = 0;
+            self.ends = Ends::default();
         }
+        self.suspects.remove(toplevel);
         self.proven.retain(|good| good.subject.toplevel != toplevel);
         self.rejected.remove(toplevel);
         self.furthest.remove(toplevel);
@@ -316,6 +364,12 @@ impl State {
         }
     }
 
+    /// The id of the latest boot. Empty: there was none.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        self.boot.as_ref().map_or("", |boot| boot.id.as_str())
+    }
+
     /// How a generation stands.
     #[must_use]
     pub fn standing(&self, subject: &Subject) -> Standing {
@@ -328,9 +382,11 @@ impl State {
             .any(|good| good.subject.toplevel == *toplevel)
         {
             Standing::Proven
-        } else if same_closure(self.selected.as_ref(), subject)
-            || self.furthest.contains_key(toplevel)
-        {
+        } else if same_closure(self.selected.as_ref(), subject) {
+            Standing::Trial
+        } else if self.suspects.contains_key(toplevel) {
+            Standing::Suspect
+        } else if self.furthest.contains_key(toplevel) {
             Standing::Trial
         } else {
             Standing::Untested
@@ -365,5 +421,7 @@ fn same_closure(one: Option<&Subject>, other: &Subject) -> bool {
     one.is_some_and(|one| one.toplevel == other.toplevel)
 }
 
+#[cfg(test)]
+mod simulator;
 #[cfg(test)]
 mod tests;

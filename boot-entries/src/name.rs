@@ -30,6 +30,16 @@ pub fn used_up(tries: Tries) -> Tries {
     }
 }
 
+/// A counter of which one boot does not count.
+#[must_use]
+pub fn one_more(tries: Tries) -> Tries {
+    let left = tries.left.saturating_add(1).min(TRIES);
+    Tries {
+        left,
+        done: Some(TRIES - left),
+    }
+}
+
 /// What lastgood sees in the name of an entry file.
 pub trait OurName {
     /// Whether the file is ours to change: `lastgood-NUMBER-HASH`, with or without a counter.

@@ -100,6 +100,8 @@ pub struct Intent {
     pub extras_left: BTreeSet<String>,
     /// The loader's own settings.
     pub loader: loader_conf::Settings,
+    /// What becomes of the selected generation's counter.
+    pub counter: Counter,
     /// What this system's entries bear, so that another system's on the same `$BOOT` are known and stay.
     pub ownership: Ownership,
     /// Put what is selected, and what it falls back to, above another system's entries: somebody asks for it. Else
@@ -123,6 +125,18 @@ pub enum Unneeded {
     /// They stay, but for an entry that another of the same generation replaces, and for what interrupted runs left:
     /// something on record that nobody here understands may need them (invariant A13).
     Stays,
+}
+
+/// What becomes of the counter of the selected generation, where it has one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Counter {
+    /// It stays. Only the loader counts.
+    #[default]
+    Stays,
+    /// A try is given back: somebody rebooted before there was a verdict.
+    OneMore,
+    /// It gets all its tries again.
+    Anew,
 }
 
 /// What is wanted in one place alone.

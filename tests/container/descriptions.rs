@@ -96,6 +96,7 @@ fn trial(server: &mut Container, number: u32, built: &str) -> Result<()> {
     };
     server.past(&Event::Selected {
         subject: subject.clone(),
+        by: None,
     })?;
     server.start(Boot::Counted(number.into()))?;
     server.wait_longer(Fact::Proven(number), Duration::from_mins(2))?;

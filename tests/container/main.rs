@@ -62,6 +62,7 @@ mod agent;
 mod checks;
 mod descriptions;
 mod firewall;
+mod judging;
 mod manager;
 mod others;
 mod package;
@@ -122,6 +123,7 @@ fn selected(server: &Container, number: u64, changes: &[(&str, &str)]) -> Result
     let subject = server.add(number, changes)?;
     server.past(&Event::Selected {
         subject: subject.clone(),
+        by: None,
     })?;
     Ok(subject)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
+use lastgood::system::journal::message;
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
@@ -91,6 +92,9 @@ fn a_package_comes_and_goes_and_restarts_nothing(debian: Debian) -> Result<()> {
             assert_eq!(server.property(&unit, "ActiveState")?, "inactive");
             assert_eq!(server.property(&unit, "LoadState")?, "loaded");
         }
+        // systemd's trigger.
+        let known = server.run_ok("journalctl --list-catalog | grep -c ' lastgood: '")?;
+        assert_eq!(known.trim(), message::ALL.len().to_string());
         let doctor = server.run("lastgood doctor")?;
         assert!(
             doctor.stdout.contains("units and generator are in place"),

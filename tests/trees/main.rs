@@ -9,6 +9,7 @@
 )]
 
 mod activation;
+mod catalogue;
 mod closures;
 mod descriptions;
 mod diff;

@@ -201,6 +201,8 @@ fn the_package_s_units_need_nothing_outside_the_store() -> Result<()> {
         "{text}"
     );
     assert!(out.join("lib/lastgood/lockdown.nft").is_file());
+    let catalogue = "lib/systemd/catalog/lastgood.catalog";
+    assert!(out.join(catalogue).is_file());
     Ok(())
 }
 

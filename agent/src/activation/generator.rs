@@ -26,13 +26,15 @@ use crate::system::{command_line, ourselves};
 /// How the kernel's log calls it.
 const STEP: &str = "lastgood-generator";
 
+mod blessing;
 pub mod mask;
 pub mod together;
 mod trial;
 mod units;
 
+use blessing::{in_another_boot, no_other};
 use mask::Masks;
-use trial::{file_of, has_tries, is_about, is_judged};
+use trial::{has_tries, is_about, is_judged};
 use units::UNITS;
 
 /// How long the work may take. A thousand links take a tenth of a second, and on a cold spinning disk a hundred times that.
@@ -202,10 +204,7 @@ pub fn ours(found: &Found) -> Vec<Make> {
     if found.closure.is_none() {
         return Vec::new();
     }
-    let mut makes = vec![Make::Link {
-        at: "systemd-bless-boot.service".into(),
-        to: NOWHERE.into(),
-    }];
+    let mut makes = vec![no_other()];
     if !found.trial {
         return makes;
     }
@@ -272,16 +271,25 @@ pub fn units_of(root: &Root, closure: &Path) -> Result<usize, Vec<String>> {
 /// The work of [`run`].
 pub fn link(root: &Root, early: &Path) {
     let mut log = KernelLog::open(root, STEP);
-    // Without a word: systemd asks again at every reload, also of a machine that only has the package.
-    let Some(observed) = observe(root, &mut log) else {
-        return;
-    };
     let Observed {
         mut found,
         booted,
         closure,
         counted,
-    } = observed;
+    } = match observe(root, &mut log) {
+        Boot::OfGeneration(observed) => observed,
+        // Without a word: systemd asks again at every reload, also of a machine that only has the package.
+        Boot::Another(makes) => {
+            let mut told = Units::none("");
+            for make in &makes {
+                put(early, make, &mut told);
+            }
+            for problem in &told.problems {
+                log.say(Level::Error, problem);
+            }
+            return;
+        }
+    };
     let mut told = Units::none(&closure);
     // Before the store is asked for anything: if it does not answer, this is what ends a trial.
     for make in ours(&found) {
@@ -373,6 +381,14 @@ fn active(root: &Root, booted: PathBuf) -> PathBuf {
     current.unwrap_or(booted)
 }
 
+/// Whose boot this is.
+enum Boot {
+    /// A generation's.
+    OfGeneration(Observed),
+    /// Nobody's of ours, or an initrd's; and what is made all the same.
+    Another(Vec<Make>),
+}
+
 /// What can be told of a boot without the store.
 struct Observed {
     /// All but the units. It is a trial as far as the loader's counter says so.
@@ -381,12 +397,12 @@ struct Observed {
     booted: PathBuf,
     /// The closure that is active.
     closure: PathBuf,
-    /// The entry that the loader's counter is of.
+    /// The counted entry that the loader started, so far as its variables go.
     counted: String,
 }
 
-/// Looks. What cannot be told is said, and taken for the harmless answer: no trial. None: nothing of this boot is ours.
-fn observe(root: &Root, log: &mut KernelLog) -> Option<Observed> {
+/// Looks. What cannot be told is said, and taken for the harmless answer: no trial.
+fn observe(root: &Root, log: &mut KernelLog) -> Boot {
     let there = |path: &str, log: &mut KernelLog| match root.join(path).symlink_metadata() {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -397,14 +413,17 @@ fn observe(root: &Root, log: &mut KernelLog) -> Option<Observed> {
     };
     // In the initrd `/` is the initrd's own, and its units are none of ours.
     if there(INITRD_RELEASE, log) {
-        return None;
+        return Boot::Another(Vec::new());
     }
+    let variables = efi::read(root);
     let booted = command_line::closure(root).unwrap_or_else(|error| {
         log.say(Level::Error, &one_line(&error));
         None
-    })?;
-    let counted = efi::read(root).boot_count_path.unwrap_or_default();
-    let counted = file_of(&counted).to_owned();
+    });
+    let Some(booted) = booted else {
+        return Boot::Another(in_another_boot(&variables));
+    };
+    let counted = variables.counted_file().unwrap_or_default().to_owned();
     let closure = active(root, booted.clone());
     let host = host::kind(root)
         .inspect_err(|error| log.say(Level::Error, &one_line(error)))
@@ -415,7 +434,7 @@ fn observe(root: &Root, log: &mut KernelLog) -> Option<Observed> {
         host,
         ..Found::default()
     };
-    Some(Observed {
+    Boot::OfGeneration(Observed {
         found,
         booted,
         closure,

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::operation::activate::{self, Firewalled};
 use crate::operation::assess::{self, Assessed};
 use crate::operation::bless::{self, Blessed};
+use crate::operation::end::{self, Ended};
 use crate::operation::stage_2::{self, Staged};
 use crate::operation::{begin, check, fall_back, switch};
 use crate::report::line::one_line;
@@ -19,6 +20,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
             step,
             BootStep::Firewall
                 | BootStep::Assess
+                | BootStep::End
                 | BootStep::FallBackLive { .. }
                 | BootStep::Switch { .. }
                 | BootStep::Unconfirmed
@@ -42,6 +44,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::Assess => assess(root),
         BootStep::Bless => bless(root),
         BootStep::FallBack => fall_back::fall_back(root),
+        BootStep::End => end(root),
         BootStep::FallBackLive { from, to } => switch::go_back_here(root, &from, &to),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),
@@ -142,6 +145,18 @@ fn bless(root: &Root) -> Result<(), Error> {
             subject.generation
         ),
         Blessed::Left(why) => tracing::warn!("not blessed: {why}"),
+    }
+    Ok(())
+}
+
+fn end(root: &Root) -> Result<(), Error> {
+    match end::end(root)? {
+        Ended::GoesOn => tracing::debug!("the machine goes on"),
+        Ended::NotBegun => tracing::debug!("this boot is not on record"),
+        Ended::Recorded { gives_back: true } => {
+            tracing::info!("ended in order before there was a verdict: this boot is no try");
+        }
+        Ended::Recorded { gives_back: false } => tracing::info!("ended in order"),
     }
     Ok(())
 }

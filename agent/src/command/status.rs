@@ -9,13 +9,14 @@ mod screen;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use boot_entries::entry::EntryFile;
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root, closure};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use systemd_boot_model::{EndlessMenu, Override};
+use systemd_boot_model::{EndlessMenu, FailedStart, Override};
 
 use crate::cli::Output;
 use crate::entries::prediction::{self, Prediction};
@@ -27,11 +28,12 @@ use crate::report::print::{print, print_json};
 use crate::report::remedy;
 use crate::report::style::Style;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 use crate::state::switching::{Phase, Switching};
 use crate::state::{Event, Subject};
 use crate::store::handover::Units;
 use crate::store::ledger::Unknown;
-use crate::view::{View, is_unsigned, refused_unsigned};
+use crate::view::{View, is_unsigned, refused_unsigned, unstartable};
 use fallback::Fallback;
 
 /// The answer.
@@ -54,6 +56,9 @@ struct Status<'a> {
     rejected: Vec<&'a Subject>,
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
+    /// What was not well when what runs was proven.
+    #[serde(skip)]
+    unwell: Vec<&'a Fault>,
     /// What a newer agent wrote.
     unknown_ledger_lines: Vec<usize>,
     /// Those of them that may forbid what this one would do.
@@ -189,6 +194,21 @@ impl<'a> LiveSwitch<'a> {
     }
 }
 
+/// What was not well when the running generation was proven in this boot.
+fn unwell(view: &View) -> Vec<&Fault> {
+    let state = &view.state;
+    let is_proven = view
+        .this_boot()
+        .is_some_and(|boot| boot.stage == Stage::Proven);
+    let baseline = state
+        .baseline()
+        .filter(|_| is_proven && state.last_good() == view.running());
+    baseline
+        .into_iter()
+        .flat_map(|baseline| &baseline.failing)
+        .collect()
+}
+
 fn active(view: &View) -> Option<Active> {
     let running = view.running()?;
     let link = view.root.join(CURRENT_SYSTEM);
@@ -254,6 +274,7 @@ fn status<'a>(
             .collect(),
         overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
+        unwell: unwell(view),
         unknown_ledger_lines: unknown(view, |_| true),
         binding_unknown_lines: unknown(view, |unknown| unknown.binding),
         bound_by: state.bound_by.as_deref(),
@@ -353,6 +374,13 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
         if checks_signatures && is_unsigned(&boot.place, file) {
             warnings.push(refused_unsigned(&format!("the kernel of generation {id}")));
         }
+        if let Some(why) = unstartable(&boot.place, file) {
+            let then =
+                failed_start(view, boot, file).map_or_else(String::new, |then| format!(": {then}"));
+            warnings.push(format!(
+                "generation {id} cannot be started, because {why}{then}; `lastgood verify --repair` brings back what its closure has"
+            ));
+        }
         if closure::stands_still(&file.entry.options) {
             warnings.push(format!(
                 "generation {id} has panic=0: a kernel that panics stands still for ever, and nothing falls back"
@@ -360,6 +388,13 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// What the loader would do with `file` if it could not be started. None: nobody knows the loader.
+fn failed_start(view: &View, boot: &BootFiles, file: &EntryFile) -> Option<FailedStart> {
+    let release = view.release(&boot.place).ok()?;
+    let conf = release.read_conf(boot.loader_conf.as_deref().unwrap_or_default());
+    Some(FailedStart::of(release, &conf, file.name.tries))
 }
 
 #[allow(

@@ -42,6 +42,7 @@ pub(crate) fn of(view: &View, state: &State) -> Intent {
         booted: view.variables.selected.clone(),
         second: second.map(|good| good.subject.clone()),
         may_lose_second: !boot.keep_second_proven,
+        counter: plan::Counter::Stays,
         loader: boot.settings(),
         ownership: state.ownership(),
         above_other_systems: false,
@@ -96,7 +97,8 @@ fn only_built(view: &View, places: &Places) -> BTreeSet<Subject> {
 fn standing(state: &State, subject: &Subject) -> plan::Standing {
     match state.standing(subject) {
         Standing::Proven => plan::Standing::Proven,
-        Standing::Rejected => plan::Standing::Rejected,
+        // It has no tries until it is selected again.
+        Standing::Rejected | Standing::Suspect => plan::Standing::Rejected,
         Standing::Untested | Standing::Trial => plan::Standing::Untested,
     }
 }

@@ -11,15 +11,19 @@ use crate::error::Error;
 use crate::report::line::one_line;
 use crate::view::{View, damage_of};
 
-/// Brings the entries to what the ledger says of verdicts, counters and ranks, and no further: it reads and writes no
+/// Brings the entries to what the ledger says of verdicts, counters and ranks, and no further, with the selected
+/// generation's `counter` as said: it reads and writes no
 /// payload, so that neither a full disk nor a slow one stands in a verdict's way.
 ///
 /// # Errors
 /// When that cannot be done where the loader reads next.
-pub fn write_verdict(view: &View) -> Result<(), Error> {
+pub fn write_verdict(view: &View, counter: plan::Counter) -> Result<(), Error> {
     let mut places = view.places(&view.state)?;
     let generations = view.generations();
-    let intent = intent::of(view, &view.state);
+    let intent = plan::Intent {
+        counter,
+        ..intent::of(view, &view.state)
+    };
     let mut outcome = Ok(());
     if !places.has_next && !places.unusable.is_empty() {
         outcome = Err(places.unusable.remove(0).into());

@@ -13,11 +13,12 @@ use crate::error::Error;
 use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
+use crate::state::Subject;
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
-use crate::state::{Event, Subject, WhenUnhealthy};
 use crate::store::handover::{Healthy, Snippets, Units};
 use crate::system::check::Ended;
+use crate::system::command_line;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::view::View;
 
@@ -53,10 +54,14 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         missing_units: missing_units(host::kind(root).ok(), left, &subject.toplevel),
         ..Requirements::from(&health)
     };
+    let target = command_line::target(root).unwrap_or_else(|error| {
+        tracing::error!("{}; taking systemd's default target", one_line(&error));
+        None
+    });
     let mut machine = Machine {
         root,
-        systemd: Systemd::watching(&requirements.units),
         checker: Checker::new(root, &subject.toplevel, &health.checks),
+        systemd: Systemd::watching(&requirements.units, target.as_deref()),
     };
     let outcome = crate::assessment::assess(
         &requirements,
@@ -122,16 +127,8 @@ impl Observer for Machine<'_> {
 }
 
 fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {
-    let (subject, cause) = (subject.clone(), cause.clone());
-    match session.state().when_unhealthy() {
-        WhenUnhealthy::FallBack { .. } => session.record(&Event::Rejected { subject, cause }),
-        // What was seen may be another generation's fault: it is told, and judges nobody.
-        WhenUnhealthy::TryAgain { .. } => session.record(&Event::Degraded { subject, cause }),
-        WhenUnhealthy::StayUp(_) => {
-            if let Some(excused) = session.state().excused_by(&cause) {
-                session.record(&Event::Excused { subject: excused })?;
-            }
-            session.record(&Event::Degraded { subject, cause })
-        }
+    for event in session.state().found_unwell(subject, cause) {
+        session.record(&event)?;
     }
+    Ok(())
 }

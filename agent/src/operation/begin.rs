@@ -9,9 +9,12 @@ use super::on_record::{OnRecord, keep_roots};
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::session::Session;
-use crate::state::{Event, Subject};
+use crate::state::cause::Cause;
+use crate::state::reset::Evidence;
+use crate::state::started_by::StartedBy;
+use crate::state::{Event, State, Subject};
 use crate::system::boot_id::boot_id;
-use crate::system::command_line;
+use crate::system::{command_line, last_boot};
 
 /// The right to change things, with this boot on record. Every step of a boot opens with it, and begins the boot if
 /// that has not been done: a step must never take what the ledger knows of an earlier boot for this one.
@@ -27,9 +30,22 @@ pub fn session(root: &Root) -> Result<Session, Error> {
     let subject = closure
         .as_deref()
         .and_then(|closure| session.view.subject_of_closure(closure));
+    let boot = boot_id(root)?;
+    let evidence = Evidence {
+        same_kernel: kernel_of(&boot) == kernel_of(session.state().boot_id()),
+        panic: last_boot::panic(root),
+        watchdog: last_boot::watchdog(root),
+        not_by_the_loader: closure.as_deref().is_some_and(|closure| {
+            matches!(
+                session.view.started_by(closure),
+                StartedBy::NotTheLoader { .. }
+            )
+        }),
+    };
     session.record(&Event::Began {
-        boot: boot_id(root)?,
+        boot,
         running: subject.clone(),
+        reset: Some(evidence.tells(session.state().boot.as_ref())),
     })?;
     if subject.is_none() {
         let what = closure.map_or_else(
@@ -42,6 +58,11 @@ pub fn session(root: &Root) -> Result<Session, Error> {
         );
     }
     Ok(session)
+}
+
+/// What of a boot's id is the kernel's. After `+` user space is counted.
+fn kernel_of(boot: &str) -> &str {
+    boot.split('+').next().unwrap_or_default()
 }
 
 /// Begins this boot.
@@ -76,8 +97,22 @@ pub fn begin(root: &Root) -> Result<(), Error> {
     let Some(cause) = session.state().is_not_counted() else {
         return Ok(());
     };
-    let rejected = OnRecord::rejected(&mut session, subject, cause)?;
+    let rejected = judge(&mut session, &subject, &cause)?;
     fall_back::go_back(session, Some(rejected))
+}
+
+/// Puts a verdict on record that no assessment has come to.
+fn judge(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<OnRecord, Error> {
+    let mut on_record = OnRecord::already();
+    for event in State::given_up(subject, cause) {
+        match event {
+            Event::Rejected { subject, cause } => {
+                on_record = OnRecord::rejected(session, subject, cause)?;
+            }
+            event => session.record(&event)?,
+        }
+    }
+    Ok(on_record)
 }
 
 /// If the loader has passed over the selected generation because its tries are used up, that is a verdict.
@@ -87,13 +122,10 @@ fn given_up(session: &mut Session, running: &Subject) -> Result<Option<OnRecord>
         return Ok(None);
     };
     let exhausted = exhausted(session, &selected)?;
-    let verdict = session
-        .state()
-        .loader_gave_up(running, exhausted.as_deref());
-    let Some((rejected, cause)) = verdict else {
+    let Some((rejected, cause)) = session.state().passed_over(exhausted.as_deref()) else {
         return Ok(None);
     };
-    let on_record = OnRecord::rejected(session, rejected.clone(), cause)?;
+    let on_record = judge(session, &rejected, &cause)?;
     Ok(Some(on_record.going_back(&rejected, running)))
 }
 

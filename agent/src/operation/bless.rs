@@ -1,6 +1,7 @@
 //! A healthy verdict becomes the last good generation.
 
 use boot_entries::Root;
+use boot_entries::plan::Counter;
 
 use super::begin;
 use super::on_record::OnRecord;
@@ -12,7 +13,7 @@ use crate::session::Session;
 use crate::state::cause::Stage;
 use crate::state::reaction::{NotBlessed, WhenHealthy};
 use crate::state::started_by::StartedBy;
-use crate::state::{Event, Standing, Subject};
+use crate::state::{By, Event, Standing, Subject};
 use crate::store::handover::{Healthy, mark};
 
 /// What a blessing came to.
@@ -50,8 +51,15 @@ pub fn bless(root: &Root) -> Result<Blessed, Error> {
         WhenHealthy::Bless(subject) => subject,
         WhenHealthy::Leave(why) => return Ok(Blessed::Left(why)),
     };
+    let by = session.view.started_by(&subject.toplevel);
+    let named = match by {
+        StartedBy::NotTheLoader { named } => Some(named),
+        // It was the loader's once, and is a kexec's now.
+        _ if session.state().is_by_kexec() => session.view.variables.selected.clone(),
+        _ => None,
+    };
     if session.state().standing(&subject) != Standing::Proven
-        && let StartedBy::NotTheLoader { named } = session.view.started_by(&subject.toplevel)
+        && let Some(named) = named
     {
         record_healthy(&mut session, &subject, healthy)?;
         mark(root, PROVEN)?;
@@ -75,8 +83,34 @@ pub fn bless(root: &Root) -> Result<Blessed, Error> {
         tracing::warn!("{}", one_line(&error));
     }
     carried.entries?;
+    second_chance(&mut session);
     mend(&session);
     Ok(Blessed::Proven(subject))
+}
+
+/// What went back for something that is gone now is tried again at the next boot. Nothing is rebooted for it.
+pub fn second_chance(session: &mut Session) {
+    let Some(subject) = session.state().second_chance().cloned() else {
+        return;
+    };
+    let selected = Event::Selected {
+        subject: subject.clone(),
+        by: Some(By::Suspicion),
+    };
+    if let Err(error) = session.record(&selected) {
+        tracing::error!("{}", one_line(&error));
+        return;
+    }
+    let carried = OnRecord::counting(Counter::Anew).carry_through(session);
+    let is_armed = carried.entries.is_ok();
+    carried.tell();
+    let armed = Event::Armed {
+        subject,
+        places: None,
+    };
+    if is_armed && let Err(error) = session.record(&armed) {
+        tracing::error!("{}", one_line(&error));
+    }
 }
 
 /// What a boot needs is read and mended at every boot.

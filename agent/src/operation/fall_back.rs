@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
 use crate::state::reaction::NoFallback;
-use crate::state::{Event, Standing, Subject, WhenUnhealthy};
+use crate::state::{Event, State, Subject, WhenUnhealthy};
 use crate::system::bootctl::Bootctl;
 use crate::system::systemd;
 
@@ -37,6 +37,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     let (from, to) = match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { from, to } => (from, to),
         WhenUnhealthy::TryAgain { running } => return try_again(session, &running, on_record),
+        WhenUnhealthy::GoOn { from, to } => return go_on(session, from, to),
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             match on_record {
@@ -92,7 +93,11 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
 fn without_a_verdict(session: &mut Session, why: NoFallback) {
     let is_ours = matches!(
         why,
-        NoFallback::NothingProven | NoFallback::IsLastGood | NoFallback::TooManyReboots
+        NoFallback::NothingProven
+            | NoFallback::IsLastGood
+            | NoFallback::NobodyLooked
+            | NoFallback::NothingBetter
+            | NoFallback::TooManyReboots
     );
     let Some(subject) = session.view.running().filter(|_| is_ours).cloned() else {
         return;
@@ -105,6 +110,27 @@ fn without_a_verdict(session: &mut Session, why: NoFallback) {
     if let Err(error) = session.record(&Event::Degraded { subject, cause }) {
         tracing::error!("{}", one_line(&error));
     }
+}
+
+/// Leaves what is proven and cannot be reached for another one that is proven: the last resort. What is left is not
+/// rejected.
+fn go_on(mut session: Session, from: Subject, to: Subject) -> Result<(), Error> {
+    tracing::error!(
+        "going on from generation {} to generation {}: neither that nor what was tried before can be reached",
+        from.generation,
+        to.generation
+    );
+    session.record(&State::goes_on(&to))?;
+    let in_entries = OnRecord::already().write_entries(&session);
+    if !in_entries.is_written()
+        && let Err(error) = ask_firmware(&session, &to)
+    {
+        tracing::error!("{}", one_line(&error));
+    }
+    in_entries.go_on(&session).tell();
+    turn(&session, &to);
+    session.record(&Event::Rebooting { from, to })?;
+    reboot(&session)
 }
 
 /// Reboots without a verdict: in this boot systemd had read files of another generation.
@@ -165,12 +191,10 @@ fn reboot(session: &Session) -> Result<(), Error> {
 
 /// The verdict on `from`: that of the assessment, or that there is none.
 fn reject(session: &mut Session, from: &Subject) -> Result<OnRecord, Error> {
-    if session.state().standing(from) == Standing::Rejected {
-        return Ok(OnRecord::already());
+    match session.state().left_without_a_verdict(from) {
+        Some(Event::Rejected { subject, cause }) => OnRecord::rejected(session, subject, cause),
+        _ => Ok(OnRecord::already()),
     }
-    let stage = session.view.this_boot().map(|boot| boot.stage);
-    let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
-    OnRecord::rejected(session, from.clone(), cause)
 }
 
 /// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The firmware keeps this

@@ -3,6 +3,8 @@
 //! A crash between the record and what it announces is made good by the next run: what the ledger says can be carried
 //! through as often as one likes.
 
+use boot_entries::plan::Counter;
+
 use crate::entries::write_verdict;
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -19,6 +21,8 @@ use crate::store::{gc_roots, profile};
 pub struct OnRecord {
     /// What was rejected, and what its profile is to point at instead.
     repoint: Option<(Subject, Subject)>,
+    /// What becomes of the selected generation's counter.
+    counter: Counter,
 }
 
 /// A verdict that the entries say, or cannot be made to say.
@@ -63,18 +67,30 @@ impl OnRecord {
         let rejected = subject.clone();
         session.record(&Event::Rejected { subject, cause })?;
         let repoint = session.state().last_good().map(|to| (rejected, to.clone()));
-        Ok(Self { repoint })
+        Ok(Self {
+            repoint,
+            counter: Counter::Stays,
+        })
     }
 
     /// What the ledger says already.
     pub fn already() -> Self {
-        Self { repoint: None }
+        Self::counting(Counter::Stays)
+    }
+
+    /// The same, and the selected generation's counter is to be another.
+    pub fn counting(counter: Counter) -> Self {
+        Self {
+            repoint: None,
+            counter,
+        }
     }
 
     /// The profile of `rejected` is to point at `to`.
     pub fn going_back(self, rejected: &Subject, to: &Subject) -> Self {
         Self {
             repoint: Some((rejected.clone(), to.clone())),
+            ..self
         }
     }
 
@@ -87,7 +103,7 @@ impl OnRecord {
     /// written for it, so that this ends soon.
     pub fn write_entries(self, session: &Session) -> InEntries {
         InEntries {
-            written: write_verdict(&session.view),
+            written: write_verdict(&session.view, self.counter),
             repoint: self.repoint,
         }
     }

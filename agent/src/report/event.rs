@@ -6,7 +6,7 @@
 use tracing::Level;
 
 use crate::state::switching::Back;
-use crate::state::{Event, State, WhenUnhealthy};
+use crate::state::{By, Event, State, Subject, WhenUnhealthy};
 
 /// One line about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,26 +21,19 @@ pub struct Line {
 #[must_use]
 pub fn line(event: &Event, before: &State) -> Line {
     let (level, rest) = match event {
-        Event::Selected { .. } | Event::Armed { .. } | Event::SwitchedTo => {
+        Event::Selected { by, .. } => selected(*by),
+        Event::Ended { boot, way, failed } if before.gives_back(boot, *way, *failed) => {
+            let rest = "in order, before there was a verdict: this boot is no try";
+            (Level::INFO, rest.to_owned())
+        }
+        Event::Ended { .. } | Event::Armed { .. } | Event::SwitchedTo => {
             (Level::DEBUG, String::new())
         }
-        Event::Began { running: None, .. } => {
-            (Level::DEBUG, "what runs is no generation".to_owned())
-        }
-        Event::Began {
-            running: Some(running),
-            ..
-        } => {
-            let closure = running.toplevel.display();
-            match before.selected.as_ref().filter(|s| *s != running) {
-                None => (Level::INFO, closure.to_string()),
-                Some(selected) => {
-                    let selected = &selected.generation;
-                    let rest = format!("{closure}, although generation {selected} was selected");
-                    (Level::WARN, rest)
-                }
-            }
-        }
+        Event::Hooked { hook, trouble } => match trouble {
+            None => (Level::INFO, format!("{hook} was run")),
+            Some(trouble) => (Level::ERROR, format!("{hook}: {trouble}")),
+        },
+        Event::Began { running, .. } => began(running.as_ref(), before),
         Event::Reached { stage } => (Level::DEBUG, stage.name().to_owned()),
         Event::Late { files } => {
             let files: Vec<String> = files
@@ -65,9 +58,9 @@ pub fn line(event: &Event, before: &State) -> Line {
         Event::Rejected { cause, .. } => (Level::ERROR, cause.summary.clone()),
         Event::Degraded { cause, .. } => {
             let summary = &cause.summary;
-            let rest = match before.when_unhealthy() {
+            let rest = match before.clone().after(event).when_unhealthy() {
                 WhenUnhealthy::StayUp(why) => format!("{summary}; it stays up: {why}"),
-                WhenUnhealthy::FallBack { .. } => summary.clone(),
+                WhenUnhealthy::FallBack { .. } | WhenUnhealthy::GoOn { .. } => summary.clone(),
                 WhenUnhealthy::TryAgain { .. } => format!(
                     "{summary}; files of another generation were read in this boot, so it is tried again"
                 ),
@@ -75,7 +68,8 @@ pub fn line(event: &Event, before: &State) -> Line {
             (Level::ERROR, rest)
         }
         Event::Excused { .. } => {
-            let rest = "the last good one fails for the same; `lastgood install` takes it again";
+            let rest = "its rejection is lifted, because it may not have been its fault; it is tried again when the last good one \
+                        is well";
             (Level::WARN, rest.to_owned())
         }
         Event::Uninstalled => (Level::DEBUG, "$BOOT is given back".to_owned()),
@@ -109,6 +103,34 @@ pub fn line(event: &Event, before: &State) -> Line {
             "" => head,
             rest => format!("{head}: {rest}"),
         },
+    }
+}
+
+/// Somebody's selection is told by whoever was asked for it.
+fn selected(by: Option<By>) -> (Level, String) {
+    let (level, rest) = match by {
+        None => (Level::DEBUG, ""),
+        Some(By::Suspicion) => (
+            Level::WARN,
+            "the last good one is well again, so that it gets a second chance at the next boot",
+        ),
+        Some(By::LastResort) => (Level::ERROR, "nothing better is left that is proven"),
+    };
+    (level, rest.to_owned())
+}
+
+fn began(running: Option<&Subject>, before: &State) -> (Level, String) {
+    let Some(running) = running else {
+        return (Level::DEBUG, "what runs is no generation".to_owned());
+    };
+    let closure = running.toplevel.display();
+    match before.selected.as_ref().filter(|s| *s != running) {
+        None => (Level::INFO, closure.to_string()),
+        Some(selected) => {
+            let selected = &selected.generation;
+            let rest = format!("{closure}, although generation {selected} was selected");
+            (Level::WARN, rest)
+        }
     }
 }
 

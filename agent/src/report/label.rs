@@ -16,6 +16,8 @@ pub enum StateLabel {
     Trial,
     /// Nobody has tried it here.
     Untested,
+    /// A verdict said no, and that may not have been its fault.
+    Suspect,
     /// A verdict said no.
     Rejected,
     /// It lacks something that a boot needs.
@@ -31,6 +33,7 @@ impl StateLabel {
             Standing::Untested => Self::Untested,
             Standing::Trial => Self::Trial,
             Standing::Proven => Self::Proven,
+            Standing::Suspect => Self::Suspect,
             Standing::Rejected => Self::Rejected,
         }
     }
@@ -42,6 +45,7 @@ impl StateLabel {
             Self::Proven => "proven",
             Self::Trial => "trial",
             Self::Untested => "untested",
+            Self::Suspect => "suspect",
             Self::Rejected => "rejected",
             Self::Unbootable => "unbootable",
         }
@@ -52,7 +56,7 @@ impl StateLabel {
     pub fn tone(self) -> Tone {
         match self {
             Self::Proven => Tone::Good,
-            Self::Trial => Tone::Limit,
+            Self::Trial | Self::Suspect => Tone::Limit,
             Self::Untested => Tone::Plain,
             Self::Rejected | Self::Unbootable => Tone::Bad,
         }

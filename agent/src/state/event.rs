@@ -10,7 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::baseline::Baseline;
 use super::cause::{Cause, Stage};
 use super::fault::Fault;
+use super::incident::Hook;
+use super::reset::{Reset, Way};
 use super::switching::{Back, Intent};
+
+/// Who selected a generation, if it was lastgood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// It was a suspect, and the fault is gone: it gets its second chance.
+    Suspicion,
+    /// Nothing is well, and this came the furthest, or was not tried yet.
+    LastResort,
+}
 
 /// One thing that happened. What the ledger records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +36,13 @@ pub enum Event {
     Selected {
         /// Which.
         subject: Subject,
+        /// By whom. None: by somebody.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "known_or_none"
+        )]
+        by: Option<By>,
     },
     /// The entries on `$BOOT` say so, too: from now on what the loader does with them means something.
     Armed {
@@ -39,6 +58,19 @@ pub enum Event {
         boot: String,
         /// What runs. None: a system that is no generation.
         running: Option<Subject>,
+        /// How the boot before it ended. None: an agent recorded it that does not ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reset: Option<Reset>,
+    },
+    /// That boot comes to its end in order. One that has none of these just ended.
+    Ended {
+        /// The boot's id.
+        boot: String,
+        /// What the machine does next.
+        way: Way,
+        /// Whoever judges the boot had failed, and has left no verdict: it is not somebody's wish alone that ends it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
     },
     /// That boot got further.
     Reached {
@@ -80,7 +112,8 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
-    /// A rejection is void: the last good generation shows the same fault (invariant A4).
+    /// A rejection is lifted: the last good generation shows the same fault (invariant A4), or the power failed. It is a
+    /// suspect from now on.
     Excused {
         /// Which was rejected.
         subject: Subject,
@@ -114,6 +147,20 @@ pub enum Event {
     Switched,
     /// It was undone.
     SwitchedBack(Back),
+    /// The hook at the end of an incident was run.
+    Hooked {
+        /// Which.
+        hook: Hook,
+        /// What went wrong with it. None: nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
+    },
+}
+
+/// A word that only a newer agent knows must not cost a selection.
+fn known_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<By>, D::Error> {
+    let word = Option::<serde_json::Value>::deserialize(from)?;
+    Ok(word.and_then(|word| serde_json::from_value(word).ok()))
 }
 
 impl Event {
@@ -139,6 +186,8 @@ impl Event {
             Self::SwitchedTo => "switched-to",
             Self::Switched => "switched",
             Self::SwitchedBack(_) => "switched-back",
+            Self::Ended { .. } => "ended",
+            Self::Hooked { .. } => "hooked",
         }
     }
 
@@ -146,7 +195,7 @@ impl Event {
     #[must_use]
     pub fn subject(&self) -> Option<&Subject> {
         match self {
-            Self::Selected { subject }
+            Self::Selected { subject, .. }
             | Self::Armed { subject, .. }
             | Self::Proven { subject, .. }
             | Self::Healthy { subject, .. }
@@ -163,7 +212,9 @@ impl Event {
             | Self::Uninstalled
             | Self::Named { .. }
             | Self::SwitchedTo
-            | Self::Switched => None,
+            | Self::Switched
+            | Self::Ended { .. }
+            | Self::Hooked { .. } => None,
         }
     }
 
@@ -194,11 +245,16 @@ impl Event {
 
     /// The generations that it is about.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
-        let from = match self {
+        self.left().into_iter().chain(self.subject())
+    }
+
+    /// The generation that the machine leaves, where it goes from one to another.
+    #[must_use]
+    pub fn left(&self) -> Option<&Subject> {
+        match self {
             Self::Rebooting { from, .. } | Self::FellBack { from, .. } => Some(from),
             _ => None,
-        };
-        from.into_iter().chain(self.subject())
+        }
     }
 
     /// Whether entries are written because of it.
@@ -226,7 +282,19 @@ mod tests {
         };
         let cause = || Cause::of(Stage::Services, Fault::of_unit("a.service"));
         let all = [
-            Event::Selected { subject: subject() },
+            Event::Selected {
+                subject: subject(),
+                by: Some(By::Suspicion),
+            },
+            Event::Ended {
+                boot: "b".to_owned(),
+                way: Way::Reboot,
+                failed: false,
+            },
+            Event::Hooked {
+                hook: Hook::OnProven,
+                trouble: None,
+            },
             Event::Armed {
                 subject: subject(),
                 places: None,
@@ -234,6 +302,7 @@ mod tests {
             Event::Began {
                 boot: "b".to_owned(),
                 running: Some(subject()),
+                reset: None,
             },
             Event::Reached {
                 stage: Stage::Begun,

@@ -13,6 +13,9 @@
 //! | `check:NAME` | a check that the closure declares failed |
 //! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
 //! | `loader:not-counted` | the loader starts it without counting |
+//! | `kernel:panic` | the kernel panicked |
+//! | `kernel:watchdog` | the hardware watchdog ended its boot |
+//! | `power` | its boots just ended: the power, or somebody's reset |
 //! | `agent:no-verdict` | the assessment ended without a verdict |
 //! | `systemd:no-answer` | systemd did not answer until the deadline |
 //! | `operator` | somebody said so |
@@ -63,6 +66,12 @@ pub enum Fault {
     TriesUsedUp,
     /// The loader starts it without counting.
     NotCounted,
+    /// The kernel panicked.
+    Panic,
+    /// The hardware watchdog ended its boot.
+    Watchdog,
+    /// Its boots just ended, each after it had begun.
+    Power,
     /// The assessment crashed, or ran out of time.
     NoVerdict,
     /// systemd did not answer until the deadline.
@@ -117,6 +126,9 @@ impl Fault {
             Self::Check(_)
             | Self::TriesUsedUp
             | Self::NotCounted
+            | Self::Panic
+            | Self::Watchdog
+            | Self::Power
             | Self::NoVerdict
             | Self::NoAnswer
             | Self::Operator
@@ -147,6 +159,9 @@ impl Fault {
             Self::Firewall => "firewall",
             Self::TriesUsedUp => "loader:tries-used-up",
             Self::NotCounted => "loader:not-counted",
+            Self::Panic => "kernel:panic",
+            Self::Watchdog => "kernel:watchdog",
+            Self::Power => "power",
             Self::NoVerdict => "agent:no-verdict",
             Self::NoAnswer => "systemd:no-answer",
             Self::Operator => "operator",
@@ -163,6 +178,9 @@ impl Fault {
             "firewall" => Self::Firewall,
             "loader:tries-used-up" => Self::TriesUsedUp,
             "loader:not-counted" => Self::NotCounted,
+            "kernel:panic" => Self::Panic,
+            "kernel:watchdog" => Self::Watchdog,
+            "power" => Self::Power,
             "agent:no-verdict" => Self::NoVerdict,
             "systemd:no-answer" => Self::NoAnswer,
             "operator" => Self::Operator,
@@ -208,6 +226,9 @@ impl Fault {
             | Self::Check(_) => true,
             Self::TriesUsedUp
             | Self::NotCounted
+            | Self::Panic
+            | Self::Watchdog
+            | Self::Power
             | Self::NoVerdict
             | Self::NoAnswer
             | Self::Operator
@@ -228,6 +249,9 @@ impl fmt::Display for Fault {
             Self::Firewall => "the firewall's ruleset was not loaded",
             Self::TriesUsedUp => "the loader started it as often as it may",
             Self::NotCounted => "the loader does not count its boots",
+            Self::Panic => "the kernel panicked",
+            Self::Watchdog => "the hardware watchdog ended its boot",
+            Self::Power => "each of its boots just ended",
             Self::NoVerdict => "the assessment ended without a verdict",
             Self::NoAnswer => "it could not be assessed",
             Self::Operator => "the operator rejected it",

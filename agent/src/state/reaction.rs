@@ -2,17 +2,26 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use boot_entries::Subject;
 use boot_entries::name::TRIES;
 
 use super::cause::{Cause, Stage};
 use super::fault::Fault;
+use super::reset::How;
 use super::{Standing, State, same_closure};
 
 /// How many automatic reboots in a row there may be before the machine stays up as it is, and says so
 /// (invariant A3). A verdict of "healthy" or the operator starts the count anew.
 pub const REBOOTS_IN_A_ROW: u32 = 3;
+
+/// How long the machine waits before each of them: what fails for something outside may be well again by then.
+const BACKOFF: [Duration; REBOOTS_IN_A_ROW as usize] = [
+    Duration::ZERO,
+    Duration::from_mins(1),
+    Duration::from_mins(4),
+];
 
 /// What to do about a healthy machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +73,14 @@ pub enum WhenUnhealthy {
         /// What runs.
         running: Subject,
     },
+    /// Leave a proven one that is not well for another proven one: somebody had gone back to it, or it cannot be reached
+    /// and is the last resort. It is not rejected. Each is left once.
+    GoOn {
+        /// What is left.
+        from: Subject,
+        /// What is tried instead.
+        to: Subject,
+    },
     /// Change nothing and say why.
     StayUp(NoFallback),
 }
@@ -79,6 +96,10 @@ pub enum NoFallback {
     NothingProven,
     /// What runs is the last good one.
     IsLastGood,
+    /// It is proven, and nobody has seen it unwell.
+    NobodyLooked,
+    /// Everything that is proven was tried, and none came further.
+    NothingBetter,
     /// There were [`REBOOTS_IN_A_ROW`] (invariant A3).
     TooManyReboots,
     /// Something [binds](State::bound_by).
@@ -92,6 +113,8 @@ impl fmt::Display for NoFallback {
             Self::Uninstalled => "lastgood is uninstalled",
             Self::NothingProven => "no generation is proven yet that it could fall back to",
             Self::IsLastGood => "it is proven: a reboot would not make it better",
+            Self::NobodyLooked => "it is proven, and nobody has seen that it is not well",
+            Self::NothingBetter => "all that is proven was tried, and nothing came further",
             Self::TooManyReboots => "too many automatic reboots in a row",
             Self::Bound => BOUND,
         })
@@ -125,17 +148,105 @@ impl State {
             _ if self.uninstalled => WhenUnhealthy::StayUp(NoFallback::Uninstalled),
             _ if self.bound_by.is_some() => WhenUnhealthy::StayUp(NoFallback::Bound),
             None => WhenUnhealthy::StayUp(NoFallback::NothingProven),
-            Some(good) if good.toplevel == running.toplevel => {
-                WhenUnhealthy::StayUp(NoFallback::IsLastGood)
+            Some(good) if good.toplevel == running.toplevel || self.is_as_bad(running, good) => {
+                self.last_resort(running)
             }
             Some(_) if self.reboots >= REBOOTS_IN_A_ROW => {
                 WhenUnhealthy::StayUp(NoFallback::TooManyReboots)
+            }
+            // It worked once, and may be ill for something that all have: it is left, and not rejected.
+            Some(to) if self.standing(running) == Standing::Proven => {
+                if self.is_seen_unwell() {
+                    WhenUnhealthy::GoOn {
+                        from: running.clone(),
+                        to: to.clone(),
+                    }
+                } else {
+                    WhenUnhealthy::StayUp(NoFallback::NobodyLooked)
+                }
             }
             Some(to) => WhenUnhealthy::FallBack {
                 from: running.clone(),
                 to: to.clone(),
             },
         }
+    }
+
+    /// Whether somebody has seen what is wrong. That the agent died, or systemd did not answer, is no reason to reboot what
+    /// is proven (invariant A8).
+    fn is_seen_unwell(&self) -> bool {
+        let cause = self.degraded.as_ref();
+        cause.is_some_and(|cause| cause.faults.iter().any(Fault::is_shareable))
+    }
+
+    /// Whether the machine has come by itself to `running`, which is proven as well, because the last good one was not
+    /// well.
+    fn is_as_bad(&self, running: &Subject, good: &Subject) -> bool {
+        self.standing(running) == Standing::Proven
+            && self.fallen_from.is_some()
+            && self.unwell.contains_key(&good.toplevel)
+    }
+
+    /// What to do where what runs is proven, and not well. Most often nothing: a reboot would not make it better, and it
+    /// can be reached. But if the machine has come here by itself, and this one does not even come as far as its
+    /// services, then another one that is proven may.
+    fn last_resort(&self, running: &Subject) -> WhenUnhealthy {
+        let stage = self.degraded.as_ref().map(|cause| cause.stage);
+        let stage = stage.or_else(|| self.boot.as_ref().map(|boot| boot.stage));
+        let is_reachable = stage.is_none_or(|stage| stage >= Stage::Services);
+        if is_reachable || self.fallen_from.is_none() || !self.is_seen_unwell() {
+            return WhenUnhealthy::StayUp(NoFallback::IsLastGood);
+        }
+        if self.reboots >= REBOOTS_IN_A_ROW {
+            return WhenUnhealthy::StayUp(NoFallback::TooManyReboots);
+        }
+        let is_other = |one: &&Subject| one.toplevel != running.toplevel;
+        let proven = self.proven.iter().rev().map(|good| &good.subject);
+        let untried = proven
+            .clone()
+            .filter(is_other)
+            .find(|one| !self.unwell.contains_key(&one.toplevel));
+        let came = |one: &Subject| self.unwell.get(&one.toplevel).copied();
+        let here = came(running).max(stage);
+        let furthest = proven.filter(is_other).max_by_key(|one| came(one));
+        let better = furthest.filter(|one| came(one) > here);
+        match untried.or(better) {
+            Some(to) => WhenUnhealthy::GoOn {
+                from: running.clone(),
+                to: to.clone(),
+            },
+            None if self.proven.len() > 1 => WhenUnhealthy::StayUp(NoFallback::NothingBetter),
+            None => WhenUnhealthy::StayUp(NoFallback::IsLastGood),
+        }
+    }
+
+    /// How long to wait before the next automatic reboot.
+    #[must_use]
+    pub fn backoff(&self) -> Duration {
+        let number = usize::try_from(self.reboots).unwrap_or(usize::MAX);
+        BACKOFF.get(number).copied().unwrap_or(Duration::ZERO)
+    }
+
+    /// The suspect that is to be tried again now: what runs is the last good one, it is well, and nobody has asked for
+    /// anything else. It is not rebooted for that. Each suspect has one second chance, until somebody selects it.
+    #[must_use]
+    pub fn second_chance(&self) -> Option<&Subject> {
+        let boot = self.boot.as_ref()?;
+        let running = boot.running.as_ref()?;
+        let is_well = boot.stage == Stage::Proven && self.degraded.is_none();
+        let is_back = same_closure(self.last_good(), running)
+            && same_closure(self.selected.as_ref(), running);
+        let is_free = self.bound_by.is_none() && !self.uninstalled && self.switching.is_none();
+        let from = self.came_from.as_ref()?;
+        let is_first = !self.tried_again.contains(from);
+        let suspect = self.suspects.get(from)?;
+        (is_well && is_back && is_free && is_first).then_some(&suspect.subject)
+    }
+
+    /// Whether a cause speaks of nothing but what came from outside: each boot began, and just ended.
+    #[must_use]
+    pub fn is_from_outside(cause: &Cause) -> bool {
+        cause.faults.contains(&Fault::Power)
     }
 
     /// Whether the trouble may be that of the generation whose files were read early. Once: a second boot in a row has
@@ -151,7 +262,9 @@ impl State {
     #[must_use]
     pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
         let from = self.fallen_from.as_ref()?;
-        if self.bound_by.is_some() || same_closure(self.running(), from) {
+        let running = self.running()?;
+        let is_witness = self.standing(running) == Standing::Proven;
+        if self.bound_by.is_some() || running.toplevel == from.toplevel || !is_witness {
             return None;
         }
         let faults = &self.rejected.get(&from.toplevel)?.cause.faults;
@@ -175,19 +288,40 @@ impl State {
         if !tried || self.bound_by.is_some() || selected.toplevel == running.toplevel {
             return None;
         }
-        let furthest = self.furthest.get(&selected.toplevel).copied();
+        Some((
+            selected.clone(),
+            self.without_a_verdict(selected, Fault::TriesUsedUp, ""),
+        ))
+    }
+
+    /// Why boots of `subject` that came to no verdict are one themselves: `first`, and how they ended.
+    fn without_a_verdict(&self, subject: &Subject, first: Fault, advice: &str) -> Cause {
+        let furthest = self.furthest.get(&subject.toplevel).copied();
         let stage = furthest.unwrap_or(Stage::Loader);
-        let how = match stage {
-            Stage::Loader => {
-                "and none of these boots reached the agent: its kernel or its initrd failed, or the power"
+        let latest = self.ends.latest.as_ref();
+        // Each boot began, and each just ended: nothing says that the generation has to do with it.
+        let is_lost = self.attempts >= TRIES && self.ends.lost >= self.attempts.min(TRIES);
+        let second = match latest.and_then(super::reset::Reset::fault) {
+            None if is_lost => Some(Fault::Power),
+            fault => fault,
+        };
+        let how = match (latest, stage) {
+            (Some(reset), _) if reset.how != How::Lost => format!("and of the last one: {reset}"),
+            _ if is_lost => {
+                "and each of these boots began and just ended: by the power, by somebody's reset, or in a hang".to_owned()
+            }
+            (_, Stage::Loader) => {
+                "and none of these boots reached the agent: its kernel or its initrd failed, or the power".to_owned()
             }
             _ => {
-                "and none of these boots came to a verdict: it crashed, hung, or lost power on the way"
+                "and none of these boots came to a verdict: it crashed, hung, or lost power on the way".to_owned()
             }
         };
-        let fault = Fault::TriesUsedUp;
-        let summary = format!("{fault}, {how}");
-        Some((selected.clone(), Cause::new(stage, summary, fault)))
+        let summary = format!("{first}, {how}{advice}");
+        Cause {
+            faults: std::iter::once(first).chain(second).collect(),
+            ..Cause::new(stage, summary, Fault::TriesUsedUp)
+        }
     }
 
     /// The verdict on a trial that begins once more than it has tries: the loader cannot count its boots, because its
@@ -201,14 +335,11 @@ impl State {
         if !is_trial || self.attempts <= TRIES {
             return None;
         }
-        let furthest = self.furthest.get(&from.toplevel).copied();
-        let fault = Fault::NotCounted;
-        let summary = format!(
-            "it began {} times without a verdict and was not passed over: {fault}; is the EFI system partition \
-             write-protected or full?",
+        let advice = format!(
+            "; it began {} times without a verdict and was not passed over: is the EFI system partition write-protected or full?",
             self.attempts
         );
-        Some(Cause::new(furthest.unwrap_or(Stage::Begun), summary, fault))
+        Some(self.without_a_verdict(&from, Fault::NotCounted, &advice))
     }
 }
 

@@ -253,7 +253,10 @@ mod tests {
             for ended in [waiting.after(&back()), kept.clone().after(&back())] {
                 assert_eq!(ended.unfinished("this", is_late), Unfinished::None);
             }
-            let selected = kept.after(&Event::Selected { subject: subject() });
+            let selected = kept.after(&Event::Selected {
+                subject: subject(),
+                by: None,
+            });
             assert_eq!(selected.unfinished("this", is_late), Unfinished::None);
         }
         let nothing = State::default().unfinished("this", true);
@@ -273,7 +276,10 @@ mod tests {
 
     #[test]
     fn a_selection_in_between_does_not_end_a_switch_that_is_not_kept() {
-        let select = Event::Selected { subject: subject() };
+        let select = Event::Selected {
+            subject: subject(),
+            by: None,
+        };
         let events = [Event::Switching(intent(true, true, None)), select];
         let state = State::of(&events);
         assert_eq!(state.switching.unwrap().phase, Phase::Changing);

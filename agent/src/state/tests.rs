@@ -1,5 +1,6 @@
 //! Every event in every reachable state of a machine with three generations.
 
+use super::reset::{How, Reset, Way};
 use super::*;
 use boot_entries::GenerationId;
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ fn cause(stage: Stage) -> Cause {
 pub(super) fn selected(number: u64) -> Event {
     Event::Selected {
         subject: subject(number),
+        by: None,
     }
 }
 
@@ -18,6 +20,7 @@ pub(super) fn began(number: u64) -> Event {
     Event::Began {
         boot: "b".to_owned(),
         running: Some(subject(number)),
+        reset: None,
     }
 }
 
@@ -63,6 +66,39 @@ pub(super) fn armed(number: u64) -> Event {
     Event::Armed { subject, places }
 }
 
+pub(super) fn ended(way: Way) -> Event {
+    Event::Ended {
+        boot: "b".to_owned(),
+        way,
+        failed: false,
+    }
+}
+
+/// A boot of this generation, and how the one before ended.
+pub(super) fn after(number: u64, how: How) -> Event {
+    Event::Began {
+        boot: "b".to_owned(),
+        running: Some(subject(number)),
+        reset: Some(Reset {
+            how,
+            stage: None,
+            words: None,
+        }),
+    }
+}
+
+pub(super) fn lost(number: u64) -> Event {
+    after(number, How::Lost)
+}
+
+/// A second chance.
+pub(super) fn again(number: u64) -> Event {
+    Event::Selected {
+        subject: subject(number),
+        by: Some(By::Suspicion),
+    }
+}
+
 /// The place that the loader reads.
 pub(super) fn boot() -> &'static Path {
     Path::new("/boot")
@@ -87,6 +123,7 @@ pub(super) fn reachable(depth: usize) -> (Vec<State>, Vec<Event>) {
         });
         events.push(Event::Degraded { subject, cause });
     }
+    events.extend([ended(Way::Reboot), lost(2), again(2)]);
     let mut states = vec![State::default()];
     let mut frontier = states.clone();
     let mut seen: BTreeSet<String> = BTreeSet::new();
@@ -234,14 +271,20 @@ fn verdicts_are_about_closures() {
     );
 }
 
-/// An older proven generation that the operator went back to may have rotted: then the last good one is better.
+/// An older proven generation that the operator went back to may have rotted: then the last good one is better. It is
+/// not rejected for it: the last good one may have the same trouble.
 #[test]
-fn a_proven_generation_that_is_not_the_last_good_one_can_fall_back() {
+fn a_proven_generation_that_is_not_the_last_good_one_is_left_and_not_rejected() {
     let state = State::of(&[proven(1), proven(2), selected(1), armed(1), began(1)]);
-    assert!(matches!(
-        state.when_unhealthy(),
-        WhenUnhealthy::FallBack { .. }
-    ));
+    // The agent's own end is no reason.
+    assert!(matches!(state.when_unhealthy(), WhenUnhealthy::StayUp(_)));
+    let unwell = Event::Degraded {
+        subject: subject(1),
+        cause: Cause::of(Stage::Services, fault::Fault::of_unit("a.service")),
+    };
+    let (from, to) = (subject(1), subject(2));
+    let state = state.after(&unwell);
+    assert_eq!(state.when_unhealthy(), WhenUnhealthy::GoOn { from, to });
 }
 
 #[test]
@@ -261,6 +304,7 @@ fn a_reused_number_is_another_generation() {
     let state = state
         .after(&Event::Selected {
             subject: reused.clone(),
+            by: None,
         })
         .after(&Event::Proven {
             subject: specialised.clone(),

@@ -299,6 +299,7 @@ mod tests {
         };
         let selected = Event::Selected {
             subject: specialised,
+            by: None,
         };
         keep(
             &root,

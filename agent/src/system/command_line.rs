@@ -38,6 +38,27 @@ pub fn masked(root: &Root) -> Result<Vec<String>, Error> {
         .collect())
 }
 
+/// Where this boot leads, if that is not systemd's default target: `systemd.unit=`, or a word that stands for one
+/// (kernel-command-line(7)).
+///
+/// # Errors
+/// When the command line cannot be read.
+pub fn target(root: &Root) -> Result<Option<String>, Error> {
+    Ok(target_of(&read(root)?))
+}
+
+fn target_of(cmdline: &str) -> Option<String> {
+    let named = words(cmdline).filter_map(|(name, value)| match (name.as_str(), value) {
+        ("systemd.unit", Some(unit)) if !unit.is_empty() => Some(host::full_name(&unit)),
+        ("rescue" | "single" | "s" | "S" | "1", None) => Some("rescue.target".to_owned()),
+        ("emergency" | "-b", None) => Some("emergency.target".to_owned()),
+        ("2" | "3" | "4", None) => Some("multi-user.target".to_owned()),
+        ("5", None) => Some("graphical.target".to_owned()),
+        _ => None,
+    });
+    named.last()
+}
+
 fn read(root: &Root) -> Result<String, Error> {
     let path = root.join(host::COMMAND_LINE);
     match std::fs::read(&path) {
@@ -113,6 +134,24 @@ mod tests {
         assert_eq!(of(two).as_deref(), Some("/nix/store/b-nixos"));
         // Also when the last is somebody else's: the operator typed it in the loader.
         assert_eq!(of("init=/nix/store/a-nixos/init init=/bin/sh"), None);
+    }
+
+    #[test]
+    fn where_the_boot_leads() {
+        for (cmdline, target) in [
+            ("quiet init=/nix/store/a/init", None),
+            (
+                "systemd.unit=maintenance.target",
+                Some("maintenance.target"),
+            ),
+            ("systemd.unit=x.target 3", Some("multi-user.target")),
+            ("rd.systemd.unit=initrd.target", None),
+            ("systemd.unit=", None),
+            ("single", Some("rescue.target")),
+            ("single=1", None),
+        ] {
+            assert_eq!(target_of(cmdline).as_deref(), target, "{cmdline}");
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! Events of the ledger in the journal, with fields to search for.
+//! Events of the ledger in the journal, with fields to search for, and an id for each kind of [`message`].
+
+pub mod message;
 
 use libsystemd::logging::{Priority, connected_to_journal, journal_send};
 use tracing::Level;
 
 use crate::state::Event;
-
-/// Every journal entry about an event of the ledger has this `MESSAGE_ID`.
-pub const MESSAGE_ID: &str = "7f0f2c9a5d0e4c3b9a4be1a9c1d0c6a7";
+use message::Message;
 
 /// What the units call themselves: `journalctl -t lastgood` shows these entries among what the steps say.
 const IDENTIFIER: &str = "lastgood";
@@ -15,8 +15,26 @@ const IDENTIFIER: &str = "lastgood";
 /// LASTGOOD_EVENT=rejected`. Says whether the journal has taken it.
 ///
 /// The ledger has it already. A journal that does not listen (in a container, before it is up) costs nothing.
+#[must_use]
 pub fn event(event: &Event, level: Level, text: &str) -> bool {
-    let sent = journal_send(priority(level), text, fields(event).into_iter());
+    send(Message::of(event), level, text, fields(event))
+}
+
+/// Gives a message to the journal that is about no event of the ledger, with fields of its own. Says whether the journal has
+/// taken it.
+#[must_use]
+pub fn send(
+    message: Message,
+    level: Level,
+    text: &str,
+    fields: Vec<(&'static str, String)>,
+) -> bool {
+    let known = [
+        ("MESSAGE_ID", message.id().to_owned()),
+        ("SYSLOG_IDENTIFIER", IDENTIFIER.to_owned()),
+    ];
+    let all = known.into_iter().chain(fields);
+    let sent = journal_send(priority(level), text, all);
     if let Err(error) = &sent {
         tracing::debug!("the journal does not listen: {error}");
     }
@@ -40,17 +58,19 @@ fn priority(level: Level) -> Priority {
 
 /// What can be searched for. A field may be there several times.
 fn fields(event: &Event) -> Vec<(&'static str, String)> {
-    let mut fields = vec![
-        ("MESSAGE_ID", MESSAGE_ID.to_owned()),
-        ("SYSLOG_IDENTIFIER", IDENTIFIER.to_owned()),
-        ("LASTGOOD_EVENT", event.name().to_owned()),
-    ];
+    let mut fields = vec![("LASTGOOD_EVENT", event.name().to_owned())];
     if let Some(stage) = event.stage() {
         fields.push(("LASTGOOD_STAGE", stage.name().to_owned()));
     }
     if let Some(subject) = event.subject() {
         fields.push(("LASTGOOD_GENERATION", subject.generation.to_string()));
         fields.push(("LASTGOOD_CLOSURE", subject.toplevel.display().to_string()));
+    }
+    if let Some(from) = event.left() {
+        fields.push(("LASTGOOD_FROM", from.generation.to_string()));
+    }
+    if let Some(cause) = event.cause() {
+        fields.push(("LASTGOOD_SUMMARY", cause.summary.clone()));
     }
     let faults = event.faults().iter();
     fields.extend(faults.map(|fault| ("LASTGOOD_FAULT", fault.key().into_owned())));
@@ -82,12 +102,11 @@ mod tests {
         assert_eq!(
             fields,
             [
-                ("MESSAGE_ID", MESSAGE_ID),
-                ("SYSLOG_IDENTIFIER", "lastgood"),
                 ("LASTGOOD_EVENT", "rejected"),
                 ("LASTGOOD_STAGE", "begun"),
                 ("LASTGOOD_GENERATION", "3"),
                 ("LASTGOOD_CLOSURE", "/nix/store/x"),
+                ("LASTGOOD_SUMMARY", "the closure was not put in place"),
                 ("LASTGOOD_FAULT", "activation"),
                 ("LASTGOOD_FAULT", "unit:a.service"),
             ]

@@ -23,7 +23,7 @@ impl View {
         let subject = self.listed.iter().find(|one| one.id == *current)?.subject();
         let is_open = matches!(
             self.state.standing(&subject),
-            Standing::Untested | Standing::Trial
+            Standing::Untested | Standing::Trial | Standing::Suspect
         );
         (is_open && subject.toplevel != selected.toplevel).then_some(subject)
     }
@@ -37,7 +37,7 @@ impl View {
             .records
             .iter()
             .filter_map(|record| match &record.event {
-                Event::Selected { subject } => Some(&subject.generation),
+                Event::Selected { subject, .. } => Some(&subject.generation),
                 _ => None,
             });
         let protected = self

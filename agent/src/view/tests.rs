@@ -157,3 +157,36 @@ fn what_was_built_after_all_that_was_to_be_booted_is_only_built() {
     view.state.selected = Some(subject("2", "/2"));
     assert_eq!(of(&view, &[]), "3 3/x web:1", "the first is missing");
 }
+
+/// After a kexec the loader's variables name what ran before; and a distribution's own boot was started from no entry
+/// of ours, whatever the firmware remembers.
+#[test]
+fn a_boot_was_started_from_what_the_loader_names_only_if_that_starts_what_runs() {
+    let two = "/nix/store/two";
+    let named =
+        |id: &str, toplevel: &str| boot_entries::name::stem_of(&subject(id, toplevel)) + ".conf";
+    for (cmdline, selected, is_it) in [
+        ("quiet init=/nix/store/two/init", named("2", two), true),
+        (
+            "quiet init=/nix/store/two/init",
+            named("3", "/nix/store/three"),
+            false,
+        ),
+        ("root=/dev/vda2", named("2", two), false),
+        (
+            "quiet init=/nix/store/two/init",
+            "debian.conf".to_owned(),
+            false,
+        ),
+    ] {
+        let tree = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(tree.path().join("proc")).unwrap();
+        let mut file = std::fs::File::create(tree.path().join("proc/cmdline")).unwrap();
+        std::io::Write::write_all(&mut file, cmdline.as_bytes()).unwrap();
+        let mut view = view(&[("2", two), ("3", "/nix/store/three")]);
+        view.root = Root::new(tree.path());
+        view.variables.selected = Some(selected.clone());
+        let expected = is_it.then_some(selected.as_str());
+        assert_eq!(view.started_from(), expected, "{cmdline} {selected}");
+    }
+}

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use super::{InPlace, Intent, Refusal, Standing, Step, best_of, remove};
+use super::{Counter, InPlace, Intent, Refusal, Standing, Step, best_of, remove};
 use crate::closure::PANIC;
 use crate::entry::{EntryFile, Rank};
 use crate::generation::Subject;
-use crate::name::{ARMED, used_up};
+use crate::name::{ARMED, one_more, used_up};
 use crate::observe::BootFiles;
 use systemd_boot_model::{ENTRIES, Entry, EntryName, Partition, Tries};
 
@@ -49,8 +49,12 @@ impl<'a> Wanted<'a> {
         // With several counters the lowest is the truth: the loader only ever counts down.
         let counters = files.iter().filter_map(|file| file.name.tries);
         let lowest = counters.min_by_key(|tries| tries.left);
+        let anew = here.rearm || intent.counter == Counter::Anew;
         let tries = match standing {
-            _ if here.rearm && is_selected && !is_last_good => Some(ARMED),
+            _ if anew && is_selected && !is_last_good => Some(ARMED),
+            Standing::Untested if intent.counter == Counter::OneMore && is_selected => {
+                lowest.map(one_more)
+            }
             Standing::Rejected => Some(used_up(lowest.unwrap_or(ARMED))),
             // Whoever goes back to an older proven generation has a way back from it, too, should it have rotted.
             Standing::Proven if is_selected && !is_last_good => Some(lowest.unwrap_or(ARMED)),

@@ -45,6 +45,7 @@ fn tried(server: &mut Container, closures: &[Closure]) -> Result<Vec<Subject>> {
     })?;
     server.past(&Event::Selected {
         subject: bad.clone(),
+        by: None,
     })?;
     server.start(Boot::Counted(2))?;
     server.wait_for(Fact::Rejected(2))?;

@@ -90,6 +90,10 @@ pub(super) const COMMON: &[Item] = &[
     ),
     file("usr/lib/lastgood/lockdown.nft", "units/lockdown.nft"),
     file(
+        "usr/lib/systemd/catalog/lastgood.catalog",
+        "units/lastgood.catalog",
+    ),
+    file(
         "usr/lib/tmpfiles.d/lastgood.conf",
         "units/tmpfiles.d/lastgood.conf",
     ),

@@ -191,11 +191,15 @@ impl Machine {
     }
 
     fn counted_entry(&self, file: &str) {
-        let path = format!("\\loader\\entries\\{file}\0");
-        let units: Vec<String> = path.chars().map(|c| format!("{c}\0")).collect();
-        let variable =
-            "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-        self.file(variable, &format!("\u{6}\0\0\0{}", units.concat()));
+        self.variable("BootCountPath", &format!("\\loader\\entries\\{file}"));
+    }
+
+    fn variable(&self, name: &str, text: &str) {
+        let units = text.chars().chain(['\0']).map(|c| format!("{c}\0"));
+        let units: String = units.collect();
+        let path =
+            format!("/sys/firmware/efi/efivars/Loader{name}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
+        self.file(&path, &format!("\u{6}\0\0\0{units}"));
     }
 
     fn file(&self, path: &str, text: &str) {
@@ -355,6 +359,70 @@ fn a_counter_of_another_entry_makes_no_trial() {
     assert!(machine.early().contains_key(drop_in));
 }
 
+/// Up to 257 the path stays in the firmware when it starts the loader again after an entry that could not be started.
+/// What the loader started then is what it names, whoever's the other one is; no store and no profile has to tell.
+#[test]
+fn a_counter_of_an_entry_that_the_loader_does_not_name_makes_no_trial() {
+    let drop_in = "lastgood-fall-back.service.d/50-lastgood-trial.conf";
+    for (counted, selected, trial) in [
+        (
+            "lastgood-1-00000000+0-3.conf",
+            "lastgood-2-00000000.conf",
+            false,
+        ),
+        ("debian+0-3.conf", "lastgood-2-00000000.conf", false),
+        (
+            "lastgood-1-00000000+0-3.conf",
+            "lastgood-1-00000000+1-2.conf",
+            true,
+        ),
+        (
+            "lastgood-1-00000000+0-3.conf",
+            "lastgood-1-00000000.conf",
+            true,
+        ),
+        (
+            "nixos-generation-3+2-1.conf",
+            "nixos-generation-3+3.conf",
+            true,
+        ),
+    ] {
+        let machine = Machine::new(OURS);
+        machine.counted_entry(counted);
+        machine.variable("EntrySelected", selected);
+        let made = machine.early();
+        assert_eq!(made.contains_key(drop_in), trial, "{counted} {selected}");
+    }
+}
+
+/// A distribution's own boot never started an entry of ours. systemd would bless the one that the firmware remembers:
+/// the trial that could not be started.
+#[test]
+fn nobody_blesses_an_entry_of_ours_in_a_boot_that_is_no_generation_s() {
+    let masked = ["systemd-bless-boot.service".to_owned()];
+    for (counted, selected, is_masked) in [
+        ("lastgood-1-00000000+0-3.conf", Some("debian.conf"), true),
+        // The firmware went on to another loader, which leaves no word; or a kexec.
+        (
+            "lastgood-1-00000000+0-3.conf",
+            Some("lastgood-1-00000000+1-2.conf"),
+            true,
+        ),
+        ("lastgood-1-00000000+2-1.conf", None, true),
+        ("debian+2-1.conf", Some("debian+3.conf"), false),
+        ("nixos-generation-3+2-1.conf", Some("debian.conf"), false),
+    ] {
+        let machine = Machine::new("root=/dev/vda2 ro");
+        machine.counted_entry(counted);
+        if let Some(selected) = selected {
+            machine.variable("EntrySelected", selected);
+        }
+        let made: Vec<String> = machine.early().into_keys().collect();
+        let expected: &[String] = if is_masked { &masked } else { &[] };
+        assert_eq!(made, expected, "{counted} {selected:?}");
+    }
+}
+
 #[test]
 fn after_a_live_switch_the_units_are_the_current_system_s() {
     let machine = Machine::new(OURS);
@@ -387,9 +455,9 @@ fn a_closure_s_file_is_never_written_through() {
 
 #[test]
 fn a_bad_entry_started_for_want_of_a_good_one_is_no_trial() {
-    let path = |counter: &str| format!("\\loader\\entries\\lastgood-1-00000000{counter}.conf");
     for (counter, trial) in [("+2-1", true), ("+0-3", true), ("+0-4", false), ("", false)] {
-        assert_eq!(has_tries(file_of(&path(counter))), trial, "{counter}");
+        let file = format!("lastgood-1-00000000{counter}.conf");
+        assert_eq!(has_tries(&file), trial, "{counter}");
     }
 }
 

@@ -13,14 +13,8 @@ use crate::state::started_by::{StartedBy, started_by};
 use crate::store::ledger::Ledger;
 use crate::system::kernel_log::{KernelLog, Level};
 
-/// The entry file that a `LoaderBootCountPath` names.
-pub(super) fn file_of(boot_count_path: &str) -> &str {
-    let mut parts = boot_count_path.rsplit(['\\', '/']);
-    parts.next().unwrap_or_default()
-}
-
-/// Whether the counted entry `file` may be the one that started `booted`. The variable is another boot's after a kexec,
-/// and after an entry that could not be started. `$BOOT` is not mounted yet: the name has to tell. What a profile does
+/// Whether the counted entry `file` may be the one that started `booted`: after a kexec it is what the loader started
+/// before. `$BOOT` is not mounted yet: the name has to tell. What a profile does
 /// not say is not known then, and the counter decides.
 pub(super) fn is_about(file: &str, root: &Root, booted: &Path) -> bool {
     let mut known = Profiles::read(root).unwrap_or_default().generations;

@@ -2,6 +2,7 @@
 //! of their own.
 
 mod baseline;
+mod boot;
 mod checks;
 mod domain;
 mod patience;
@@ -31,6 +32,7 @@ fn requirements() -> Requirements {
 fn baseline(failing: &[&str]) -> Baseline {
     Baseline {
         failing: failing.iter().map(|name| Fault::of_unit(name)).collect(),
+        looks: None,
     }
 }
 

@@ -40,7 +40,7 @@ impl<'a> Story<'a> {
         let (before, after) = records.split_at(at.min(records.len()));
         let is_of = |one: &Subject| one == subject;
         let selected = before.iter().rposition(
-            |record| matches!(&record.event, Event::Selected { subject } if is_of(subject)),
+            |record| matches!(&record.event, Event::Selected { subject, .. } if is_of(subject)),
         );
         let since = before.get(selected.unwrap_or(0)..).unwrap_or_default();
         let begins = |record: &&Record| matches!(&record.event, Event::Began { running: Some(running), .. } if is_of(running));

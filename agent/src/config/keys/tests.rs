@@ -84,24 +84,20 @@ fn what_is_said_of_a_kind_is_so() {
             Kind::Integer(from, to) | Kind::Either(&Kind::Integer(from, to), _) => (from, to),
             _ => continue,
         };
-        assert!(accepts(&key, &range.0.to_string()), "{}", key.name);
-        assert!(accepts(&key, &range.1.to_string()), "{}", key.name);
+        assert!(accepts(key, &range.0.to_string()), "{}", key.name);
+        assert!(accepts(key, &range.1.to_string()), "{}", key.name);
         assert!(
-            !accepts(&key, &(i64::from(range.0) - 1).to_string()),
+            !accepts(key, &(i64::from(range.0) - 1).to_string()),
             "{}",
             key.name
         );
         // How many entries there may be has no end of its own.
         if key.name != "configuration-limit" {
-            assert!(!accepts(&key, &(range.1 + 1).to_string()), "{}", key.name);
+            assert!(!accepts(key, &(range.1 + 1).to_string()), "{}", key.name);
         }
         if let Kind::Either(_, &Kind::Word(words)) = key.kind {
             for word in words {
-                assert!(
-                    accepts(&key, &format!("\"{word}\"")),
-                    "{}: {word}",
-                    key.name
-                );
+                assert!(accepts(key, &format!("\"{word}\"")), "{}: {word}", key.name);
             }
         }
     }

@@ -86,7 +86,7 @@ pub fn by_hand(root: &Root, names: &[String]) -> Result<AllTried, Error> {
         .rev()
         .collect();
     let mut running: Vec<(&str, bool, Instant)> = Vec::new();
-    let mut systemd = Systemd::watching(&[]);
+    let mut systemd = Systemd::watching(&[], None);
     let mut tried = Vec::new();
     while !waiting.is_empty() || !running.is_empty() {
         while running.len() < AT_ONCE

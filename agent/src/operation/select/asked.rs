@@ -60,6 +60,7 @@ impl Asked {
         let naming = session.naming();
         let selected = is_news.then(|| Event::Selected {
             subject: subject.clone(),
+            by: None,
         });
         let events = naming.iter().chain(&selected);
         let state = events.fold(view.state.clone(), State::after);

@@ -138,7 +138,7 @@ impl<'a> Tried<'a> {
 
 /// What is known about checks that failed. Asked while their units are still there.
 pub(super) fn details(failed: &BTreeMap<String, String>) -> Vec<UnitFailure> {
-    let mut systemd = Systemd::watching(&[]);
+    let mut systemd = Systemd::watching(&[], None);
     let faults = failed.keys().map(|name| Fault::Check(name.clone()));
     faults
         .filter_map(|fault| Some(systemd.failure(&fault.witness()?)))

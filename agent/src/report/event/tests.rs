@@ -18,6 +18,7 @@ fn began(number: u64) -> Event {
     Event::Began {
         boot: "b".to_owned(),
         running: Some(subject(number)),
+        reset: None,
     }
 }
 
@@ -41,6 +42,7 @@ fn unhealthy() -> Cause {
 fn running(number: u64) -> State {
     let selected = Event::Selected {
         subject: subject(2),
+        by: None,
     };
     State::of(&[proven(1), selected, began(number)])
 }
@@ -66,6 +68,7 @@ fn every_line() {
     let nobody = Event::Began {
         boot: "b".to_owned(),
         running: None,
+        reset: None,
     };
     let reached = Event::Reached {
         stage: Stage::Activated,
@@ -108,7 +111,8 @@ fn every_line() {
             excused,
             &good,
             Level::WARN,
-            "excused: generation 2: the last good one fails for the same; `lastgood install` takes it again",
+            "excused: generation 2: its rejection is lifted, because it may not have been its fault; it is tried again when the \
+             last good one is well",
         ),
         (
             rebooting,

@@ -204,7 +204,7 @@ fn lifting(past: &[(usize, &Event)]) -> BTreeSet<usize> {
             Event::Rejected { subject, .. } => {
                 latest.insert(subject.toplevel.as_path(), None);
             }
-            Event::Selected { subject } | Event::Excused { subject } => {
+            Event::Selected { subject, .. } | Event::Excused { subject } => {
                 if let Some(lifted) = latest.get_mut(subject.toplevel.as_path()) {
                     *lifted = Some(*at);
                 }
@@ -222,7 +222,7 @@ fn unjudged(past: &[(usize, &Event)], forgotten: &BTreeSet<PathBuf>) -> BTreeSet
     let mut boot = None;
     for (at, event) in past {
         match event {
-            Event::Selected { subject }
+            Event::Selected { subject, .. }
             | Event::Proven { subject, .. }
             | Event::Rejected { subject, .. } => {
                 furthest.remove(subject.toplevel.as_path());
@@ -372,6 +372,15 @@ fn is_same(after: &State, before: &State, forgotten: &BTreeSet<PathBuf>) -> bool
     wanted.furthest.retain(|closure, stage| {
         !forgotten.contains(closure) || after.furthest.get(closure) == Some(stage)
     });
+    wanted.suspects.retain(|closure, rejection| {
+        !forgotten.contains(closure) || after.suspects.get(closure) == Some(rejection)
+    });
+    wanted.unwell.retain(|closure, stage| {
+        !forgotten.contains(closure) || after.unwell.get(closure) == Some(stage)
+    });
+    wanted
+        .tried_again
+        .retain(|closure| !forgotten.contains(closure) || after.tried_again.contains(closure));
     *after == wanted
 }
 

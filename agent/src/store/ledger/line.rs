@@ -25,7 +25,7 @@ const FIRST_MEMBERS: [&str; 13] = [
 /// Those that came later.
 const LATER_MEMBERS: [&str; 4] = ["min", "binding", "logLines", "crc"];
 /// Those of events that came later.
-const EVENT_MEMBERS: [&str; 7] = [
+const EVENT_MEMBERS: [&str; 13] = [
     "before",
     "after",
     "selects",
@@ -33,6 +33,12 @@ const EVENT_MEMBERS: [&str; 7] = [
     "profile",
     "undone",
     "left",
+    "by",
+    "reset",
+    "way",
+    "failed",
+    "hook",
+    "trouble",
 ];
 
 /// An event of the ledger.
@@ -140,6 +146,8 @@ fn binds(event: &Event) -> bool {
             | Event::SwitchedTo
             | Event::Switched
             | Event::SwitchedBack(_)
+            | Event::Ended { .. }
+            | Event::Hooked { .. }
     )
 }
 

@@ -18,6 +18,7 @@ fn subject(number: u64) -> Subject {
 fn event(number: u64) -> Event {
     Event::Selected {
         subject: subject(number),
+        by: None,
     }
 }
 
@@ -365,11 +366,13 @@ fn a_long_ledger_becomes_short_and_means_the_same() {
         let (subject, stage) = (of(number), Stage::Services);
         events.push(Event::Selected {
             subject: subject.clone(),
+            by: None,
         });
         for boot in 0..3 {
             events.push(Event::Began {
                 boot: format!("{number}-{boot}"),
                 running: Some(subject.clone()),
+                reset: None,
             });
             events.push(Event::Reached { stage });
         }

@@ -33,12 +33,14 @@ fn a_ledger_that_begins_with_this_boot_remembers_nothing() {
     let began = |boot: &str| Event::Began {
         boot: boot.to_owned(),
         running: None,
+        reset: None,
     };
     let selected = Event::Selected {
         subject: Subject {
             generation: GenerationId::system(1),
             toplevel: "/nix/store/x".into(),
         },
+        by: None,
     };
     assert!(!remembers(&Ledger::default(), "b"));
     assert!(!remembers(&ledger(&[began("b"), selected.clone()]), "b"));

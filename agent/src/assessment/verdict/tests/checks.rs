@@ -132,6 +132,7 @@ fn nobody_is_held_to_a_wanted_one_or_to_what_the_last_good_one_fails() {
     };
     let shared = Baseline {
         failing: [check("web")].into(),
+        ..Baseline::default()
     };
     for (one, baseline) in [(wanted, None), (declared("web", Some(0)), Some(&shared))] {
         let asked = checked(vec![one]);

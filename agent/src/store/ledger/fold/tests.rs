@@ -4,9 +4,12 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::state::By;
 use crate::state::baseline::Baseline;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
+use crate::state::incident::Hook;
+use crate::state::reset::{How, Reset, Way};
 use crate::store::ledger::line;
 use boot_entries::GenerationId;
 use jiff::Timestamp;
@@ -36,6 +39,23 @@ fn cause() -> impl Strategy<Value = Cause> {
     })
 }
 
+fn by() -> impl Strategy<Value = Option<By>> {
+    prop::sample::select(vec![None, None, Some(By::Suspicion), Some(By::LastResort)])
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop::sample::select(vec![Way::Reboot, Way::Kexec, Way::SoftReboot])
+}
+
+fn reset() -> impl Strategy<Value = Reset> {
+    let how = vec![How::Lost, How::Orderly, How::Panic, How::SoftReboot];
+    (prop::sample::select(how), prop::option::of(stage())).prop_map(|(how, stage)| Reset {
+        how,
+        stage,
+        words: None,
+    })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let places = prop::option::of(prop::collection::btree_set(
         prop::sample::select(vec!["/boot", "/boot2"]).prop_map(PathBuf::from),
@@ -43,12 +63,16 @@ fn event() -> impl Strategy<Value = Event> {
     ));
     let baseline = prop::collection::btree_set("[ab]", 0..2).prop_map(|names| Baseline {
         failing: names.iter().map(|name| Fault::of_unit(name)).collect(),
+        looks: None,
     });
     prop_oneof![
-        3 => subject().prop_map(|subject| Event::Selected { subject }),
+        3 => (subject(), by()).prop_map(|(subject, by)| Event::Selected { subject, by }),
+        2 => ("[ab]", way(), any::<bool>())
+            .prop_map(|(boot, way, failed)| Event::Ended { boot, way, failed }),
+        1 => Just(Event::Hooked { hook: Hook::OnProven, trouble: None }),
         3 => (subject(), places).prop_map(|(subject, places)| Event::Armed { subject, places }),
-        6 => ("[ab]", prop::option::of(subject()))
-            .prop_map(|(boot, running)| Event::Began { boot, running }),
+        6 => ("[ab]", prop::option::of(subject()), prop::option::of(reset()))
+            .prop_map(|(boot, running, reset)| Event::Began { boot, running, reset }),
         3 => stage().prop_map(|stage| Event::Reached { stage }),
         1 => prop::collection::btree_set(
             prop::sample::select(vec!["fstab", "hostname"]).prop_map(PathBuf::from),
