@@ -1,8 +1,10 @@
 //! Watches the machine until it is proven healthy or proven not, and says why.
 //!
 //! Read in this order: [`requirements`] (what a closure asks for), [`complaint`] (what is wrong with one snapshot),
-//! [`verdict`] (what follows from it, and when). [`probation`] is what follows after a good verdict.
+//! [`check`] (when declared checks are run, and whether they hold), [`verdict`] (what follows from it, and when).
+//! [`probation`] is what follows after a good verdict.
 
+pub mod check;
 pub mod complaint;
 pub mod probation;
 pub mod requirements;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::state::baseline::{Baseline, Surroundings};
 use crate::state::cause::{Cause, UnitFailure};
 use crate::state::fault::Fault;
+use crate::system::check::Ended;
 use crate::system::systemd::{self, snapshot::Snapshot};
 use requirements::Requirements;
 use verdict::{Judgement, Watch};
@@ -42,6 +45,12 @@ pub trait Observer {
 
     /// What is around the units, once and thoroughly: for the baseline. None: nobody can say.
     fn look_around(&mut self) -> Option<Surroundings>;
+
+    /// Begins a run of the check `name`, and does not wait for it.
+    fn begin(&mut self, name: &str);
+
+    /// The runs that have ended since this was asked last.
+    fn ended(&mut self) -> Vec<(String, Ended)>;
 
     /// What is known about a fault beyond its name. None: nothing. What cannot be found out about a unit is left out or
     /// said in its log.
@@ -96,6 +105,11 @@ pub fn assess(
     let mut told = String::new();
     loop {
         let began = clock.elapsed();
+        // Before the look: whatever made a run fail is seen in it.
+        for (name, ended) in observer.ended() {
+            tell(&name, &ended);
+            watch.ended(name, ended);
+        }
         let seen = observer.snapshot().map_err(|error| error.to_string());
         let at = clock.elapsed();
         match watch.observe(at, seen.as_ref().map_err(String::as_str)) {
@@ -126,10 +140,23 @@ pub fn assess(
             }
             Judgement::Unknown { why } => return Outcome::Unknown(why),
         }
+        for name in watch.due(at) {
+            observer.begin(name);
+            watch.begun(name, at);
+        }
         let pause = at.saturating_sub(began).saturating_mul(SHARE - 1);
         clock.pause(pause.clamp(PAUSE, LONGEST_PAUSE));
         let next = watch.next(at).min(at + HEARTBEAT);
         observer.wait(next.saturating_sub(clock.elapsed()));
+    }
+}
+
+/// Each run that did not pass is in the journal, whatever becomes of the check.
+fn tell(name: &str, ended: &Ended) {
+    match ended {
+        Ended::Passed => tracing::debug!("check {name} passed"),
+        Ended::Failed(failure) => tracing::info!("check {name} failed: {failure}"),
+        Ended::Lost(why) => tracing::info!("check {name} is run again: {why}"),
     }
 }
 

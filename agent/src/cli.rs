@@ -232,6 +232,17 @@ Example:
 
 Exit status: 0 nothing is to be done; 1 something is, or failed; 2 usage.")]
     Doctor(Output),
+    /// Try the checks that the active closure declares, once each, and show what came of them.
+    ///
+    /// They are those of [health.checks] in its lastgood.toml, run as an assessment runs them: each in a unit of its own,
+    /// with its time limit. Changes nothing, and is no verdict.
+    #[command(after_long_help = "\
+Example:
+  lastgood check
+  lastgood check web
+
+Exit status: 0 all that are required hold; 1 one does not, or failed; 2 usage.")]
+    Check(Check),
     /// Check a configuration file, or a whole closure, for mistakes.
     ///
     /// The file is what a closure has as etc/lastgood/lastgood.toml. The first mistake is told with line and column. Of a
@@ -351,6 +362,17 @@ pub struct Log {
     pub output: Output,
 }
 
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Only these checks; by default all.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
@@ -418,6 +440,13 @@ pub enum BootStep {
     },
     /// Undo a live switch that nobody has confirmed, or whose maker is gone. A timer starts it.
     Unconfirmed,
+    /// Try a check of a closure once. A unit of its own runs it.
+    Check {
+        /// The closure that declares it.
+        closure: PathBuf,
+        /// Which.
+        name: String,
+    },
     /// Look again at units that a live switch has left on their way.
     Later {
         /// Which.
@@ -449,54 +478,4 @@ pub fn instead_of(said: &clap::Error) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    /// Somebody who reads it knows how to call it, and what comes back.
-    #[test]
-    fn each_command_has_an_example_and_says_how_it_ends() {
-        let mut all = Cli::command();
-        all.build();
-        let shown = all.get_subcommands_mut().filter(|one| !one.is_hide_set());
-        for command in shown.filter(|one| one.get_name() != "help") {
-            let name = command.get_name().to_owned();
-            let help = command.render_long_help().to_string();
-            let example = format!("  lastgood {name}");
-            assert!(help.contains(&example), "{name}: {help}");
-            assert!(help.contains("Exit status: 0 "), "{name}: {help}");
-            assert!(command.get_long_about().is_some(), "{name}");
-            let generations = command
-                .get_positionals()
-                .filter(|one| one.get_id() != "file");
-            for argument in generations {
-                let long = argument.get_long_help().map(ToString::to_string);
-                assert!(
-                    long.unwrap_or_default().contains("PROFILE:NUMBER"),
-                    "{name}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_command_that_is_to_come_is_answered_and_not_advertised() {
-        let help = Cli::command().render_long_help().to_string();
-        for name in ["pin", "unpin"] {
-            let said = Cli::try_parse_from(["lastgood", name, "3"]).unwrap_err();
-            let line = instead_of(&said).unwrap();
-            assert!(
-                line.starts_with(&format!("{name}: not here yet; ")),
-                "{line}"
-            );
-            assert!(!help.contains(&format!("  {name} ")), "{help}");
-        }
-        let said = Cli::try_parse_from(["lastgood", "instal"]).unwrap_err();
-        assert_eq!(instead_of(&said), None);
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

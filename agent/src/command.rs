@@ -1,6 +1,7 @@
 //! What was typed is done: each command parses, calls an operation or reads a view, and prints.
 
 mod boot;
+mod check;
 mod check_config;
 mod diff;
 mod doctor;
@@ -49,6 +50,7 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::Verify(verify) => verify::run(root, &verify, out),
         Command::Diff { from, to, output } => diff::run(root, (&from, &to), output, style, out),
         Command::Doctor(output) => doctor::run(root, output, style, out),
+        Command::Check(arguments) => check::run(root, &arguments, style, out),
         Command::CheckConfig { file } => check_config::run(root, file.as_deref(), out),
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),

@@ -11,12 +11,14 @@ use serde::Deserialize;
 
 mod activation;
 mod boot;
+pub mod checks;
 mod firewall;
 pub mod keys;
 mod unit_names;
 
 pub use activation::Activation;
 pub use boot::BootConfig;
+pub use checks::Checks;
 pub use firewall::{Asked, Firewall, Interface, Limit, Ports, Range, ReversePath};
 
 /// Where the file is inside a closure.
@@ -128,6 +130,8 @@ pub struct Health {
     pub settle_sec: Seconds,
     /// When an assessment that has come to no verdict ends as a failure, in seconds since the agent began.
     pub deadline_sec: Seconds,
+    /// What is asked of the machine beyond the state of its units.
+    pub checks: Checks,
 }
 
 impl Default for Health {
@@ -137,6 +141,7 @@ impl Default for Health {
             wanted_units: Vec::new(),
             settle_sec: Seconds(10),
             deadline_sec: Seconds(300),
+            checks: Checks::new(),
         }
     }
 }
@@ -188,8 +193,13 @@ impl Config {
             let message = unknown_key(&message).unwrap_or(message);
             Mistake::at(text, error.span().map_or(0, |span| span.start), message)
         })?;
-        match config.firewall.contradiction(text) {
-            Some((at, what)) => Err(Mistake::at(text, at, what.to_owned())),
+        let of_firewall = config.firewall.contradiction(text);
+        let deadline = config.health.deadline_sec.into();
+        let contradiction = of_firewall
+            .map(|(at, what)| (at, what.to_owned()))
+            .or_else(|| checks::contradiction(&config.health.checks, deadline));
+        match contradiction {
+            Some((at, what)) => Err(Mistake::at(text, at, what)),
             None => Ok(config),
         }
     }

@@ -16,6 +16,7 @@ pub mod activate;
 pub mod assess;
 pub mod begin;
 pub mod bless;
+pub mod check;
 pub mod diff;
 pub mod doctor;
 pub mod emergency;

@@ -10,6 +10,7 @@
 
 pub mod boot_id;
 pub mod bootctl;
+pub mod check;
 pub mod command_line;
 pub mod console;
 pub mod journal;
@@ -21,6 +22,7 @@ pub mod logind;
 pub mod manager;
 pub mod mount;
 pub mod ourselves;
+pub mod probe;
 pub mod program;
 pub mod pulse;
 pub mod surroundings;

@@ -59,6 +59,7 @@ macro_rules! on_one_debian {
 
 mod activation;
 mod agent;
+mod checks;
 mod deadlines;
 mod descriptions;
 mod firewall;

@@ -12,7 +12,7 @@ use crate::state::baseline::{Baseline, Looks};
 use crate::state::cause::Stage;
 use crate::state::fault::{ACTIVATION_UNIT, FIREWALL_UNIT, Fault};
 use crate::system::systemd::snapshot::{Active, Ended, Job, Load, Snapshot, Unit};
-use wrong::Wrong;
+pub(super) use wrong::Wrong;
 
 /// The closure's own activation and the firewall: no baseline excuses these, and they are never taken for lastgood's
 /// own trouble, because a generation without them is not in place (invariant A2).

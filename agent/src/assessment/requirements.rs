@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::check::Declared;
 use crate::config::Health;
 use crate::host::{Kind, full_name};
 use crate::store::handover::Units;
@@ -18,6 +19,8 @@ pub struct Requirements {
     pub missing_units: Option<MissingUnits>,
     /// TCP ports by which the machine is managed: whoever listened there, somebody must.
     pub management_ports: Vec<u16>,
+    /// What is tried on the running machine.
+    pub checks: Vec<Declared>,
     /// How long everything must stay well.
     pub settle: Duration,
     /// When waiting ends, counted from the same instant as the observations.
@@ -31,6 +34,7 @@ impl From<&Health> for Requirements {
             management_ports: Vec::new(),
             units: health.required_units.iter().map(|n| full_name(n)).collect(),
             wanted: health.wanted_units.iter().map(|n| full_name(n)).collect(),
+            checks: Declared::all(&health.checks),
             settle: health.settle_sec.into(),
             deadline: health.deadline_sec.into(),
         }

@@ -57,6 +57,12 @@ impl Observer for Still {
         None
     }
 
+    fn begin(&mut self, _: &str) {}
+
+    fn ended(&mut self) -> Vec<(String, Ended)> {
+        Vec::new()
+    }
+
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
         Some(UnitFailure {
             unit: fault.unit()?.to_owned(),
@@ -80,6 +86,7 @@ fn assessed(state: Option<Active>, takes: Duration, talks: bool) -> (Outcome, u3
         wanted: Vec::new(),
         missing_units: None,
         management_ports: Vec::new(),
+        checks: Vec::new(),
         units: vec!["nginx.service".to_owned()],
         settle: Duration::from_secs(10),
         deadline: Duration::from_mins(1),

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | a required unit failed, or cannot be loaded; a unit failed that had not in the baseline | unhealthy, after [`GATHER`] |
 //! | a required unit on its way; the boot has not finished; a unit keeps crashing that did not in the baseline | wait; at the deadline unhealthy |
-//! | nothing wrong, unbroken for `settle` | healthy |
+//! | a required check failed more often than it may | unhealthy, after [`GATHER`] |
+//! | nothing wrong, unbroken for `settle`, and no run of a required check under way | healthy |
 //! | systemd does not answer | wait; at the deadline unknown |
 //!
 //! **No baseline** (no generation was ever proven here): nothing to compare with. Required units, the activation and the
@@ -18,11 +19,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::complaint::{self, Complaint, Standard, Weight};
+use super::check::{Checks, Declared};
+use super::complaint::{self, Complaint, Kind, Standard, Weight, Wrong};
 use super::requirements::Requirements;
 use crate::state::baseline::Baseline;
 use crate::state::cause::Stage;
 use crate::state::fault::Fault;
+use crate::system::check::Ended as RunEnded;
 use crate::system::systemd::snapshot::{Active, Ended, Snapshot};
 
 /// Failures come in groups, some a moment after others: how long to go on looking after the first, so that the report
@@ -77,6 +80,11 @@ pub struct Watch<'a> {
     /// Since when something final is wrong.
     final_since: Option<Duration>,
     runs: BTreeMap<String, Run>,
+    checks: Checks<'a>,
+    /// Runs that have ended since the last look.
+    ended: Vec<(String, RunEnded)>,
+    /// Nothing has been wrong for long enough: only runs that are under way are waited for.
+    settled: bool,
 }
 
 /// How a unit was running when it was last seen.
@@ -122,6 +130,9 @@ impl<'a> Watch<'a> {
             bearable_since: None,
             final_since: None,
             runs: BTreeMap::new(),
+            checks: Checks::new(&requirements.checks),
+            ended: Vec::new(),
+            settled: false,
         }
     }
 
@@ -139,7 +150,14 @@ impl<'a> Watch<'a> {
             baseline: self.baseline,
             restarted: &restarted,
         };
-        let complaints = standard.complaints(snapshot);
+        let mut complaints = standard.complaints(snapshot);
+        let is_ready = is_ready(&complaints, at, self.requirements.deadline);
+        self.checks.ready(at, is_ready);
+        for (name, ended) in std::mem::take(&mut self.ended) {
+            self.checks.ended(&name, at, ended);
+        }
+        complaints.extend(self.of_checks());
+        complaints.sort();
         let has = |up_to: Weight| complaints.first().is_some_and(|c| c.weight <= up_to);
         since(&mut self.well_since, !has(Weight::Bearable), at);
         since(&mut self.bearable_since, !has(Weight::Open), at);
@@ -163,13 +181,60 @@ impl<'a> Watch<'a> {
                 snapshot,
             );
         }
-        if lasted(self.well_since, settle) || (late && lasted(self.bearable_since, settle)) {
+        self.settled =
+            lasted(self.well_since, settle) || (late && lasted(self.bearable_since, settle));
+        if self.settled && !self.checks.is_running(|one| !self.is_excused(one)) {
             let baseline = self.baseline_of(at, snapshot);
             return Judgement::Healthy { baseline };
         }
         Judgement::Wait {
-            why: waiting_for(&complaints, settle),
+            why: if self.settled {
+                "all is well; a check that is under way is waited for".to_owned()
+            } else {
+                waiting_for(&complaints, settle)
+            },
         }
+    }
+
+    /// The checks of which a run is to begin now.
+    #[must_use]
+    pub fn due(&self, at: Duration) -> Vec<&'a str> {
+        self.checks.due(at, !self.settled)
+    }
+
+    /// A run of the check `name` has begun.
+    pub fn begun(&mut self, name: &str, at: Duration) {
+        self.checks.begun(name, at);
+    }
+
+    /// A run of the check `name` has ended, before the next observation is made: that one says whether it counts.
+    pub fn ended(&mut self, name: String, ended: RunEnded) {
+        self.ended.push((name, ended));
+    }
+
+    /// Whether nobody is held to this check.
+    fn is_excused(&self, declared: &Declared) -> bool {
+        let fault = Fault::Check(declared.name.clone());
+        let fails = |baseline: &Baseline| baseline.failing.contains(&fault);
+        declared.wanted || self.baseline.is_some_and(fails)
+    }
+
+    /// The required checks that do not hold.
+    fn of_checks(&self) -> impl Iterator<Item = Complaint> {
+        let troubles = self.checks.troubles();
+        let required = troubles.filter(|trouble| !self.is_excused(trouble.declared));
+        required.map(|trouble| Complaint {
+            weight: if trouble.is_final {
+                Weight::Final
+            } else {
+                Weight::Open
+            },
+            kind: Kind::Required,
+            fault: Fault::Check(trouble.declared.name.clone()),
+            wrong: Wrong::Check {
+                words: trouble.words,
+            },
+        })
     }
 
     /// When an observation like the last one, made at `at`, may first lead to something else.
@@ -181,6 +246,7 @@ impl<'a> Watch<'a> {
         let moments = settled.into_iter().chain([gathered]).flatten();
         let deadline = self.requirements.deadline;
         let moments = moments.chain([deadline, latest(deadline)]);
+        let moments = moments.chain(self.checks.next(at, !self.settled));
         moments.filter(|moment| *moment > at).min().unwrap_or(at)
     }
 
@@ -266,6 +332,11 @@ impl<'a> Watch<'a> {
                 .chain(jobs.map(|job| &job.unit))
                 .map(|name| Fault::of_unit(name))
                 .chain(snapshot.failed_snippets.iter().cloned().map(Fault::Snippet))
+                .chain(
+                    self.checks
+                        .failing()
+                        .map(|name| Fault::Check(name.to_owned())),
+                )
                 .collect(),
         }
     }
@@ -282,6 +353,13 @@ fn only_starts(complaints: &[Complaint], snapshot: &Snapshot) -> bool {
     let open = complaints.iter().filter(|one| one.weight == Weight::Open);
     let mut units = open.map(|one| one.fault.unit().and_then(|name| snapshot.units.get(name)));
     units.all(|unit| unit.is_some_and(|unit| unit.start_ends))
+}
+
+/// Whether the units are well enough for checks to say something. What is bearable may last: then it is not waited for
+/// beyond half of the time.
+fn is_ready(complaints: &[Complaint], at: Duration, deadline: Duration) -> bool {
+    let worst = complaints.first();
+    worst.is_none_or(|worst| worst.weight == Weight::Bearable && at * 2 >= deadline)
 }
 
 /// Keeps the start of a state for as long as the state holds.

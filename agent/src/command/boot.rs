@@ -11,7 +11,7 @@ use crate::operation::assess::{self, Assessed};
 use crate::operation::bless::{self, Blessed};
 use crate::operation::end::{self, Ended};
 use crate::operation::stage_2::{self, Staged};
-use crate::operation::{begin, emergency, fall_back, last_resort, switch};
+use crate::operation::{begin, check, emergency, fall_back, last_resort, switch};
 use crate::report::line::one_line;
 use crate::store::handover::{is_marked, unmark};
 use crate::system::kernel_log::{KernelLog, Level};
@@ -28,6 +28,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
                 | BootStep::Emergency
                 | BootStep::Switch { .. }
                 | BootStep::Unconfirmed
+                | BootStep::Check { .. }
                 | BootStep::Later { .. }
         )
     {
@@ -60,6 +61,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::FallBackLive { from, to } => switch::go_back_here(root, &from, &to),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),
+        BootStep::Check { closure, name } => check::step_check(root, &closure, &name),
         BootStep::Later { units } => switch::later(root, &units),
     }
 }

@@ -214,6 +214,21 @@ pub const KEYS: &[Key] = &[
         why: "A machine that hangs is back on the last good generation in minutes, and most servers start in one.",
     },
     Key {
+        section: "health",
+        name: "checks",
+        kind: Kind::Map(&Kind::Table),
+        default: Some("{}"),
+        example: "{ web = { http = \"http://127.0.0.1/\", retries = 5 }, dns = { resolve = \"example.org\", wanted = true } }",
+        what: "What is tried on the running machine, by a name of its own. Each says one of `exec` (a program of the closure or the \
+               host, with its arguments; `user` runs it), `tcp` (HOST:PORT), `http` (a page; `status` and `body` are expected), \
+               `unit` (it is active), `default-route` (ipv4, ipv6, any), `resolve` (a name has an address), `mount` (a path; \
+               `writable`), `free-space` (a path; `at-least` such as \"10%\" or \"2G\") and `time-sync`. `timeout-sec` (10) ends a \
+               run, with all that it has started. `interval-sec` (5) is the time between runs, `start-delay-sec` (0) the time \
+               before the first one. After `retries` failures more in a row than one the check has failed; without the key it is \
+               tried until the deadline. `wanted = true`: its failure is told, and held against no generation.",
+        why: "What a machine is there for nobody else knows. Units that are active are all that can be asked for without a word.",
+    },
+    Key {
         section: "firewall",
         name: "ruleset",
         kind: Kind::Path,

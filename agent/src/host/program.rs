@@ -34,6 +34,8 @@ pub enum Program {
     Busctl,
     /// Loads a kernel that the running one is to start.
     Kexec,
+    /// Says whether the clock is right.
+    Timedatectl,
 }
 
 impl Program {
@@ -52,6 +54,7 @@ impl Program {
             Self::Swapoff => "swapoff",
             Self::Busctl => "busctl",
             Self::Kexec => "kexec",
+            Self::Timedatectl => "timedatectl",
         }
     }
 

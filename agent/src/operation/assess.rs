@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use boot_entries::Root;
 
+use super::check::Checker;
 use super::{begin, last_resort};
 use crate::activation::firewall;
 use crate::assessment::requirements::{Requirements, missing_units};
@@ -18,6 +19,7 @@ use crate::state::baseline::Surroundings;
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::store::handover::{Healthy, Snippets, Units};
+use crate::system::check::Ended;
 use crate::system::pulse::Pulse;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::system::{command_line, surroundings};
@@ -63,6 +65,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let mut machine = Machine {
         root,
         ports: requirements.management_ports.clone(),
+        checker: Checker::new(root, &subject.toplevel, &config.health.checks),
         systemd: Systemd::watching(&requirements.units, target.as_deref()),
         pulse: Pulse::from(began),
         last_resort: last_resort::Watch::default(),
@@ -103,6 +106,7 @@ struct Machine<'a> {
     systemd: Systemd,
     pulse: Pulse,
     last_resort: last_resort::Watch,
+    checker: Checker,
 }
 
 impl Observer for Machine<'_> {
@@ -131,9 +135,17 @@ impl Observer for Machine<'_> {
         self.systemd.wait(at_most);
     }
 
+    fn begin(&mut self, name: &str) {
+        self.checker.begin(name);
+    }
+
+    fn ended(&mut self) -> Vec<(String, Ended)> {
+        self.checker.ended()
+    }
+
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
         self.pulse.beat();
-        fault.unit().map(|unit| self.systemd.failure(unit))
+        fault.witness().map(|unit| self.systemd.failure(&unit))
     }
 }
 

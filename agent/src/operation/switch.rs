@@ -13,6 +13,7 @@
 mod asked;
 mod back;
 mod change;
+mod checks;
 mod dead_man;
 mod dry;
 mod fallback;
@@ -39,6 +40,8 @@ mod swaps;
 mod users;
 mod walk;
 mod words;
+
+pub(in crate::operation) use asked::active as active_closure;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

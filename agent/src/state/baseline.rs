@@ -119,12 +119,12 @@ mod tests {
     #[test]
     fn what_another_version_knows_is_kept_or_passed_over() {
         assert_eq!(read(r#"{"sockets":[]}"#), Baseline::default());
-        let newer = r#"{"unwell":["b.service"],"faults":[{"key":"check:dns","kind":"check"}]}"#;
+        let newer = r#"{"unwell":["b.service"],"faults":[{"key":"probe:dns","kind":"probe"}]}"#;
         let baseline = read(newer);
         assert!(
             baseline
                 .failing
-                .contains(&Fault::Other("check:dns".to_owned()))
+                .contains(&Fault::Other("probe:dns".to_owned()))
         );
         assert_eq!(serde_json::to_string(&baseline).unwrap(), newer);
     }

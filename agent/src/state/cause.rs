@@ -134,11 +134,11 @@ impl Cause {
         Self::new(stage, fault.to_string(), fault)
     }
 
-    /// What is known about the unit of `fault`.
+    /// What is known about the unit of `fault`: its own, or that in which its check was run.
     #[must_use]
     pub fn detail_of(&self, fault: &Fault) -> Option<&UnitFailure> {
-        let unit = fault.unit()?;
-        self.units.iter().find(|one| one.unit == unit)
+        let unit = fault.witness()?;
+        self.units.iter().find(|one| one.unit == *unit)
     }
 }
 
@@ -216,11 +216,11 @@ mod tests {
     #[test]
     fn a_newer_agents_faults_survive() {
         let cause = read(
-            r#"{"stage":"services","summary":"no","units":[],"faults":[{"key":"check:dns","kind":"check"}],"more":1}"#,
+            r#"{"stage":"services","summary":"no","units":[],"faults":[{"key":"probe:dns","kind":"probe"}],"more":1}"#,
         );
         let again = read(&serde_json::to_string(&cause).unwrap());
         assert_eq!(again, cause);
-        assert_eq!(cause.faults, [Fault::Other("check:dns".to_owned())]);
+        assert_eq!(cause.faults, [Fault::Other("probe:dns".to_owned())]);
         assert_eq!(cause.detail_of(&Fault::Operator), None);
     }
 }

@@ -14,6 +14,7 @@
 //! | `route` | there is no default route any more |
 //! | `resolvers` | there is no name server any more |
 //! | `mount:PATH` | something is not mounted any more |
+//! | `check:NAME` | a check that the closure declares failed |
 //! | `loader:tries-used-up` | the loader started it as often as it may: it crashed, hung, or lost power each time |
 //! | `loader:not-counted` | the loader starts it without counting |
 //! | `kernel:panic` | the kernel panicked |
@@ -44,6 +45,15 @@ const MOUNT: &str = "mount:";
 /// What a snippet's key begins with.
 const SNIPPET: &str = "snippet:";
 
+/// What a check's key begins with.
+const CHECK: &str = "check:";
+
+/// The transient unit in which a check is run.
+#[must_use]
+pub fn unit_of_check(name: &str) -> String {
+    format!("lastgood-check-{name}.service")
+}
+
 /// One thing at fault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "Recorded", into = "Recorded")]
@@ -66,6 +76,8 @@ pub enum Fault {
     Resolvers,
     /// Something is not mounted any more. Where it was.
     Mount(String),
+    /// A check that the closure declares failed. Its name.
+    Check(String),
     /// The loader started it as often as it may, and no boot came to a verdict.
     TriesUsedUp,
     /// The loader starts it without counting.
@@ -127,7 +139,8 @@ impl Fault {
             Self::Unit(name) => Some(name),
             Self::Activation => Some(ACTIVATION_UNIT),
             Self::Firewall => Some(FIREWALL_UNIT),
-            Self::TriesUsedUp
+            Self::Check(_)
+            | Self::TriesUsedUp
             | Self::NotCounted
             | Self::Panic
             | Self::Watchdog
@@ -145,6 +158,15 @@ impl Fault {
         }
     }
 
+    /// The unit whose log tells about it: its own, or that in which a check was run.
+    #[must_use]
+    pub fn witness(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Check(name) => Some(Cow::Owned(unit_of_check(name))),
+            _ => self.unit().map(Cow::Borrowed),
+        }
+    }
+
     /// What it is known by. Stable.
     #[must_use]
     pub fn key(&self) -> Cow<'_, str> {
@@ -153,6 +175,7 @@ impl Fault {
             Self::Snippet(name) => return Cow::Owned(format!("{SNIPPET}{name}")),
             Self::Listener(port) => return Cow::Owned(format!("{LISTENER}{port}")),
             Self::Mount(path) => return Cow::Owned(format!("{MOUNT}{path}")),
+            Self::Check(name) => return Cow::Owned(format!("{CHECK}{name}")),
             Self::Activation => "activation",
             Self::Units => "units",
             Self::Firewall => "firewall",
@@ -190,7 +213,10 @@ impl Fault {
             _ => match (key.strip_prefix(UNIT), key.strip_prefix(SNIPPET)) {
                 (Some(name), _) if !name.is_empty() => Self::Unit(name.to_owned()),
                 (_, Some(name)) if !name.is_empty() => Self::Snippet(name.to_owned()),
-                _ => Self::lost(key).unwrap_or_else(|| Self::Other(key.to_owned())),
+                _ => match key.strip_prefix(CHECK) {
+                    Some(name) if !name.is_empty() => Self::Check(name.to_owned()),
+                    _ => Self::lost(key).unwrap_or_else(|| Self::Other(key.to_owned())),
+                },
             },
         }
     }
@@ -238,7 +264,8 @@ impl Fault {
             | Self::Listener(_)
             | Self::Route
             | Self::Resolvers
-            | Self::Mount(_) => true,
+            | Self::Mount(_)
+            | Self::Check(_) => true,
             Self::TriesUsedUp
             | Self::NotCounted
             | Self::Panic
@@ -258,6 +285,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Unit(name) => name,
             Self::Snippet(name) => return write!(f, "activation snippet {name}"),
+            Self::Check(name) => return write!(f, "check {name}"),
             Self::Activation => "the closure was not put in place",
             Self::Units => "not all units of the closure were linked",
             Self::Firewall => "the firewall's ruleset was not loaded",

@@ -198,6 +198,10 @@ pub(super) const COMMON: &[Item] = &[
     ),
     file("usr/share/doc/lastgood/space.md", "docs/space.md"),
     file(
+        "usr/share/doc/lastgood/schemas/check.json",
+        "docs/schemas/check.json",
+    ),
+    file(
         "usr/share/doc/lastgood/schemas/diff.json",
         "docs/schemas/diff.json",
     ),

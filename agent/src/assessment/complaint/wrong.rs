@@ -53,6 +53,8 @@ pub(in crate::assessment) enum Wrong {
     LastResort,
     /// systemd did not get it; why.
     NotLinked { why: String },
+    /// A check does not hold; what is to be said of it.
+    Check { words: String },
 }
 
 /// What follows the unit's name.
@@ -96,6 +98,7 @@ impl fmt::Display for Wrong {
             Self::KeepsEnding { restarts } => write!(f, "keeps ending ({restarts} restarts)"),
             Self::LastResort => f.write_str("was reached instead of a running system"),
             Self::NotLinked { why } => write!(f, "({why})"),
+            Self::Check { words } => f.write_str(words),
         }
     }
 }

@@ -11,6 +11,7 @@ const BUDGET: Budget = Budget {
 
 fn requirements() -> Requirements {
     Requirements {
+        checks: Vec::new(),
         units: vec!["web.service".to_owned()],
         wanted: vec!["extra.service".to_owned()],
         management_ports: Vec::new(),

@@ -3,6 +3,7 @@
 
 mod baseline;
 mod boot;
+mod checks;
 mod domain;
 mod lost;
 mod patience;
@@ -23,6 +24,7 @@ fn requirements() -> Requirements {
         wanted: Vec::new(),
         management_ports: vec![22],
         missing_units: None,
+        checks: Vec::new(),
         units: vec!["a.service".to_owned()],
         settle: secs(SETTLE),
         deadline: secs(DEADLINE),

@@ -12,6 +12,7 @@ use crate::activation::{generator, script};
 use crate::config;
 use crate::error::Error;
 use crate::host::{self, Kind};
+use crate::operation::check as checks;
 use crate::report::line::one_line;
 
 /// Checks the closure `toplevel`. One that is trusted, because it was proven or because the operator insists, is only warned
@@ -30,6 +31,7 @@ pub fn check(root: &Root, toplevel: &Path, is_trusted: bool) -> Result<(), Error
         checked => checked,
     };
     lenient(check_script(root, toplevel))?;
+    lenient(check_checks(root, toplevel))?;
     lenient(check_units(root, toplevel))?;
     lenient(check_required(root, toplevel))?;
     lenient(check_order(root, toplevel))
@@ -67,6 +69,13 @@ fn check_script(root: &Root, toplevel: &Path) -> Result<(), Error> {
             "[activation] script: {unfit}; mend it and build the generation again"
         ))
     })
+}
+
+/// A check whose program is not there would cost a boot.
+fn check_checks(root: &Root, toplevel: &Path) -> Result<(), Error> {
+    let checks = config::read_or_default(root, toplevel).health.checks;
+    checks::check(root, toplevel, &checks)
+        .map_err(|why| Error::Refused(format!("{why}; mend it and build the generation again")))
 }
 
 /// Whether all units of the closure can be linked. On NixOS nobody links them.

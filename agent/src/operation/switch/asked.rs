@@ -106,7 +106,7 @@ impl Asked {
 ///
 /// # Errors
 /// When none is.
-pub(super) fn active(view: &View) -> Result<PathBuf, Error> {
+pub(in crate::operation) fn active(view: &View) -> Result<PathBuf, Error> {
     let link = Path::new(CURRENT_SYSTEM);
     let is_there = view.root.join(link).symlink_metadata().is_ok();
     if !is_there {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use boot_entries::durable::unflushed;
 use boot_entries::{Root, durable};
 
+use super::checks::Held;
 use super::judge::{self, Judged, Standard};
 use super::listeners::Expected;
 use super::live::{self, Way};
@@ -42,7 +43,7 @@ pub(super) enum Failure {
     /// The closure could not be put in place: a line each.
     Place(Vec<String>),
     /// Something is not as it was intended.
-    Unwell(Judged),
+    Unwell(Box<Judged>),
     /// Time is up, or it was cut off.
     Late(Undone),
 }
@@ -90,6 +91,10 @@ fn unwell(judged: &Judged) -> Cause {
         summaries.push(format!("{unit}: {why}"));
         faults.push(Fault::of_unit(unit));
     }
+    for (name, words) in &judged.checks.failed {
+        summaries.push(format!("check {name} {words}"));
+        faults.push(Fault::Check(name.clone()));
+    }
     for (address, unit) in &judged.silent {
         // It is undone for that, and nobody is rejected for it: who knows why.
         summaries.push(format!(
@@ -102,6 +107,7 @@ fn unwell(judged: &Judged) -> Cause {
         .keys()
         .take(EXPLAINED)
         .map(|unit| systemd.failure(unit))
+        .chain(judged.details.iter().cloned())
         .collect();
     Cause {
         stage: Stage::Services,
@@ -327,11 +333,12 @@ fn units_back(
     // What is required now is that all is as it was.
     let standard = Standard {
         required: BTreeSet::new(),
+        checks: Held::default(),
         ..Standard::of(root, &intent.before)
     };
     let judged = judge::watch(
-        manager,
-        speaker,
+        root,
+        (manager, speaker),
         (&planned.intended, &troubles),
         (&standard, &Expected::default()),
         Instant::now() + standard.patience,

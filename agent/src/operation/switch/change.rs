@@ -310,12 +310,19 @@ fn forward(
     let of_users = Instant::now() + users::PATIENCE_OF_ALL;
     let of_users = deadline.map_or(of_users, |deadline| deadline.min(of_users));
     users::switch(root, &asked.before, &asked.after, walk.speaker, of_users);
+    standard.checks.end_by(deadline);
+    if !standard.checks.is_empty()
+        && let Ok(view) = View::read(root)
+        && let Some(baseline) = view.state.baseline()
+    {
+        standard.checks.excuse(&baseline.failing);
+    }
     let patience = Instant::now() + standard.patience;
     let changed: BTreeSet<String> = planned.intended.keys().cloned().collect();
     let expected = before.without(&changed);
     let judged = judge::watch(
-        manager,
-        speaker,
+        root,
+        (manager, speaker),
         (&planned.intended, &troubles),
         (&standard, &expected),
         deadline.map_or(patience, |deadline| deadline.min(patience)),
@@ -331,10 +338,15 @@ fn forward(
         ));
     }
     in_time(deadline)?;
-    if judged.failed.is_empty() && judged.silent.is_empty() {
+    for (name, words) in &judged.checks.told {
+        speaker.warn(format!(
+            "check {name} {words}; it is wanted only, and held against nobody"
+        ));
+    }
+    if judged.is_well() {
         Ok(judged.waiting)
     } else {
-        Err(Failure::Unwell(judged))
+        Err(Failure::Unwell(Box::new(judged)))
     }
 }
 

@@ -181,8 +181,8 @@ fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
     place::firewall_of_unit(root, to)?;
     let troubles = std::mem::take(&mut walk.troubles);
     let judged = judge::watch(
-        &mut manager,
-        &mut speaker,
+        root,
+        (&mut manager, &mut speaker),
         (&planned.intended, &troubles),
         (&standard, &Expected::default()),
         Instant::now() + PHASE,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use boot_entries::Root;
 
+use super::checks::{self, Held, Looked, Tried};
 use super::listeners::Expected;
 use super::news::Known;
 use super::said::Speaker;
@@ -15,6 +16,7 @@ use super::walk::{Troubles, UNSUPPORTED};
 use crate::config;
 use crate::error::Error;
 use crate::host::full_name;
+use crate::state::cause::UnitFailure;
 use crate::switch::plan::Intent;
 use crate::system::manager::{Manager, Properties, Queued, Wanted};
 
@@ -29,6 +31,8 @@ pub(super) struct Standard {
     pub(super) wanted: BTreeSet<String>,
     /// Units that must be active, touched or not.
     pub(super) required: BTreeSet<String>,
+    /// What is tried on the machine when the units are up.
+    pub(super) checks: Held,
 }
 
 impl Standard {
@@ -41,6 +45,7 @@ impl Standard {
             patience: config.switch.patience_sec.into(),
             wanted: names(&config.health.wanted_units),
             required: names(&config.health.required_units),
+            checks: Held::to(closure, &config.health.checks),
         }
     }
 }
@@ -174,64 +179,23 @@ pub(super) struct Judged {
     pub(super) waiting: BTreeSet<String>,
     /// Nobody listens there any more, and somebody should: with the unit it was.
     pub(super) silent: BTreeMap<SocketAddr, String>,
+    /// What came of the checks.
+    pub(super) checks: Looked,
+    /// What is known about those that failed.
+    pub(super) details: Vec<UnitFailure>,
 }
 
 impl Judged {
-    /// What is down and has a start before it waits for its turn, behind a unit that is still on its way: nothing is wrong
-    /// with it.
-    fn queued(&mut self, down: &BTreeSet<String>, jobs: &[Queued]) {
-        let starts = jobs
-            .iter()
-            .filter(|job| matches!(job.kind.as_str(), "start" | "restart"));
-        let units: BTreeSet<&str> = starts.map(|job| job.unit.as_str()).collect();
-        let is_queued = |name: &String| down.contains(name) && units.contains(name.as_str());
-        let waiting = self.failed.extract_if(.., |name, _| is_queued(name));
-        self.waiting.extend(waiting.map(|(name, _)| name));
-    }
-}
-
-impl Judged {
-    /// What is not well, or may still come to that: a line each.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let failed = self
-            .failed
-            .iter()
-            .map(|(unit, why)| format!("{unit}: {why}"));
-        let waiting = self.waiting.iter();
-        let waiting = waiting.map(|unit| format!("{unit}: it is still on its way"));
-        failed.chain(waiting).collect()
-    }
-}
-
-/// Looks until everything is as intended and has stayed so, or something is not. What is still on its way at `patience`
-/// is not waited for any longer.
-///
-/// # Errors
-/// When PID 1 does not answer.
-pub(super) fn watch(
-    manager: &mut Manager,
-    speaker: &mut Speaker,
-    (intended, troubles): (&BTreeMap<String, Intent>, &Troubles),
-    (standard, listening): (&Standard, &Expected),
-    patience: Instant,
-) -> Result<Judged, Error> {
-    // Where no unit was touched there is nothing that could still turn out badly.
-    let is_touched = !intended.is_empty();
-    let mut intended = intended.clone();
-    for unit in &standard.required {
-        intended.entry(unit.clone()).or_insert(Intent::Up);
-    }
-    let began = Instant::now();
-    let mut known = Known::default();
-    let mut first: BTreeMap<String, Now> = BTreeMap::new();
-    let mut well_since: Option<Instant> = None;
-    let mut bad_since: Option<Instant> = None;
-    manager.listen();
-    loop {
-        known.look(manager, &intended)?;
-        let mut judged = Judged::default();
+    /// What is to be thought of each unit that is intended to be in a state. Gives those that are down.
+    fn units(
+        &mut self,
+        intended: &BTreeMap<String, Intent>,
+        known: &Known,
+        troubles: &Troubles,
+        first: &mut BTreeMap<String, Now>,
+    ) -> BTreeSet<String> {
         let mut down = BTreeSet::new();
-        for (name, intent) in &intended {
+        for (name, intent) in intended {
             let now = match known.units.get(name) {
                 Some(Ok(now)) => now,
                 Some(Err(refusal)) if *intent == Intent::Down => {
@@ -239,7 +203,7 @@ pub(super) fn watch(
                     continue;
                 }
                 Some(Err(refusal)) => {
-                    judged.failed.insert(name.clone(), refusal.to_string());
+                    self.failed.insert(name.clone(), refusal.to_string());
                     continue;
                 }
                 // All have been asked about.
@@ -261,17 +225,83 @@ pub(super) fn watch(
                     first.entry(name.clone()).or_insert_with(|| now.clone());
                 }
                 Verdict::OnItsWay => {
-                    judged.waiting.insert(name.clone());
+                    self.waiting.insert(name.clone());
                 }
                 Verdict::Not(why) => {
                     let why = match troubles.words.get(name) {
                         Some(trouble) if !why.contains("failed") => format!("{why}: {trouble}"),
                         _ => why,
                     };
-                    judged.failed.insert(name.clone(), why);
+                    self.failed.insert(name.clone(), why);
                 }
             }
         }
+        down
+    }
+
+    /// What is down and has a start before it waits for its turn, behind a unit that is still on its way: nothing is wrong
+    /// with it.
+    fn queued(&mut self, down: &BTreeSet<String>, jobs: &[Queued]) {
+        let starts = jobs
+            .iter()
+            .filter(|job| matches!(job.kind.as_str(), "start" | "restart"));
+        let units: BTreeSet<&str> = starts.map(|job| job.unit.as_str()).collect();
+        let is_queued = |name: &String| down.contains(name) && units.contains(name.as_str());
+        let waiting = self.failed.extract_if(.., |name, _| is_queued(name));
+        self.waiting.extend(waiting.map(|(name, _)| name));
+    }
+}
+
+impl Judged {
+    /// Whether nothing is wrong.
+    pub(super) fn is_well(&self) -> bool {
+        self.failed.is_empty() && self.silent.is_empty() && self.checks.failed.is_empty()
+    }
+
+    /// What is not well, or may still come to that: a line each.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let failed = self
+            .failed
+            .iter()
+            .map(|(unit, why)| format!("{unit}: {why}"));
+        let waiting = self.waiting.iter();
+        let waiting = waiting.map(|unit| format!("{unit}: it is still on its way"));
+        let checks = self.checks.failed.iter();
+        let checks = checks.map(|(name, words)| format!("check {name} {words}"));
+        failed.chain(waiting).chain(checks).collect()
+    }
+}
+
+/// Looks until everything is as intended and has stayed so, or something is not. What is still on its way at `patience`
+/// is not waited for any longer.
+///
+/// # Errors
+/// When PID 1 does not answer.
+pub(super) fn watch(
+    root: &Root,
+    (manager, speaker): (&mut Manager, &mut Speaker),
+    (intended, troubles): (&BTreeMap<String, Intent>, &Troubles),
+    (standard, listening): (&Standard, &Expected),
+    patience: Instant,
+) -> Result<Judged, Error> {
+    // Where no unit was touched there is nothing that could still turn out badly.
+    let is_touched = !intended.is_empty();
+    let mut tried = Tried::new(root, &standard.checks, standard.patience);
+    let mut intended = intended.clone();
+    for unit in &standard.required {
+        intended.entry(unit.clone()).or_insert(Intent::Up);
+    }
+    let began = Instant::now();
+    let mut known = Known::default();
+    let mut first: BTreeMap<String, Now> = BTreeMap::new();
+    let mut well_since: Option<Instant> = None;
+    let mut bad_since: Option<Instant> = None;
+    manager.listen();
+    loop {
+        tried.listen();
+        known.look(manager, &intended)?;
+        let mut judged = Judged::default();
+        let down = judged.units(&intended, &known, troubles, &mut first);
         if !judged.failed.is_empty() {
             judged.queued(&down, &manager.jobs()?);
         }
@@ -289,22 +319,35 @@ pub(super) fn watch(
             .collect();
         judged.silent = listening.missing();
         let at = Instant::now();
-        let is_bad = !judged.failed.is_empty() || !judged.silent.is_empty();
         let is_late = at >= patience;
+        let is_bad = !judged.failed.is_empty() || !judged.silent.is_empty();
+        let are_up = !is_bad && (judged.waiting.is_empty() || is_late);
+        judged.checks = tried.look(
+            are_up,
+            well_since.is_none_or(|since| at.duration_since(since) < standard.settle),
+        );
+        let is_bad = is_bad || !judged.checks.failed.is_empty();
         bad_since = is_bad.then(|| bad_since.unwrap_or(at));
         let lasted = |since: Option<Instant>| {
             since.is_some_and(|since| at.duration_since(since) >= standard.settle)
         };
-        if lasted(bad_since) {
+        // A check that failed has been tried often enough.
+        if lasted(bad_since) || !judged.checks.failed.is_empty() {
+            judged.details = checks::details(&judged.checks.failed);
             return Ok(judged);
         }
-        let is_well = !is_bad && (judged.waiting.is_empty() || is_late);
+        let is_well = are_up && judged.checks.waiting.is_empty();
         well_since = is_well.then(|| well_since.unwrap_or(at));
-        if lasted(well_since) || (!is_touched && is_well) {
+        let is_settled = lasted(well_since) || (!is_touched && is_well);
+        if is_settled && !tried.is_running() {
             return Ok(judged);
         }
-        if !judged.waiting.is_empty() {
-            let names: Vec<&str> = judged.waiting.iter().map(String::as_str).collect();
+        if !judged.waiting.is_empty() || !judged.checks.waiting.is_empty() {
+            let checks = judged.checks.waiting.keys();
+            let names = judged.waiting.iter().cloned();
+            let names: Vec<String> = names
+                .chain(checks.map(|name| format!("check {name}")))
+                .collect();
             speaker.waiting(
                 &format!("waiting for {}", names.join(", ")),
                 at.duration_since(began),
@@ -321,146 +364,4 @@ pub(super) fn watch(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::system::manager::{JobId, Value};
-
-    fn now(active: &str, sub: &str, result: &str) -> Now {
-        Now {
-            load: "loaded".to_owned(),
-            active: active.to_owned(),
-            sub: sub.to_owned(),
-            result: result.to_owned(),
-            kind: "simple".to_owned(),
-            ..Now::default()
-        }
-    }
-
-    /// `W` well, `O` on its way, `N` not.
-    fn letter(verdict: &Verdict) -> char {
-        match verdict {
-            Verdict::Well => 'W',
-            Verdict::OnItsWay => 'O',
-            Verdict::Not(_) => 'N',
-        }
-    }
-
-    /// Every state that systemd has, for every intent: Up, Ran, Down, Either.
-    #[test]
-    fn the_state_counts_and_not_the_word() {
-        for (active, sub, result, expected) in [
-            ("active", "running", "success", "WWNW"),
-            ("active", "exited", "success", "WWNW"),
-            ("reloading", "reload", "success", "WWNW"),
-            ("activating", "start", "success", "OONW"),
-            ("activating", "auto-restart", "exit-code", "NNNW"),
-            ("activating", "auto-restart-queued", "exit-code", "NNNW"),
-            ("deactivating", "stop-sigterm", "success", "OOOW"),
-            ("failed", "failed", "exit-code", "NNWN"),
-            ("inactive", "dead", "success", "NWWW"),
-            ("inactive", "dead", "start-limit-hit", "NNWW"),
-        ] {
-            let state = now(active, sub, result);
-            let all = [Intent::Up, Intent::Ran, Intent::Down, Intent::Either];
-            let letters: String = all
-                .map(|intent| letter(&verdict(intent, &state, None)))
-                .iter()
-                .collect();
-            assert_eq!(letters, expected, "{active} {sub} {result}");
-        }
-    }
-
-    #[test]
-    fn one_that_ended_well_and_waits_for_its_next_start_is_well() {
-        let waits = |status: u64| {
-            let mut all = Properties::default();
-            for (name, text) in [
-                ("LoadState", "loaded"),
-                ("ActiveState", "activating"),
-                ("SubState", "auto-restart"),
-                ("Result", if status == 0 { "success" } else { "exit-code" }),
-                ("Restart", "always"),
-            ] {
-                all.insert(name, Value::Text(text.to_owned()));
-            }
-            all.insert("ExecMainCode", Value::Number(EXITED));
-            all.insert("ExecMainStatus", Value::Number(status));
-            Now::of(&all)
-        };
-        let ran = now("active", "running", "success");
-        for before in [None, Some(&ran)] {
-            assert_eq!(letter(&verdict(Intent::Up, &waits(0), before)), 'W');
-            assert_eq!(letter(&verdict(Intent::Up, &waits(1), before)), 'N');
-        }
-        assert_eq!(letter(&verdict(Intent::Down, &waits(0), None)), 'N');
-    }
-
-    #[test]
-    fn what_is_down_and_has_a_start_before_it_is_on_its_way() {
-        let job = |unit: &str, kind: &str| Queued {
-            id: JobId(1),
-            unit: unit.to_owned(),
-            kind: kind.to_owned(),
-            running: false,
-        };
-        let jobs = [
-            job("a.service", "start"),
-            job("b.service", "stop"),
-            job("c.service", "start"),
-        ];
-        let failed = ["a.service", "b.service", "c.service", "d.service"];
-        let mut judged = Judged {
-            failed: failed
-                .map(|name| (name.to_owned(), "it is inactive".to_owned()))
-                .into(),
-            ..Judged::default()
-        };
-        // The third one is between two tries.
-        let down = ["a.service", "b.service", "d.service"]
-            .map(str::to_owned)
-            .into();
-        judged.queued(&down, &jobs);
-        assert_eq!(judged.waiting, BTreeSet::from(["a.service".to_owned()]));
-        let left: Vec<&str> = judged.failed.keys().map(String::as_str).collect();
-        assert_eq!(left, ["b.service", "c.service", "d.service"]);
-    }
-
-    #[test]
-    fn one_that_came_up_and_was_started_again_is_not_well() {
-        let first = now("active", "running", "success");
-        let again = Now {
-            restarts: 1,
-            ..first.clone()
-        };
-        assert_eq!(letter(&verdict(Intent::Up, &again, Some(&first))), 'N');
-        assert_eq!(letter(&verdict(Intent::Up, &again, None)), 'W');
-        assert_eq!(letter(&verdict(Intent::Up, &again, Some(&again))), 'W');
-    }
-
-    #[test]
-    fn a_false_condition_is_the_closure_s_own_wish() {
-        let skipped = Now {
-            is_skipped: true,
-            ..now("inactive", "dead", "success")
-        };
-        assert_eq!(letter(&verdict(Intent::Up, &skipped, None)), 'W');
-        let oneshot = Now {
-            kind: "oneshot".to_owned(),
-            ..now("inactive", "dead", "success")
-        };
-        assert_eq!(letter(&verdict(Intent::Up, &oneshot, None)), 'W');
-        let script = Now {
-            is_done: true,
-            ..now("inactive", "dead", "success")
-        };
-        assert_eq!(letter(&verdict(Intent::Up, &script, None)), 'W');
-        let gone = Now {
-            load: "not-found".to_owned(),
-            ..now("inactive", "dead", "success")
-        };
-        assert_eq!(
-            verdict(Intent::Up, &gone, None),
-            Verdict::Not("it is not-found".to_owned())
-        );
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use boot_entries::Root;
 
+use super::checks::Held;
 use super::dead_man;
 use super::judge::{self, Standard};
 use super::listeners::Expected;
@@ -59,12 +60,13 @@ pub fn later(root: &Root, units: &[String]) -> Result<(), Error> {
         .collect();
     let standard = Standard {
         required: BTreeSet::new(),
+        checks: Held::default(),
         ..Standard::of(root, &active)
     };
     let mut manager = Manager::system(manager::PATIENCE)?;
     let judged = judge::watch(
-        &mut manager,
-        &mut Speaker::silent(),
+        root,
+        (&mut manager, &mut Speaker::silent()),
         (&intended, &Troubles::default()),
         (&standard, &Expected::default()),
         Instant::now() + deadline,

@@ -16,6 +16,7 @@ pub(in crate::state) fn one_of_each() -> Vec<(Fault, &'static str, bool)> {
         (Fault::Units, "units", true),
         (Fault::Snippet("users".to_owned()), "snippet:users", true),
         (Fault::Firewall, "firewall", true),
+        (Fault::Check("web".to_owned()), "check:web", true),
         (Fault::TriesUsedUp, "loader:tries-used-up", false),
         (Fault::NotCounted, "loader:not-counted", false),
         (Fault::Panic, "kernel:panic", false),
@@ -24,7 +25,7 @@ pub(in crate::state) fn one_of_each() -> Vec<(Fault, &'static str, bool)> {
         (Fault::NoVerdict, "agent:no-verdict", false),
         (Fault::NoAnswer, "systemd:no-answer", false),
         (Fault::Operator, "operator", false),
-        (Fault::Other("check:dns".to_owned()), "check:dns", false),
+        (Fault::Other("probe:dns".to_owned()), "probe:dns", false),
     ]
 }
 
@@ -85,12 +86,12 @@ fn what_looks_like_a_key_is_kept_as_it_is() {
 /// A newer agent's faults, and its words about them.
 #[test]
 fn what_is_not_known_is_kept() {
-    let newer = r#"{"key":"check:dns","kind":"check","answer":"SERVFAIL"}"#;
+    let newer = r#"{"key":"probe:dns","kind":"probe","answer":"SERVFAIL"}"#;
     let fault: Fault = serde_json::from_str(newer).unwrap();
-    assert_eq!(fault, Fault::Other("check:dns".to_owned()));
+    assert_eq!(fault, Fault::Other("probe:dns".to_owned()));
     assert_eq!(
         serde_json::to_string(&fault).unwrap(),
-        r#"{"key":"check:dns","kind":"check"}"#
+        r#"{"key":"probe:dns","kind":"probe"}"#
     );
 }
 
@@ -106,7 +107,7 @@ fn the_units_of_activation_and_firewall_are_more_than_units() {
 proptest! {
     /// No key gets lost or becomes another one.
     #[test]
-    fn every_key_is_read_back(key in "(unit:|loader:|agent:|systemd:|check:|)[a-z:@ä.\\\\-]{0,24}") {
+    fn every_key_is_read_back(key in "(unit:|loader:|agent:|systemd:|check:|probe:|)[a-z:@ä.\\\\-]{0,24}") {
         let fault = Fault::from_key(&key);
         prop_assert_eq!(fault.key(), key.as_str());
         let json = serde_json::to_string(&fault).unwrap();
