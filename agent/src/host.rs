@@ -37,6 +37,11 @@ pub const FIREWALLED: &str = "/run/lastgood/firewalled";
 /// What of it is in the kernel, so that it is not loaded once more.
 pub const FIREWALL: &str = "/run/lastgood/firewall.json";
 
+/// The line for whoever logs in: `pam_motd` shows what is in the directory.
+pub const BANNER: &str = "/run/motd.d/lastgood";
+/// That directory.
+pub const BANNERS: &str = "/run/motd.d";
+
 /// What live switches leave for each other and for whoever follows them.
 pub const SWITCH: &str = "/run/lastgood/switch";
 /// What the machine was before the live switch that is under way.

@@ -9,7 +9,7 @@
 //! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]; by the package that has the files:
 //! [`removal`]; nothing is changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
 //! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`], at last [`end`]. What all verdicts have in common:
-//! [`on_record`].
+//! [`on_record`]. What closes an incident: [`hooks`].
 
 pub mod activate;
 pub mod assess;
@@ -19,6 +19,7 @@ pub mod diff;
 pub mod doctor;
 pub mod end;
 pub mod fall_back;
+pub mod hooks;
 pub mod judge;
 pub mod on_record;
 pub mod removal;

@@ -30,7 +30,7 @@ pub(super) fn run(debian: Debian, units: usize) -> Result<()> {
             );
         }
         let subject = closure.lay(server, 1)?;
-        server.past(&Event::Selected { subject })?;
+        server.past(&Event::Selected { subject, by: None })?;
         server.start(Boot::Counted(1))?;
         server.wait_for("waiting: ")?;
         server.run_longer(
