@@ -1,4 +1,4 @@
-//! Debian's Prometheus and node_exporter, for examples that run them and for what they are to read.
+//! Debian's Prometheus and `node_exporter`, for examples that run them and for what they are to read.
 
 use std::path::PathBuf;
 

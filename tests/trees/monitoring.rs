@@ -38,7 +38,7 @@ fn value(text: &str, name: &str) -> Option<u64> {
     line.strip_prefix(' ')?.parse().ok()
 }
 
-/// The names in a text of PromQL, or of the format, that are ours.
+/// The names in a text of `PromQL`, or of the format, that are ours.
 fn names(text: &str) -> BTreeSet<String> {
     let words = text.split(|one: char| !one.is_ascii_alphanumeric() && one != '_');
     let ours = words.filter(|word| word.starts_with("lastgood_"));
@@ -67,7 +67,7 @@ fn machine() -> Result<(Tree, Vec<std::path::PathBuf>)> {
 fn prometheus_is_told_of_a_fallback() -> Result<()> {
     let (tree, toplevels) = machine()?;
     // Nobody made the directory: it is not made, and nothing fails for it.
-    assert!(!tree.path(DIRECTORY).exists());
+    assert!(!tree.path(DIRECTORY).try_exists()?);
     fs::create_dir_all(tree.path(DIRECTORY))?;
     ok(&tree.lastgood(&["install", "2"])?);
     let told = numbers(&tree)?;
@@ -144,7 +144,7 @@ fn a_directory_that_is_missing_is_told_and_costs_nothing() -> Result<()> {
     let words =
         format!("/{DIRECTORY} is no directory; make it, or install prometheus-node-exporter");
     assert!(said.stderr.contains(&words), "{said:?}");
-    assert!(!tree.path(DIRECTORY).exists());
+    assert!(!tree.path(DIRECTORY).try_exists()?);
     Ok(())
 }
 
@@ -313,6 +313,6 @@ fn a_tree_in_which_nothing_runs_gets_no_line() -> Result<()> {
     let tree = Tree::new()?;
     tree.generations(1)?;
     ok(&tree.lastgood(&["install"])?);
-    assert!(!tree.path("run").exists());
+    assert!(!tree.path("run").try_exists()?);
     Ok(())
 }

@@ -170,7 +170,7 @@ fn shell(name: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// A FleetLock server: it writes down one request, and says yes.
+/// A server for `FleetLock`: it writes down one request, and says yes.
 fn fleet_lock() -> Result<(String, std::thread::JoinHandle<std::io::Result<String>>)> {
     use std::io::{Read as _, Write as _};
     let server = std::net::TcpListener::bind("127.0.0.1:0")?;
