@@ -138,6 +138,7 @@ let
     "journalctl learns what the messages mean" =
       lib.hasSuffix "/lib/systemd/catalog/lastgood.catalog" plain.environment.etc."systemd/catalog/lastgood.catalog".source
       && lib.hasPrefix "-/" (service plain "journal-catalog-lastgood").serviceConfig.ExecStart;
+    "whoever logs in is told" = lib.hasInfix "/run/motd.d/lastgood" plain.environment.loginShellInit;
     "the firewall is iptables' unit" =
       firewallOf plain == "firewall.service"
       && (service plain "lastgood-firewall").after == [ "firewall.service" ];

@@ -344,6 +344,13 @@ in
       }
     ];
     environment.etc."systemd/catalog/lastgood.catalog".source = catalogue;
+    # The line for whoever logs in. NixOS's rules for PAM name a file, so that pam_motd leaves the directory out. Not for what
+    # is run by a login shell without a terminal: it is no news to a program.
+    environment.loginShellInit = ''
+      if [ -t 1 ] && [ -r /run/motd.d/lastgood ]; then
+        cat /run/motd.d/lastgood
+      fi
+    '';
     # Not every nixpkgs has it among its units. Where it has, this adds nothing to it.
     systemd.targets.boot-complete = {
       description = "Boot Completion Check";

@@ -13,13 +13,17 @@ mod activation;
 mod boot;
 pub mod checks;
 mod firewall;
+mod hooks;
 pub mod keys;
+mod metrics;
 mod unit_names;
 
 pub use activation::Activation;
 pub use boot::BootConfig;
 pub use checks::Checks;
 pub use firewall::{Asked, Firewall, Interface, Limit, Ports, Range, ReversePath};
+pub use hooks::Hooks;
+pub use metrics::Metrics;
 
 /// Where the file is inside a closure.
 pub const PATH: &str = "etc/lastgood/lastgood.toml";
@@ -43,6 +47,10 @@ pub struct Config {
     pub switch: Switch,
     /// `[fallback]`
     pub fallback: Fallback,
+    /// `[hooks]`
+    pub hooks: Hooks,
+    /// `[metrics]`
+    pub metrics: Metrics,
 }
 
 /// `[switch]`: when a live switch to this closure has ended well.
@@ -392,7 +400,7 @@ mod tests {
             ("[helth]\n", "unknown key `helth`: did you mean `health`?"),
             (
                 "[services]\n",
-                "unknown key `services`: there are boot, health, firewall, activation, switch, fallback",
+                "unknown key `services`: there are boot, health, firewall, activation, switch, fallback, hooks, metrics",
             ),
             (
                 "[firewall.interfaces.eth0]\nallow-ping = true",

@@ -53,6 +53,10 @@ pub const TRIED: &str = "/run/lastgood/tried.json";
 pub const HELD: &str = "/run/lastgood/held.json";
 /// Into this a soft-reboot goes, where somebody has filled it (systemd-soft-reboot.service(8)).
 pub const NEXT_ROOT: &str = "/run/nextroot";
+/// The line for whoever logs in: `pam_motd` shows what is in the directory.
+pub const BANNER: &str = "/run/motd.d/lastgood";
+/// That directory.
+pub const BANNERS: &str = "/run/motd.d";
 
 /// What live switches leave for each other and for whoever follows them.
 pub const SWITCH: &str = "/run/lastgood/switch";

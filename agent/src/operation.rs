@@ -10,7 +10,7 @@
 //! [`removal`]; nothing is changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
 //! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`], at last [`end`]; meanwhile
 //! [`last_resort`], and [`emergency`] where the boot ended in that mode. What all verdicts have in common:
-//! [`on_record`].
+//! [`on_record`]. What closes an incident: [`hooks`].
 
 pub mod activate;
 pub mod assess;
@@ -23,6 +23,7 @@ pub mod emergency;
 pub mod end;
 pub mod fall_back;
 pub mod hold;
+pub mod hooks;
 pub mod judge;
 pub mod last_resort;
 mod new_userspace;

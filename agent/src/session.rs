@@ -3,6 +3,8 @@
 //! What is changed, and in which order, is for [`crate::operation`]. Here is only what every change begins with (the
 //! lock) and rests on (the ledger).
 
+mod told;
+
 use std::time::Duration;
 
 use boot_entries::Root;
@@ -17,6 +19,7 @@ use crate::state::{Event, State};
 use crate::store::{ledger, lock};
 use crate::system::{console, journal};
 use crate::view::View;
+use told::Told;
 
 /// How long an operator's command waits for another run to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +33,8 @@ pub struct Session {
     pub view: View,
     /// A step of a boot says what it records; a command of the operator says what it has done, in its own words.
     says_events: bool,
+    /// What is told outside of ledger and journal.
+    told: Told,
     /// None: nothing is to be changed, and there is none to share.
     _lock: Option<lock::Lock>,
 }
@@ -88,8 +93,10 @@ impl Session {
             )));
         }
         let lock = lock()?;
+        let view = View::read(root)?;
         Ok(Self {
-            view: View::read(root)?,
+            told: Told::of(&view),
+            view,
             says_events: false,
             _lock: lock,
         })
@@ -124,12 +131,14 @@ impl Session {
             .then(|| self.naming())
             .flatten();
         let all: Vec<&Event> = named.iter().chain(events.iter().copied()).collect();
-        ledger::record(&self.view.root, Timestamp::now(), &all)?;
-        for event in all {
+        let now = Timestamp::now();
+        ledger::record(&self.view.root, now, &all)?;
+        for event in &all {
             self.say(event);
             let state = std::mem::take(&mut self.view.state);
             self.view.state = state.after(event);
         }
+        self.told.tell(&self.view, now, &all);
         // After the record, and when nothing waits for what follows: neither a fallback nor a counter that is to go.
         let may_wait =
             |event: &&Event| matches!(event, Event::Selected { .. } | Event::Degraded { .. });

@@ -15,7 +15,7 @@ use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 use lastgood_tests::tree::KERNEL;
-use lastgood_tests::{command, files, packages, paths};
+use lastgood_tests::{command, files, paths, prometheus};
 
 use crate::proven;
 
@@ -132,13 +132,7 @@ fn the_example_with_nginx_is_built_and_proven(debian: Debian) -> Result<()> {
 /// Debian's own packages, without what they depend on.
 fn the_example_with_prometheus_is_built_and_proven(debian: Debian) -> Result<()> {
     in_container("container-described-prometheus", debian, |server| {
-        let step = match debian {
-            Debian::Twelve => "prometheus-12",
-            Debian::Thirteen => "prometheus-13",
-            Debian::Sid => "prometheus-sid",
-        };
-        let names = ["prometheus", "prometheus-node-exporter"];
-        server.has(packages::unpacked(step, debian, &names)?);
+        server.has(prometheus::unpacked(debian)?);
         ready(server)?;
         let built = server.run_ok(&format!(
             "nix-build --no-out-link --argstr root UUID=1234 {NIX}/examples/prometheus"

@@ -70,6 +70,7 @@ mod package;
 mod rules;
 mod stage_2;
 mod switching;
+mod telling;
 mod unit_files;
 mod units;
 mod way_down;

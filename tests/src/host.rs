@@ -10,6 +10,7 @@ use crate::command;
 const PACKAGES: &[(&str, &str)] = &[
     ("busybox-static", "builds the trees' closures"),
     ("cpio", "initrds"),
+    ("curl", "a hook of the recipes"),
     (
         "debian-archive-keyring",
         "the guest's packages are verified",

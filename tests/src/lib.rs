@@ -57,6 +57,7 @@ pub mod package;
 pub mod packages;
 pub mod paths;
 pub mod program;
+pub mod prometheus;
 pub mod scenario;
 pub mod schema;
 pub mod story;

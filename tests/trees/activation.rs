@@ -1,6 +1,7 @@
 //! What would cost a boot in activation is refused, or said, at `install`.
 
 use anyhow::Result;
+use lastgood_tests::files;
 use lastgood_tests::tree::Tree;
 
 use super::{ok, refused};
@@ -54,5 +55,49 @@ fn what_costs_a_proof_is_said_and_installed_all_the_same() -> Result<()> {
     ] {
         assert!(said.stderr.contains(words), "{}", said.stderr);
     }
+    Ok(())
+}
+
+/// A lock over the reboot would never be given back.
+#[test]
+fn a_hook_that_could_not_be_run_is_refused_and_nothing_changes() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.set(&tree.build("1", "")?)?;
+    ok(&tree.lastgood(&["install"])?);
+    let make = "printf '#!/bin/sh\\n' > $out/unlock; /bin/busybox chmod +x $out/unlock";
+    for (number, hook, builder, words) in [
+        (
+            "2",
+            "on-proven = \"unlock\"",
+            "",
+            "[hooks] on-proven: cannot read /nix/store/",
+        ),
+        (
+            "3",
+            "on-fallback = \"unlock\"",
+            "echo > $out/unlock",
+            "[hooks] on-fallback: /nix/store/",
+        ),
+        (
+            "4",
+            "on-degraded = \"/gone/unlock\"",
+            "",
+            "[hooks] on-degraded: cannot read /gone/unlock: ",
+        ),
+        (
+            "5",
+            "on-degraded = \"unlock\"",
+            make,
+            "line 1 names /bin/sh, which is not there; mend it",
+        ),
+    ] {
+        let config = format!("printf '[hooks]\\n{hook}\\n' > $out/etc/lastgood/lastgood.toml");
+        tree.set(&tree.build(number, &format!("{config}; {builder}"))?)?;
+        let before = tree.entries()?;
+        refused(&tree.lastgood(&["install"])?, &[words]);
+        assert_eq!(tree.entries()?, before);
+    }
+    files::write(&tree.path("bin/sh"), "")?;
+    ok(&tree.lastgood(&["install"])?);
     Ok(())
 }

@@ -22,6 +22,7 @@ mod first_place;
 mod foreign;
 mod ledger;
 mod migration;
+mod monitoring;
 mod nixos;
 mod nixos_install;
 mod numbers;
@@ -40,6 +41,7 @@ mod space;
 mod steps;
 mod systemd_boot;
 mod verify;
+mod why_page;
 mod words;
 mod writes;
 

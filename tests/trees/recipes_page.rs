@@ -160,3 +160,59 @@ fn the_page_types_what_works_and_shows_what_is_printed() -> Result<()> {
     );
     Ok(())
 }
+
+/// The text of a block of shell.
+fn shell(name: &str) -> Result<String> {
+    let page = fs::read_to_string(paths::repository().join(PAGE))?;
+    let start = format!("{NAME}sh: {name} -->\n```sh\n");
+    let (_, rest) = page.split_once(&start).context("no such block")?;
+    let (text, _) = rest.split_once("```\n").context("no end")?;
+    Ok(text.to_owned())
+}
+
+/// A server for `FleetLock`: it writes down one request, and says yes.
+fn fleet_lock() -> Result<(String, std::thread::JoinHandle<std::io::Result<String>>)> {
+    use std::io::{Read as _, Write as _};
+    let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = format!("http://{}", server.local_addr()?);
+    let asked = std::thread::spawn(move || {
+        let (mut client, _) = server.accept()?;
+        let mut request = Vec::new();
+        let mut part = [0; 4096];
+        while !request.ends_with(b"}}") {
+            match client.read(&mut part)? {
+                0 => break,
+                count => request.extend(part.iter().take(count)),
+            }
+        }
+        client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+        Ok(String::from_utf8_lossy(&request).into_owned())
+    });
+    Ok((address, asked))
+}
+
+#[test]
+fn the_hook_of_the_page_gives_the_lock_back() -> Result<()> {
+    let (address, asked) = fleet_lock()?;
+    let work = tempfile::tempdir()?;
+    let hook = work.path().join("unlock");
+    files::write(&hook, shell("unlock")?)?;
+    let mut run = std::process::Command::new("sh");
+    lastgood_tests::command::output(run.arg(&hook).env("FLEETLOCK", address))?;
+    let asked = asked.join().ok().context("the server has died")??;
+    let (head, body) = asked.split_once("\r\n\r\n").context("no request")?;
+    assert!(
+        head.starts_with("POST /v1/steady-state HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.to_lowercase()
+            .contains("\r\nfleet-lock-protocol: true"),
+        "{head}"
+    );
+    let body: serde_json::Value = serde_json::from_str(body)?;
+    let id = body["client_params"]["id"].as_str().unwrap_or_default();
+    assert_eq!(id.len(), 32, "{body}");
+    assert_eq!(body["client_params"]["group"], "default");
+    Ok(())
+}

@@ -26,7 +26,7 @@ pub(super) const COLUMNS: u16 = 100;
 
 /// The first generation is proven and runs. The second was tried and failed. The third is only built, and lacks its
 /// kernel.
-fn machine() -> Result<Tree> {
+pub(super) fn machine() -> Result<Tree> {
     let tree = Tree::new()?;
     let mut toplevels = Vec::new();
     for (at, extra) in [BEFORE, AFTER].into_iter().enumerate() {
@@ -69,7 +69,10 @@ fn failure(number: &str) -> Value {
 }
 
 /// Changes what is on record, and gives each event a time of its own.
-fn rewrite(tree: &Tree, change: impl FnOnce(&mut Vec<Map<String, Value>>)) -> Result<()> {
+pub(super) fn rewrite(
+    tree: &Tree,
+    change: impl FnOnce(&mut Vec<Map<String, Value>>),
+) -> Result<()> {
     let text = fs::read_to_string(tree.path(LEDGER))?;
     let events = text.lines().map(serde_json::from_str);
     let mut events: Vec<Map<String, Value>> = events.collect::<Result<_, _>>()?;
@@ -85,7 +88,8 @@ fn rewrite(tree: &Tree, change: impl FnOnce(&mut Vec<Map<String, Value>>)) -> Re
         };
         now = now.checked_add(jiff::SignedDuration::from_secs(after))?;
         event.insert("time".to_owned(), now.to_string().into());
-        for other in ["crc", "min", "binding", "logLines"] {
+        // A line without a checksum has the first members only.
+        for other in ["crc", "min", "binding", "logLines", "reset"] {
             event.remove(other);
         }
         lines.push_str(&Value::Object(event).to_string());

@@ -52,15 +52,22 @@ pub fn check(root: &Root, closure: &Path, asked: &Activation) -> Result<(), Unfi
     let Some(script) = asked.script() else {
         return Ok(());
     };
-    let path = closure.join(script);
+    check_program(root, &closure.join(script))
+}
+
+/// Whether a program of the closure or of the host could be run, as far as its file tells.
+///
+/// # Errors
+/// Why not.
+pub fn check_program(root: &Root, path: &Path) -> Result<(), Unfit> {
     let read = |source| Unfit::Read {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
-    let file = root.open(&path).map_err(read)?;
+    let file = root.open(path).map_err(read)?;
     let metadata = file.metadata().map_err(read)?;
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
-        return Err(Unfit::NotExecutable(path));
+        return Err(Unfit::NotExecutable(path.to_owned()));
     }
     let mut line = Vec::new();
     BufReader::new(file.take(FIRST_LINE))
@@ -73,7 +80,10 @@ pub fn check(root: &Root, closure: &Path, asked: &Activation) -> Result<(), Unfi
     if place.is_ok_and(|place| place.is_file()) {
         Ok(())
     } else {
-        Err(Unfit::NoInterpreter { path, interpreter })
+        Err(Unfit::NoInterpreter {
+            path: path.to_owned(),
+            interpreter,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::report::event::line;
 use crate::report::print::{lasting, local, print, print_json};
 use crate::report::style::{Cell, Style, Tone};
 use crate::state::fault::Fault;
+use crate::state::reset::How;
 use crate::state::{Event, Standing, State, Subject};
 use crate::store::ledger::Record;
 use crate::view::View;
@@ -81,7 +82,7 @@ fn events(records: &[Record]) -> Vec<Told<'_>> {
         let begins = matches!(event, Event::Began { .. });
         let ended = began
             .filter(|_| begins)
-            .map(|began| ended(&state, began, record.time));
+            .map(|began| ended(&state, began, record));
         if begins {
             began = Some(record.time);
         }
@@ -122,14 +123,25 @@ fn is_about_this_boot(event: &Event, state: &State) -> bool {
 }
 
 /// How the boot of `state` ended, now that another one begins.
-fn ended(state: &State, began: Timestamp, next: Timestamp) -> String {
-    let within = lasting(began, next);
+fn ended(state: &State, began: Timestamp, next: &Record) -> String {
+    let within = lasting(began, next.time);
     let within = within.map_or_else(String::new, |within| format!(" {within} after this one"));
     let running = state.running();
     let is_open = running.is_some_and(|running| state.standing(running) == Standing::Trial)
         && state.healthy.is_none();
     let reached = state.boot.as_ref().map(|boot| boot.stage.name());
-    match reached.filter(|_| is_open) {
+    let reset = match &next.event {
+        Event::Began { reset, .. } => reset.as_ref().filter(|reset| reset.how != How::Unknown),
+        _ => None,
+    };
+    let is_open = reached.filter(|_| is_open);
+    if let Some(reset) = reset {
+        let open = is_open.map_or_else(String::new, |reached| {
+            format!(", which had come to no verdict (stage {reached})")
+        });
+        return format!("the next boot began{within}{open}: {reset}");
+    }
+    match is_open {
         Some(reached) => format!(
             "the next boot began{within}, which had come to no verdict (stage {reached}): a crash, a hang, a power cut, or \
              somebody's reboot"

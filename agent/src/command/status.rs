@@ -19,6 +19,7 @@ use serde::{Serialize, Serializer};
 use systemd_boot_model::{EndlessMenu, FailedStart, Override};
 
 use crate::cli::Output;
+use crate::config;
 use crate::entries::prediction::{self, Prediction};
 use crate::error::Error;
 use crate::host::CURRENT_SYSTEM;
@@ -30,6 +31,8 @@ use crate::report::remedy;
 use crate::report::style::Style;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
+use crate::state::incident::Hook;
+use crate::state::reset::Reset;
 use crate::state::switching::{Phase, Switching};
 use crate::state::{Event, Subject};
 use crate::store::handover::{Emergency, Units};
@@ -55,6 +58,14 @@ struct Status<'a> {
     automatic_reboots: u32,
     degraded: Option<&'a Cause>,
     rejected: Vec<&'a Subject>,
+    /// What was rejected for what may not have been its fault.
+    suspects: Vec<&'a Subject>,
+    /// How the boot before this one ended.
+    reset: Option<&'a Reset>,
+    /// The outcome of a selection, or of trouble, is not known yet.
+    incident: bool,
+    /// The hook that closes it, and was not run yet.
+    hook_due: Option<Hook>,
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
     /// What was not well when what runs was proven.
@@ -273,6 +284,14 @@ fn status<'a>(
             .values()
             .map(|rejection| &rejection.subject)
             .collect(),
+        suspects: state
+            .suspects
+            .values()
+            .map(|rejection| &rejection.subject)
+            .collect(),
+        reset: view.this_boot().and_then(|boot| boot.reset.as_ref()),
+        incident: state.incident.is_some(),
+        hook_due: state.due.filter(|hook| asks_for(view, *hook)),
         overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         unwell: unwell(view),
@@ -316,6 +335,14 @@ fn status<'a>(
     status.warnings.splice(0..0, texts);
     status.notes.extend(masked);
     status
+}
+
+/// Whether what runs names a program for it.
+fn asks_for(view: &View, hook: Hook) -> bool {
+    let config = view
+        .running()
+        .map(|running| config::read(&view.root, &running.toplevel));
+    config.is_some_and(|read| read.is_ok_and(|config| config.hooks.program(hook).is_some()))
 }
 
 impl After {

@@ -3,6 +3,7 @@
 
 mod story;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use boot_entries::{GenerationId, Root};
@@ -13,6 +14,7 @@ use crate::cli::Output;
 use crate::error::Error;
 use crate::report::label::{HEALTHY_TRIAL, StateLabel};
 use crate::report::print::{lasting, local, print, print_json};
+use crate::report::remedy;
 use crate::report::style::{Cell, Style, Tone};
 use crate::state::cause::{Cause, UnitFailure};
 use crate::state::fault::Fault;
@@ -150,6 +152,9 @@ fn told(why: &Why<'_>, running: Option<&Subject>) -> Vec<Line> {
     };
     let verb = match why.state {
         StateLabel::Rejected => "was rejected",
+        StateLabel::Suspect => {
+            "is suspect, because it was rejected for what may not have been its fault,"
+        }
         StateLabel::Proven => "is proven, and was not well",
         _ => "was not well",
     };
@@ -157,8 +162,14 @@ fn told(why: &Why<'_>, running: Option<&Subject>) -> Vec<Line> {
     let mut lines = vec![Line::title(Tone::Bad, title), Line::new("closure", closure)];
     lines.extend(tried(why));
     lines.push(Line::new("stage", cause.stage.name()));
+    let mut told = BTreeSet::new();
     for fault in &cause.faults {
-        lines.extend(fault_lines(fault, cause.detail_of(fault)));
+        let detail = cause.detail_of(fault);
+        lines.extend(fault_lines(fault, detail));
+        // The operator's own decision wants no advice.
+        let advice = (*fault != Fault::Operator).then(|| remedy::fault::what_to_do(fault, detail));
+        let advice = advice.filter(|advice| told.insert(advice.clone()));
+        lines.extend(advice.map(|advice| Line::new("mend", advice)));
     }
     if why.log_withheld {
         lines.push(Line::new("log", WITHHELD));
@@ -204,9 +215,22 @@ fn next(why: &Why<'_>, cause: &Cause, running: Option<&Subject>) -> Option<Strin
     let id = &why.subject.generation;
     let unit = cause.faults.iter().find_map(Fault::unit);
     match why.state {
-        StateLabel::Rejected => Some(format!(
-            "mend it, build it again, and `lastgood install` tries that; `lastgood install --again {id}` tries this one once \
-             more as it is"
+        StateLabel::Rejected => {
+            let to = why.story.back_to.filter(|to| *to != why.subject);
+            let diff = to.map_or_else(String::new, |to| {
+                format!(
+                    "`lastgood diff {} {id}` shows what is new in it; ",
+                    to.generation
+                )
+            });
+            Some(format!(
+                "{diff}mend it, build it again, and `lastgood install` tries that; `lastgood install --again {id}` tries this \
+                 one once more as it is"
+            ))
+        }
+        StateLabel::Suspect => Some(format!(
+            "mend what is outside of it; it is tried again by itself once the last good one is well, and by `lastgood install {id}` at \
+             once"
         )),
         _ if running == Some(why.subject) => Some(match unit {
             Some(unit) => format!(

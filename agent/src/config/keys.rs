@@ -76,6 +76,15 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "fallback",
         "How the machine goes back from this closure. Read from the generation that was booted.",
     ),
+    (
+        "hooks",
+        "What is run once the outcome of an update is known. Read from the closure that is active then: a fallback is told by the \
+         last good one's.",
+    ),
+    (
+        "metrics",
+        "How the machine is told in numbers. Read from the generation that was booted.",
+    ),
 ];
 
 const PORT: Kind = Kind::Integer(0, 65535);
@@ -487,6 +496,54 @@ pub const KEYS: &[Key] = &[
         example: "900",
         what: "How long services may take to stop on the way down, before the machine reboots by force.",
         why: "It is twice what systemd grants one service (DefaultTimeoutStopSec=). systemd alone waits half an hour.",
+    },
+    Key {
+        section: "hooks",
+        name: "on-proven",
+        kind: Kind::Path,
+        default: None,
+        example: "\"hooks/unlock\"",
+        what: "A program that is run as root when what was selected is found good: one of the closure, or an absolute path. What \
+               happened is in its environment and, as JSON, on its standard input.",
+        why: "Most machines hold nothing that is to be given back.",
+    },
+    Key {
+        section: "hooks",
+        name: "on-fallback",
+        kind: Kind::Path,
+        default: None,
+        example: "\"hooks/unlock\"",
+        what: "The same when the machine went back, and what it went back to is found good.",
+        why: "As above.",
+    },
+    Key {
+        section: "hooks",
+        name: "on-degraded",
+        kind: Kind::Path,
+        default: None,
+        example: "\"/usr/local/bin/page-me\"",
+        what: "The same when the machine is not well and stays up.",
+        why: "As above.",
+    },
+    Key {
+        section: "hooks",
+        name: "deadline-sec",
+        kind: Kind::Integer(1, 240),
+        default: Some("60"),
+        example: "20",
+        what: "When a hook is ended, with all that it has started, in seconds.",
+        why: "Nothing of a boot waits for it, and a call over the network that takes longer will not come back.",
+    },
+    Key {
+        section: "metrics",
+        name: "textfile-directory",
+        kind: Kind::Path,
+        default: None,
+        example: "\"/var/lib/prometheus/node-exporter\"",
+        what: "The directory that node_exporter's textfile collector reads. After each event lastgood.prom is written there, for \
+               Prometheus.",
+        why: "Not every machine has a node_exporter, and nobody else's directory is written to unless it is named. The example is \
+              Debian's.",
     },
 ];
 

@@ -1,4 +1,7 @@
-//! What to do about what the library finds wrong: it says what is wrong, and these say what to type.
+//! What to do about what the library finds wrong: it says what is wrong, and these say what to type. What to do about a
+//! [`fault`] of a generation is below.
+
+pub mod fault;
 
 use boot_entries::name::OurName as _;
 use boot_entries::plan::{Kept, REASONS, Refusal, Stranding, Substituted};

@@ -32,6 +32,9 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::OnProven, Self::OnFallback, Self::OnDegraded];
+
     /// Its name, as in lastgood.toml.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -69,6 +69,9 @@ fn fields(event: &Event) -> Vec<(&'static str, String)> {
     if let Some(from) = event.left() {
         fields.push(("LASTGOOD_FROM", from.generation.to_string()));
     }
+    if let Event::Hooked { hook, .. } = event {
+        fields.push(("LASTGOOD_HOOK", hook.name().to_owned()));
+    }
     if let Some(cause) = event.cause() {
         fields.push(("LASTGOOD_SUMMARY", cause.summary.clone()));
     }

@@ -186,6 +186,7 @@ pub(super) const COMMON: &[Item] = &[
         "usr/share/doc/lastgood/loader-versions.md",
         "docs/loader-versions.md",
     ),
+    file("usr/share/doc/lastgood/monitoring.md", "docs/monitoring.md"),
     file("usr/share/doc/lastgood/nixos.md", "docs/nixos.md"),
     file("usr/share/doc/lastgood/operator.md", "docs/operator.md"),
     file("usr/share/doc/lastgood/packages.md", "docs/packages.md"),
@@ -197,6 +198,15 @@ pub(super) const COMMON: &[Item] = &[
         "docs/switch-stories.md",
     ),
     file("usr/share/doc/lastgood/space.md", "docs/space.md"),
+    file("usr/share/doc/lastgood/why.md", "docs/why.md"),
+    file(
+        "usr/share/doc/lastgood/grafana/lastgood.json",
+        "docs/grafana/lastgood.json",
+    ),
+    file(
+        "usr/share/doc/lastgood/prometheus/lastgood.rules.yml",
+        "docs/prometheus/lastgood.rules.yml",
+    ),
     file(
         "usr/share/doc/lastgood/schemas/check.json",
         "docs/schemas/check.json",

@@ -1,5 +1,6 @@
 use super::*;
 use crate::command::ledgers;
+use crate::state::reset::Reset;
 
 /// Without the dates: they are local.
 fn told(records: &[Record]) -> Vec<String> {
@@ -40,6 +41,34 @@ fn every_boot_is_a_paragraph_that_says_how_it_ended() {
             "rejected: generation 3: the loader started it as often as it may",
         ]
     );
+}
+
+/// What was found out when the next boot began is said, in the place of what it may have been.
+#[test]
+fn how_a_boot_ended_is_said_where_it_is_known() {
+    let mut records = ledgers::two_fallbacks();
+    let known = |how, words: &str| Reset {
+        how,
+        stage: None,
+        words: Some(words.to_owned()),
+    };
+    let mut resets = [
+        known(How::Orderly, "x"),
+        known(How::Panic, "Kernel panic - not syncing: VFS"),
+    ]
+    .into_iter();
+    for record in records.iter_mut().rev() {
+        if let Event::Began { reset, .. } = &mut record.event {
+            *reset = resets.next();
+        }
+    }
+    let told = told(&records);
+    let panicked = "the next boot began 10 min after this one, which had come to no verdict (stage firewalled): the kernel \
+                    panicked in the boot before: Kernel panic - not syncing: VFS";
+    assert!(told.iter().any(|line| line == panicked), "{told:#?}");
+    let orderly = "the next boot began 10 min after this one, which had come to no verdict (stage begun): the boot before was \
+                   shut down in order: x";
+    assert!(told.iter().any(|line| line == orderly), "{told:#?}");
 }
 
 #[test]

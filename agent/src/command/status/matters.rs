@@ -81,6 +81,14 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
         });
     }
     all.extend(unwell(&status.unwell));
+    if let Some(hook) = status.hook_due {
+        all.push(Matter::new(
+            format!(
+                "the hook {hook} is due and was not run yet; the next boot runs it at the latest"
+            ),
+            "`journalctl -b -u 'lastgood-hook-*'` shows whether it runs now",
+        ));
+    }
     if status.state == Some(StateLabel::Trial) && status.healthy_trial != status.running {
         all.push(Matter::new(
             "what runs is on trial, and comes to a verdict by itself",

@@ -6,6 +6,7 @@ use crate::report::print::local;
 use crate::report::style::{Cell, Line, Style, Tone};
 use crate::state::Subject;
 use crate::state::cause::Stage;
+use crate::state::reset::How;
 
 /// So many lines of rejected generations and notes fit beside the rest.
 const MOST: usize = 5;
@@ -66,23 +67,20 @@ fn generations(status: &Status<'_>) -> Vec<Line> {
         Tone::Plain
     };
     lines.push(row("last good", Cell::new(tone, other(status.last_good))));
-    let many = status.rejected.len().saturating_sub(MOST);
-    let mut rejected: Vec<String> = status
-        .rejected
-        .iter()
-        .take(MOST)
-        .map(|one| one.generation.to_string())
-        .collect();
-    if many > 0 {
-        rejected.push(format!("{many} more (`lastgood list-generations`)"));
-    }
-    if !rejected.is_empty() {
-        lines.push(row(
-            "rejected",
-            format!("generation {}", rejected.join(", ")),
-        ));
-    }
+    lines.extend(numbers("suspect", &status.suspects));
+    lines.extend(numbers("rejected", &status.rejected));
     lines
+}
+
+/// So many generations as fit, by their numbers.
+fn numbers(key: &str, all: &[&Subject]) -> Option<Line> {
+    let many = all.len().saturating_sub(MOST);
+    let few = all.iter().take(MOST);
+    let mut few: Vec<String> = few.map(|one| one.generation.to_string()).collect();
+    if many > 0 {
+        few.push(format!("{many} more (`lastgood list-generations`)"));
+    }
+    (!few.is_empty()).then(|| row(key, format!("generation {}", few.join(", "))))
 }
 
 fn named(subject: &Subject) -> String {
@@ -96,6 +94,10 @@ fn named(subject: &Subject) -> String {
 /// What the next boots start, and when the machine went back last.
 fn boots(status: &Status<'_>) -> Vec<Line> {
     let mut lines = Vec::new();
+    // That somebody rebooted it, they know.
+    let came_up = status.reset;
+    let came_up = came_up.filter(|reset| !matches!(reset.how, How::Orderly | How::Unknown));
+    lines.extend(came_up.map(|reset| row("came up", reset.to_string())));
     let runs = runs(&status.after_failures);
     let mut each = runs.iter();
     match each.next() {

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::host::{self, Kind};
 use crate::operation::check as checks;
 use crate::report::line::one_line;
+use crate::state::incident::Hook;
 
 /// Checks the closure `toplevel`. One that is trusted, because it was proven or because the operator insists, is only warned
 /// of where a boot would find out.
@@ -32,6 +33,7 @@ pub fn check(root: &Root, toplevel: &Path, is_trusted: bool) -> Result<(), Error
     };
     lenient(check_script(root, toplevel))?;
     lenient(check_checks(root, toplevel))?;
+    lenient(check_hooks(root, toplevel))?;
     lenient(check_units(root, toplevel))?;
     lenient(check_required(root, toplevel))?;
     lenient(check_order(root, toplevel))
@@ -76,6 +78,22 @@ fn check_checks(root: &Root, toplevel: &Path) -> Result<(), Error> {
     let checks = config::read_or_default(root, toplevel).health.checks;
     checks::check(root, toplevel, &checks)
         .map_err(|why| Error::Refused(format!("{why}; mend it and build the generation again")))
+}
+
+/// A hook that cannot be run is found out when something waits for it: a lock that is never given back.
+fn check_hooks(root: &Root, toplevel: &Path) -> Result<(), Error> {
+    let hooks = config::read_or_default(root, toplevel).hooks;
+    for hook in Hook::ALL {
+        let Some(program) = hooks.program(hook) else {
+            continue;
+        };
+        script::check_program(root, &toplevel.join(program)).map_err(|unfit| {
+            Error::Refused(format!(
+                "[hooks] {hook}: {unfit}; mend it and build the generation again"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// Whether all units of the closure can be linked. On NixOS nobody links them.

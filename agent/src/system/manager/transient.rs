@@ -22,6 +22,8 @@ pub enum Setting {
     Signals(Vec<i32>),
     /// Times counted from an event, in microseconds: `TimersMonotonic`.
     Timers(Vec<(String, u64)>),
+    /// Bytes as they are, e.g. `StandardInputData`.
+    Bytes(Vec<u8>),
     /// Programs with their arguments, their own name among them, e.g. `ExecStart`.
     Commands(Vec<Vec<String>>),
 }
@@ -37,6 +39,7 @@ impl Setting {
                 Variant::from(texts)
             }
             Self::Signals(signals) => Variant::new((Vec::<i32>::new(), signals.clone())),
+            Self::Bytes(bytes) => Variant::new(bytes.clone()),
             Self::Timers(timers) => Variant::new(timers.clone()),
             Self::Commands(commands) => {
                 let command = |words: &Vec<String>| {
