@@ -283,12 +283,12 @@ fn a_soft_reboot_of_the_operator_is_a_boot_of_the_same(debian: Debian) -> Result
         server.wait_for(Fact::Begun(2))?;
         assert_eq!(server.state()?.attempts, 1);
         assert_eq!(server.state()?.standing(&trial), Standing::Trial);
-        server.wait_longer(Fact::Proven(2), Duration::from_secs(60))?;
+        server.wait_longer(Fact::Proven(2), Duration::from_mins(1))?;
         // After it: judged again, and the same.
         server.run_ok("systemctl --no-block soft-reboot")?;
         soft_rebooted(server, 2)?;
         server.wait_for(Fact::Begun(2))?;
-        server.wait_longer(Fact::Proven(2), Duration::from_secs(60))?;
+        server.wait_longer(Fact::Proven(2), Duration::from_mins(1))?;
         let state = server.state()?;
         assert_eq!(state.last_good(), Some(&trial));
         assert_eq!((state.reboots, state.rejected.len()), (0, 0));

@@ -14,7 +14,7 @@ pub(super) fn json() -> Result<String> {
             "type": kind(key.kind),
             "default": key.default.map(value).transpose()?,
             "example": value(key.example)?,
-            "description": description(&key),
+            "description": description(key),
         });
         let section = sections.entry(key.section).or_default();
         section.insert(key.name.to_owned(), option);

@@ -22,6 +22,7 @@ fn failed() -> Ended {
 
 /// Written down apart from the code: at second 100, one row a state, one column an event.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table: each line is a case")]
 fn every_state_and_every_event() {
     let events = [
         Event::Ready(true),

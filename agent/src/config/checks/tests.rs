@@ -105,6 +105,7 @@ fn what_is_not_said_of_a_check() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table: each line is a case")]
 fn what_makes_no_sense_is_refused_with_its_place() {
     for (text, line, column, why) in [
         (
