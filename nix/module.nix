@@ -145,6 +145,8 @@ let
 
   # There only if the loader counts this boot: a trial. (The name is systemd-boot's.)
   countedBoot = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+  # The variable outlives a kexec. Only a loader tells the kernel where its initrd is.
+  byTheLoader = "initrd";
   deadline = cfg.stage1DeadlineSec;
   hasDeadline = deadline != null && config.boot.initrd.enable;
   # What a timer does to a trial: the next try, or the generation that the loader falls back to.
@@ -153,6 +155,7 @@ let
     unitConfig = {
       DefaultDependencies = false;
       ConditionPathExists = countedBoot;
+      ConditionKernelCommandLine = byTheLoader;
       SuccessAction = "reboot-force";
     };
   };
@@ -163,6 +166,7 @@ let
     unitConfig = {
       DefaultDependencies = false;
       ConditionPathExists = countedBoot;
+      ConditionKernelCommandLine = byTheLoader;
     };
     timerConfig = {
       OnActiveSec = time;

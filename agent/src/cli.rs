@@ -283,6 +283,16 @@ Exit status: 0 it is rejected; 1 refused or failed; 2 usage.")]
         #[arg(add = ArgValueCandidates::new(completion::generations))]
         generation: Option<GenerationId>,
     },
+    /// Hold this boot: no automatic reboot ends it, whatever the verdict.
+    ///
+    /// For whoever looks for a fault on the machine that has it. A reboot that was announced does not come. The verdict
+    /// stands: what was rejected is rejected, and `systemctl reboot` goes back. The hold ends with the boot.
+    #[command(after_long_help = "\
+Example:
+  lastgood hold
+
+Exit status: 0 it is held; 1 it is too late, or failed; 2 usage.")]
+    Hold,
     /// Remove everything of lastgood's from the boot partition, and leave it bootable.
     ///
     /// The last good generation stays bootable, by an entry as nixpkgs' builder writes it: the next `nixos-rebuild`
@@ -385,6 +395,14 @@ pub enum BootStep {
     FallBack,
     /// Put on record that this boot comes to its end in order. systemd asks for it when the machine goes down.
     End,
+    /// Go down, and up again with the last good generation. In a unit of its own: it waits for those who are there.
+    GoDown {
+        /// Wait for nobody.
+        #[arg(long)]
+        at_once: bool,
+    },
+    /// In emergency mode: bring the machine to the network, with its SSH server.
+    Emergency,
     /// Go back to a closure without a reboot, in a unit of its own: whoever acts upon a verdict is shut in.
     FallBackLive {
         /// The closure that was found bad.

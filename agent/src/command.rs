@@ -52,6 +52,7 @@ pub fn run(root: &Root, command: Command, out: &mut impl Write) -> Result<(), Er
         Command::CheckConfig { file } => check_config::run(root, file.as_deref(), out),
         Command::Good { generation } => judge::good(root, generation.as_ref(), out),
         Command::Bad { generation } => judge::bad(root, generation.as_ref(), out),
+        Command::Hold => judge::hold(root, out),
         Command::Uninstall { dry_run } => uninstall::run(root, dry_run, out),
         Command::MayBeRemoved => removal::may_be_removed(root),
         Command::Switch(live) => switch::run(root, Action::Switch, &live, out),

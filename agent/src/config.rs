@@ -70,11 +70,57 @@ impl Default for Switch {
 }
 
 /// `[fallback]`: how the machine goes back from this closure.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Fallback {
     /// Without a reboot, where only a boot could not do more.
     pub live: bool,
+    /// By a soft-reboot, where kernel, initrd, modules and parameters are the same.
+    pub soft_reboot: bool,
+    /// By kexec, past firmware and loader.
+    pub kexec: bool,
+    /// How long an automatic reboot waits for those who hold it up (systemd-inhibit(1)), in seconds.
+    pub inhibitor_patience_sec: Pause,
+    /// How long it waits where somebody is logged in, in seconds.
+    pub grace_sec: Pause,
+    /// How long services may take to stop, in seconds, before a harsher way is taken.
+    pub stop_sec: Seconds<3600>,
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self {
+            live: false,
+            soft_reboot: true,
+            kexec: false,
+            inhibitor_patience_sec: Pause(60),
+            grace_sec: Pause(60),
+            stop_sec: Seconds(180),
+        }
+    }
+}
+
+/// A pause of at most an hour; 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Pause(u64);
+
+impl TryFrom<u64> for Pause {
+    type Error = &'static str;
+
+    fn try_from(count: u64) -> Result<Self, Self::Error> {
+        if count <= 3600 {
+            Ok(Self(count))
+        } else {
+            Err("must be between 0 and 3600 seconds")
+        }
+    }
+}
+
+impl From<Pause> for Duration {
+    fn from(pause: Pause) -> Self {
+        Self::from_secs(pause.0)
+    }
 }
 
 /// `[health]`: what "healthy" means for this closure.
@@ -103,7 +149,7 @@ impl Default for Health {
 }
 
 /// A length of time, at most `LONGEST` seconds. Unless said otherwise one that an assessment can keep: some, and together
-/// with another one well below the 30 minutes after which `lastgood-assess.service` is stopped without a verdict.
+/// with another one well below the 30 minutes after which the assessor no longer puts off its end (`system::pulse`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct Seconds<const LONGEST: u64 = 800>(u64);

@@ -147,7 +147,7 @@ impl Prepared {
         let proofs = proofs.filter(|proofs| !is_asked_once && proofs.variables == view.variables);
         let mut proofs = proofs.into_iter().flat_map(|proofs| &proofs.all);
         Some(match proofs.find(|proof| proof.release == release) {
-            Some(proof) => prediction::predictions(view, boot, proof.starts.as_slice()),
+            Some(proof) => prediction::predictions(view, boot, release, proof.starts.as_slice()),
             None => prediction::predict_of(view, boot, release, 0),
         })
     }

@@ -32,10 +32,27 @@ pub const HEALTHY: &str = "/run/lastgood/healthy.json";
 /// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good. `lastgood-no-prompt.service`
 /// looks for it, too.
 pub const PROVEN: &str = "/run/lastgood/proven";
+/// Left by the generator: this boot is a trial, as far as it can tell.
+pub const TRIAL: &str = "/run/lastgood/trial";
+/// What was set on this trial that is no unit's, and what it was before.
+pub const LAST_RESORT: &str = "/run/lastgood/last-resort.json";
+/// What was started in emergency mode.
+pub const EMERGENCY: &str = "/run/lastgood/emergency.json";
 /// The ruleset is in the kernel: `lastgood-firewall.service` looks for it.
 pub const FIREWALLED: &str = "/run/lastgood/firewalled";
 /// What of it is in the kernel, so that it is not loaded once more.
 pub const FIREWALL: &str = "/run/lastgood/firewall.json";
+
+/// How many soft-reboots of this kernel there were, as the last step that asked systemd has left it.
+pub const USERSPACE: &str = "/run/lastgood/userspace";
+/// What runs since a soft-reboot, where that is not what the kernel's command line names.
+pub const SOFT_REBOOTED: &str = "/run/lastgood/soft-reboot.json";
+/// Which ways back were tried in this boot.
+pub const TRIED: &str = "/run/lastgood/tried.json";
+/// The operator holds this boot: no automatic reboot ends it.
+pub const HELD: &str = "/run/lastgood/held.json";
+/// Into this a soft-reboot goes, where somebody has filled it (systemd-soft-reboot.service(8)).
+pub const NEXT_ROOT: &str = "/run/nextroot";
 
 /// The line for whoever logs in: `pam_motd` shows what is in the directory.
 pub const BANNER: &str = "/run/motd.d/lastgood";
@@ -134,8 +151,10 @@ pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
 /// What is mounted where, as this thread sees it (`proc_pid_mountinfo(5)`).
 pub const MOUNTS: &str = "/proc/thread-self/mountinfo";
-/// How long the kernel has run.
+/// How long the kernel has been up, in seconds.
 pub const UPTIME: &str = "/proc/uptime";
+/// Whether a kernel is loaded for kexec: `1` if so.
+pub const KEXEC_LOADED: &str = "/sys/kernel/kexec_loaded";
 /// What the firmware keeps of a kernel that panicked, until systemd-pstore.service moves it.
 pub const PSTORE: &str = "/sys/fs/pstore";
 /// Where that goes.

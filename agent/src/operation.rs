@@ -6,9 +6,10 @@
 //!
 //! An operation returns plain data. Whoever calls it says what it means: [`crate::command`].
 //!
-//! Asked for by an operator: [`select`], [`judge`], [`repair`], [`uninstall`]; by the package that has the files:
+//! Asked for by an operator: [`select`], [`judge`], [`hold`], [`repair`], [`uninstall`]; by the package that has the files:
 //! [`removal`]; nothing is changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
-//! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`], at last [`end`]. What all verdicts have in common:
+//! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`], at last [`end`]; meanwhile
+//! [`last_resort`], and [`emergency`] where the boot ended in that mode. What all verdicts have in common:
 //! [`on_record`]. What closes an incident: [`hooks`].
 
 pub mod activate;
@@ -17,10 +18,14 @@ pub mod begin;
 pub mod bless;
 pub mod diff;
 pub mod doctor;
+pub mod emergency;
 pub mod end;
 pub mod fall_back;
+pub mod hold;
 pub mod hooks;
 pub mod judge;
+pub mod last_resort;
+mod new_userspace;
 pub mod on_record;
 pub mod removal;
 pub mod repair;

@@ -20,9 +20,11 @@
 pub mod baseline;
 mod boots;
 pub mod cause;
+mod course;
 mod event;
 pub mod fault;
 pub mod incident;
+pub mod ladder;
 pub mod reaction;
 pub mod reset;
 pub mod started_by;
@@ -191,9 +193,7 @@ impl State {
                 self.unwell.remove(&subject.toplevel);
                 self.fallen_from = None;
             }
-            Event::Hooked { hook, .. } => {
-                self.due = self.due.filter(|due| due != hook);
-            }
+            Event::Hooked { hook, .. } => self.is_closed_by(*hook),
             Event::Named { owner } => self.owner = Some(owner.clone()),
             Event::Uninstalled => {
                 self.selected = None;
@@ -217,7 +217,6 @@ impl State {
             Event::FellBack { from, .. } => {
                 self.fallen_from = Some(from.clone());
                 self.falls(from);
-                self.incident = None;
                 self.due = Some(Hook::OnFallback);
             }
             Event::Switching(intent) => self.switching(intent),
@@ -423,5 +422,7 @@ fn same_closure(one: Option<&Subject>, other: &Subject) -> bool {
     one.is_some_and(|one| one.toplevel == other.toplevel)
 }
 
+#[cfg(test)]
+mod simulator;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod ahead;
 mod known_places;
 mod stand_in;
+mod startable;
 pub mod versions;
 
 use std::borrow::Cow;
@@ -20,9 +21,7 @@ use boot_entries::generation::{Generation, Profiles};
 use boot_entries::name::stem_of;
 use boot_entries::observe;
 use boot_entries::plan::{self, Damage};
-use boot_entries::{
-    GenerationId, Root, boot_partition, closure, efi, kernel, payload, systemd_boot,
-};
+use boot_entries::{GenerationId, Root, boot_partition, closure, efi, payload, systemd_boot};
 use systemd_boot_model::{EntryName, LoaderVariables, ReleaseRange};
 
 use crate::config;
@@ -39,6 +38,7 @@ use crate::system::command_line;
 
 use known_places::KnownPlaces;
 pub use stand_in::LostStandIn;
+pub use startable::{is_unsigned, unstartable};
 
 /// Nothing is on record, and so many entries on `$BOOT` are ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -424,24 +424,6 @@ pub fn refused_unsigned(what: &str) -> String {
         "Secure Boot is on, and {what} carries no signature: the firmware refuses to start it; sign it before it comes into the \
          store, or turn Secure Boot off"
     )
-}
-
-/// Whether what `file` in `place` starts carries no signature. What cannot be read is told elsewhere.
-#[must_use]
-pub fn is_unsigned(place: &Place, file: &EntryFile) -> bool {
-    let entry = &file.entry;
-    let program = entry
-        .linux
-        .as_ref()
-        .or(entry.uki.as_ref())
-        .or(entry.efi.as_ref());
-    program.is_some_and(|program| {
-        let program = program.replace('\\', "/");
-        let path = place
-            .directory(file.on)
-            .join(program.trim_start_matches('/'));
-        matches!(kernel::is_signed(&path), Ok(false))
-    })
 }
 
 /// The first of our payload that `file` in `place` needs and that is not there, to the byte.

@@ -273,6 +273,7 @@ mod tests {
             let ours = |default: &str| LoaderConf {
                 default: Some(default.to_owned()),
                 preferred: None,
+                ..LoaderConf::default()
             };
             prop_assert_eq!(LoaderConf::parse(&written), ours(DEFAULT_PATTERN));
             prop_assert_eq!(endless_timeout(&written), None);

@@ -6,7 +6,7 @@ use crate::conf::{LoaderConf, SAVED};
 use crate::listed::{Listed, Program};
 use crate::name::EntryName;
 use crate::order;
-use crate::partition::Partition;
+use crate::partition::{ENTRIES, IMAGES, Partition};
 use crate::pattern::Pattern;
 use crate::release::ReleaseRange;
 use crate::variables::LoaderVariables;
@@ -133,12 +133,21 @@ impl Loader {
     }
 
     /// One boot: what is started, and the loader's traces of it in names and variables. None: nothing is listed.
+    ///
+    /// A path of an earlier boot stays in `LoaderBootCountPath` where this one is not counted: this is the loader being
+    /// started once more by the same run of the firmware ([`Self::reset`] is what a reset of the machine changes).
     pub fn boot(&mut self) -> Option<Choice> {
         self.trace().map(|(boot, _)| boot)
     }
 
-    /// [`Self::boot`], and whether it leaves any traces.
-    fn trace(&mut self) -> Option<(Choice, bool)> {
+    /// What a reset of the machine changes: the firmware forgets which entry was started and counted.
+    pub fn reset(&mut self) {
+        self.variables.selected = None;
+        self.variables.boot_count_path = None;
+    }
+
+    /// [`Self::boot`], and whether it leaves any traces that the next boot may see.
+    pub(crate) fn trace(&mut self) -> Option<(Choice, bool)> {
         let (at, why) = self.choose()?;
         let listed = self.entries.get(at)?;
         let boot = Choice {
@@ -151,6 +160,10 @@ impl Loader {
         };
         let is_remembered = self.remember(boot.id.clone());
         let is_counted = self.count(at);
+        self.variables.selected = Some(boot.id.clone());
+        if is_counted {
+            self.variables.boot_count_path = self.entries.get(at).map(path_of);
+        }
         Some((boot, is_remembered || is_counted))
     }
 
@@ -280,6 +293,15 @@ impl Loader {
         }
         true
     }
+}
+
+/// What `LoaderBootCountPath` calls the file of `listed`.
+fn path_of(listed: &Listed) -> String {
+    let directory = match listed.program {
+        Program::Image => IMAGES,
+        _ => ENTRIES,
+    };
+    format!("/{directory}/{}", listed.file).replace('/', "\\")
 }
 
 /// A pattern that somebody wants to be started.

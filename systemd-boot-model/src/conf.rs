@@ -46,13 +46,39 @@ pub fn endless_timeout(text: &str) -> Option<&str> {
 /// In place of a pattern: what was booted last.
 pub(crate) const SAVED: &str = "@saved";
 
-/// What the loader takes from the file, as far as choosing an entry goes.
+/// `reboot-on-error`, known from version 258 on: whether the loader resets the machine when an entry cannot be started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RebootOnError {
+    /// If the entry has tries left.
+    #[default]
+    Auto,
+    /// Always.
+    Yes,
+    /// Never.
+    No,
+}
+
+impl RebootOnError {
+    /// Reads the value of the line. None: the loader passes over the line.
+    fn parse(value: &str) -> Option<Self> {
+        match value {
+            "auto" => Some(Self::Auto),
+            "1" | "yes" | "y" | "true" | "t" | "on" => Some(Self::Yes),
+            "0" | "no" | "n" | "false" | "f" | "off" => Some(Self::No),
+            _ => None,
+        }
+    }
+}
+
+/// What the loader takes from the file, as far as choosing an entry goes, and what follows if it cannot be started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoaderConf {
     /// `default`, a pattern over ids.
     pub default: Option<String>,
     /// `preferred`, known from version 260 on.
     pub preferred: Option<String>,
+    /// `reboot-on-error`, known from version 258 on.
+    pub reboot_on_error: RebootOnError,
 }
 
 impl LoaderConf {
@@ -72,6 +98,10 @@ impl LoaderConf {
             match key {
                 "default" => conf.default = Some(value.to_owned()),
                 "preferred" => conf.preferred = Some(value.to_owned()),
+                "reboot-on-error" => {
+                    conf.reboot_on_error =
+                        RebootOnError::parse(value).unwrap_or(conf.reboot_on_error);
+                }
                 _ => {}
             }
         }

@@ -38,6 +38,7 @@
 //! 3. What it makes of that: `listing` (which files are entries, and what of them counts), `listed` (ids, and what
 //!    becomes of a counter), `order` (of the menu) by `version`, `pattern` (what `default` and the like match).
 //! 4. What it starts: `choice`; and what the firmware's variables do to that: `overrides`.
+//! 5. What becomes of a machine whose loader cannot start what it has chosen: `start`.
 //!
 //! What can be listed: entry files (`linux`, `efi`, `uki`, `uki-url`, `profile`) and unified kernel images with their
 //! profiles, on both partitions. `LoaderEntrySysFail` is no part of this: every release that knows it, from 258 to 262,
@@ -62,6 +63,7 @@ mod overrides;
 mod partition;
 mod pattern;
 mod release;
+mod start;
 #[cfg(test)]
 mod tests;
 mod uki;
@@ -69,7 +71,7 @@ mod variables;
 mod version;
 
 pub use choice::{Choice, Loader, Medium, Why};
-pub use conf::{LoaderConf, endless_timeout};
+pub use conf::{LoaderConf, RebootOnError, endless_timeout};
 pub use entry::{Entry, last_program};
 pub use lines::{lines, quoted, read_part};
 pub use listed::{Listed, Program};
@@ -77,6 +79,7 @@ pub use name::{EntryName, Tries};
 pub use overrides::{EndlessMenu, Override, endless_menu, overrides};
 pub use partition::{ENTRIES, IMAGES, LOADER_CONF, Partition};
 pub use release::{OLDEST, ReleaseRange, TooOld, too_old};
+pub use start::{Attempt, End, FailedStart, PowerOn};
 pub use uki::{HEAD, Part, Uki};
 pub use variables::{LoaderVariables, Variable};
 pub use version::compare as compare_versions;

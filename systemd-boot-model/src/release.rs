@@ -12,8 +12,8 @@ use crate::lines::Quotes;
 /// firmware, which may take them for something else.
 pub const OLDEST: u32 = 252;
 
-/// A release of systemd-boot, for what it does differently from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A release of systemd-boot, for what it does differently from another. An earlier one is less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReleaseRange {
     version: u32,
     point: u32,
@@ -33,6 +33,7 @@ const LISTS_PROFILES: Since = &[(257, 0)];
 const TAKES_SINGLE_QUOTES: Since = &[(257, 11), (258, 4), (259, 1), (260, 0)];
 const ORDERS_PROFILES: Since = &[(258, 8), (259, 6), (260, 2)];
 const KNOWS_PROFILE: Since = &[(259, 0)];
+const REBOOTS_ON_ERROR: Since = &[(258, 0)];
 const PREFERS: Since = &[(260, 0)];
 
 impl ReleaseRange {
@@ -148,6 +149,19 @@ impl ReleaseRange {
     /// Whether an entry may have both `linux` and `efi`; the later line holds.
     pub(crate) fn takes_the_later_program(self) -> bool {
         !self.knows_uki()
+    }
+
+    /// Whether there is such a thing as `reboot-on-error`. Measured with 257.13 and 262; for what lies between, the
+    /// source says it.
+    #[must_use]
+    pub fn reboots_on_error(self) -> bool {
+        self.has(REBOOTS_ON_ERROR)
+    }
+
+    /// Whether the machine may stop for good inside the loader when an entry cannot be started, so that not even the
+    /// firmware goes on. 257.13 was seen to do both; which it is, nobody may rely on.
+    pub(crate) fn may_stop(self) -> bool {
+        self.version == 257
     }
 
     /// Whether a value that is empty is one.

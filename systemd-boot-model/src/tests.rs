@@ -24,7 +24,7 @@ pub(crate) fn listed(file: &str, sort_key: Option<&str>, version: &str) -> Liste
     }
 }
 
-fn loader(release: ReleaseRange, entries: Vec<Listed>) -> Loader {
+pub(crate) fn loader(release: ReleaseRange, entries: Vec<Listed>) -> Loader {
     Loader {
         release,
         entries,

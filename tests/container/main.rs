@@ -59,8 +59,10 @@ macro_rules! on_one_debian {
 
 mod activation;
 mod agent;
+mod deadlines;
 mod descriptions;
 mod firewall;
+mod judging;
 mod manager;
 mod others;
 mod package;
@@ -70,6 +72,7 @@ mod switching;
 mod telling;
 mod unit_files;
 mod units;
+mod way_down;
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use lastgood_tests::loader_rig::{
-    Layout, Power, Tally, compare, disagreements_with_bootctl, generate, loaders,
+    Layout, Power, Tally, compare, compare_power_on, disagreements_with_bootctl, generate, loaders,
 };
 
 /// The first boot, three failures, and one more: by then every counter of three is used up.
@@ -69,6 +69,25 @@ const FEW: [u64; 4] = [39, 55, 97, 152];
 #[test]
 fn the_model_is_right_about_a_few_layouts() -> Result<()> {
     with_each(|loader| session(loader, FEW.map(generate).into()))
+}
+
+/// Where the loader gives up an entry that it cannot start, and where it resets the machine and tries on.
+#[test]
+fn the_model_is_right_about_a_kernel_that_cannot_be_loaded() -> Result<()> {
+    let layout = Layout::that_cannot_start();
+    with_each(|loader| compare_power_on(loader, &layout))
+}
+
+/// Entries that ask the network, above all others. That took the loader longer than the firmware's
+/// watchdog waits, and there were no more boots after it.
+const REMOTE: [u64; 2] = [1_795_831_178_340, 1_795_831_178_349];
+
+#[test]
+fn long_the_model_is_right_about_layouts_with_remote_images() -> Result<()> {
+    with_each(|loader| {
+        let first = std::iter::once(FEW[0]);
+        session(loader, first.chain(REMOTE).map(generate).collect())
+    })
 }
 
 /// The shipped binary's own entries: what it foretells is what the model says, and that is what the real loader does.

@@ -112,3 +112,112 @@ fn make(base: &Base, dir: &Path, packages: &[String]) -> Result<()> {
     }
     files::remove(&root)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// What the loader and the kernel left, and whether that is a trial's boot.
+    struct Case {
+        cmdline: &'static str,
+        counted: Option<&'static str>,
+        selected: Option<&'static str>,
+        is_trial: bool,
+    }
+
+    /// By systemd-boot: it hands on where the initrd is.
+    const LOADED: &str = r"initrd=\lastgood\x init=/nix/store/x/init panic=10";
+    const NAMED: &str = r"\loader\entries\lastgood-3-x+2-1.conf";
+
+    const CASES: [Case; 12] = [
+        // 252 names the entry as it was, 257 and later without its counter.
+        trial(LOADED, Some(NAMED), Some("lastgood-3-x+3.conf"), true),
+        trial(LOADED, Some(NAMED), Some("lastgood-3-x.conf"), true),
+        trial("init=/x", Some(NAMED), Some("lastgood-3-x.conf"), false),
+        trial(LOADED, None, Some("lastgood-3-x.conf"), false),
+        trial(LOADED, Some(NAMED), None, false),
+        // An entry that could not be started, and then this one.
+        trial(LOADED, Some(NAMED), Some("lastgood-2-x.conf"), false),
+        trial(
+            LOADED,
+            Some(r"\loader\entries\debian+2-1.conf"),
+            Some("debian.conf"),
+            false,
+        ),
+        trial(
+            LOADED,
+            Some(r"\loader\entries\lastgood-3-x+0-3.conf"),
+            Some("lastgood-3-x.conf"),
+            true,
+        ),
+        trial(
+            LOADED,
+            Some(r"\loader\entries\lastgood-3-x+0-4.conf"),
+            Some("lastgood-3-x.conf"),
+            false,
+        ),
+        trial(
+            LOADED,
+            Some(r"\loader\entries\lastgood-3-x+2.conf"),
+            Some("lastgood-3-x+3.conf"),
+            true,
+        ),
+        trial(
+            r"lastgood.wait initrd=\x",
+            Some(NAMED),
+            Some("lastgood-3-x.conf"),
+            false,
+        ),
+        trial("initrd=/x", Some(NAMED), Some("lastgood-3-x.conf"), false),
+    ];
+
+    const fn trial(
+        cmdline: &'static str,
+        counted: Option<&'static str>,
+        selected: Option<&'static str>,
+        is_trial: bool,
+    ) -> Case {
+        Case {
+            cmdline,
+            counted,
+            selected,
+            is_trial,
+        }
+    }
+
+    #[test]
+    fn an_initrd_knows_a_trial_by_what_the_loader_left() {
+        let script = source().join("dracut/90lastgood-deadline/is-trial");
+        for case in CASES {
+            let tree = tempfile::tempdir().unwrap();
+            let put =
+                |path: &str, bytes: &[u8]| files::write(&tree.path().join(path), bytes).unwrap();
+            put("proc/cmdline", format!("{}\n", case.cmdline).as_bytes());
+            for (name, text) in [
+                ("BootCountPath", case.counted),
+                ("EntrySelected", case.selected),
+            ] {
+                let Some(text) = text else { continue };
+                let mut bytes = 6_u32.to_le_bytes().to_vec();
+                bytes.extend(text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+                let vendor = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+                put(
+                    &format!("sys/firmware/efi/efivars/Loader{name}-{vendor}"),
+                    &bytes,
+                );
+            }
+            for shell in ["dash", "bash"] {
+                let status = Command::new(shell).arg(&script).arg(tree.path()).status();
+                assert_eq!(
+                    status.unwrap().success(),
+                    case.is_trial,
+                    "{shell}: {} {:?} {:?}",
+                    case.cmdline,
+                    case.counted,
+                    case.selected
+                );
+            }
+        }
+    }
+}

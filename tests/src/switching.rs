@@ -27,7 +27,7 @@ pub use self::look::{Difference, Look, look};
 pub use self::nixos::is_nixos;
 pub use self::records::{Record, show};
 pub use self::trace::{TRACE, steps, traced, traced_by};
-use crate::container::Container;
+use crate::container::{Container, goes_back_at_once};
 use crate::files;
 
 /// What a closure of these stories says to lastgood, if it says nothing else: short times.
@@ -165,6 +165,7 @@ impl Closure {
                 text.write(&tree.join(path))?;
             }
         }
+        goes_back_at_once(&tree)?;
         seal(&tree)?;
         let generation = GenerationId::system(number);
         let profile = server.disk().join(generation.profile_link());

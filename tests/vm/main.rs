@@ -10,6 +10,7 @@ mod from_outside;
 mod package;
 mod stage_2;
 mod switching;
+mod watchdog;
 
 use anyhow::{Context, Result, ensure};
 use lastgood_tests::closures::Variant;

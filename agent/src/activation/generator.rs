@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use boot_entries::{Root, efi};
 
-use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN};
+use crate::host::{self, CURRENT_SYSTEM, INITRD_RELEASE, Kind, NOWHERE, PROVEN, TRIAL};
 use crate::report::line::one_line;
-use crate::store::handover::{LeftOut, Units};
+use crate::store::handover::{LeftOut, Units, mark, unmark};
 use crate::system::kernel_log::{KernelLog, Level};
-use crate::system::{command_line, ourselves};
+use crate::system::{command_line, ourselves, userspace};
 
 /// How the kernel's log calls it.
 const STEP: &str = "lastgood-generator";
@@ -41,7 +41,7 @@ use units::UNITS;
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The agent's own services.
-const OUR_SERVICES: [&str; 7] = [
+const OUR_SERVICES: [&str; 8] = [
     "lastgood-begin.service",
     "lastgood-activate.service",
     "lastgood-firewall.service",
@@ -49,6 +49,7 @@ const OUR_SERVICES: [&str; 7] = [
     "lastgood-bless.service",
     "lastgood-fall-back.service",
     "lastgood-no-prompt.service",
+    "lastgood-emergency.service",
 ];
 /// Drop-ins for all services (systemd.unit(5)).
 const OF_ALL_SERVICES: &str = "service.d";
@@ -124,7 +125,7 @@ FailureAction=reboot
 /// The job of the assessor waits or runs from the first moment of the boot until there is a verdict, so its age is the
 /// trial's. The time is longer than that of the assessor, which knows causes and should be first.
 const DEADLINE_ON_TRIAL: &str = "\
-# This boot is a trial: no verdict by then, whatever hangs, ends it. Longer than TimeoutStartSec= of the assessor.
+# This boot is a trial: no verdict by then, whatever hangs, ends it. Longer than an assessor goes on.
 [Unit]
 JobTimeoutSec=40min
 JobTimeoutAction=reboot-force
@@ -205,6 +206,18 @@ pub fn ours(found: &Found) -> Vec<Make> {
         return Vec::new();
     }
     let mut makes = vec![no_other()];
+    let in_emergency = if found.trial {
+        "lastgood-no-prompt.service"
+    } else {
+        "lastgood-emergency.service"
+    };
+    let units = found.host.unwrap_or(Kind::Plain).units();
+    for prompt in ["emergency.target", "rescue.target"] {
+        makes.push(Make::Link {
+            at: Path::new(&format!("{prompt}.wants")).join(in_emergency),
+            to: Path::new(units).join(in_emergency),
+        });
+    }
     if !found.trial {
         return makes;
     }
@@ -215,13 +228,6 @@ pub fn ours(found: &Found) -> Vec<Make> {
         makes.push(Make::File {
             at: Path::new(at).join("50-lastgood-trial.conf"),
             text,
-        });
-    }
-    let units = found.host.unwrap_or(Kind::Plain).units();
-    for prompt in ["emergency.target", "rescue.target"] {
-        makes.push(Make::Link {
-            at: Path::new(&format!("{prompt}.wants")).join("lastgood-no-prompt.service"),
-            to: Path::new(units).join("lastgood-no-prompt.service"),
         });
     }
     makes
@@ -298,7 +304,15 @@ pub fn link(root: &Root, early: &Path) {
     if found.trial && !is_about(&counted, root, &booted) {
         let trial = ours(&found);
         found.trial = false;
-        take_back(early, &trial, &ours(&found), &mut log);
+        let others = ours(&found);
+        take_back(early, &trial, &others, &mut log);
+        for make in others.iter().filter(|make| !trial.contains(make)) {
+            put(early, make, &mut told);
+        }
+    }
+    let said = if found.trial { mark } else { unmark };
+    if let Err(error) = said(root, TRIAL) {
+        log.say(Level::Error, &one_line(&error));
     }
     if found.host == Some(Kind::Plain) {
         let units = units::read(root, &closure);
@@ -424,7 +438,11 @@ fn observe(root: &Root, log: &mut KernelLog) -> Boot {
         return Boot::Another(in_another_boot(&variables));
     };
     let counted = variables.counted_file().unwrap_or_default().to_owned();
-    let closure = active(root, booted.clone());
+    // After a soft-reboot generators are the first to run, and nobody has taken notice of it yet.
+    let (booted, closure) = match userspace::on_its_way(root) {
+        Some(closure) => (closure.clone(), closure),
+        None => (booted.clone(), active(root, booted)),
+    };
     let host = host::kind(root)
         .inspect_err(|error| log.say(Level::Error, &one_line(error)))
         .ok();

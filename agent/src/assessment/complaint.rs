@@ -1,12 +1,13 @@
 //! What is wrong with one snapshot. No time in here: that is `verdict`'s.
 
+mod missed;
 mod wrong;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::requirements::Requirements;
-use crate::state::baseline::Baseline;
+use crate::state::baseline::{Baseline, Looks};
 use crate::state::cause::Stage;
 use crate::state::fault::{ACTIVATION_UNIT, FIREWALL_UNIT, Fault};
 use crate::system::systemd::snapshot::{Active, Ended, Job, Load, Snapshot, Unit};
@@ -98,10 +99,10 @@ impl Standard<'_> {
                 continue;
             }
             complaints.extend(self.other_unit(snapshot, name, unit));
+            complaints.extend(self.missed_unit(snapshot, name, unit));
         }
         complaints.extend(self.snippets(snapshot));
-        let jobs = snapshot.jobs.iter().filter(|job| is_unsettled(job));
-        complaints.extend(jobs.filter_map(|job| self.job(job)));
+        complaints.extend(unsettled(snapshot).filter_map(|job| self.job(job)));
         complaints.sort();
         let mut told = BTreeSet::new();
         complaints.retain(|complaint| told.insert(complaint.fault.clone()));
@@ -142,6 +143,9 @@ impl Standard<'_> {
         let (weight, wrong) = match (&unit.active, &unit.load) {
             // Somebody is about to start it again: systemd has not given up.
             (Active::Failed, _) if queued => (Weight::Open, Wrong::FailedAndQueued),
+            (Active::Failed, _) if unit.is_between_restarts() => {
+                (Weight::Open, Wrong::KeepsEnding { restarts })
+            }
             (Active::Failed, _) => (Weight::Final, failed(unit)),
             (Active::Inactive, Load::NotFound) => (Weight::Final, Wrong::NotFound),
             (Active::Inactive, Load::Masked) => (Weight::Final, Wrong::Masked),
@@ -150,7 +154,12 @@ impl Standard<'_> {
             }
             (Active::Inactive, _) if queued => (Weight::Open, Wrong::Queued),
             (Active::Inactive, _) if unit.ended == Ended::Skipped => (Weight::Open, Wrong::Skipped),
-            (Active::Inactive | Active::Active, _) => (Weight::Open, Wrong::Inactive),
+            (Active::Inactive | Active::Active, _) => {
+                match missed::came_to_nothing(snapshot, name) {
+                    Some(wrong) => (Weight::Final, wrong),
+                    None => (Weight::Open, Wrong::Inactive),
+                }
+            }
             (Active::Changing(state), _) => {
                 let (state, sub) = (state.clone(), unit.sub.clone());
                 (Weight::Open, Wrong::Changing { state, sub })
@@ -161,14 +170,18 @@ impl Standard<'_> {
 
     fn other_unit(&self, snapshot: &Snapshot, name: &str, unit: &Unit) -> Option<Complaint> {
         let fault = Fault::of_unit(name);
-        if self.excuses(&fault) {
+        // What a timer, a login, a device or a connection started may fail for reasons outside of this generation.
+        if self.excuses(&fault) || !snapshot.was_to_run(name) {
             return None;
         }
+        let has_failed = unit.has_failed();
         let (weight, wrong) = match &unit.active {
             // Without a baseline there is nothing to say that it ever worked: recorded, not judged.
-            Active::Failed if self.baseline.is_none() => return None,
-            Active::Failed if snapshot.has_job(name) => (Weight::Open, Wrong::FailedAndQueued),
-            Active::Failed => (Weight::Final, failed(unit)),
+            Active::Failed if has_failed && self.baseline.is_none() => return None,
+            Active::Failed if has_failed && snapshot.has_job(name) => {
+                (Weight::Open, Wrong::FailedAndQueued)
+            }
+            Active::Failed if has_failed => (Weight::Final, failed(unit)),
             _ if is_crashing(unit) || self.restarted.contains(name) => {
                 let restarts = unit.restarts;
                 (self.compared(), Wrong::KeepsEnding { restarts })
@@ -234,8 +247,11 @@ impl Standard<'_> {
 
 /// What is wrong with a unit that systemd has given up on.
 fn failed(unit: &Unit) -> Wrong {
+    let restarts = unit.restarts;
     match unit.ended {
-        Ended::TooOften => Wrong::StartLimit,
+        // systemd 262 says this also of one that ended badly each time; older ones say then how it ended.
+        Ended::TooOften if restarts == 0 => Wrong::StartLimit,
+        _ if restarts > 0 => Wrong::GivenUp { restarts },
         _ => Wrong::Failed,
     }
 }
@@ -303,6 +319,32 @@ fn is_per_connection(name: &str) -> bool {
     name.split_once('@').and_then(counted).unwrap_or(false)
 }
 
+/// What there is, for the next generation to be compared with. None where nobody has looked around.
+pub(super) fn looks(snapshot: &Snapshot) -> Option<Looks> {
+    let kept = |name: &str| {
+        let kind = name.rsplit('.').next();
+        matches!(
+            kind,
+            Some("service" | "socket" | "timer" | "path" | "mount")
+        ) && snapshot.was_to_run(name)
+    };
+    let units = || snapshot.units.iter().filter(|(name, _)| kept(name));
+    let up = units().filter(|(_, unit)| unit.active == Active::Active);
+    let restarted = units().filter(|(_, unit)| unit.restarts > 0);
+    Some(Looks {
+        up: up.map(|(name, _)| name.clone()).collect(),
+        restarts: restarted
+            .map(|(name, unit)| (name.clone(), unit.restarts))
+            .collect(),
+        around: snapshot.around.clone()?,
+    })
+}
+
+/// Whether a unit that the boot was to start is not there, although nothing about it says "failed".
+pub(super) fn missed(snapshot: &Snapshot, name: &str, unit: &Unit) -> bool {
+    missed::missed(snapshot, name, unit).is_some()
+}
+
 /// Ended badly and about to be started again. One that ends well and is started again does so on purpose.
 pub(super) fn is_crashing(unit: &Unit) -> bool {
     unit.is_between_restarts() && unit.ended == Ended::Badly
@@ -311,9 +353,24 @@ pub(super) fn is_crashing(unit: &Unit) -> bool {
 /// A job that the boot waits for. What waits itself has one of these before it, or lastgood: `boot-complete.target`
 /// and all behind it wait for this very assessment. What nothing waits for is not part of the boot (`apt-daily.service`
 /// begun by its timer may run for as long as it likes). The activation and the firewall are always waited for.
-pub(super) fn is_unsettled(job: &Job) -> bool {
+fn is_unsettled(job: &Job) -> bool {
     NEVER_EXCUSED.contains(&job.unit.as_str())
         || (job.running && job.blocks_others && !is_ours(&job.unit))
+}
+
+/// The jobs that stand between this boot and its end. What nobody was to start is not waited for: a login's
+/// `user@1000.service`, say.
+pub(super) fn unsettled(snapshot: &Snapshot) -> impl Iterator<Item = &Job> {
+    let is_of_the_boot = |unit: &str| {
+        NEVER_EXCUSED.contains(&unit)
+            || snapshot.was_to_run(unit)
+            || snapshot
+                .boot_complete_requires
+                .iter()
+                .any(|own| own == unit)
+    };
+    let jobs = snapshot.jobs.iter().filter(|job| is_unsettled(job));
+    jobs.filter(move |job| is_of_the_boot(&job.unit))
 }
 
 /// How far this boot got. Never beyond services: what comes after is for the judgement to say.

@@ -27,6 +27,9 @@ use crate::system::systemd::snapshot::{Active, Ended, Snapshot};
 /// names the cause and not just what fell first.
 pub const GATHER: Duration = Duration::from_secs(2);
 
+/// What systemd has restarted so often is not late but in a loop.
+const OFTEN: u32 = 3;
+
 /// What is to be thought of the machine by now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
@@ -80,6 +83,26 @@ struct Run {
     ends_well: bool,
     /// When it was last seen to have been restarted.
     restarted_at: Option<Duration>,
+    /// How long before that it was the time before.
+    period: Option<Duration>,
+}
+
+impl Run {
+    /// It dies again and again, and has not been up for twice as long as it was the last time; at the deadline, for as
+    /// long, if it has died [`OFTEN`].
+    fn is_in_doubt(&self, at: Duration, settle: Duration, is_late: bool) -> bool {
+        let (Some(restarted), Some(period)) = (self.restarted_at, self.period) else {
+            return false;
+        };
+        let up = at.saturating_sub(restarted);
+        // Once it is out of doubt, everything must settle.
+        let is_too_short = if is_late {
+            self.restarts >= OFTEN && up <= period
+        } else {
+            up < period.saturating_mul(2).saturating_sub(settle)
+        };
+        !self.ends_well && is_too_short
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -185,9 +208,19 @@ impl<'a> Watch<'a> {
                     Some(run) => run.restarted_at,
                     None => None,
                 },
+                period: match before {
+                    Some(run) if again => run.restarted_at.map(|before| at.saturating_sub(before)),
+                    Some(run) => run.period,
+                    None => None,
+                },
             };
+            let late = at >= self.requirements.deadline;
+            let in_doubt = run.is_in_doubt(at, self.requirements.settle, late);
             // A required unit must stay up. Of others, only crashes matter: they may be restarted on purpose.
-            if (again && !ends_well) || ((again || anew) && self.is_required(snapshot, name)) {
+            if (again && !ends_well)
+                || in_doubt
+                || ((again || anew) && self.is_required(snapshot, name))
+            {
                 restarted.insert(name.clone());
             }
             self.runs.insert(name.clone(), run);
@@ -213,13 +246,12 @@ impl<'a> Watch<'a> {
             complaint::is_judged(name, unit)
                 && (unit.active == Active::Failed
                     || complaint::is_crashing(unit)
+                    || complaint::missed(snapshot, name, unit)
                     || crashed_lately(name))
         });
-        let jobs = snapshot
-            .jobs
-            .iter()
-            .filter(|job| complaint::is_unsettled(job));
+        let jobs = complaint::unsettled(snapshot);
         Baseline {
+            looks: complaint::looks(snapshot),
             failing: units
                 .map(|(name, _)| name)
                 .chain(jobs.map(|job| &job.unit))

@@ -5,13 +5,15 @@ use boot_entries::Root;
 use crate::activation::{Done, generator};
 use crate::cli::BootStep;
 use crate::error::Error;
+use crate::host::{EMERGENCY, PROVEN};
 use crate::operation::activate::{self, Firewalled};
 use crate::operation::assess::{self, Assessed};
 use crate::operation::bless::{self, Blessed};
 use crate::operation::end::{self, Ended};
 use crate::operation::stage_2::{self, Staged};
-use crate::operation::{begin, fall_back, switch};
+use crate::operation::{begin, emergency, fall_back, last_resort, switch};
 use crate::report::line::one_line;
+use crate::store::handover::{is_marked, unmark};
 use crate::system::kernel_log::{KernelLog, Level};
 
 pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
@@ -22,6 +24,8 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
                 | BootStep::Assess
                 | BootStep::End
                 | BootStep::FallBackLive { .. }
+                | BootStep::GoDown { .. }
+                | BootStep::Emergency
                 | BootStep::Switch { .. }
                 | BootStep::Unconfirmed
                 | BootStep::Later { .. }
@@ -37,18 +41,52 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
             generator::link(root, &early);
             Ok(())
         }
-        BootStep::Begin => begin::begin(root),
+        BootStep::Begin => {
+            // Before anything that may hang.
+            last_resort::look_after(root);
+            begin::begin(root)
+        }
         BootStep::Activate => activate(root),
         BootStep::Firewall => firewall(root),
         BootStep::Assess => assess(root),
-        BootStep::Bless => bless(root),
-        BootStep::FallBack => fall_back::fall_back(root),
+        BootStep::Bless => is_over(root, bless(root)),
+        BootStep::FallBack => is_over(root, fall_back::fall_back(root)),
+        BootStep::Emergency => emergency(root),
         BootStep::End => end(root),
+        BootStep::GoDown { at_once } => fall_back::go_down(root, at_once),
         BootStep::FallBackLive { from, to } => switch::go_back_here(root, &from, &to),
         BootStep::Switch { said, request } => switch::work(root, &said, &request),
         BootStep::Unconfirmed => switch::unconfirmed(root),
         BootStep::Later { units } => switch::later(root, &units),
     }
+}
+
+/// This boot is judged, whatever came of that.
+fn is_over(root: &Root, done: Result<(), Error>) -> Result<(), Error> {
+    // A fallback that failed is one that has not judged.
+    if done.is_ok() || is_marked(root, PROVEN) {
+        last_resort::give_back(root);
+    }
+    if is_marked(root, PROVEN)
+        && let Err(error) = unmark(root, EMERGENCY)
+    {
+        tracing::warn!("{}", one_line(&error));
+    }
+    done
+}
+
+/// Loud: whoever logs in then finds it in the journal, and it is on the console beside the prompt.
+fn emergency(root: &Root) -> Result<(), Error> {
+    let came = emergency::emergency(root)?;
+    let started = match came.started.as_slice() {
+        [] => "nothing had to be started for it".to_owned(),
+        units => format!("started for it: {}", units.join(", ")),
+    };
+    tracing::error!(
+        "emergency mode, and this generation stays: the machine is on the network behind its firewall, to be mended by SSH \
+         ({started}); `systemctl --failed` says what failed, and `systemctl default` goes on when that is mended"
+    );
+    Ok(())
 }
 
 /// There is no journal yet: the kernel's log and the console have it. A problem is no failure here: the steps that

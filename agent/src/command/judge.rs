@@ -1,10 +1,11 @@
-//! `lastgood good` and `lastgood bad`: the operator's own verdict.
+//! `lastgood good` and `lastgood bad`: the operator's own verdict; and `lastgood hold`, which only stays an automatic one.
 
 use std::io::Write;
 
 use boot_entries::{GenerationId, Root};
 
 use crate::error::Error;
+use crate::operation::hold;
 use crate::operation::judge::{self, Judged};
 use crate::report::line::one_line;
 use crate::report::print::print;
@@ -35,6 +36,18 @@ pub(super) fn bad(
     let id = &judged.subject.generation;
     print(out, &format!("generation {id} is rejected{rest}\n"))?;
     ended(judged)
+}
+
+pub(super) fn hold(root: &Root, out: &mut impl Write) -> Result<(), Error> {
+    let back_to = hold::hold(root)?;
+    let rest = back_to.map_or_else(String::new, |to| {
+        format!(
+            "; what runs was found bad, and `systemctl reboot` goes back to generation {}",
+            to.generation
+        )
+    });
+    let line = format!("this boot is held: no automatic reboot ends it{rest}\n");
+    Ok(print(out, &line)?)
 }
 
 /// All that was not done is told, the most important as how the command ended.

@@ -9,32 +9,35 @@ mod screen;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use boot_entries::entry::EntryFile;
 use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, Root, closure};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use systemd_boot_model::{EndlessMenu, Override};
+use systemd_boot_model::{EndlessMenu, FailedStart, Override};
 
 use crate::cli::Output;
 use crate::config;
 use crate::entries::prediction::{self, Prediction};
 use crate::error::Error;
 use crate::host::CURRENT_SYSTEM;
+use crate::operation::last_resort;
 use crate::report::label::StateLabel;
 use crate::report::line::{one_line, plain};
 use crate::report::print::{print, print_json};
 use crate::report::remedy;
 use crate::report::style::Style;
 use crate::state::cause::{Cause, Stage};
+use crate::state::fault::Fault;
 use crate::state::incident::Hook;
 use crate::state::reset::Reset;
 use crate::state::switching::{Phase, Switching};
 use crate::state::{Event, Subject};
-use crate::store::handover::Units;
+use crate::store::handover::{Emergency, Units};
 use crate::store::ledger::Unknown;
-use crate::view::{View, is_unsigned, refused_unsigned};
+use crate::view::{View, is_unsigned, refused_unsigned, unstartable};
 use fallback::Fallback;
 
 /// The answer.
@@ -65,6 +68,9 @@ struct Status<'a> {
     hook_due: Option<Hook>,
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
+    /// What was not well when what runs was proven.
+    #[serde(skip)]
+    unwell: Vec<&'a Fault>,
     /// What a newer agent wrote.
     unknown_ledger_lines: Vec<usize>,
     /// Those of them that may forbid what this one would do.
@@ -200,6 +206,21 @@ impl<'a> LiveSwitch<'a> {
     }
 }
 
+/// What was not well when the running generation was proven in this boot.
+fn unwell(view: &View) -> Vec<&Fault> {
+    let state = &view.state;
+    let is_proven = view
+        .this_boot()
+        .is_some_and(|boot| boot.stage == Stage::Proven);
+    let baseline = state
+        .baseline()
+        .filter(|_| is_proven && state.last_good() == view.running());
+    baseline
+        .into_iter()
+        .flat_map(|baseline| &baseline.failing)
+        .collect()
+}
+
 fn active(view: &View) -> Option<Active> {
     let running = view.running()?;
     let link = view.root.join(CURRENT_SYSTEM);
@@ -273,6 +294,7 @@ fn status<'a>(
         hook_due: state.due.filter(|hook| asks_for(view, *hook)),
         overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
+        unwell: unwell(view),
         unknown_ledger_lines: unknown(view, |_| true),
         binding_unknown_lines: unknown(view, |unknown| unknown.binding),
         bound_by: state.bound_by.as_deref(),
@@ -296,6 +318,7 @@ fn status<'a>(
             .into_iter()
             .flat_map(|boot| warnings(view, boot))
             .chain(mirrors(view))
+            .chain(of_this_boot(view))
             .collect(),
         next_boot_because: first.as_ref().map(|boot| boot.why.clone()),
         after_failures: first.into_iter().chain(boots).map(After::of).collect(),
@@ -353,6 +376,27 @@ fn masked(view: &View) -> Vec<Matter> {
         .collect()
 }
 
+/// What nobody has told the ledger, because it is of this boot alone.
+fn of_this_boot(view: &View) -> Vec<String> {
+    let came = Emergency::read(&view.root).unwrap_or_else(|error| {
+        tracing::error!("{}", one_line(&error));
+        None
+    });
+    let emergency = came.map(|_| {
+        "the machine is in emergency mode, on the network to be mended (`systemctl --failed` says what failed); \
+         `systemctl default` goes on when it is"
+            .to_owned()
+    });
+    let watchdog = last_resort::in_vain(&view.root).map(|device| {
+        format!(
+            "the hardware watchdog ({}) would not reset the machine if PID 1 died: PID 1 was executed anew since it was \
+             armed; a reboot arms it again",
+            device.identity
+        )
+    });
+    emergency.into_iter().chain(watchdog).collect()
+}
+
 /// The places that nothing can be written to: with the first disk gone nothing current would boot from there.
 fn mirrors(view: &View) -> Vec<String> {
     match view.places(&view.state) {
@@ -380,6 +424,13 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
         if checks_signatures && is_unsigned(&boot.place, file) {
             warnings.push(refused_unsigned(&format!("the kernel of generation {id}")));
         }
+        if let Some(why) = unstartable(&boot.place, file) {
+            let then =
+                failed_start(view, boot, file).map_or_else(String::new, |then| format!(": {then}"));
+            warnings.push(format!(
+                "generation {id} cannot be started, because {why}{then}; `lastgood verify --repair` brings back what its closure has"
+            ));
+        }
         if closure::stands_still(&file.entry.options) {
             warnings.push(format!(
                 "generation {id} has panic=0: a kernel that panics stands still for ever, and nothing falls back"
@@ -387,6 +438,13 @@ fn warnings(view: &View, boot: &BootFiles) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// What the loader would do with `file` if it could not be started. None: nobody knows the loader.
+fn failed_start(view: &View, boot: &BootFiles, file: &EntryFile) -> Option<FailedStart> {
+    let release = view.release(&boot.place).ok()?;
+    let conf = release.read_conf(boot.loader_conf.as_deref().unwrap_or_default());
+    Some(FailedStart::of(release, &conf, file.name.tries))
 }
 
 #[allow(

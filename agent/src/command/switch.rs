@@ -9,6 +9,7 @@ use super::install;
 use crate::cli::Install;
 use crate::cli::live::{DryActivate, Live, Rollback};
 use crate::error::Error;
+use crate::operation::fall_back;
 use crate::operation::switch::request::{Action, NIXOS_ACTION, Request, environment};
 use crate::operation::switch::said::Said;
 use crate::operation::switch::{self, Dry, Wanted, Way};
@@ -139,7 +140,7 @@ pub(super) fn rollback(
                 );
             }
             print(out, "rebooting\n")?;
-            Ok(crate::system::systemd::reboot()?)
+            fall_back::reboot_now()
         }
     }
 }

@@ -4,6 +4,10 @@
 //! (`nix/options.json`) are made of it. That it names what is really read, and the defaults that really hold, is tested
 //! against the types beside it.
 
+mod nearest;
+
+pub use nearest::nearest;
+
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -84,6 +88,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
 ];
 
 const PORT: Kind = Kind::Integer(0, 65535);
+const PAUSE: Kind = Kind::Integer(0, 3600);
 const PORTS: Kind = Kind::Many(&PORT);
 
 /// All keys, in the order of the file.
@@ -428,6 +433,56 @@ pub const KEYS: &[Key] = &[
         why: "A reboot leaves nothing of a bad generation behind. Without one the machine is back within seconds.",
     },
     Key {
+        section: "fallback",
+        name: "soft-reboot",
+        kind: Kind::Bool,
+        default: Some("true"),
+        example: "false",
+        what: "Go back by a soft-reboot where kernel, initrd, modules and parameters are those of the last good generation: all \
+               services are started anew, and the kernel stays. It takes systemd 256, and a plain host. If it does not come \
+               to its end, the machine reboots.",
+        why: "Firmware, loader, kernel and initrd take most of a reboot, and they would be the same.",
+    },
+    Key {
+        section: "fallback",
+        name: "kexec",
+        kind: Kind::Bool,
+        default: Some("false"),
+        example: "true",
+        what: "Go back by kexec, where a soft-reboot is not to be had: the running kernel starts the last good generation's, past \
+               firmware and loader. It takes kexec(8).",
+        why: "Some hardware does not come up again without its firmware, and nothing guards the moment in between: systemd's \
+              KExecWatchdogSec= is off. It is for servers whose firmware takes minutes, once it was tried there.",
+    },
+    Key {
+        section: "fallback",
+        name: "inhibitor-patience-sec",
+        kind: PAUSE,
+        default: Some("60"),
+        example: "300",
+        what: "How long an automatic reboot waits for those who hold up a shutdown (systemd-inhibit). Then it goes all the same.",
+        why: "A backup or an upgrade may end in time. What runs was found bad, so it is not to run for long.",
+    },
+    Key {
+        section: "fallback",
+        name: "grace-sec",
+        kind: PAUSE,
+        default: Some("60"),
+        example: "0",
+        what: "How long an automatic reboot waits where somebody is logged in, or nobody can tell. It is announced on their \
+               terminals, with the command that holds it.",
+        why: "Whoever looks for the fault must be able to say that they do. With nobody there it waits for nobody.",
+    },
+    Key {
+        section: "fallback",
+        name: "stop-sec",
+        kind: Kind::Integer(1, 3600),
+        default: Some("180"),
+        example: "900",
+        what: "How long services may take to stop on the way down, before the machine reboots by force.",
+        why: "It is twice what systemd grants one service (DefaultTimeoutStopSec=). systemd alone waits half an hour.",
+    },
+    Key {
         section: "hooks",
         name: "on-proven",
         kind: Kind::Path,
@@ -476,32 +531,6 @@ pub const KEYS: &[Key] = &[
               Debian's.",
     },
 ];
-
-/// What was probably meant by `typed`, of the names that can stand there: a misspelt one, or one as NixOS or systemd would
-/// spell it.
-#[must_use]
-pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let typed = plain(typed);
-    let distances = names.into_iter().map(|name| {
-        let name_plain = plain(name);
-        let distance = strsim::damerau_levenshtein(&name_plain, &typed);
-        // A third of the letters wrong is another word.
-        (
-            distance,
-            distance * 3 <= name_plain.len().max(typed.len()),
-            name,
-        )
-    });
-    let near = distances.filter(|(_, is_near, _)| *is_near);
-    near.min_by_key(|(distance, ..)| *distance)
-        .map(|(.., name)| name)
-}
-
-/// `allowedTCPPorts`, `allowed_tcp_ports` and `allowed-tcp-ports` are the same to a person.
-fn plain(name: &str) -> String {
-    let letters = name.chars().filter(char::is_ascii_alphanumeric);
-    letters.map(|letter| letter.to_ascii_lowercase()).collect()
-}
 
 #[cfg(test)]
 mod tests;

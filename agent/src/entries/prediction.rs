@@ -7,12 +7,12 @@ use boot_entries::name::{OurName as _, stem_of};
 use boot_entries::observe::BootFiles;
 use boot_entries::{GenerationId, kernel, nixpkgs};
 use serde::Serialize;
-use systemd_boot_model::{EntryName, IMAGES, ReleaseRange, Tries};
+use systemd_boot_model::{EntryName, FailedStart, IMAGES, ReleaseRange, Tries};
 
 use crate::error::Error;
 use crate::report::label::{Number, StateLabel};
 use crate::report::remedy;
-use crate::view::{View, damage_of, is_unsigned};
+use crate::view::{View, damage_of, is_unsigned, unstartable};
 
 /// That the loader finds nothing to start, and what to do.
 pub const NOTHING: &str =
@@ -47,6 +47,8 @@ pub struct Prediction {
     pub is_image: bool,
     /// What is missing or damaged of what it needs.
     pub broken: Option<String>,
+    /// What the loader would do if it could not be started, for whatever reason.
+    pub failed_start: FailedStart,
     /// Why this one.
     pub why: String,
 }
@@ -89,13 +91,16 @@ pub fn look(
             let of = || files.files_of(&boot.name.stem).map(|(_, file)| file);
             let damage = of().find_map(|file| damage_of(place, file, &mut digests));
             let is_unsigned = || checks_signatures && of().any(|file| is_unsigned(place, file));
+            let unstartable = || of().find_map(|file| unstartable(place, file));
             match damage {
                 Some(damage) => Some(damage.to_string()),
-                None => is_unsigned().then(|| UNSIGNED.to_owned()),
+                None if is_unsigned() => Some(UNSIGNED.to_owned()),
+                None => unstartable(),
             }
         });
         if let Some(broken) = broken {
-            boot.why = format!("{}; it cannot be started: {broken}", boot.why);
+            let then = boot.failed_start;
+            boot.why = format!("{}; it cannot be started: {broken}; {then}", boot.why);
             boot.broken = Some(broken.clone());
         }
     }
@@ -152,7 +157,7 @@ pub fn predict_of(
     let boots = files
         .loader(release, view.variables.clone())
         .predict(failures);
-    predictions(view, files, &boots)
+    predictions(view, files, release, &boots)
 }
 
 /// [`predict_of`], where the model was asked before what boots: now, and after each failed boot.
@@ -160,10 +165,12 @@ pub fn predict_of(
 pub fn predictions(
     view: &View,
     files: &BootFiles,
+    release: ReleaseRange,
     boots: &[systemd_boot_model::Choice],
 ) -> Vec<Prediction> {
     let generations = view.generations();
     let other_systems = view.other_systems();
+    let conf = release.read_conf(files.loader_conf.as_deref().unwrap_or_default());
     let prediction = |failures: usize, boot: &systemd_boot_model::Choice| {
         // Whose number it is, first: telling names apart takes a hash each.
         let of = |name: &EntryName| {
@@ -196,6 +203,7 @@ pub fn predictions(
             another_system,
             is_image: boot.is_image,
             broken: None,
+            failed_start: FailedStart::of(release, &conf, boot.name.tries),
             why: boot.why.to_string(),
         }
     };

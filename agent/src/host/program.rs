@@ -30,6 +30,10 @@ pub enum Program {
     NixStore,
     /// Takes a swap device out of use that a closure has no more.
     Swapoff,
+    /// Asks logind who is there, and who holds up a reboot.
+    Busctl,
+    /// Loads a kernel that the running one is to start.
+    Kexec,
 }
 
 impl Program {
@@ -46,6 +50,8 @@ impl Program {
             Self::ModulesLoad => "systemd-modules-load",
             Self::NixStore => "nix-store",
             Self::Swapoff => "swapoff",
+            Self::Busctl => "busctl",
+            Self::Kexec => "kexec",
         }
     }
 
@@ -82,6 +88,8 @@ impl Program {
             }
             (Kind::NixOs, Self::Nft) => "add pkgs.nftables to environment.systemPackages",
             (Kind::Plain, Self::NixStore) => "install Nix",
+            (Kind::Plain, Self::Kexec) => "install kexec-tools",
+            (Kind::NixOs, Self::Kexec) => "add pkgs.kexec-tools to environment.systemPackages",
             (Kind::Plain, _) => "install systemd as a whole",
             (Kind::NixOs, _) => "build the system again, and boot it",
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::Root;
 
-use super::begin;
+use super::{begin, new_userspace};
 use crate::activation::early::EarlyFiles;
 use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
@@ -42,6 +42,7 @@ pub enum Firewalled {
 /// # Errors
 /// Everything that is not as it should be. What could be done was done.
 pub fn activate(root: &Root) -> Result<Option<(PathBuf, Done)>, Error> {
+    new_userspace::take_notice(root);
     let Some(closure) = command_line::closure(root)? else {
         return Ok(None);
     };
@@ -75,6 +76,7 @@ pub fn activate(root: &Root) -> Result<Option<(PathBuf, Done)>, Error> {
 /// # Errors
 /// When the machine had to be closed, or could not be.
 pub fn firewall(root: &Root) -> Result<Firewalled, Error> {
+    new_userspace::take_notice(root);
     let Some(closure) = command_line::closure(root)? else {
         return Ok(Firewalled::NotOurs);
     };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use boot_entries::Root;
 
-use super::begin;
+use super::{begin, last_resort};
 use crate::assessment::requirements::{Requirements, missing_units};
 use crate::assessment::{Monotonic, Observer, Outcome};
 use crate::config;
@@ -12,10 +12,12 @@ use crate::error::Error;
 use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
+use crate::state::Subject;
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
-use crate::state::{Event, Subject, WhenUnhealthy};
 use crate::store::handover::{Healthy, Snippets, Units};
+use crate::system::command_line;
+use crate::system::pulse::Pulse;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::view::View;
 
@@ -51,9 +53,15 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         missing_units: missing_units(host::kind(root).ok(), left, &subject.toplevel),
         ..Requirements::from(&health)
     };
+    let target = command_line::target(root).unwrap_or_else(|error| {
+        tracing::error!("{}; taking systemd's default target", one_line(&error));
+        None
+    });
     let mut machine = Machine {
         root,
-        systemd: Systemd::watching(&requirements.units),
+        systemd: Systemd::watching(&requirements.units, target.as_deref()),
+        pulse: Pulse::from(began),
+        last_resort: last_resort::Watch::default(),
     };
     let outcome = crate::assessment::assess(
         &requirements,
@@ -87,10 +95,15 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
 struct Machine<'a> {
     root: &'a Root,
     systemd: Systemd,
+    pulse: Pulse,
+    last_resort: last_resort::Watch,
 }
 
 impl Observer for Machine<'_> {
     fn snapshot(&mut self) -> Result<Snapshot, systemd::Error> {
+        // Each turn of the assessment's loop takes a look. Not what happens within one: that may be what hangs.
+        self.pulse.beat();
+        self.last_resort.turn(self.root);
         let mut snapshot = self.systemd.snapshot()?;
         match Snippets::read(self.root) {
             Ok(left) => snapshot.failed_snippets = left.unwrap_or_default().0,
@@ -105,22 +118,14 @@ impl Observer for Machine<'_> {
     }
 
     fn explain(&mut self, fault: &Fault) -> Option<UnitFailure> {
+        self.pulse.beat();
         fault.unit().map(|unit| self.systemd.failure(unit))
     }
 }
 
 fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(), Error> {
-    let (subject, cause) = (subject.clone(), cause.clone());
-    // What the last good one is not well for either was not the fault of what was gone back from (invariant A4).
-    if let Some(excused) = session.state().excused_by(&cause) {
-        session.record(&Event::Excused { subject: excused })?;
+    for event in session.state().found_unwell(subject, cause) {
+        session.record(&event)?;
     }
-    match session.state().when_unhealthy() {
-        WhenUnhealthy::FallBack { .. } => session.record(&Event::Rejected { subject, cause }),
-        // What was seen may be another generation's fault: it is told, and judges nobody. Neither is what was proven
-        // rejected for what it is now.
-        WhenUnhealthy::TryAgain { .. } | WhenUnhealthy::GoOn { .. } | WhenUnhealthy::StayUp(_) => {
-            session.record(&Event::Degraded { subject, cause })
-        }
-    }
+    Ok(())
 }

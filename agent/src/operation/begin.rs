@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use boot_entries::Root;
 
 use super::fall_back;
+use super::new_userspace;
 use super::on_record::{OnRecord, keep_roots};
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::session::Session;
+use crate::state::cause::Cause;
 use crate::state::reset::Evidence;
 use crate::state::started_by::StartedBy;
 use crate::state::{Event, State, Subject};
@@ -21,6 +23,7 @@ use crate::system::{command_line, last_boot};
 /// # Errors
 /// When the machine cannot be read, or the record cannot be written.
 pub fn session(root: &Root) -> Result<Session, Error> {
+    new_userspace::take_notice(root);
     let mut session = Session::open_at_boot(root)?;
     if session.view.this_boot().is_some() {
         return Ok(session);
@@ -59,9 +62,9 @@ pub fn session(root: &Root) -> Result<Session, Error> {
     Ok(session)
 }
 
-/// What of a boot's id is the kernel's. After `+` user space is counted.
+/// What of a boot's id is the kernel's. After it user space is counted.
 fn kernel_of(boot: &str) -> &str {
-    boot.split('+').next().unwrap_or_default()
+    boot.split('.').next().unwrap_or_default()
 }
 
 /// Begins this boot.
@@ -96,12 +99,22 @@ pub fn begin(root: &Root) -> Result<(), Error> {
     let Some(cause) = session.state().is_not_counted() else {
         return Ok(());
     };
-    let is_from_outside = State::is_from_outside(&cause);
-    let rejected = OnRecord::rejected(&mut session, subject.clone(), cause)?;
-    if is_from_outside {
-        session.record(&Event::Excused { subject })?;
-    }
+    let rejected = judge(&mut session, &subject, &cause)?;
     fall_back::go_back(session, Some(rejected))
+}
+
+/// Puts a verdict on record that no assessment has come to.
+fn judge(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<OnRecord, Error> {
+    let mut on_record = OnRecord::already();
+    for event in State::given_up(subject, cause) {
+        match event {
+            Event::Rejected { subject, cause } => {
+                on_record = OnRecord::rejected(session, subject, cause)?;
+            }
+            event => session.record(&event)?,
+        }
+    }
+    Ok(on_record)
 }
 
 /// If the loader has passed over the selected generation because its tries are used up, that is a verdict.
@@ -111,18 +124,10 @@ fn given_up(session: &mut Session, running: &Subject) -> Result<Option<OnRecord>
         return Ok(None);
     };
     let exhausted = exhausted(session, &selected)?;
-    let verdict = session
-        .state()
-        .loader_gave_up(running, exhausted.as_deref());
-    let Some((rejected, cause)) = verdict else {
+    let Some((rejected, cause)) = session.state().passed_over(exhausted.as_deref()) else {
         return Ok(None);
     };
-    let is_from_outside = State::is_from_outside(&cause);
-    let on_record = OnRecord::rejected(session, rejected.clone(), cause)?;
-    if is_from_outside {
-        let subject = rejected.clone();
-        session.record(&Event::Excused { subject })?;
-    }
+    let on_record = judge(session, &rejected, &cause)?;
     Ok(Some(on_record.going_back(&rejected, running)))
 }
 

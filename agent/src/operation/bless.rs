@@ -51,8 +51,15 @@ pub fn bless(root: &Root) -> Result<Blessed, Error> {
         WhenHealthy::Bless(subject) => subject,
         WhenHealthy::Leave(why) => return Ok(Blessed::Left(why)),
     };
+    let by = session.view.started_by(&subject.toplevel);
+    let named = match by {
+        StartedBy::NotTheLoader { named } => Some(named),
+        // It was the loader's once, and is a kexec's now.
+        _ if session.state().is_by_kexec() => session.view.variables.selected.clone(),
+        _ => None,
+    };
     if session.state().standing(&subject) != Standing::Proven
-        && let StartedBy::NotTheLoader { named } = session.view.started_by(&subject.toplevel)
+        && let Some(named) = named
     {
         record_healthy(&mut session, &subject, healthy)?;
         mark(root, PROVEN)?;

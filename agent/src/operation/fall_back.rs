@@ -1,28 +1,31 @@
 //! Back to the last good generation.
 //!
-//! Started when the assessment fails: with a verdict, or without one because the assessor crashed or ran out of time.
+//! Started when the assessment fails: with a verdict, or without one because the assessor crashed or ran out of time. What
+//! was found bad is demoted first, on disk. Then the [ladder](crate::state::ladder) is gone down: live here, every other
+//! rung by [`go_down`], in a unit of its own ([`unit`]) that may wait for those who are there ([`waiting`]).
 
-use std::fs::File;
+mod facts;
+mod kexec;
+mod unit;
+mod waiting;
+mod way;
 
 use boot_entries::Root;
-use boot_entries::generation::Generation;
 use boot_entries::name::stem_of;
 
 use super::begin;
 use super::on_record::OnRecord;
 use super::{repair, switch};
-use crate::activation::etc;
-use crate::entries::prediction;
 use crate::error::Error;
-use crate::host::{self, ETC, Kind};
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
 use crate::state::reaction::NoFallback;
-use crate::state::{By, Event, Standing, Subject, WhenUnhealthy};
+use crate::state::{Event, State, Subject, WhenUnhealthy};
 use crate::system::bootctl::Bootctl;
-use crate::system::systemd;
+
+pub use way::{go_down, reboot_now};
 
 /// Falls back from the running generation, if that is what the verdict asks for.
 ///
@@ -36,8 +39,15 @@ pub fn fall_back(root: &Root) -> Result<(), Error> {
 pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Result<(), Error> {
     let (from, to) = match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { from, to } => (from, to),
-        WhenUnhealthy::TryAgain { running } => return try_again(session, &running, on_record),
-        WhenUnhealthy::GoOn { from, to } => return go_on(session, from, to),
+        WhenUnhealthy::GoOn { from, to } => return go_on(session, &from, &to, on_record.is_none()),
+        WhenUnhealthy::TryAgain { .. } => {
+            // Nothing is judged: in this boot systemd had read files of another generation.
+            let is_after_the_start = on_record.is_none();
+            if let Some(on_record) = on_record {
+                on_record.carry_through(&session).tell();
+            }
+            return unit::leave(session, is_after_the_start);
+        }
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             match on_record {
@@ -84,9 +94,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     if is_up && switch::fall_back_live(&mut session, &from, &to) {
         return session.record(&Event::FellBack { from, to });
     }
-    turn(&session, &to);
-    session.record(&Event::Rebooting { from, to })?;
-    reboot(&session)
+    unit::leave(session, is_after_the_start)
 }
 
 /// Puts on record that nobody can tell how this boot is, where nobody has: an assessor that dies leaves no word.
@@ -95,6 +103,7 @@ fn without_a_verdict(session: &mut Session, why: NoFallback) {
         why,
         NoFallback::NothingProven
             | NoFallback::IsLastGood
+            | NoFallback::NobodyLooked
             | NoFallback::NothingBetter
             | NoFallback::TooManyReboots
     );
@@ -111,102 +120,30 @@ fn without_a_verdict(session: &mut Session, why: NoFallback) {
     }
 }
 
-/// Leaves what is proven and cannot be reached for another one that is proven: the last resort. What is left is not
-/// rejected.
-fn go_on(mut session: Session, from: Subject, to: Subject) -> Result<(), Error> {
-    if session.state().degraded.is_none() {
-        let stage = session.view.this_boot().map(|boot| boot.stage);
-        let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
-        session.record(&Event::Degraded {
-            subject: from.clone(),
-            cause,
-        })?;
-    }
+/// Leaves what is proven and not well for another one that is proven. What is left is not rejected.
+fn go_on(mut session: Session, from: &Subject, to: &Subject, waits: bool) -> Result<(), Error> {
     tracing::error!(
-        "going on from generation {} to generation {}: neither that nor what was tried before can be reached",
+        "going on from generation {} to generation {}: it is proven, and is not well now",
         from.generation,
         to.generation
     );
-    session.record(&Event::Selected {
-        subject: to.clone(),
-        by: Some(By::LastResort),
-    })?;
+    session.record(&State::goes_on(to))?;
     let in_entries = OnRecord::already().write_entries(&session);
     if !in_entries.is_written()
-        && let Err(error) = ask_firmware(&session, &to)
+        && let Err(error) = ask_firmware(&session, to)
     {
         tracing::error!("{}", one_line(&error));
     }
     in_entries.go_on(&session).tell();
-    turn(&session, &to);
-    session.record(&Event::Rebooting { from, to })?;
-    reboot(&session)
-}
-
-/// Reboots without a verdict: in this boot systemd had read files of another generation.
-fn try_again(
-    mut session: Session,
-    running: &Subject,
-    on_record: Option<OnRecord>,
-) -> Result<(), Error> {
-    if let Some(on_record) = on_record {
-        on_record.carry_through(&session).tell();
-    }
-    // Booted by hand it is not what the loader starts next.
-    let next = prediction::predict(&session.view, 0).unwrap_or_default();
-    let next = next.into_iter().next().and_then(|boot| boot.id);
-    let known = session.view.generations();
-    let next = known.iter().find(|one| next.as_ref() == Some(&one.id));
-    let next = next.map_or_else(|| running.clone(), Generation::subject);
-    turn(&session, &next);
-    session.record(&Event::Rebooting {
-        from: running.clone(),
-        to: running.clone(),
-    })?;
-    reboot(&session)
-}
-
-/// Makes `/etc` that of `next`, which boots next: what systemd reads early is then its own, even where no stage 2 sees
-/// to that. Whatever cannot be turned is turned by that boot.
-fn turn(session: &Session, next: &Subject) {
-    let root = &session.view.root;
-    if !host::kind(root).is_ok_and(|kind| kind == Kind::Plain) {
-        return;
-    }
-    let turned = etc::switch(root, &next.toplevel);
-    // Activation flushes nothing: every boot runs it. Here it is what the next boot reads first.
-    let flushed = File::open(root.join(ETC)).map(nix::unistd::syncfs);
-    if let Err(error) = flushed.and_then(|flushed| Ok(flushed?)) {
-        tracing::error!("cannot flush {ETC}: {error}");
-    }
-    match turned {
-        Ok(changes) => tracing::info!(
-            "/etc is that of generation {} ({changes} changes)",
-            next.generation
-        ),
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!("{}", one_line(&problem));
-            }
-        }
-    }
-}
-
-fn reboot(session: &Session) -> Result<(), Error> {
-    if session.view.root.is_live() {
-        systemd::reboot()?;
-    }
-    Ok(())
+    unit::leave(session, waits)
 }
 
 /// The verdict on `from`: that of the assessment, or that there is none.
 fn reject(session: &mut Session, from: &Subject) -> Result<OnRecord, Error> {
-    if session.state().standing(from) == Standing::Rejected {
-        return Ok(OnRecord::already());
+    match session.state().left_without_a_verdict(from) {
+        Some(Event::Rejected { subject, cause }) => OnRecord::rejected(session, subject, cause),
+        _ => Ok(OnRecord::already()),
     }
-    let stage = session.view.this_boot().map(|boot| boot.stage);
-    let cause = Cause::of(stage.unwrap_or(Stage::Begun), Fault::NoVerdict);
-    OnRecord::rejected(session, from.clone(), cause)
 }
 
 /// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The firmware keeps this

@@ -55,9 +55,11 @@ use crate::store::gc_roots;
 use crate::system::boot_id::boot_id;
 use crate::system::manager::{self, Manager};
 
+pub(super) use dead_man::program;
 pub use dry::{Dry, dry_activate};
 pub(super) use fallback::fall_back_live;
 pub use fallback::go_back_here;
+pub(super) use fit::needs_reboot;
 pub use front::ask;
 pub use later::later;
 pub use rollback::{Wanted, Way, point_profile_at, rollback};

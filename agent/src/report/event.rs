@@ -33,7 +33,7 @@ pub fn line(event: &Event, before: &State) -> Line {
             None => (Level::INFO, format!("{hook} was run")),
             Some(trouble) => (Level::ERROR, format!("{hook}: {trouble}")),
         },
-        Event::Began { running, .. } => began(running.as_ref(), before),
+        Event::Began { running, boot, .. } => began(running.as_ref(), boot, before),
         Event::Reached { stage } => (Level::DEBUG, stage.name().to_owned()),
         Event::Late { files } => {
             let files: Vec<String> = files
@@ -58,7 +58,7 @@ pub fn line(event: &Event, before: &State) -> Line {
         Event::Rejected { cause, .. } => (Level::ERROR, cause.summary.clone()),
         Event::Degraded { cause, .. } => {
             let summary = &cause.summary;
-            let rest = match before.when_unhealthy() {
+            let rest = match before.clone().after(event).when_unhealthy() {
                 WhenUnhealthy::StayUp(why) => format!("{summary}; it stays up: {why}"),
                 WhenUnhealthy::FallBack { .. } | WhenUnhealthy::GoOn { .. } => summary.clone(),
                 WhenUnhealthy::TryAgain { .. } => format!(
@@ -119,13 +119,16 @@ fn selected(by: Option<By>) -> (Level, String) {
     (level, rest.to_owned())
 }
 
-fn began(running: Option<&Subject>, before: &State) -> (Level, String) {
+fn began(running: Option<&Subject>, boot: &str, before: &State) -> (Level, String) {
     let Some(running) = running else {
         return (Level::DEBUG, "what runs is no generation".to_owned());
     };
+    let soft_reboot = boot.split_once('.');
+    let soft_reboot = soft_reboot.map(|(_, count)| format!(" (soft-reboot {count})"));
     let closure = running.toplevel.display();
+    let closure = format!("{closure}{}", soft_reboot.unwrap_or_default());
     match before.selected.as_ref().filter(|s| *s != running) {
-        None => (Level::INFO, closure.to_string()),
+        None => (Level::INFO, closure),
         Some(selected) => {
             let selected = &selected.generation;
             let rest = format!("{closure}, although generation {selected} was selected");

@@ -25,6 +25,8 @@ pub struct BootRecord {
     pub ended: Option<Way>,
     /// lastgood was about to reboot it.
     pub is_left: bool,
+    /// Its kernel was started in the place of another one.
+    pub by_kexec: bool,
 }
 
 /// How the boots of what is tried came to their ends without a verdict.
@@ -44,6 +46,8 @@ impl State {
             self.one_ended(reset);
         }
         self.degraded = None;
+        // Not before there is a verdict in this boot.
+        self.due = None;
         self.late.clear();
         if let Some(running) = running {
             self.reached(running, Stage::Begun);
@@ -52,13 +56,20 @@ impl State {
             self.armed |= is_selected;
             // What the machine falls back to is no trial, however often it begins. And what user space does by itself
             // is no try.
-            let is_same_boot = reset.is_some_and(|reset| reset.how == How::SoftReboot);
+            let is_same_boot = reset.is_some_and(|reset| reset.how == How::SoftReboot)
+                || self.is_same_kernel(boot);
             if is_selected && !is_same_boot && !same_closure(self.last_good(), running) {
                 // One more than it may have is too many, however many more.
                 self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
             }
         }
+        let by_kexec = reset.is_some_and(|reset| match reset.how {
+            How::Kexec => true,
+            How::SoftReboot => self.is_by_kexec(),
+            _ => false,
+        });
         self.boot = Some(BootRecord {
+            by_kexec,
             id: boot.to_owned(),
             running: running.cloned(),
             stage: Stage::Begun,
@@ -66,6 +77,13 @@ impl State {
             ended: None,
             is_left: false,
         });
+    }
+
+    /// Whether `boot` is of the kernel that runs since the latest boot: a soft-reboot adds a number to its id.
+    fn is_same_kernel(&self, boot: &str) -> bool {
+        let kernel = |id: &str| id.split('.').next().unwrap_or_default().to_owned();
+        let known = self.boot.as_ref();
+        known.is_some_and(|known| known.id != boot && kernel(&known.id) == kernel(boot))
     }
 
     /// A boot came to its end, the one that is on record or one that never came as far as that.
@@ -94,6 +112,13 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// Whether another kernel was started in the place of the one before, as far as the boot on record tells. The loader's
+    /// variables may name what runs all the same: it was started by the loader once, and by kexec now.
+    #[must_use]
+    pub fn is_by_kexec(&self) -> bool {
+        self.boot.as_ref().is_some_and(|boot| boot.by_kexec)
     }
 
     /// The boot on record comes to its end in order. Whoever asks for that before there is a verdict gives the try back.

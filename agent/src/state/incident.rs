@@ -9,7 +9,8 @@
 //! | what was gone back to is found good | `on-fallback` |
 //! | it is not, and the machine stays up | `on-degraded` |
 //!
-//! A hook is due until it is on record that it was run: a crash or a power cut in between makes it due again.
+//! A hook is due until it is on record that it was run: a crash or a power cut in between makes it due again, or makes
+//! another one due, if the next verdict is another one.
 
 use std::fmt;
 
@@ -94,8 +95,10 @@ impl State {
         self.rejected.get(from).or_else(|| self.suspects.get(from))
     }
 
+    /// Something is asked for. What was open goes on in it.
     pub(super) fn opens(&mut self) {
-        self.incident.get_or_insert_default();
+        self.incident = Some(Incident::default());
+        self.due = None;
     }
 
     pub(super) fn falls(&mut self, from: &Subject) {
@@ -106,15 +109,25 @@ impl State {
     /// What runs was found good.
     pub(super) fn closes_well(&mut self, subject: &Subject) {
         self.told = None;
-        if !same_closure(self.running(), subject) {
+        // What was asked for is still to be tried, where something else was started meanwhile.
+        let is_awaited = self.selected.is_none() || same_closure(self.selected.as_ref(), subject);
+        if !is_awaited || !same_closure(self.running(), subject) {
             return;
         }
-        if let Some(incident) = self.incident.take() {
+        if let Some(incident) = self.incident {
             self.due = Some(if incident.fell {
                 Hook::OnFallback
             } else {
                 Hook::OnProven
             });
+        }
+    }
+
+    /// The hook was run.
+    pub(super) fn is_closed_by(&mut self, hook: Hook) {
+        if self.due == Some(hook) {
+            self.due = None;
+            self.incident = None;
         }
     }
 
@@ -124,7 +137,8 @@ impl State {
             return;
         }
         let is_news = self.told.as_deref() != Some(&subject.toplevel);
-        if self.incident.take().is_some() || is_news {
+        if self.incident.is_some() || is_news {
+            self.incident.get_or_insert_default();
             self.due = Some(Hook::OnDegraded);
             self.told = Some(subject.toplevel.clone());
         }

@@ -73,8 +73,8 @@ pub enum WhenUnhealthy {
         /// What runs.
         running: Subject,
     },
-    /// Leave a proven one that is no good any more, and not reachable either, for another one: the last resort. It is not
-    /// rejected. Each is left once.
+    /// Leave a proven one that is not well for another proven one: somebody had gone back to it, or it cannot be reached
+    /// and is the last resort. It is not rejected. Each is left once.
     GoOn {
         /// What is left.
         from: Subject,
@@ -96,6 +96,8 @@ pub enum NoFallback {
     NothingProven,
     /// What runs is the last good one.
     IsLastGood,
+    /// It is proven, and nobody has seen it unwell.
+    NobodyLooked,
     /// Everything that is proven was tried, and none came further.
     NothingBetter,
     /// There were [`REBOOTS_IN_A_ROW`] (invariant A3).
@@ -111,6 +113,7 @@ impl fmt::Display for NoFallback {
             Self::Uninstalled => "lastgood is uninstalled",
             Self::NothingProven => "no generation is proven yet that it could fall back to",
             Self::IsLastGood => "it is proven: a reboot would not make it better",
+            Self::NobodyLooked => "it is proven, and nobody has seen that it is not well",
             Self::NothingBetter => "all that is proven was tried, and nothing came further",
             Self::TooManyReboots => "too many automatic reboots in a row",
             Self::Bound => BOUND,
@@ -151,6 +154,17 @@ impl State {
             Some(_) if self.reboots >= REBOOTS_IN_A_ROW => {
                 WhenUnhealthy::StayUp(NoFallback::TooManyReboots)
             }
+            // It worked once, and may be ill for something that all have: it is left, and not rejected.
+            Some(to) if self.standing(running) == Standing::Proven => {
+                if self.is_seen_unwell() {
+                    WhenUnhealthy::GoOn {
+                        from: running.clone(),
+                        to: to.clone(),
+                    }
+                } else {
+                    WhenUnhealthy::StayUp(NoFallback::NobodyLooked)
+                }
+            }
             Some(to) => WhenUnhealthy::FallBack {
                 from: running.clone(),
                 to: to.clone(),
@@ -158,9 +172,19 @@ impl State {
         }
     }
 
-    /// Whether going from `running`, which is proven as well, to the last good one leads to what was found unwell.
+    /// Whether somebody has seen what is wrong. That the agent died, or systemd did not answer, is no reason to reboot what
+    /// is proven (invariant A8).
+    fn is_seen_unwell(&self) -> bool {
+        let cause = self.degraded.as_ref();
+        cause.is_some_and(|cause| cause.faults.iter().any(Fault::is_shareable))
+    }
+
+    /// Whether the machine has come by itself to `running`, which is proven as well, because the last good one was not
+    /// well.
     fn is_as_bad(&self, running: &Subject, good: &Subject) -> bool {
-        self.standing(running) == Standing::Proven && self.unwell.contains_key(&good.toplevel)
+        self.standing(running) == Standing::Proven
+            && self.fallen_from.is_some()
+            && self.unwell.contains_key(&good.toplevel)
     }
 
     /// What to do where what runs is proven, and not well. Most often nothing: a reboot would not make it better, and it
@@ -170,7 +194,7 @@ impl State {
         let stage = self.degraded.as_ref().map(|cause| cause.stage);
         let stage = stage.or_else(|| self.boot.as_ref().map(|boot| boot.stage));
         let is_reachable = stage.is_none_or(|stage| stage >= Stage::Services);
-        if is_reachable || self.fallen_from.is_none() {
+        if is_reachable || self.fallen_from.is_none() || !self.is_seen_unwell() {
             return WhenUnhealthy::StayUp(NoFallback::IsLastGood);
         }
         if self.reboots >= REBOOTS_IN_A_ROW {

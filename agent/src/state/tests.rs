@@ -271,14 +271,20 @@ fn verdicts_are_about_closures() {
     );
 }
 
-/// An older proven generation that the operator went back to may have rotted: then the last good one is better.
+/// An older proven generation that the operator went back to may have rotted: then the last good one is better. It is
+/// not rejected for it: the last good one may have the same trouble.
 #[test]
-fn a_proven_generation_that_is_not_the_last_good_one_can_fall_back() {
+fn a_proven_generation_that_is_not_the_last_good_one_is_left_and_not_rejected() {
     let state = State::of(&[proven(1), proven(2), selected(1), armed(1), began(1)]);
-    assert!(matches!(
-        state.when_unhealthy(),
-        WhenUnhealthy::FallBack { .. }
-    ));
+    // The agent's own end is no reason.
+    assert!(matches!(state.when_unhealthy(), WhenUnhealthy::StayUp(_)));
+    let unwell = Event::Degraded {
+        subject: subject(1),
+        cause: Cause::of(Stage::Services, fault::Fault::of_unit("a.service")),
+    };
+    let (from, to) = (subject(1), subject(2));
+    let state = state.after(&unwell);
+    assert_eq!(state.when_unhealthy(), WhenUnhealthy::GoOn { from, to });
 }
 
 #[test]
@@ -383,4 +389,23 @@ fn a_trial_that_is_healthy_without_the_loader_stays_one() {
         state.healthy, None,
         "what is proven, or was never tried, is no trial"
     );
+}
+
+/// The kernel's id stays over a soft-reboot, and a number is added: no loader has counted that boot.
+#[test]
+fn a_soft_reboot_uses_no_try() {
+    let began = |boot: &str| Event::Began {
+        boot: boot.to_owned(),
+        running: Some(subject(2)),
+        reset: None,
+    };
+    let of = |boots: &[&str]| {
+        let boots: Vec<Event> = boots.iter().map(|boot| began(boot)).collect();
+        State::of([proven(1), selected(2)].iter().chain(&boots)).attempts
+    };
+    assert_eq!(of(&["a"]), 1);
+    assert_eq!(of(&["a", "a.1"]), 1);
+    assert_eq!(of(&["a", "a.1", "a.2"]), 1);
+    assert_eq!(of(&["a", "a.1", "b"]), 2);
+    assert_eq!(of(&["a", "b", "b.1", "c"]), 3);
 }

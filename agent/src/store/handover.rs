@@ -8,8 +8,12 @@ use boot_entries::{Root, durable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::host::{HEALTHY, SNIPPETS, STAGE_2, UNITS};
+use crate::host::{
+    EMERGENCY, FIREWALLED, HEALTHY, HELD, LAST_RESORT, PROVEN, SNIPPETS, STAGE_2, TRIED, UNITS,
+};
 use crate::state::baseline::Baseline;
+use crate::state::ladder::Rung;
+use crate::system::last_resort::Kept;
 
 /// Something in `/run` that cannot be read or left.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +138,113 @@ impl Snippets {
     }
 }
 
+/// What came of bringing a machine in emergency mode to the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emergency {
+    /// Units that were started, beyond those that were up.
+    pub started: Vec<String>,
+    /// Units that did not come up.
+    pub failed: Vec<String>,
+}
+
+impl Emergency {
+    /// Leaves it for `status`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, EMERGENCY, &serde_json::to_string(self)?)
+    }
+
+    /// What was left. None: this boot has not been in emergency mode, or is well again.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root) -> Result<Option<Self>, Error> {
+        left(root, EMERGENCY)
+    }
+}
+
+/// What was set on this trial that is no unit's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastResort(pub Kept);
+
+impl LastResort {
+    /// Leaves it for whoever puts it back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, LAST_RESORT, &serde_json::to_string(self)?)
+    }
+
+    /// What was left. None: nothing was set in this boot.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root) -> Result<Option<Self>, Error> {
+        left(root, LAST_RESORT)
+    }
+}
+
+/// The ways back that were tried in this boot. That it goes on means that they failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The boot: its id.
+    pub boot: String,
+    /// Which.
+    pub rungs: BTreeSet<Rung>,
+}
+
+impl Tried {
+    /// Those of the boot `boot`.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root, boot: &str) -> Result<Self, Error> {
+        let known = left::<Self>(root, TRIED)?.filter(|tried| tried.boot == boot);
+        Ok(known.unwrap_or_else(|| Self {
+            boot: boot.to_owned(),
+            rungs: BTreeSet::new(),
+        }))
+    }
+
+    /// Leaves it for whoever looks next in this boot.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, TRIED, &serde_json::to_string(self)?)
+    }
+}
+
+/// The operator holds a boot: no automatic reboot ends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The boot: its id.
+    pub boot: String,
+    /// Who it was, in words.
+    pub by: String,
+}
+
+impl Held {
+    /// Leaves it for whoever would reboot.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, HELD, &serde_json::to_string(self)?)
+    }
+
+    /// Who holds the boot `boot`. None: nobody.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root, boot: &str) -> Result<Option<Self>, Error> {
+        Ok(left::<Self>(root, HELD)?.filter(|held| held.boot == boot))
+    }
+}
+
 /// A unit or drop-in of the closure that systemd does not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
@@ -200,6 +311,44 @@ impl Units {
 /// When it cannot be written.
 pub fn mark(root: &Root, path: &'static str) -> Result<(), Error> {
     put(root, path, "")
+}
+
+/// A soft-reboot keeps `/run`: what spoke of the user space before it goes. What the generator has left is of the new one,
+/// but for what it took over.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn forget_userspace(root: &Root) -> Result<(), Error> {
+    for path in [PROVEN, FIREWALLED, HEALTHY] {
+        match std::fs::remove_file(root.join(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path, error)),
+            _ => {}
+        }
+    }
+    if let Some(mut units) = Units::read(root)?
+        && !units.missed.is_empty()
+    {
+        units.missed.clear();
+        units.leave(root)?;
+    }
+    Ok(())
+}
+
+/// Whether a sign is there.
+#[must_use]
+pub fn is_marked(root: &Root, path: &'static str) -> bool {
+    root.join(path).symlink_metadata().is_ok()
+}
+
+/// Takes a sign away.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn unmark(root: &Root, path: &'static str) -> Result<(), Error> {
+    match std::fs::remove_file(root.join(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path, error)),
+        _ => Ok(()),
+    }
 }
 
 fn left<T: DeserializeOwned>(root: &Root, path: &'static str) -> Result<Option<T>, Error> {

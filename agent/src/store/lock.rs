@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use boot_entries::{Root, durable};
 
 use crate::host::{LOCK, PROC};
+use crate::system::pulse::Pulse;
 
 /// Whoever can open the file can keep everybody else waiting.
 const MODE: u32 = 0o600;
@@ -142,7 +143,9 @@ fn wait(
     attempt: impl Fn(&File) -> Result<(), TryLockError>,
 ) -> Result<Lock, Error> {
     let end = Instant::now() + patience;
+    let mut pulse = Pulse::default();
     loop {
+        pulse.beat();
         match attempt(&file) {
             Ok(()) => return Ok(Lock { _file: file }),
             Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PAUSE),

@@ -1,4 +1,5 @@
-//! Which closure does this boot run? The kernel command line says, and nothing else is asked.
+//! Which closure does this boot run? The kernel command line says, and nothing else is asked: but for a soft-reboot, which
+//! leaves it as it is ([`userspace`]).
 //!
 //! A boot whose `init=` is not a closure's belongs to some other system (the distribution's own entry, a rescue
 //! system): the answer is then "none", and every step of the agent has nothing to do, which is a success.
@@ -8,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use boot_entries::Root;
 
+use super::userspace;
 use crate::host;
 
 /// The command line could not be read: whether the boot is ours is not known.
@@ -23,6 +25,16 @@ pub struct Error {
 /// # Errors
 /// When the command line cannot be read.
 pub fn closure(root: &Root) -> Result<Option<PathBuf>, Error> {
+    let started = started(root)?;
+    // A boot of somebody else's stays one.
+    Ok(started.map(|started| userspace::runs(root).unwrap_or(started)))
+}
+
+/// The closure that this kernel was started with, whatever a soft-reboot has made of that.
+///
+/// # Errors
+/// When the command line cannot be read.
+pub fn started(root: &Root) -> Result<Option<PathBuf>, Error> {
     Ok(closure_of(&read(root)?))
 }
 
@@ -36,6 +48,27 @@ pub fn masked(root: &Root) -> Result<Vec<String>, Error> {
     Ok(masks
         .filter_map(|(_, unit)| Some(host::full_name(&unit?)))
         .collect())
+}
+
+/// Where this boot leads, if that is not systemd's default target: `systemd.unit=`, or a word that stands for one
+/// (kernel-command-line(7)).
+///
+/// # Errors
+/// When the command line cannot be read.
+pub fn target(root: &Root) -> Result<Option<String>, Error> {
+    Ok(target_of(&read(root)?))
+}
+
+fn target_of(cmdline: &str) -> Option<String> {
+    let named = words(cmdline).filter_map(|(name, value)| match (name.as_str(), value) {
+        ("systemd.unit", Some(unit)) if !unit.is_empty() => Some(host::full_name(&unit)),
+        ("rescue" | "single" | "s" | "S" | "1", None) => Some("rescue.target".to_owned()),
+        ("emergency" | "-b", None) => Some("emergency.target".to_owned()),
+        ("2" | "3" | "4", None) => Some("multi-user.target".to_owned()),
+        ("5", None) => Some("graphical.target".to_owned()),
+        _ => None,
+    });
+    named.last()
 }
 
 fn read(root: &Root) -> Result<String, Error> {
@@ -116,6 +149,24 @@ mod tests {
     }
 
     #[test]
+    fn where_the_boot_leads() {
+        for (cmdline, target) in [
+            ("quiet init=/nix/store/a/init", None),
+            (
+                "systemd.unit=maintenance.target",
+                Some("maintenance.target"),
+            ),
+            ("systemd.unit=x.target 3", Some("multi-user.target")),
+            ("rd.systemd.unit=initrd.target", None),
+            ("systemd.unit=", None),
+            ("single", Some("rescue.target")),
+            ("single=1", None),
+        ] {
+            assert_eq!(target_of(cmdline).as_deref(), target, "{cmdline}");
+        }
+    }
+
+    #[test]
     fn another_system_s_boot_is_none() {
         for other in [
             "",
@@ -159,6 +210,24 @@ mod tests {
         ] {
             assert_eq!(of(cmdline).as_deref(), closure, "{cmdline}");
         }
+    }
+
+    #[test]
+    fn after_a_soft_reboot_what_was_gone_to_runs() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let put = |cmdline: &str| {
+            boot_entries::durable::put_text(cmdline, &root.join(host::COMMAND_LINE)).unwrap();
+        };
+        put("init=/nix/store/2/init");
+        userspace::go_to(&root, Path::new("/nix/store/1")).unwrap();
+        let runs = || closure(&root).unwrap();
+        assert_eq!(runs(), Some("/nix/store/2".into()), "not gone yet");
+        userspace::note(&root, 1).unwrap();
+        assert_eq!(runs(), Some("/nix/store/1".into()));
+        assert_eq!(started(&root).unwrap(), Some("/nix/store/2".into()));
+        put("root=/dev/vda");
+        assert_eq!(runs(), None, "somebody else's boot");
     }
 
     #[test]

@@ -219,6 +219,18 @@ impl Manager {
             .map_err(|refusal| Error::Refused { doing, refusal })
     }
 
+    /// Sets a property of the manager itself, e.g. `RuntimeWatchdogUSec`.
+    ///
+    /// # Errors
+    /// When systemd does not answer, or refuses.
+    pub fn set_own(&mut self, name: &str, to: &Setting) -> Result<(), Error> {
+        let doing = "Set of its own properties";
+        let call = set(name, to);
+        let answers = self.ask(doing, self.patience, std::iter::once(call), |_| Ok(()))?;
+        let refused = answers.into_iter().find_map(Result::err);
+        refused.map_or(Ok(()), |refusal| Err(Error::Refused { doing, refusal }))
+    }
+
     /// Has all units read anew. [`RELOAD`] is its time limit: whoever hangs in there is systemd's to kill.
     ///
     /// # Errors
@@ -444,6 +456,15 @@ fn get(path: String, interface: &'static str, property: &str) -> Result<Call, No
         interface: PROPERTIES,
         member: "Get",
         body: Body::of(&(interface, property))?,
+    })
+}
+
+fn set(name: &str, to: &Setting) -> Result<Call, Nonsense> {
+    Ok(Call {
+        path: OBJECT.to_owned(),
+        interface: PROPERTIES,
+        member: "Set",
+        body: Body::of(&(MANAGER, name, to.variant()))?,
     })
 }
 

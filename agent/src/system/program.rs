@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::host;
+use crate::system::pulse::Pulse;
 
 /// A program that could not be run, or that said no.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +193,7 @@ const ENOUGH: u64 = 64 * 1024;
 /// When it cannot be waited for.
 pub fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let began = Instant::now();
+    let mut pulse = Pulse::from(began);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
@@ -199,6 +201,7 @@ pub fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStat
         if began.elapsed() > patience {
             return Ok(None);
         }
+        pulse.beat();
         thread::sleep(POLL);
     }
 }

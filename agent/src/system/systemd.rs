@@ -1,10 +1,11 @@
 //! Asks systemd, the system and service manager, what an assessment wants to know. Only reads; decides nothing.
 //!
 //! A look is a list of all units and jobs. What lists do not tell is asked of a service only when it may have changed: at
-//! first, when its row is another, and when systemd told of it since.
+//! first, when its row is another, and when systemd told of it since. What the boot was to start is found out once.
 
 pub mod snapshot;
 
+mod boot;
 mod details;
 mod reader;
 
@@ -17,7 +18,8 @@ use crate::state::reset::Way;
 use crate::system::manager::value::Properties;
 use crate::system::manager::{self, Listed, Manager, Signal, Wanted};
 use crate::system::program;
-use snapshot::{Snapshot, Unit};
+use boot::Boot;
+use snapshot::{Active, Nothing, Snapshot, Unit};
 
 /// How long one answer may take. With a stuck PID 1 each look takes that long.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,9 +39,15 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Systemd {
     required: Vec<String>,
+    /// Where this boot leads.
+    target: String,
+    /// What it was to start. Found out once: what is enabled later was not part of it.
+    boot: Option<BTreeSet<String>>,
     /// None: not connected, or not any more.
     manager: Option<Manager>,
     known: Known,
+    /// By unit.
+    came_to_nothing: BTreeMap<String, Nothing>,
 }
 
 /// What was asked of services, and is still so.
@@ -47,6 +55,8 @@ pub struct Systemd {
 struct Known {
     /// By name: the row of the list at that time, and what was said.
     services: BTreeMap<String, (Unit, Properties)>,
+    /// The same of other units of the boot that are down.
+    idle: BTreeMap<String, (Unit, Properties)>,
 }
 
 impl Known {
@@ -59,10 +69,12 @@ impl Known {
             | Signal::JobNew { unit, .. }
             | Signal::JobRemoved { unit, .. } => {
                 self.services.remove(unit);
+                self.idle.remove(unit);
                 true
             }
             Signal::Reloading { begins: false } | Signal::Missed => {
                 self.services.clear();
+                self.idle.clear();
                 true
             }
             _ => false,
@@ -77,16 +89,39 @@ impl Known {
         let unknown = services.filter(|name| !self.services.contains_key(**name));
         unknown.copied().collect()
     }
+
+    /// The same of other units that the boot was to start, that are down, and that have no job.
+    fn idle<'a>(
+        &mut self,
+        units: &BTreeMap<&'a str, Unit>,
+        boot: &BTreeSet<String>,
+        queued: &BTreeSet<&str>,
+    ) -> Vec<&'a str> {
+        self.idle
+            .retain(|name, (row, _)| units.get(name.as_str()) == Some(row));
+        let down = units.iter().filter(|(name, unit)| {
+            unit.active == Active::Inactive
+                && !name.ends_with(".service")
+                && boot.contains(**name)
+                && !queued.contains(**name)
+        });
+        let unknown = down.filter(|(name, _)| !self.idle.contains_key(**name));
+        unknown.map(|(name, _)| *name).collect()
+    }
 }
 
 impl Systemd {
-    /// Watches the units in memory and `required` ones, whether anything else wants those or not.
+    /// Watches the units in memory and `required` ones, whether anything else wants those or not. `target` is where the
+    /// boot leads if it is not systemd's default.
     #[must_use]
-    pub fn watching(required: &[String]) -> Self {
+    pub fn watching(required: &[String], target: Option<&str>) -> Self {
         Self {
             required: required.to_vec(),
+            target: target.unwrap_or(boot::DEFAULT).to_owned(),
+            boot: None,
             manager: None,
             known: Known::default(),
+            came_to_nothing: BTreeMap::new(),
         }
     }
 
@@ -115,13 +150,27 @@ impl Systemd {
         while let Some(manager) = &mut self.manager {
             let left = until.saturating_duration_since(Instant::now());
             match manager.signal(left) {
-                Ok(Some(signal)) if self.known.hears(&signal) => return,
-                Ok(Some(_)) => {}
+                Ok(Some(signal)) => {
+                    if self.hears(&signal) {
+                        return;
+                    }
+                }
                 Ok(None) => return,
                 // The next look says why, if it cannot be mended.
                 Err(_) => self.hang_up(),
             }
         }
+    }
+
+    /// Takes in a piece of news. Gives whether it is worth a look.
+    fn hears(&mut self, signal: &Signal) -> bool {
+        if let Signal::JobRemoved { unit, result, .. } = signal {
+            match reader::nothing(result) {
+                Some(nothing) => self.came_to_nothing.insert(unit.clone(), nothing),
+                None => self.came_to_nothing.remove(unit),
+            };
+        }
+        self.known.hears(signal)
     }
 
     fn hang_up(&mut self) {
@@ -135,7 +184,10 @@ impl Systemd {
             None => connected()?,
         };
         while let Some(signal) = manager.signal(Duration::ZERO)? {
-            self.known.hears(&signal);
+            self.hears(&signal);
+        }
+        if self.boot.is_none() {
+            self.boot = self.find_boot(&mut manager)?;
         }
         let (jobs, rows) = manager.look()?;
         let units: BTreeMap<&str, Unit> = rows
@@ -143,6 +195,11 @@ impl Systemd {
             .map(|row: &Listed| (row.name.as_str(), reader::listed(row)))
             .collect();
         let services = self.known.outdated(&units);
+        let queued: BTreeSet<&str> = jobs.iter().map(|job| job.unit.as_str()).collect();
+        let idle = match &self.boot {
+            Some(boot) => self.known.idle(&units, boot, &queued),
+            None => Vec::new(),
+        };
         let names: BTreeSet<&str> = self.required.iter().map(String::as_str).collect();
         let names: Vec<&str> = std::iter::once(reader::BOOT_COMPLETE)
             .chain(names)
@@ -150,6 +207,7 @@ impl Systemd {
         let questions: Vec<(&str, &[Wanted<'_>])> = services
             .iter()
             .map(|name| (*name, reader::OF_SERVICES))
+            .chain(idle.iter().map(|name| (*name, reader::OF_IDLE)))
             .chain(names.iter().map(|name| (*name, reader::OF_NAMED)))
             .collect();
         let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
@@ -164,14 +222,21 @@ impl Systemd {
                 self.known.services.insert(name.to_owned(), known);
             }
         }
+        for name in idle {
+            if let (Some(Ok(properties)), Some(row)) = (answers.next(), units.get(name)) {
+                let known = (row.clone(), properties);
+                self.known.idle.insert(name.to_owned(), known);
+            }
+        }
         let mut snapshot = Snapshot::default();
         for (name, row) in units {
-            let unit = match self.known.services.get(name) {
-                Some((_, properties)) => {
-                    reader::aliases(name, properties, &mut snapshot);
-                    reader::complete(row, properties)
-                }
-                None => row,
+            let unit = if let Some((_, properties)) = self.known.services.get(name) {
+                reader::aliases(name, properties, &mut snapshot);
+                reader::complete(row, properties)
+            } else if let Some((_, properties)) = self.known.idle.get(name) {
+                reader::idle(row, properties)
+            } else {
+                row
             };
             snapshot.units.insert(name.to_owned(), unit);
         }
@@ -183,7 +248,20 @@ impl Systemd {
         snapshot.jobs = jobs
             .map(|(job, blocks)| reader::job(job, blocks.unwrap_or(true)))
             .collect();
+        snapshot.boot.clone_from(&self.boot);
+        snapshot.came_to_nothing.clone_from(&self.came_to_nothing);
         Ok(snapshot)
+    }
+
+    fn find_boot(&self, manager: &mut Manager) -> Result<Option<BTreeSet<String>>, manager::Error> {
+        let mut boot = Boot::from([self.target.as_str()]);
+        loop {
+            let next = boot.next();
+            if next.is_empty() {
+                return Ok(boot.all());
+            }
+            boot.learn(&manager.properties(&next, boot::WANTED)?);
+        }
     }
 
     /// What is known about a unit that is not well.
@@ -291,22 +369,6 @@ pub fn going_down() -> Result<Option<GoingDown>, manager::Error> {
         way: way.unwrap_or(Way::Unknown),
         failed,
     }))
-}
-
-/// Reboots in order; by force where systemd refuses that, which it does in emergency mode (the jobs that lead there are
-/// irreversible). File systems are synced and unmounted either way.
-///
-/// # Errors
-/// When it refuses that, too.
-pub fn reboot() -> Result<(), program::Error> {
-    let systemctl = |arguments: &[&str]| {
-        program::stdout_of(program::command(Program::Systemctl)?.args(arguments))
-    };
-    if let Err(error) = systemctl(&["--no-block", "reboot"]) {
-        tracing::warn!("{error}; rebooting by force");
-        systemctl(&["--no-block", "--force", "reboot"])?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -54,7 +54,10 @@ fn tried(server: &mut Container, closures: &[Closure]) -> Result<Vec<Subject>> {
 
 fn a_failed_trial_is_left_without_a_reboot(debian: Debian) -> Result<()> {
     in_container("switch-live-fallback", debian, |server| {
-        let closures = closures("[fallback]\nlive = true\n", |bad| bad);
+        let closures = closures(
+            "[fallback]\nlive = true\nsoft-reboot = false\ngrace-sec = 0\n",
+            |bad| bad,
+        );
         let subjects = tried(server, &closures)?;
         server.wait_for("fell-back: generation 1")?;
         runs(server, &subjects[0])?;
@@ -74,9 +77,10 @@ fn a_failed_trial_is_left_without_a_reboot(debian: Debian) -> Result<()> {
 /// Another kernel command line is nothing that can be changed while the kernel runs.
 fn what_cannot_be_left_so_is_left_by_a_reboot(debian: Debian) -> Result<()> {
     in_container("switch-no-live-fallback", debian, |server| {
-        let closures = closures("[fallback]\nlive = true\n", |bad| {
-            bad.file("kernel-params", "another=one")
-        });
+        let closures = closures(
+            "[fallback]\nlive = true\nsoft-reboot = false\ngrace-sec = 0\n",
+            |bad| bad.file("kernel-params", "another=one"),
+        );
         tried(server, &closures)?;
         let ended = server.wait_until_ended()?;
         ensure!(ended == Ended::Reboot, "{ended:?}");
@@ -92,7 +96,10 @@ fn what_cannot_be_left_so_is_left_by_a_reboot(debian: Debian) -> Result<()> {
 fn the_script_of_a_closure_may_do_all_that_it_does_in_a_boot(debian: Debian) -> Result<()> {
     in_container("switch-live-fallback-nixos", debian, |server| {
         is_nixos(server)?;
-        let mut closures = closures("[fallback]\nlive = true\n", |bad| bad);
+        let mut closures = closures(
+            "[fallback]\nlive = true\nsoft-reboot = false\ngrace-sec = 0\n",
+            |bad| bad,
+        );
         for closure in &mut closures {
             *closure = closure
                 .clone()

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use systemd_boot_model::{ENTRIES, IMAGES, Loader, Program, ReleaseRange};
+use systemd_boot_model::{End, Loader, PowerOn, ReleaseRange};
 
 use super::layout::Layout;
 use super::results::Seen;
@@ -80,11 +80,57 @@ pub fn compare(loader: &Path, layouts: &[Layout], boots: usize, power: Power) ->
     Ok(tally)
 }
 
+/// Switches the machine on with `layout` and the real loader in the file `loader`, and compares with the model what the
+/// loader has done when it is back at the firmware for the first time. It may have reset the machine before.
+///
+/// # Errors
+/// When the machine does not do as it is told. A disagreement is none.
+pub fn compare_power_on(loader: &Path, layout: &Layout) -> Result<Tally> {
+    let begun = Instant::now();
+    let layouts = std::slice::from_ref(layout);
+    let all = session::run(loader, layouts, 1, Power::Cycled)?;
+    let seen = all.first().context("nothing was seen")?;
+    let release = release_of(seen)?;
+    let mut model = layout.loader(release);
+    // The firmware goes on to its shell, and that runs the script.
+    let PowerOn { attempts, end } = model.power_on(1, |_| true);
+    let said = Account {
+        // It was listed before the last boot was counted.
+        menu: Vec::new(),
+        ..Account::real(seen)
+    };
+    let expected = Account::after(layout, &model);
+    let starts: Vec<String> = attempts.into_iter().map(|it| it.choice.file).collect();
+    let info = seen.text("LoaderInfo").unwrap_or_default();
+    let disagrees = said != expected || end != End::Stranded;
+    let disagreement = disagrees.then(|| {
+        format!(
+            "{info}, {layout}  real:  {said:?}\n  model: {expected:?}, {end:?} after {starts:?}"
+        )
+    });
+    Ok(Tally {
+        loader: format!("{info}, cannot start {}", starts.join(", ")),
+        layouts: 1,
+        boots: starts.len(),
+        disagreements: disagreement.into_iter().collect(),
+        took: begun.elapsed(),
+    })
+}
+
+/// Which loader has left this.
+fn release_of(seen: &Seen) -> Result<ReleaseRange> {
+    let info = seen.text("LoaderInfo");
+    let info = info.context("the loader does not say what it is")?;
+    ReleaseRange::of_loader_info(&info).context("not systemd-boot")
+}
+
 /// The first thing in which the model is wrong.
 fn disagreement(layout: &Layout, seen: &[&Seen]) -> Result<Option<String>> {
-    let info = seen.first().and_then(|seen| seen.text("LoaderInfo"));
-    let info = info.context("the loader does not say what it is")?;
-    let release = ReleaseRange::of_loader_info(&info).context("not systemd-boot")?;
+    let first = seen.first().context("nothing was seen")?;
+    let (release, info) = (
+        release_of(first)?,
+        first.text("LoaderInfo").unwrap_or_default(),
+    );
     let mut model = layout.loader(release);
     for (boot, seen) in seen.iter().enumerate() {
         let said = Account::real(seen);
@@ -122,32 +168,30 @@ impl Account {
     }
 
     fn predicted(layout: &Layout, model: &mut Loader) -> Self {
-        let ids = |model: &Loader| -> Vec<String> {
-            let menu = model.menu();
-            menu.iter().map(|listed| listed.id(model.release)).collect()
-        };
-        let (menu, before) = (ids(model), model.clone());
-        let boot = model.boot();
-        let renamed = before.entries.iter().zip(&model.entries);
-        let counted_to = renamed
-            .filter(|(before, after)| before.file != after.file)
-            .map(|(_, after)| {
-                let directory = match after.program {
-                    Program::Image => IMAGES,
-                    _ => ENTRIES,
-                };
-                format!("/{directory}/{}", after.file).replace('/', "\\")
-            })
-            .next();
+        let menu = menu(model);
+        model.boot();
         Self {
             menu,
-            selected: boot.map(|boot| boot.id),
-            counted_to,
+            ..Self::after(layout, model)
+        }
+    }
+
+    /// What is to be seen of the boot that `model` has made, without the menu before it.
+    fn after(layout: &Layout, model: &Loader) -> Self {
+        Self {
+            menu: Vec::new(),
+            selected: model.variables.selected.clone(),
+            counted_to: model.variables.boot_count_path.clone(),
             saved: model.variables.last_booted.clone(),
             one_shot: model.variables.one_shot.clone(),
             files: files(layout, model),
         }
     }
+}
+
+fn menu(model: &Loader) -> Vec<String> {
+    let menu = model.menu();
+    menu.iter().map(|listed| listed.id(model.release)).collect()
 }
 
 /// The names in the directories that the loader changes, by partition, sorted.

@@ -46,8 +46,11 @@ pub(super) fn write(image: &Path, layout: &Layout, extra: &[(&str, &[u8])]) -> R
             )?;
         }
         if *on == Partition::Esp {
-            // From 257 on the loader would reset the machine where an entry with tries left cannot be started.
-            let conf = format!("{}reboot-on-error no\n", layout.conf);
+            let mut conf = layout.conf.clone();
+            if !layout.may_reset {
+                // From 258 on the loader would reset the machine where an entry with tries left cannot be started.
+                conf.push_str("reboot-on-error no\n");
+            }
             files::write(&tree.path().join("loader/loader.conf"), conf)?;
             for (path, bytes) in extra {
                 files::write(&tree.path().join(path), bytes)?;

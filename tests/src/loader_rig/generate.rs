@@ -112,6 +112,7 @@ pub fn generate(seed: u64) -> Layout {
     loop {
         let mut layout = attempt(seed, &mut random);
         uki::add(&mut layout, seed);
+        uki::start_nothing_remote(&mut layout);
         let is_listed = |release: &ReleaseRange| !layout.loader(*release).entries.is_empty();
         if ReleaseRange::ALL.iter().all(is_listed) {
             return layout;

@@ -48,6 +48,8 @@ pub struct Layout {
     pub variables: Vec<(&'static str, String)>,
     /// The disk cannot be written.
     pub read_only: bool,
+    /// The loader may reset the machine by itself. Only [`super::compare_power_on`] copes with that.
+    pub may_reset: bool,
 }
 
 impl Image {
@@ -99,6 +101,25 @@ impl Image {
 }
 
 impl Layout {
+    /// A trial of three tries above a proven generation. What they start is no program, as all of a layout: neither can
+    /// be started.
+    #[must_use]
+    pub fn that_cannot_start() -> Self {
+        let entry = |name: &str, version: u8| EntryText {
+            on: Partition::Esp,
+            name: name.to_owned(),
+            text: format!("sort-key lastgood\nversion {version}\nlinux /kernel\n"),
+        };
+        Self {
+            label: "a kernel that cannot be loaded".to_owned(),
+            entries: vec![entry("gen-2.conf", 2), entry("gen-3+3-0.conf", 3)],
+            programs: vec!["/kernel".to_owned()],
+            conf: "timeout 0\nauto-firmware no\nauto-entries no\n".to_owned(),
+            may_reset: true,
+            ..Self::default()
+        }
+    }
+
     /// The ESP at `esp`, with the XBOOTLDR partition at `xbootldr`, as they are in a tree.
     ///
     /// # Errors

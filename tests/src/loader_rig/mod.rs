@@ -30,7 +30,7 @@ mod session;
 mod uki;
 mod userspace;
 
-pub use check::{Tally, compare};
+pub use check::{Tally, compare, compare_power_on};
 pub use generate::generate;
 pub use layout::{EntryText, Image, Layout};
 pub use loaders::loaders;

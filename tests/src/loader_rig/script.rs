@@ -67,8 +67,6 @@ impl Script {
                 }
             }
             for boot in by_firmware..boots {
-                // The one that the loader does not always set anew.
-                self.line(&format!("dmpstore -d LoaderBootCountPath -guid {VENDOR}"));
                 self.line(&format!(
                     "fs{volume}:\\{}",
                     loader_path(at).replace('/', "\\")

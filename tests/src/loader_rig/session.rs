@@ -52,13 +52,14 @@ pub(super) fn run(
         }
         disk::write(&image(at), layout, &extra)?;
     }
-    qemu(directory.path(), layouts, power)?;
+    let said = qemu(directory.path(), layouts, power)?;
     let seen = results::parse(&disk::read(&image(0), script::RESULTS)?)?;
     ensure!(
         seen.len() == layouts.len() * boots,
-        "{} boots instead of {}",
+        "{} boots instead of {}; the console said last:\n{}",
         seen.len(),
-        layouts.len() * boots
+        layouts.len() * boots,
+        tail(&said)
     );
     // What the firmware's shell says of the files must be what is on the disk.
     for (at, layout) in layouts.iter().enumerate() {
@@ -82,7 +83,16 @@ pub(super) fn run(
     Ok(seen)
 }
 
-fn qemu(directory: &Path, layouts: &[Layout], power: Power) -> Result<()> {
+/// What the end of `said` is, for people.
+fn tail(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let lines: Vec<&str> = said.lines().collect();
+    let from = lines.len().saturating_sub(30);
+    lines.get(from..).unwrap_or_default().join("\n")
+}
+
+/// Runs the machine to its end. What it said on its console.
+fn qemu(directory: &Path, layouts: &[Layout], power: Power) -> Result<Vec<u8>> {
     let variables = directory.join("variables.fd");
     fs::copy(VARIABLES, &variables)?;
     let serial = directory.join("serial.txt");
@@ -142,9 +152,8 @@ fn qemu(directory: &Path, layouts: &[Layout], power: Power) -> Result<()> {
         if waits || Instant::now() > deadline {
             child.kill()?;
             child.wait()?;
-            let said = String::from_utf8_lossy(&said);
-            let tail: Vec<&str> = said.lines().rev().take(30).collect();
-            bail!("the firmware or the loader waits for somebody:\n{tail:#?}");
+            let tail = tail(&said);
+            bail!("the firmware or the loader waits for somebody:\n{tail}");
         }
         thread::sleep(Duration::from_millis(100));
     };
@@ -153,5 +162,5 @@ fn qemu(directory: &Path, layouts: &[Layout], power: Power) -> Result<()> {
         "QEMU: {status}: {}",
         fs::read_to_string(&complaints)?
     );
-    Ok(())
+    Ok(fs::read(&serial).unwrap_or_default())
 }

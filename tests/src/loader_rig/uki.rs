@@ -1,6 +1,6 @@
 //! What a layout gets besides: unified kernel images, and entries that start one.
 
-use systemd_boot_model::Partition;
+use systemd_boot_model::{EntryName, Partition, ReleaseRange};
 
 use super::generate::{COUNTERS, VERSIONS, pattern_over};
 use super::layout::{Image, Layout};
@@ -20,6 +20,10 @@ const STEMS: [&str; 12] = [
     "0.1",
     "Z",
 ];
+/// Listed by loaders that know it.
+const REMOTE: &str = "uki-url http://[::1]/x.efi";
+/// More boots than a layout is given.
+const BOOTS: usize = 8;
 const UNSEEN: [&str; 4] = [".a.efi", "auto-arch.efi", "AUTO-arch.efi", "a.efi.part"];
 const IDS: [&str; 7] = ["nixos", "a", "b", "debian", "\"b\"", "'b'", ""];
 const PROFILES: [&str; 5] = [
@@ -43,7 +47,7 @@ pub(super) fn add(layout: &mut Layout, seed: u64) {
             2 => "uki /kernel\nprofile 1",
             3 => "profile 2\nuki /EFI/nixos/k1.efi\nuki /kernel",
             4 => "uki /gone",
-            5 => "uki-url http://[::1]/x.efi",
+            5 => REMOTE,
             6 => "uki-url :x.efi",
             7 => "uki /kernel\nlinux /kernel",
             8 => "linux /kernel\nprofile 4294967295",
@@ -76,6 +80,28 @@ pub(super) fn add(layout: &mut Layout, seed: u64) {
             0 => layout.conf.extend(["preferred ", &pattern, "\n"]),
             1 => layout.conf.extend(["default ", &pattern, "\n"]),
             _ => set(layout, "LoaderEntryOneShot", pattern),
+        }
+    }
+}
+
+/// Takes from `layout` the remote images that some loader would start. Where no network answers, the loader connects
+/// every driver of the firmware anew, seven times over. On the machine's clock, which runs with its instructions, that
+/// takes longer than the five minutes after which the firmware's watchdog resets the machine.
+pub(super) fn start_nothing_remote(layout: &mut Layout) {
+    let started = |layout: &Layout| {
+        let boots = ReleaseRange::ALL.map(|release| layout.loader(release).predict(BOOTS));
+        let files: Vec<String> = boots.into_iter().flatten().map(|boot| boot.file).collect();
+        layout.entries.iter().position(|entry| {
+            let name = EntryName::parse(&entry.name);
+            let of = |file: &String| {
+                EntryName::parse(file).map(|it| it.stem) == name.as_ref().map(|it| it.stem.clone())
+            };
+            entry.text.contains(REMOTE) && files.iter().any(of)
+        })
+    };
+    while let Some(at) = started(layout) {
+        if let Some(entry) = layout.entries.get_mut(at) {
+            entry.text = entry.text.replace(REMOTE, "uki /kernel");
         }
     }
 }

@@ -77,6 +77,10 @@ pub(super) const COMMON: &[Item] = &[
         "units/lastgood-bless.service",
     ),
     file(
+        "usr/lib/systemd/system/lastgood-emergency.service",
+        "units/lastgood-emergency.service",
+    ),
+    file(
         "usr/lib/systemd/system/lastgood-fall-back.service",
         "units/lastgood-fall-back.service",
     ),
@@ -100,6 +104,26 @@ pub(super) const COMMON: &[Item] = &[
     program(
         "usr/share/initramfs-tools/scripts/local-bottom/lastgood-nix",
         From::Repository("initrd/initramfs-tools/lastgood-nix"),
+    ),
+    program(
+        "usr/lib/dracut/modules.d/90lastgood-deadline/is-trial",
+        From::Repository("initrd/dracut/90lastgood-deadline/is-trial"),
+    ),
+    file(
+        "usr/lib/dracut/modules.d/90lastgood-deadline/lastgood-deadline.timer",
+        "initrd/dracut/90lastgood-deadline/lastgood-deadline.timer",
+    ),
+    file(
+        "usr/lib/dracut/modules.d/90lastgood-deadline/lastgood-next-try.service",
+        "initrd/dracut/90lastgood-deadline/lastgood-next-try.service",
+    ),
+    file(
+        "usr/lib/dracut/modules.d/90lastgood-deadline/lastgood-no-prompt.timer",
+        "initrd/dracut/90lastgood-deadline/lastgood-no-prompt.timer",
+    ),
+    program(
+        "usr/lib/dracut/modules.d/90lastgood-deadline/module-setup.sh",
+        From::Repository("initrd/dracut/90lastgood-deadline/module-setup.sh"),
     ),
     program(
         "usr/lib/dracut/modules.d/90lastgood-nix/module-setup.sh",

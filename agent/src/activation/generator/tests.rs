@@ -24,6 +24,16 @@ fn found(units: Vec<Listed>) -> Found {
     }
 }
 
+/// What is linked where a boot is no trial.
+const EMERGENCY: (&str, &str) = (
+    "emergency.target.wants/lastgood-emergency.service",
+    "/usr/lib/systemd/system/lastgood-emergency.service",
+);
+const RESCUE: (&str, &str) = (
+    "rescue.target.wants/lastgood-emergency.service",
+    EMERGENCY.1,
+);
+
 /// Links by name; files lead to their text.
 fn made(found: &Found) -> BTreeMap<String, String> {
     ours(found)
@@ -46,6 +56,7 @@ fn units_lead_into_the_closure_and_masks_and_second_names_stay_what_they_are() {
         listed("sshd.service.d/limits.conf", Leads::File),
     ]));
     let expected = [
+        EMERGENCY,
         (
             "multi-user.target.wants/nginx.service",
             "/nix/store/a-nixos/etc/systemd/system/multi-user.target.wants/nginx.service",
@@ -54,6 +65,7 @@ fn units_lead_into_the_closure_and_masks_and_second_names_stay_what_they_are() {
             "nginx.service",
             "/nix/store/a-nixos/etc/systemd/system/nginx.service",
         ),
+        RESCUE,
         (
             "sshd.service.d/limits.conf",
             "/nix/store/a-nixos/etc/systemd/system/sshd.service.d/limits.conf",
@@ -74,10 +86,14 @@ fn a_closure_has_no_say_in_the_agent_s_own_units() {
         listed("sysinit.target.wants/lastgood-begin.service", Leads::File),
         listed("systemd-bless-boot.service", Leads::File),
     ]));
-    let mask = [("systemd-bless-boot.service", "/dev/null")];
+    let only = [
+        EMERGENCY,
+        RESCUE,
+        ("systemd-bless-boot.service", "/dev/null"),
+    ];
     assert_eq!(
         makes,
-        mask.map(|(a, b)| (a.to_owned(), b.to_owned())).into()
+        only.map(|(a, b)| (a.to_owned(), b.to_owned())).into()
     );
 }
 
@@ -109,7 +125,12 @@ fn what_the_operator_has_masked_is_left_out_and_told() {
     let makes = made(&found);
     assert_eq!(
         makes.keys().collect::<Vec<_>>(),
-        ["systemd-bless-boot.service", "web.service"]
+        [
+            EMERGENCY.0,
+            RESCUE.0,
+            "systemd-bless-boot.service",
+            "web.service"
+        ]
     );
     assert_eq!(makes["web.service"], NOWHERE);
 }
@@ -138,6 +159,10 @@ fn what_is_made_for_whom() {
                     "rescue.target.wants/lastgood-no-prompt.service",
                 ] {
                     assert_eq!(has(name), ours && trial, "{name} {found:?}");
+                }
+                for mode in ["emergency", "rescue"] {
+                    let name = format!("{mode}.target.wants/lastgood-emergency.service");
+                    assert_eq!(has(&name), ours && !trial, "{found:?}");
                 }
             }
         }
@@ -255,6 +280,8 @@ fn a_closure_laid_out_as_nixos_does_it() {
     let made = Machine::new(OURS).early();
     let to = |path: &str| PathBuf::from(CLOSURE).join(UNITS).join(path);
     let expected = [
+        (EMERGENCY.0, EMERGENCY.1.into()),
+        (RESCUE.0, RESCUE.1.into()),
         (
             "getty.target.wants/getty@tty1.service",
             to("getty.target.wants/getty@tty1.service"),
@@ -284,7 +311,7 @@ fn nothing_is_made_where_the_boot_is_not_ours() {
 #[test]
 fn nixos_has_linked_its_units_itself() {
     let names = |machine: &Machine| machine.early().into_keys().collect::<Vec<_>>();
-    let only = ["systemd-bless-boot.service"];
+    let only = [EMERGENCY.0, RESCUE.0, "systemd-bless-boot.service"];
     let machine = Machine::new(OURS);
     machine.file("/etc/NIXOS", "");
     assert_eq!(names(&machine), only);

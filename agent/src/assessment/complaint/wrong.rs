@@ -15,8 +15,18 @@ pub(in crate::assessment) enum Wrong {
     Unusable(String),
     /// systemd does not start it any more, because it was started too often.
     StartLimit,
+    /// systemd has given up on it, after it ended badly so often.
+    GivenUp { restarts: u32 },
     /// systemd has given up on it.
     Failed,
+    /// It failed, and systemd has forgotten it.
+    Forgotten,
+    /// An `Assert...=` did not hold.
+    Assertion,
+    /// Something it needs did not come up.
+    Dependency,
+    /// It was to be started and never was.
+    NeverStarted,
     /// It failed, and is about to be started again.
     FailedAndQueued,
     /// It is about to be started.
@@ -50,7 +60,17 @@ impl fmt::Display for Wrong {
             Self::StartLimit => f.write_str(
                 "is at its start limit: it was started too often in a short time (`systemctl reset-failed` lets it start again)",
             ),
+            Self::GivenUp { restarts } => write!(
+                f,
+                "failed, also after {restarts} restarts, and is not started again"
+            ),
             Self::Failed => f.write_str("failed"),
+            Self::Forgotten => f.write_str("failed, and systemd has forgotten it (CollectMode=)"),
+            Self::Assertion => f.write_str("was not started: an Assert= of it does not hold"),
+            Self::Dependency => f.write_str("was not started: something it requires did not come up"),
+            Self::NeverStarted => f.write_str(
+                "was never started, although the boot wants it: was it left out to break an ordering cycle?",
+            ),
             Self::FailedAndQueued => f.write_str("failed and is queued again"),
             Self::Queued => f.write_str("waits to be started"),
             Self::Skipped => f.write_str("was skipped: its conditions are not met"),

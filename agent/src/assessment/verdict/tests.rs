@@ -2,6 +2,7 @@
 //! of their own.
 
 mod baseline;
+mod boot;
 mod domain;
 mod patience;
 
@@ -29,6 +30,7 @@ fn requirements() -> Requirements {
 fn baseline(failing: &[&str]) -> Baseline {
     Baseline {
         failing: failing.iter().map(|name| Fault::of_unit(name)).collect(),
+        looks: None,
     }
 }
 

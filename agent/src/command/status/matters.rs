@@ -7,6 +7,7 @@ use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
 use crate::report::print::local;
 use crate::report::remedy;
 use crate::state::REBOOTS_IN_A_ROW;
+use crate::state::fault::Fault;
 use crate::store::ledger;
 
 /// What is wrong, the most important first. `starts_nothing` is why the loader would start nothing.
@@ -87,6 +88,7 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
             "`journalctl -b -u 'lastgood-hook-*'` shows whether it runs now",
         ));
     }
+    all.extend(unwell(&status.unwell));
     if status.state == Some(StateLabel::Trial) && status.healthy_trial != status.running {
         all.push(Matter::new(
             "what runs is on trial, and comes to a verdict by itself",
@@ -145,6 +147,26 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
     all
 }
 
+/// What was found not well and is held against no generation: no target of the boot wants it, it is only wanted, or the
+/// last good generation had it too.
+fn unwell(faults: &[&Fault]) -> Option<Matter> {
+    const SHOWN: usize = 3;
+    let first = faults.first()?;
+    let names: Vec<String> = faults.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = match faults.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let text = format!(
+        "not well when this generation was proven, and not held against it: {}{more}",
+        names.join(", ")
+    );
+    Some(match first.unit() {
+        Some(unit) => Matter::new(text, format!("`systemctl status {unit}` tells more")),
+        None => Matter { text, todo: None },
+    })
+}
+
 /// That the operator has masked a unit of the closure: `by` a file, or a word of the kernel's command line.
 pub(super) fn masked(unit: &str, by: &str) -> Matter {
     let todo = match by {
@@ -180,6 +202,25 @@ mod tests {
             assert_eq!(matter.text, words);
             assert!(matter.todo.unwrap_or_default().starts_with(todo), "{by}");
         }
+    }
+
+    #[test]
+    fn what_is_not_well_and_not_held_against_anybody_is_told() {
+        let faults =
+            ["a", "b", "c", "d", "e"].map(|name| Fault::of_unit(&format!("{name}.service")));
+        let all: Vec<&Fault> = faults.iter().collect();
+        let told = |count: usize| unwell(&all[..count]).map(|matter| matter.text);
+        assert_eq!(told(0), None);
+        assert!(
+            told(2)
+                .unwrap()
+                .ends_with("against it: a.service, b.service")
+        );
+        assert!(
+            told(5)
+                .unwrap()
+                .ends_with("a.service, b.service, c.service and 2 more")
+        );
     }
 
     #[test]

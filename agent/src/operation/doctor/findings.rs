@@ -1,6 +1,7 @@
 //! What is to be said of a host: a total function of what was seen.
 
 use serde::Serialize;
+use systemd_boot_model::ReleaseRange;
 
 use super::facts::{Facts, Loader, Partition};
 use crate::host::{AGENT, Kind, StoreMount};
@@ -85,7 +86,7 @@ fn firmware(facts: &Facts) -> Finding {
 
 fn loader(loader: &Loader) -> Finding {
     match loader {
-        Loader::Known(info) => good("loader", info),
+        Loader::Known(info) => good("loader", format!("{info}: {}", on_failed_start(info))),
         Loader::TooOld(info) => todo(
             "loader",
             format!("{info} is older than 252, and does not choose as lastgood needs it"),
@@ -97,6 +98,19 @@ fn loader(loader: &Loader) -> Finding {
             "no systemd-boot has started this machine, and none is on its boot partition",
             "bootctl install, or lastgood install, which does it",
         ),
+    }
+}
+
+/// What the loader that calls itself `info` does with a trial that cannot be started.
+fn on_failed_start(info: &str) -> &'static str {
+    match ReleaseRange::of_loader_info(info) {
+        Some(release) if release.reboots_on_error() => {
+            "where a trial cannot be started, it resets the machine and tries on by itself"
+        }
+        _ => {
+            "where a trial cannot be started, the machine waits until somebody resets it (from 258 on systemd-boot does that \
+             itself)"
+        }
     }
 }
 
@@ -288,7 +302,7 @@ fn watchdog(facts: &Facts) -> Finding {
     if facts.has_watchdog {
         good(
             "watchdog",
-            "there is a watchdog device; lastgood does not arm it",
+            "there is a watchdog device; lastgood arms it on trials",
         )
     } else {
         limit(

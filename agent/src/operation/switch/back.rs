@@ -96,7 +96,7 @@ fn unwell(judged: &Judged) -> Cause {
             "nobody listens on {address} any more, as {unit} did"
         ));
     }
-    let mut systemd = Systemd::watching(&[]);
+    let mut systemd = Systemd::watching(&[], None);
     let units: Vec<UnitFailure> = judged
         .failed
         .keys()

@@ -77,7 +77,7 @@ pub(super) fn disarm(manager: &mut Manager) -> Result<(), Error> {
 ///
 /// # Errors
 /// When the kernel does not tell.
-pub(super) fn program() -> Result<String, Error> {
+pub(in crate::operation) fn program() -> Result<String, Error> {
     let path = std::fs::read_link(OURSELVES).map_err(|source| Error::Read {
         what: OURSELVES.to_owned(),
         source,

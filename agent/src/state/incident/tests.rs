@@ -183,6 +183,8 @@ fn a_hook_is_due_until_it_was_run() {
     assert_eq!(due(&state), Some(Hook::OnProven));
     // Killed before it was on record, or the power went.
     let state = state.after(&began(1));
+    assert_eq!(due(&state), None, "not before there is a verdict");
+    let state = state.after(&proven(1));
     assert_eq!(due(&state), Some(Hook::OnProven));
     let state = state.after(&hooked(Hook::OnFallback));
     assert_eq!(due(&state), Some(Hook::OnProven), "that was another one");

@@ -10,6 +10,7 @@ fn before(ended: Option<Way>, is_left: bool) -> BootRecord {
         reset: None,
         ended,
         is_left,
+        by_kexec: false,
     }
 }
 

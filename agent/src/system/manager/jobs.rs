@@ -265,6 +265,17 @@ impl Manager {
         answer
     }
 
+    /// Reboots the machine without stopping its services. It may hang up instead of an answer.
+    ///
+    /// # Errors
+    /// When systemd does not answer.
+    pub fn reboot_by_force(&mut self) -> Result<(), Error> {
+        match self.ask_one("Reboot", self.patience, Body::default(), |_| Ok(())) {
+            Err(Error::Closed { .. }) => Ok(()),
+            answer => answer,
+        }
+    }
+
     /// Starts units as one ordered set: those that wait for each other do so, whatever the order of their names.
     ///
     /// systemd 262 takes all in one transaction. An older one is asked for each, in a row: it runs no job before it has

@@ -29,7 +29,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    fn variant(&self) -> Variant<'_> {
+    pub(super) fn variant(&self) -> Variant<'_> {
         match self {
             Self::Text(text) => Variant::from(text.as_str()),
             Self::Flag(flag) => Variant::from(*flag),

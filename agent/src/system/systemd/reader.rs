@@ -1,8 +1,8 @@
 //! Makes a snapshot of what systemd said. Pure.
 
-use super::snapshot::{Active, Ended, Job, Load, Snapshot, Unit};
+use super::snapshot::{Active, Ended, Job, Load, Nothing, Snapshot, Unit};
 use crate::system::manager::value::Properties;
-use crate::system::manager::{Listed, Queued, Wanted};
+use crate::system::manager::{JobResult, Listed, Queued, Wanted};
 
 /// The target whose requirements are read along with the services.
 pub(super) const BOOT_COMPLETE: &str = "boot-complete.target";
@@ -19,6 +19,9 @@ pub(super) const OF_SERVICES: &[Wanted<'_>] = &[
     Wanted::kind("Type"),
     Wanted::kind("ExecMainCode"),
 ];
+
+/// What is wanted of any other unit of the boot that is down and has nothing queued: was it ever touched?
+pub(super) const OF_IDLE: &[Wanted<'_>] = &[Wanted::unit("ConditionTimestampMonotonic")];
 
 /// What is wanted of what is asked for by a name that need not be its own, and need not be in memory.
 pub(super) const OF_NAMED: &[Wanted<'_>] = &[
@@ -56,7 +59,30 @@ pub(super) fn complete(unit: Unit, properties: &Properties) -> Unit {
         invocation: properties.id("InvocationID"),
         ended: ended(properties),
         transient: properties.flag("Transient") == Some(true),
+        untouched: is_untouched(&unit.active, properties),
         ..unit
+    }
+}
+
+/// Adds what [`OF_IDLE`] tells.
+pub(super) fn idle(unit: Unit, properties: &Properties) -> Unit {
+    let untouched = is_untouched(&unit.active, properties);
+    Unit { untouched, ..unit }
+}
+
+/// systemd asks for the conditions of whatever it begins to start, also if there are none.
+fn is_untouched(active: &Active, properties: &Properties) -> bool {
+    *active == Active::Inactive && properties.number("ConditionTimestampMonotonic") == Some(0)
+}
+
+/// A job's end as a snapshot keeps it. None: there is nothing to keep.
+pub(super) fn nothing(result: &JobResult) -> Option<Nothing> {
+    match result {
+        JobResult::Failed => Some(Nothing::Failed),
+        JobResult::Timeout => Some(Nothing::TooLong),
+        JobResult::Dependency => Some(Nothing::Dependency),
+        JobResult::Other(word) if word == "assert" => Some(Nothing::Assertion),
+        _ => None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::state::baseline::Surroundings;
+
 /// All of it. Units come from one call and jobs from another: it is not taken at one stroke, and need not be, because
 /// a verdict rests on many of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +18,14 @@ pub struct Snapshot {
     pub jobs: Vec<Job>,
     /// What `boot-complete.target` requires: how NixOS and others declare checks.
     pub boot_complete_requires: Vec<String>,
+    /// What this boot was to start: all that its target pulls in. None: nobody could find out, and every unit may be
+    /// part of it.
+    pub boot: Option<BTreeSet<String>>,
+    /// What of the machine is no unit's state. None: nobody has looked.
+    pub around: Option<Surroundings>,
+    /// Units whose latest job came to nothing, with how it ended. systemd itself forgets that with the unit
+    /// (`CollectMode=`), and of one whose requirement failed it never says more.
+    pub came_to_nothing: BTreeMap<String, Nothing>,
 }
 
 impl Snapshot {
@@ -24,6 +34,13 @@ impl Snapshot {
     pub fn unit<'a>(&'a self, name: &'a str) -> Option<(&'a str, &'a Unit)> {
         let own = self.aliases.get(name).map_or(name, String::as_str);
         self.units.get_key_value(own).map(|(n, u)| (n.as_str(), u))
+    }
+
+    /// Whether this boot was to start the unit that has this own name. Only what was to run can be missed: what a timer, a
+    /// login, a device or a connection starts may fail for reasons outside of this generation.
+    #[must_use]
+    pub fn was_to_run(&self, unit: &str) -> bool {
+        self.boot.as_ref().is_none_or(|boot| boot.contains(unit))
     }
 
     /// Whether something is queued or under way for this unit.
@@ -50,13 +67,21 @@ pub struct Unit {
     pub ended: Ended,
     /// Services only: made at run time by somebody (`systemd-run`), not by the closure.
     pub transient: bool,
+    /// As far as systemd knows it has never begun to start it. It has asked no condition: one that is false is on record.
+    pub untouched: bool,
 }
 
 impl Unit {
-    /// Waiting to be started again after it ended by itself.
+    /// Waiting to be started again after it ended by itself. systemd 257 and later call it failed on the way there.
     #[must_use]
     pub fn is_between_restarts(&self) -> bool {
-        self.sub.starts_with("auto-restart")
+        self.sub.starts_with("auto-restart") || self.sub.ends_with("-before-auto-restart")
+    }
+
+    /// systemd has given up on it: it failed, and is not about to be started again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.active == Active::Failed && !self.is_between_restarts()
     }
 }
 
@@ -131,6 +156,19 @@ pub enum Ended {
     /// It was to be started again, more often in a short time than its `StartLimitBurst=` allows. It need not have ended
     /// badly for that: somebody may have restarted it over and over.
     TooOften,
+}
+
+/// How a job ended that came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Nothing {
+    /// The unit did not get where it was to go.
+    Failed,
+    /// It took longer than the job may take. The unit may still get there.
+    TooLong,
+    /// An `Assert...=` of the unit did not hold.
+    Assertion,
+    /// Something that the unit needs did not come up. systemd does not try again, even when that comes up later.
+    Dependency,
 }
 
 /// Something systemd is doing or waiting to do.

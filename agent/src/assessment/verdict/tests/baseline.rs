@@ -167,6 +167,7 @@ fn a_snippet_that_fails_is_judged_like_a_unit_that_does() {
     let fault = Fault::Snippet("users".to_owned());
     let shared = Baseline {
         failing: [fault.clone()].into(),
+        looks: None,
     };
     for baseline in [None, Some(&shared)] {
         let Some(Judgement::Healthy { baseline }) = last(baseline) else {

@@ -63,6 +63,7 @@ fn event() -> impl Strategy<Value = Event> {
     ));
     let baseline = prop::collection::btree_set("[ab]", 0..2).prop_map(|names| Baseline {
         failing: names.iter().map(|name| Fault::of_unit(name)).collect(),
+        looks: None,
     });
     prop_oneof![
         3 => (subject(), by()).prop_map(|(subject, by)| Event::Selected { subject, by }),

@@ -1,0 +1,94 @@
+//! A soft-reboot has begun a user space of its own: what spoke of the one before is gone, and what runs is told.
+
+use boot_entries::Root;
+
+use crate::error::Error;
+use crate::host::{CURRENT_SYSTEM, SWITCH_BEFORE};
+use crate::report::line::one_line;
+use crate::store::handover;
+use crate::system::{command_line, userspace};
+
+/// Asks systemd how many soft-reboots there were, and takes notice of a new one. Every step of a boot begins with it:
+/// which boot this is, and what runs, depends on it.
+pub(super) fn take_notice(root: &Root) {
+    if !root.is_live() {
+        return;
+    }
+    // An older systemd does not count them, and the agent goes by none of them.
+    let Some(count) = userspace::asked().filter(|count| *count != userspace::count(root)) else {
+        return;
+    };
+    if let Err(error) = noticed(root, count) {
+        tracing::error!("{}", one_line(&error));
+    }
+}
+
+fn noticed(root: &Root, count: u64) -> Result<(), Error> {
+    handover::forget_userspace(root)?;
+    userspace::note(root, count).map_err(handover::Error::from)?;
+    // A live switch that has ended is not undone by it: what was active goes on.
+    let active = std::fs::read_link(root.join(CURRENT_SYSTEM)).ok();
+    let active = active.filter(|_| !root.join(SWITCH_BEFORE).is_file());
+    let runs = command_line::closure(root)?;
+    if let (Some(runs), Some(active)) = (runs, active)
+        && runs != active
+    {
+        userspace::runs_from(root, &active, count).map_err(handover::Error::from)?;
+    }
+    tracing::info!("this is the user space of soft-reboot {count}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{COMMAND_LINE, FIREWALLED, PROVEN};
+    use crate::store::handover::Units;
+    use boot_entries::durable::{put_link, put_text};
+    use std::path::{Path, PathBuf};
+
+    fn machine(active: &str) -> (tempfile::TempDir, Root) {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        put_text("init=/nix/store/2/init", &root.join(COMMAND_LINE)).unwrap();
+        put_link(Path::new(active), &root.join(CURRENT_SYSTEM)).unwrap();
+        (tree, root)
+    }
+
+    fn runs(root: &Root) -> Option<PathBuf> {
+        command_line::closure(root).unwrap()
+    }
+
+    #[test]
+    fn what_was_switched_to_goes_on_over_a_soft_reboot() {
+        let (_tree, root) = machine("/nix/store/3");
+        noticed(&root, 1).unwrap();
+        assert_eq!(runs(&root), Some("/nix/store/3".into()));
+        let (_tree, root) = machine("/nix/store/3");
+        put_text("{}", &root.join(SWITCH_BEFORE)).unwrap();
+        noticed(&root, 1).unwrap();
+        assert_eq!(runs(&root), Some("/nix/store/2".into()), "it had not ended");
+        let (_tree, root) = machine("/nix/store/2");
+        noticed(&root, 1).unwrap();
+        assert_eq!(runs(&root), Some("/nix/store/2".into()));
+    }
+
+    #[test]
+    fn what_spoke_of_the_user_space_before_is_gone() {
+        let (_tree, root) = machine("/nix/store/2");
+        for path in [PROVEN, FIREWALLED] {
+            handover::mark(&root, path).unwrap();
+        }
+        let mut units = Units::none("/nix/store/2");
+        units.missed = vec!["then".to_owned()];
+        units.problems = vec!["now".to_owned()];
+        units.leave(&root).unwrap();
+        noticed(&root, 1).unwrap();
+        for path in [PROVEN, FIREWALLED] {
+            assert!(!root.join(path).is_file(), "{path}");
+        }
+        let units = Units::read(&root).unwrap().unwrap();
+        assert_eq!(units.problems, ["now"]);
+        assert!(units.missed.is_empty());
+    }
+}

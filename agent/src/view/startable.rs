@@ -1,0 +1,134 @@
+//! Whether what an entry starts can be started, as far as the heads of its files tell.
+
+use std::path::PathBuf;
+
+use boot_entries::boot_partition::Place;
+use boot_entries::entry::EntryFile;
+use boot_entries::{closure, kernel};
+
+/// The file that `file` in `place` starts, as the entry names it and as a path of this process. None: it names none, or
+/// one on the network.
+fn program(place: &Place, file: &EntryFile) -> Option<(String, PathBuf)> {
+    let entry = &file.entry;
+    let named = entry.linux.as_ref().or(entry.uki.as_ref());
+    let program = named.or(entry.efi.as_ref())?;
+    Some((program.clone(), there(place, file, program)))
+}
+
+fn there(place: &Place, file: &EntryFile, path: &str) -> PathBuf {
+    let path = path.replace('\\', "/");
+    place.directory(file.on).join(path.trim_start_matches('/'))
+}
+
+/// Whether what `file` in `place` starts carries no signature. What cannot be read is told elsewhere.
+#[must_use]
+pub fn is_unsigned(place: &Place, file: &EntryFile) -> bool {
+    program(place, file).is_some_and(|(_, path)| matches!(kernel::is_signed(&path), Ok(false)))
+}
+
+/// Why the firmware would not load what `file` in `place` starts, or the loader not read its initrds. None: nothing is
+/// known against it. That its files are what was written there is asked elsewhere.
+#[must_use]
+pub fn unstartable(place: &Place, file: &EntryFile) -> Option<String> {
+    let (name, path) = program(place, file)?;
+    if let Err(why) = kernel::check(&path) {
+        return Some(format!("{name} {why}"));
+    }
+    // An image that is no kernel's brings its own.
+    let initrds = file.entry.initrds.iter();
+    let mut initrds = initrds.filter(|_| file.entry.linux.is_some());
+    initrds.find_map(|initrd| {
+        let why = closure::is_payload(&there(place, file, initrd)).err()?;
+        Some(format!("the initrd {initrd} {why}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use systemd_boot_model::{Entry, EntryName, Partition};
+
+    /// The headers of an EFI application for `x86_64`, and 64 bytes that they speak of.
+    fn kernel() -> Vec<u8> {
+        let mut bytes = vec![0; 0x200 + 64];
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(0, b"MZ");
+        put(0x3c, &[0x40]);
+        put(0x40, b"PE\0\0\x64\x86\x01");
+        put(0x54, &[240]);
+        put(0x58, &0x20b_u16.to_le_bytes());
+        // Entry point, size in memory, size of the headers, subsystem, directories.
+        let optional = [
+            (16, 0x1000_u32),
+            (56, 0x1040),
+            (60, 0x200),
+            (68, 10),
+            (108, 16),
+        ];
+        for (at, number) in optional {
+            put(0x58 + at, &number.to_le_bytes());
+        }
+        // Of the section: size and address in memory, size and address in the file.
+        for (at, number) in [(8, 64_u32), (12, 0x1000), (16, 64), (20, 0x200)] {
+            put(0x58 + 240 + at, &number.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn told(entry: &str, files: &[(&str, &[u8])]) -> Option<String> {
+        let tree = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            let mut file = std::fs::File::create(tree.path().join(name)).unwrap();
+            file.write_all(bytes).unwrap();
+        }
+        let place = Place {
+            esp: tree.path().to_owned(),
+            boot: tree.path().to_owned(),
+            ..Place::default()
+        };
+        let file = EntryFile {
+            on: Partition::Boot,
+            name: EntryName::parse("x.conf").unwrap(),
+            text: entry.to_owned(),
+            entry: Entry::parse(entry),
+            has_program: true,
+        };
+        unstartable(&place, &file)
+    }
+
+    #[test]
+    fn the_first_file_that_stands_in_the_way_is_named() {
+        let whole = kernel();
+        let good: (&str, &[u8]) = ("k", &whole);
+        let entry = "linux /k\ninitrd /a\ninitrd \\b\n";
+        for (files, says) in [
+            (vec![good, ("a", b"x"), ("b", b"x")], None),
+            (
+                vec![("k", b"" as &[u8]), ("a", b"x"), ("b", b"x")],
+                Some("/k is no EFI image"),
+            ),
+            (
+                vec![("k", &whole[..whole.len() - 1]), ("a", b"x")],
+                Some("/k is cut short"),
+            ),
+            (vec![("a", b"x")], Some("/k cannot be read: No such file")),
+            (
+                vec![good, ("a", b"x")],
+                Some("the initrd \\b cannot be read: No such file"),
+            ),
+            (
+                vec![good, ("a", b""), ("b", b"x")],
+                Some("the initrd /a is empty"),
+            ),
+        ] {
+            let told = told(entry, &files);
+            match says {
+                None => assert_eq!(told, None),
+                Some(says) => assert!(told.clone().unwrap().starts_with(says), "{told:?}"),
+            }
+        }
+        // Nothing of the network is here to be looked at.
+        assert_eq!(super::tests::told("uki-url http://x/\n", &[]), None);
+    }
+}

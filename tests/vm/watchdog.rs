@@ -1,0 +1,70 @@
+//! A hang that no unit ends: of PID 1. A watchdog resets the machine, on trials only.
+//!
+//! The device is the kernel's own (softdog): the guest's kernel has no driver for one of QEMU's.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use lastgood_tests::closures::Variant;
+use lastgood_tests::machine::{BOOT, Fact, Machine};
+use lastgood_tests::scenario::scenario;
+use lastgood_tests::story::{VERDICT, deploy, first_boot};
+
+use crate::counter;
+
+/// What the device is called there.
+const DEVICE: &str = "/sys/class/watchdog/watchdog0";
+/// Closed without a word, as by a PID 1 that dies, it stops (`WDIOF_MAGICCLOSE`).
+const GIVES_UP: u64 = 0x100;
+/// How long a trial's PID 1 may be silent, and some more.
+const RESETS: Duration = Duration::from_mins(5);
+
+fn state(vm: &mut Machine) -> Result<String> {
+    Ok(vm.run_ok(&format!("cat {DEVICE}/state"))?.trim().to_owned())
+}
+
+fn gives_up(vm: &mut Machine) -> Result<bool> {
+    let status = vm.run_ok(&format!("cat {DEVICE}/status"))?;
+    let status = u64::from_str_radix(status.trim().trim_start_matches("0x"), 16)?;
+    Ok(status & GIVES_UP != 0)
+}
+
+#[test]
+fn a_pid_1_that_dies_on_a_trial_ends_in_a_reset_and_a_proven_one_is_left_alone() -> Result<()> {
+    scenario("watchdog", |vm| {
+        first_boot(vm)?;
+        vm.run_ok("echo softdog >/etc/modules-load.d/rig.conf && sync")?;
+        deploy(vm, Variant::Two)?;
+        vm.reboot()?;
+        vm.wait_for("Software Watchdog is armed, 180 s", BOOT)?;
+        vm.wait_for(Fact::Proven(2), VERDICT)?;
+        vm.wait_for("Software Watchdog is not armed any more", BOOT)?;
+        vm.wait_until_settled()?;
+        assert_eq!(state(vm)?, "inactive");
+        let oops = vm.run_ok("cat /proc/sys/kernel/panic_on_oops")?;
+        assert_eq!(oops.trim(), "0");
+
+        // Its server waits in its start, so that there is no verdict meanwhile.
+        vm.run_ok("echo 'p /run/hold 0600 root root' >/etc/tmpfiles.d/rig.conf && sync")?;
+        deploy(vm, Variant::Held)?;
+        vm.reboot()?;
+        vm.wait_for("Software Watchdog is armed, 180 s", BOOT)?;
+        assert_eq!(state(vm)?, "active");
+        let oops = vm.run_ok("cat /proc/sys/kernel/panic_on_oops")?;
+        assert_eq!(oops.trim(), "1");
+        assert!(!gives_up(vm)?);
+        // As an upgrade of systemd does. Until it is noticed, PID 1 could die without a reset.
+        vm.run_ok("systemctl daemon-reexec")?;
+        vm.wait_for("Software Watchdog is armed anew, 180 s", BOOT)?;
+        assert!(!gives_up(vm)?);
+        assert_eq!(state(vm)?, "active");
+        assert_eq!(counter(vm, 3)?, "2-1");
+        vm.run_ok("kill -SEGV 1")?;
+        vm.wait_for(Fact::LoaderStarted, RESETS)?;
+        // Whether the assessor had time to say that PID 1 does not answer, or the loader counts to the end.
+        vm.wait_for(Fact::Begun(2), RESETS)?;
+        vm.wait_for(Fact::Proven(2), VERDICT)?;
+        assert_eq!(state(vm)?, "inactive");
+        vm.power_off()
+    })
+}
