@@ -53,6 +53,7 @@ pub const TRIED: &str = "/run/lastgood/tried.json";
 pub const HELD: &str = "/run/lastgood/held.json";
 /// Into this a soft-reboot goes, where somebody has filled it (systemd-soft-reboot.service(8)).
 pub const NEXT_ROOT: &str = "/run/nextroot";
+
 /// The line for whoever logs in: `pam_motd` shows what is in the directory.
 pub const BANNER: &str = "/run/motd.d/lastgood";
 /// That directory.

@@ -80,7 +80,6 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
             )
         });
     }
-    all.extend(unwell(&status.unwell));
     if let Some(hook) = status.hook_due {
         all.push(Matter::new(
             format!(
@@ -89,6 +88,7 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
             "`journalctl -b -u 'lastgood-hook-*'` shows whether it runs now",
         ));
     }
+    all.extend(unwell(&status.unwell));
     if status.state == Some(StateLabel::Trial) && status.healthy_trial != status.running {
         all.push(Matter::new(
             "what runs is on trial, and comes to a verdict by itself",
