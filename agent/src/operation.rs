@@ -10,13 +10,15 @@
 //! [`removal`]; nothing is changed by [`doctor`] and [`diff`]. The steps of a boot, in their order:
 //! [`stage_2`], [`begin`], [`activate`], [`assess`], then [`bless`] or [`fall_back`], at last [`end`]; meanwhile
 //! [`last_resort`], and [`emergency`] where the boot ended in that mode. What all verdicts have in common:
-//! [`on_record`]. What closes an incident: [`hooks`].
+//! [`on_record`]. What ends an incident: [`close`], by
+//! [`hooks`].
 
 pub mod activate;
 pub mod assess;
 pub mod begin;
 pub mod bless;
 pub mod check;
+pub mod close;
 pub mod diff;
 pub mod doctor;
 pub mod emergency;

@@ -11,7 +11,7 @@ use crate::operation::assess::{self, Assessed};
 use crate::operation::bless::{self, Blessed};
 use crate::operation::end::{self, Ended};
 use crate::operation::stage_2::{self, Staged};
-use crate::operation::{begin, check, emergency, fall_back, last_resort, switch};
+use crate::operation::{begin, check, close, emergency, fall_back, last_resort, switch};
 use crate::report::line::one_line;
 use crate::store::handover::{is_marked, unmark};
 use crate::system::kernel_log::{KernelLog, Level};
@@ -77,6 +77,7 @@ fn is_over(root: &Root, done: Result<(), Error>) -> Result<(), Error> {
     {
         tracing::warn!("{}", one_line(&error));
     }
+    close::close(root);
     done
 }
 
