@@ -183,6 +183,8 @@ mod tests {
         for (line, is_default) in [
             (line("00", "00450003", "eth0"), true),
             (line("00", "00200200", "lo"), false),
+            (line("00", "00200201", "eth0"), false),
+            (line("00", "00000001", "lo"), false),
             (line("40", "00450003", "eth0"), false),
         ] {
             assert_eq!(has_default_6(&line), is_default, "{line}");
