@@ -37,6 +37,9 @@ struct Report {
 
 /// Runs one ring, or all of them; a failed one does not keep the next from running.
 ///
+/// So many steps has the simulator in the long run.
+const SIMULATED: &str = "10000000";
+
 /// `long`: also what takes minutes and tries new cases each time, or is nearly the same as another story.
 pub(crate) fn run(only: Option<Ring>, long: bool) -> Result<()> {
     host::ensure_packages(output::line)?;
@@ -98,6 +101,9 @@ impl Ring {
                     &["test", "--quiet", "--workspace", "--lib", "--bins"],
                     tests,
                 )?;
+                if long {
+                    simulate()?;
+                }
                 for debian in Debian::ALL {
                     let checked = units::verify(&Rootfs::build(debian)?.root())?;
                     output::line(&format!(
@@ -154,6 +160,24 @@ fn test(program: &str) -> [&str; 6] {
 fn cargo(arguments: &[&str]) -> Result<()> {
     let status = command(arguments).status().context("cannot run cargo")?;
     ensure!(status.success(), "cargo {}: {status}", arguments.join(" "));
+    Ok(())
+}
+
+/// Random histories of a machine, many more than in every run, and faster than the tests are otherwise.
+fn simulate() -> Result<()> {
+    let arguments = [
+        "test",
+        "--release",
+        "--quiet",
+        "--package",
+        "lastgood",
+        "--lib",
+        "simulator",
+    ];
+    let mut cargo = command(&arguments);
+    cargo.env("LASTGOOD_SIMULATOR_STEPS", SIMULATED);
+    let status = cargo.status().context("cannot run cargo")?;
+    ensure!(status.success(), "the simulator: {status}");
     Ok(())
 }
 
