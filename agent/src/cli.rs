@@ -423,7 +423,11 @@ pub enum BootStep {
     /// In emergency mode: bring the machine to the network, with its SSH server.
     Emergency,
     /// Put on record that this boot comes to its end in order. systemd asks for it when the machine goes down.
-    End,
+    End {
+        /// What the machine does next. By default systemd is asked; in a tree there is none.
+        #[arg(long)]
+        way: Option<String>,
+    },
     /// Go back to a closure without a reboot, in a unit of its own: whoever acts upon a verdict is shut in.
     FallBackLive {
         /// The closure that was found bad.

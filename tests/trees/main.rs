@@ -445,8 +445,8 @@ fn the_keys_of_the_json() -> Result<()> {
     assert_eq!(
         keys(&status),
         "active afterFailures anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded \
-         healthyTrial lastFallback lastGood liveSwitch logWithheld lostRecord lostStandIn nextBoot nextBootBecause notes overrides profileAhead rejected \
-         running selected stage state unknownLedgerLines version volatileState waitsAtMenu warnings wrong"
+         healthyTrial hookDue incident lastFallback lastGood liveSwitch logWithheld lostRecord lostStandIn nextBoot nextBootBecause notes overrides profileAhead rejected reset \
+         running selected stage state suspects unknownLedgerLines version volatileState waitsAtMenu warnings wrong"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(

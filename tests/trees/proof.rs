@@ -46,7 +46,7 @@ fn a_last_good_one_that_cannot_be_started_is_nobodys_way_back() -> Result<()> {
     assert_eq!(first["generation"], 2);
     let broken = format!("EFI/lastgood/{name} is damaged");
     assert_eq!(first["broken"], broken);
-    assert!(first["why"].as_str().unwrap().ends_with(&broken), "{first}");
+    assert!(first["why"].as_str().unwrap().contains(&broken), "{first}");
 
     let ended = tree.lastgood(&["install", "3"])?;
     ok(&ended);

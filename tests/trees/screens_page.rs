@@ -266,6 +266,6 @@ fn every_key_of_a_schema_is_explained() -> Result<()> {
         }
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 10);
     Ok(())
 }

@@ -244,6 +244,30 @@ fn a_trial_that_the_loader_cannot_count_is_rejected_by_the_agent() -> Result<()>
     Ok(())
 }
 
+/// Whoever reboots before there is a verdict has not tried the generation: record and counter say so. Three times, because
+/// whoever does nothing else is to come to a verdict, too.
+#[test]
+fn a_reboot_before_a_verdict_gives_the_try_back() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    for number in 1..=5 {
+        tree.count_a_boot(2)?;
+        boot(&tree, &toplevels[1], number)?;
+        ok(&tree.lastgood(&["step", "end", "--way", "reboot"])?);
+        let left = match number {
+            1..=3 => ["2", "2", "2", "1"],
+            4 => ["2", "2", "1", "1"],
+            _ => ["2", "1", "1", "1"],
+        };
+        assert_eq!(boots(&tree, 3)?, left, "{number}");
+    }
+    // A verdict is none that somebody's reboot takes back.
+    ok(&tree.lastgood(&["good", "2"])?);
+    ok(&tree.lastgood(&["step", "end", "--way", "reboot"])?);
+    assert_eq!(boots(&tree, 1)?, ["2", "2"]);
+    Ok(())
+}
+
 /// What the operator does is answered once, in the command's own words.
 #[test]
 fn the_operators_verdict_is_told_once() -> Result<()> {

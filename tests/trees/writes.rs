@@ -38,6 +38,10 @@ pub(super) fn flushed(calls: &[Call]) -> Result<()> {
         if call.path == DIGESTS || call.path == part(DIGESTS).1 {
             continue;
         }
+        // What is gone at the next boot is on no disk.
+        if call.path.starts_with("run/") {
+            continue;
+        }
         let (former, rest) = (calls[..at].last(), &calls[at + 1..]);
         // A fallback turns all of `/etc`, and then flushes it once.
         if call.path.starts_with("etc") {

@@ -13,6 +13,7 @@ use crate::operation::end::{self, Ended};
 use crate::operation::stage_2::{self, Staged};
 use crate::operation::{begin, check, close, emergency, fall_back, last_resort, switch};
 use crate::report::line::one_line;
+use crate::state::reset::Way;
 use crate::store::handover::{is_marked, unmark};
 use crate::system::kernel_log::{KernelLog, Level};
 
@@ -22,7 +23,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
             step,
             BootStep::Firewall
                 | BootStep::Assess
-                | BootStep::End
+                | BootStep::End { way: None }
                 | BootStep::FallBackLive { .. }
                 | BootStep::GoDown { .. }
                 | BootStep::Emergency
@@ -53,7 +54,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::Bless => is_over(root, bless(root)),
         BootStep::FallBack => is_over(root, fall_back::fall_back(root)),
         BootStep::Emergency => emergency(root),
-        BootStep::End => end(root),
+        BootStep::End { way } => end(root, way.as_deref()),
         BootStep::GoDown { how } => {
             let is = |word: &str| how.iter().any(|one| one == word);
             fall_back::go_down(root, is("at-once"), is("go-on"))
@@ -191,8 +192,12 @@ fn bless(root: &Root) -> Result<(), Error> {
     Ok(())
 }
 
-fn end(root: &Root) -> Result<(), Error> {
-    match end::end(root)? {
+fn end(root: &Root, way: Option<&str>) -> Result<(), Error> {
+    let ended = match way {
+        None => end::end(root)?,
+        Some(way) => end::record(root, Way::of_word(way), false)?,
+    };
+    match ended {
         Ended::GoesOn => tracing::debug!("the machine goes on"),
         Ended::NotBegun => tracing::debug!("this boot is not on record"),
         Ended::Recorded { gives_back: true } => {

@@ -42,6 +42,12 @@ pub enum Way {
 }
 
 impl Way {
+    /// By its word. One that is not known is unknown.
+    #[must_use]
+    pub fn of_word(word: &str) -> Self {
+        Self::of_target(&format!("{word}.target")).unwrap_or(Self::Unknown)
+    }
+
     /// By the unit that is started for it.
     #[must_use]
     pub fn of_target(unit: &str) -> Option<Self> {
