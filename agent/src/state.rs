@@ -214,10 +214,16 @@ impl State {
                     self.falls(from);
                 }
             }
-            Event::FellBack { from, .. } => {
+            Event::FellBack { from, to } => {
                 self.fallen_from = Some(from.clone());
                 self.falls(from);
                 self.due = Some(Hook::OnFallback);
+                // It runs from now on, though the command line names the other.
+                if let Some(boot) = &mut self.boot
+                    && boot.running.as_ref() == Some(from)
+                {
+                    boot.running = Some(to.clone());
+                }
             }
             Event::Switching(intent) => self.switching(intent),
             Event::SwitchedTo => self.switched_to(),

@@ -414,7 +414,8 @@ fn a_rejected_generation_is_left_three_times_and_no_more(debian: Debian) -> Resu
         })?;
         for reboots in [2, 3] {
             server.start(Boot::Counted(2))?;
-            server.wait_for(Fact::Rebooting(1))?;
+            // It waits longer each time.
+            server.wait_longer(Fact::Rebooting(1), Duration::from_mins(2))?;
             assert_eq!(server.wait_until_ended()?, Ended::Reboot);
             assert_eq!(server.state()?.reboots, reboots);
         }

@@ -464,7 +464,7 @@ fn the_keys_of_the_json() -> Result<()> {
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(
         keys(&next[0]),
-        "anotherSystem broken entry failures generation standIn state why"
+        "anotherSystem broken entry failedStart failures generation standIn state why"
     );
     fs::remove_file(tree.path("boot/loader/loader.conf"))?;
     let verified = tree.lastgood(&["verify", "--json"])?;

@@ -5,8 +5,8 @@ use std::io::Write;
 use boot_entries::{GenerationId, Root};
 
 use crate::error::Error;
-use crate::operation::hold;
 use crate::operation::judge::{self, Judged};
+use crate::operation::{close, hold};
 use crate::report::line::one_line;
 use crate::report::print::print;
 
@@ -18,6 +18,7 @@ pub(super) fn good(
     let judged = judge::accept(root, id)?;
     let line = format!("generation {} is proven\n", judged.subject.generation);
     print(out, &line)?;
+    close::close(root);
     ended(judged)
 }
 
@@ -35,6 +36,7 @@ pub(super) fn bad(
     });
     let id = &judged.subject.generation;
     print(out, &format!("generation {id} is rejected{rest}\n"))?;
+    close::close(root);
     ended(judged)
 }
 

@@ -10,7 +10,7 @@ use crate::activation::firewall::{Outcome, Refusal};
 use crate::activation::{self, Done};
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::host::{AGENT, FIREWALLED};
+use crate::host::{AGENT, BOOTED_SYSTEM, CURRENT_SYSTEM, FIREWALLED};
 use crate::report::line::one_line;
 use crate::state::Event;
 use crate::state::cause::Stage;
@@ -50,6 +50,10 @@ pub fn activate(root: &Root) -> Result<Option<(PathBuf, Done)>, Error> {
     if Ledger::read(root).is_ok_and(|ledger| ledger.state().uninstalled) {
         return Ok(None);
     }
+    // systemd starts this again at a login or a timer, where it had failed. What was switched to meanwhile stays.
+    if is_switched(root, &closure) {
+        return Ok(None);
+    }
     let before = early_files(root, &closure);
     let done = activation::activate(root, &closure);
     if let Some((before, is_cut_off)) = before {
@@ -71,6 +75,13 @@ pub fn activate(root: &Root) -> Result<Option<(PathBuf, Done)>, Error> {
     Ok(Some((closure, done)))
 }
 
+/// Whether a live switch has put another closure in the place of `closure`, which was booted.
+fn is_switched(root: &Root, closure: &Path) -> bool {
+    let leads = |link: &str| root.canonical(link).ok();
+    leads(BOOTED_SYSTEM).as_deref() == Some(closure)
+        && leads(CURRENT_SYSTEM).is_some_and(|active| active != closure)
+}
+
 /// Loads the booted closure's firewall, or closes the machine.
 ///
 /// # Errors
@@ -79,6 +90,11 @@ pub fn firewall(root: &Root) -> Result<Firewalled, Error> {
     new_userspace::take_notice(root);
     let Some(closure) = command_line::closure(root)? else {
         return Ok(Firewalled::NotOurs);
+    };
+    let closure = if is_switched(root, &closure) {
+        root.canonical(CURRENT_SYSTEM).unwrap_or(closure)
+    } else {
+        closure
     };
     let (ports, outcome) = load_or_close(root, &closure)?;
     match outcome {

@@ -48,6 +48,11 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         return Ok(Assessed::NotOurs);
     };
     let (boot, subject) = (boot.id.clone(), subject.clone());
+    // Whatever starts a unit with default dependencies has systemd start again what has failed of sysinit.target's: a login,
+    // a timer. A verdict of this boot is not come to anew.
+    if let Some(cause) = session.state().verdict_of_this_boot().cloned() {
+        return Ok(Assessed::Unhealthy(subject, cause));
+    }
     let baseline = session.state().baseline().cloned();
     // Others may change things while we watch.
     drop(session);

@@ -1,7 +1,7 @@
 //! A healthy verdict becomes the last good generation.
 
-use boot_entries::Root;
 use boot_entries::plan::Counter;
+use boot_entries::{Root, closure};
 
 use super::begin;
 use super::on_record::OnRecord;
@@ -83,16 +83,27 @@ pub fn bless(root: &Root) -> Result<Blessed, Error> {
         tracing::warn!("{}", one_line(&error));
     }
     carried.entries?;
-    second_chance(&mut session);
     mend(&session);
     Ok(Blessed::Proven(subject))
 }
 
-/// What went back for something that is gone now is tried again at the next boot. Nothing is rebooted for it.
-pub fn second_chance(session: &mut Session) {
-    let Some(subject) = session.state().second_chance().cloned() else {
-        return;
-    };
+/// What went back for something that is gone now is tried again at the next boot, if it can still be booted. Nothing is
+/// rebooted for it. It comes after the end of the incident, because it is a new one.
+///
+/// # Errors
+/// When the machine cannot be read.
+pub fn second_chance(root: &Root) -> Result<(), Error> {
+    let mut session = begin::session(root)?;
+    if let Some(subject) = session.state().second_chance().cloned() {
+        let is_there = session.view.lists(&subject);
+        if is_there && closure::examine(root, &subject.toplevel).is_ok() {
+            arm_again(&mut session, subject);
+        }
+    }
+    Ok(())
+}
+
+fn arm_again(session: &mut Session, subject: Subject) {
     let selected = Event::Selected {
         subject: subject.clone(),
         by: Some(By::Suspicion),

@@ -2,17 +2,21 @@
 
 use boot_entries::Root;
 
-use super::{begin, hooks};
+use super::{begin, bless, hooks};
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::state::Event;
 
-/// Runs the hook that is due in this boot, if one is. What becomes of it changes no verdict.
+/// Runs the hook that is due in this boot, if one is; what becomes of it changes no verdict. Then a suspect may have its
+/// second chance, which is an incident of its own.
 pub fn close(root: &Root) {
-    if root.is_live()
-        && let Err(error) = run(root)
-    {
-        tracing::error!("{}", one_line(&error));
+    if !root.is_live() {
+        return;
+    }
+    for done in [run(root), bless::second_chance(root)] {
+        if let Err(error) = done {
+            tracing::error!("{}", one_line(&error));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::state::Event;
 use crate::state::reset::Way;
-use crate::system::systemd;
+use crate::system::{systemd, userspace};
 
 /// How long another run may keep the lock: the machine is to go down.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,6 +38,10 @@ pub fn end(root: &Root) -> Result<Ended, Error> {
     let Some(down) = systemd::going_down()? else {
         return Ok(Ended::GoesOn);
     };
+    // Such a systemd does not count soft-reboots: the boot goes on under the same id.
+    if down.way == Way::SoftReboot && userspace::asked().is_none() {
+        return Ok(Ended::GoesOn);
+    }
     record(root, down.way, down.failed)
 }
 

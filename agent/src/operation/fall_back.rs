@@ -91,7 +91,9 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     let rejection = session.state().rejected.get(&from.toplevel);
     let is_up = is_after_the_start
         && rejection.is_some_and(|rejection| rejection.cause.stage >= Stage::Services);
-    if is_up && switch::fall_back_live(&mut session, &from, &to) {
+    let boot = session.state().boot_id().to_owned();
+    let is_held = waiting::held(&session.view.root, &boot).is_some();
+    if is_up && !is_held && switch::fall_back_live(&mut session, &from, &to) {
         return session.record(&Event::FellBack { from, to });
     }
     unit::leave(session, is_after_the_start)

@@ -65,7 +65,18 @@ pub fn run(root: &Root, call: &Call) -> Result<Outcome, Error> {
     let Some(closure) = active(root)? else {
         return Ok(Outcome::Nothing);
     };
-    let hooks = config::read_or_default(root, &closure).hooks;
+    // By its defaults it would have none, and would be over.
+    let read = config::read(root, &closure);
+    let hooks = read
+        .map_err(|error| {
+            let path = closure.join(config::PATH);
+            Error::Refused(format!(
+                "{}: {error}; the hook {} is not known, and waits until it can be read",
+                path.display(),
+                call.hook
+            ))
+        })?
+        .hooks;
     let Some(program) = hooks.program(call.hook) else {
         return Ok(Outcome::Nothing);
     };

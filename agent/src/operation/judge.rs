@@ -3,12 +3,15 @@
 use boot_entries::{GenerationId, Root, closure};
 
 use super::on_record::OnRecord;
-use super::repair;
+use super::{last_resort, repair};
 use crate::error::Error;
+use crate::host::PROVEN;
+use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::Subject;
 use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
+use crate::store::handover::mark;
 
 /// A verdict that is on record, and what could not be done for it.
 #[derive(Debug)]
@@ -36,6 +39,13 @@ pub fn accept(root: &Root, id: Option<&GenerationId>) -> Result<Judged, Error> {
     // Nobody measured anything: what was fine under the last good generation counts as fine under this one.
     let baseline = session.state().baseline().cloned().unwrap_or_default();
     let on_record = OnRecord::proven(&mut session, subject.clone(), baseline)?;
+    // From here on an emergency mode is the operator's, as after a blessing.
+    if root.is_live() && session.view.running() == Some(&subject) {
+        if let Err(error) = mark(root, PROVEN) {
+            tracing::warn!("{}", one_line(&error));
+        }
+        last_resort::give_back(root);
+    }
     Ok(Judged {
         errors: carry_through(on_record, &session),
         subject,

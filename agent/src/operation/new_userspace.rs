@@ -63,6 +63,13 @@ fn noticed(root: &Root, count: u64) -> Result<(), Error> {
         && runs != active
     {
         userspace::runs_from(root, &active, count).map_err(handover::Error::from)?;
+        // Its `/etc` was in place before this user space began.
+        handover::Stage2 {
+            closure: active,
+            changes: 0,
+            problems: Vec::new(),
+        }
+        .leave(root)?;
     }
     tracing::info!("this is the user space of soft-reboot {count}");
     Ok(())

@@ -63,6 +63,15 @@ impl State {
                 self.attempts = self.attempts.saturating_add(1).min(TRIES + 1);
             }
         }
+        // Whoever came back from it without lastgood, by a reboot of their own or a power cut, has come back all the same.
+        let before = self.boot.as_ref().and_then(|boot| boot.running.as_ref());
+        if let (Some(before), Some(running)) = (before, running)
+            && self.fallen_from.is_none()
+            && self.rejected.contains_key(&before.toplevel)
+            && same_closure(self.last_good(), running)
+        {
+            self.fallen_from = Some(before.clone());
+        }
         let by_kexec = reset.is_some_and(|reset| match reset.how {
             How::Kexec => true,
             How::SoftReboot => self.is_by_kexec(),
@@ -147,7 +156,10 @@ impl State {
             && self.selected.as_ref() == Some(running)
             && self.standing(running) == Standing::Trial
             && self.degraded.is_none()
-            && self.healthy.is_none()
+            && self
+                .healthy
+                .as_ref()
+                .is_none_or(|one| one.boot.as_deref() != Some(boot))
             && self.attempts > 0
             && self.ends.given_back < GIVEN_BACK
             && self.bound_by.is_none()

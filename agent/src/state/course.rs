@@ -27,6 +27,16 @@ impl State {
         lifted.into_iter().chain([verdict]).collect()
     }
 
+    /// Why what runs was found unwell in this boot, if it was.
+    #[must_use]
+    pub fn verdict_of_this_boot(&self) -> Option<&Cause> {
+        self.degraded.as_ref().or_else(|| {
+            let boot = self.boot.as_ref().filter(|boot| boot.is_left)?;
+            let running = boot.running.as_ref()?;
+            Some(&self.rejected.get(&running.toplevel)?.cause)
+        })
+    }
+
     /// What is put on record about a trial whose tries came to nothing, for `cause`.
     #[must_use]
     pub fn given_up(subject: &Subject, cause: &Cause) -> Vec<Event> {

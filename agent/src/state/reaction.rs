@@ -19,8 +19,8 @@ pub const REBOOTS_IN_A_ROW: u32 = 3;
 /// How long the machine waits before each of them: what fails for something outside may be well again by then.
 const BACKOFF: [Duration; REBOOTS_IN_A_ROW as usize] = [
     Duration::ZERO,
+    Duration::from_secs(15),
     Duration::from_mins(1),
-    Duration::from_mins(4),
 ];
 
 /// What to do about a healthy machine.
@@ -145,6 +145,9 @@ impl State {
             _ if self.is_to_be_tried_again(running) => WhenUnhealthy::TryAgain {
                 running: running.clone(),
             },
+            Some(good) if self.is_to_be_booted(running, good) => WhenUnhealthy::TryAgain {
+                running: running.clone(),
+            },
             _ if self.uninstalled => WhenUnhealthy::StayUp(NoFallback::Uninstalled),
             _ if self.bound_by.is_some() => WhenUnhealthy::StayUp(NoFallback::Bound),
             None => WhenUnhealthy::StayUp(NoFallback::NothingProven),
@@ -240,7 +243,8 @@ impl State {
         let from = self.came_from.as_ref()?;
         let is_first = !self.tried_again.contains(from);
         let suspect = self.suspects.get(from)?;
-        (is_well && is_back && is_free && is_first).then_some(&suspect.subject)
+        (is_well && is_back && is_free && is_first && self.due.is_none())
+            .then_some(&suspect.subject)
     }
 
     /// Whether a cause speaks of nothing but what came from outside: each boot began, and just ended.
@@ -257,11 +261,33 @@ impl State {
         !self.late.is_empty() && is_free && is_first && self.reboots < REBOOTS_IN_A_ROW
     }
 
+    /// Whether the last good one was gone back to by a soft-reboot, and is not well: the kernel, and what is set in it, is
+    /// still as the other has left it. A boot by the loader leaves nothing of that. Once: it is none by a soft-reboot.
+    fn is_to_be_booted(&self, running: &Subject, good: &Subject) -> bool {
+        self.came_by_soft_reboot()
+            && self.fallen_from.is_some()
+            && good.toplevel == running.toplevel
+            && !same_closure(self.fallen_from.as_ref(), running)
+            && !self.uninstalled
+            && self.bound_by.is_none()
+            && self.reboots < REBOOTS_IN_A_ROW
+            && self.is_seen_unwell()
+    }
+
+    fn came_by_soft_reboot(&self) -> bool {
+        let reset = self.boot.as_ref().and_then(|boot| boot.reset.as_ref());
+        reset.is_some_and(|reset| reset.how == How::SoftReboot)
+    }
+
     /// The rejected generation that a fault of the running one excuses: the machine has just fallen back from it, and
     /// all that it was rejected for is here as well (invariant A4).
     #[must_use]
     pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
         let from = self.fallen_from.as_ref()?;
+        // The kernel is still the one that the other has used: what it spoils there, all share.
+        if self.came_by_soft_reboot() {
+            return None;
+        }
         let running = self.running()?;
         let is_witness = self.standing(running) == Standing::Proven;
         if self.bound_by.is_some() || running.toplevel == from.toplevel || !is_witness {

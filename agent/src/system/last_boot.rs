@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boot_entries::{Root, bounded};
 
-use crate::host::{PSTORE, PSTORE_KEPT, UPTIME, WATCHDOGS};
+use crate::host::{LEDGER, PSTORE, PSTORE_KEPT, UPTIME, WATCHDOGS};
 use crate::state::reset::{Panic, panic_of};
 
 /// `WDIOF_CARDRESET` of `linux/watchdog.h`: the last reset was the watchdog's.
@@ -27,7 +27,17 @@ pub fn panic(root: &Root) -> Option<Panic> {
 }
 
 fn panic_since(root: &Root, began: Duration) -> Option<Panic> {
-    let waiting = files_in(&root.join(PSTORE));
+    // What waits there may be old, where nobody moves it. The ledger's last word is of the boot before, or younger.
+    let since = root
+        .join(LEDGER)
+        .symlink_metadata()
+        .map_or(0, |meta| meta.mtime());
+    let is_young = |path: &PathBuf| {
+        path.symlink_metadata()
+            .is_ok_and(|meta| meta.mtime() >= since)
+    };
+    let mut waiting = files_in(&root.join(PSTORE));
+    waiting.retain(is_young);
     let mut kept = Vec::new();
     moved_since(&root.join(PSTORE_KEPT), began, LEVELS, &mut kept);
     let is_log = |path: &&PathBuf| {

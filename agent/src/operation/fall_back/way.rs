@@ -69,7 +69,15 @@ pub fn go_down(root: &Root, at_once: bool, go_on: bool) -> Result<(), Error> {
         return held(root, &by, go_on);
     }
     // From here on until the machine is on its way, nobody else changes anything.
-    let session = begin::session(root)?;
+    let session = match begin::session(root) {
+        Ok(session) => session,
+        // What runs is known to be bad, and its disk may be dying: it is not to stay for that.
+        Err(error) => {
+            tracing::error!("rebooting all the same: {}", one_line(&error));
+            reboot_now()?;
+            return guard(asked.stop_sec.into());
+        }
+    };
     match self::leaving(&session, go_on) {
         // Between the last look and the lock.
         Some(_) if !at_once && let Some(held) = waiting::held(root, &boot) => {

@@ -177,6 +177,8 @@ impl World {
         if faults.is_empty() {
             self.generations[up.at].was_good = true;
             self.bless(&up);
+            self.run_the_hook();
+            self.second_chance();
         } else {
             let stage = match self.generations[up.at].nature {
                 Nature::Unreachable => Stage::Firewalled,
@@ -193,8 +195,8 @@ impl World {
                 }
             }
             self.go_back();
+            self.run_the_hook();
         }
-        self.run_the_hook();
     }
 
     fn bless(&mut self, up: &Up) {
@@ -222,9 +224,7 @@ impl World {
         if self.may_be_cut() {
             return;
         }
-        if self.carry() {
-            self.second_chance();
-        }
+        self.carry();
         self.mend();
     }
 
@@ -278,7 +278,7 @@ impl World {
                 self.record(&State::goes_on(&to));
                 self.leave(from, to);
             }
-            WhenUnhealthy::TryAgain { .. } => self.wrong.push("nothing was late".to_owned()),
+            WhenUnhealthy::TryAgain { running } => self.leave(running.clone(), running),
             WhenUnhealthy::StayUp(_) => {
                 if self.state.degraded.is_none() {
                     let subject = self.state.running().cloned().unwrap();

@@ -13,6 +13,8 @@ pub(super) const OF_SERVICES: &[Wanted<'_>] = &[
     Wanted::unit("InvocationID"),
     Wanted::unit("ConditionResult"),
     Wanted::unit("ConditionTimestampMonotonic"),
+    Wanted::unit("Conflicts"),
+    Wanted::unit("ConflictedBy"),
     Wanted::unit("Transient"),
     Wanted::kind("Result"),
     Wanted::kind("NRestarts"),
@@ -22,7 +24,11 @@ pub(super) const OF_SERVICES: &[Wanted<'_>] = &[
 ];
 
 /// What is wanted of any other unit of the boot that is down and has nothing queued: was it ever touched?
-pub(super) const OF_IDLE: &[Wanted<'_>] = &[Wanted::unit("ConditionTimestampMonotonic")];
+pub(super) const OF_IDLE: &[Wanted<'_>] = &[
+    Wanted::unit("ConditionTimestampMonotonic"),
+    Wanted::unit("Conflicts"),
+    Wanted::unit("ConflictedBy"),
+];
 
 /// What is wanted of what is asked for by a name that need not be its own, and need not be in memory.
 pub(super) const OF_NAMED: &[Wanted<'_>] = &[
@@ -82,7 +88,14 @@ pub(super) fn idle(unit: Unit, properties: &Properties) -> Unit {
 
 /// systemd asks for the conditions of whatever it begins to start, also if there are none.
 fn is_untouched(active: &Active, properties: &Properties) -> bool {
-    *active == Active::Inactive && properties.number("ConditionTimestampMonotonic") == Some(0)
+    // One of two that exclude each other is left out of a boot, and no mistake.
+    let is_exclusive = ["Conflicts", "ConflictedBy"].iter().any(|property| {
+        let mut others = properties.names(property);
+        others.any(|other| other != "shutdown.target" && other != "umount.target")
+    });
+    *active == Active::Inactive
+        && !is_exclusive
+        && properties.number("ConditionTimestampMonotonic") == Some(0)
 }
 
 /// A job's end as a snapshot keeps it. None: there is nothing to keep.

@@ -4,6 +4,7 @@ use super::super::super::tests::{
     after, again, armed, began, boot, ended, lost, proven, rebooting, rejected, selected, subject,
 };
 use super::super::*;
+use crate::state::incident::Hook;
 use crate::state::reset::{Reset, Way};
 use crate::state::{By, Event};
 
@@ -155,6 +156,16 @@ fn boots_that_just_ended_make_a_suspect_and_nothing_worse() {
         "the last good one is not well yet"
     );
     let state = state.after(&proven(1));
+    assert_eq!(
+        state.second_chance(),
+        None,
+        "the incident has not come to its end"
+    );
+    let ended = Event::Hooked {
+        hook: Hook::OnFallback,
+        trouble: None,
+    };
+    let state = state.after(&ended);
     assert_eq!(state.second_chance(), Some(&subject));
     // Once: the next time it must be asked for.
     let state = state.after(&again(2));
@@ -237,5 +248,5 @@ fn waiting_gets_longer_and_has_an_end() {
         waits.push(state.backoff().as_secs());
         state = state.after(&rebooting(2, 1));
     }
-    assert_eq!(waits, [0, 60, 240, 0, 0]);
+    assert_eq!(waits, [0, 15, 60, 0, 0]);
 }
