@@ -276,7 +276,7 @@ fn a_tarball_is_installed_as_its_text_says(debian: Debian) -> Result<()> {
             .lines()
             .filter_map(|line| line.strip_prefix("       "))
             .collect();
-        assert_eq!(commands.len(), 5, "{commands:?}");
+        assert_eq!(commands.len(), 6, "{commands:?}");
         for _time in 0..2 {
             for command in &commands {
                 let ended = server.run(&format!("cd /rig && umask 077 && {command}"))?;

@@ -90,6 +90,9 @@ fn a_hook_runs_once_in_a_boot_and_ends_at_its_deadline(debian: Debian) -> Result
         server.program("/rig/hook-story", story)?;
         server.start(Boot::Counted(1))?;
         server.wait_for(Fact::Proven(1))?;
+        // The agent's own, once.
+        server.wait_for("hooked: on-proven was run")?;
+        assert_eq!(count(server, "grep -x run /run/hook.log")?, "1");
         server.run_ok("rm -f /run/hook.log; systemctl reset-failed")?;
 
         assert_eq!(hook(server, "on-fallback", "first")?, "Well");

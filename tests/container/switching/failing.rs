@@ -162,18 +162,6 @@ fn of_the_closure() -> Vec<Failure> {
             "nginx.service",
         ),
         failure(
-            "what is required is not there",
-            changed().file(
-                "etc/lastgood/lastgood.toml",
-                CONFIG.replace(
-                    "\"nginx.service\"",
-                    "\"nginx.service\", \"nowhere.service\"",
-                ),
-            ),
-            4,
-            "nowhere.service",
-        ),
-        failure(
             "its script fails",
             with_script(changed(), "exit 7"),
             1,
@@ -284,6 +272,18 @@ fn whatever_is_refused_changes_nothing(debian: Debian) -> Result<()> {
             changed().file("etc/lastgood/lastgood.toml", "[health]\nsettle = 1\n"),
             1,
             "lastgood.toml",
+        ),
+        failure(
+            "what is required is not there",
+            changed().file(
+                "etc/lastgood/lastgood.toml",
+                CONFIG.replace(
+                    "\"nginx.service\"",
+                    "\"nginx.service\", \"nowhere.service\"",
+                ),
+            ),
+            1,
+            "nowhere.service",
         ),
         failure(
             "it is another machine's",

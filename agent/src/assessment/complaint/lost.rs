@@ -2,7 +2,7 @@
 //!
 //! | lost | does not count if |
 //! |---|---|
-//! | a TCP port is not listened on any more, or only for this machine itself | this boot was not to start the unit that listened; never for a management port |
+//! | a TCP port is not listened on any more, or only for this machine itself | this boot was not to start the unit that listened, or a port is listened on that was not before; for a management port neither |
 //! | the default route | |
 //! | all name servers | |
 //! | a mount | this boot was not to make it (it is not in this closure's fstab) |
@@ -66,13 +66,13 @@ fn listeners<'a>(
             let same = now.iter().filter(|has| has.port == had.port);
             same.into_iter().any(|has| !has.local || had.local)
         };
+        // Another port than ever before: what listened may have been told to listen there, and nobody can say.
+        let is_new = |has: &Listener| !has.local && before.iter().all(|had| had.port != has.port);
+        let has_moved = now.iter().any(is_new);
         let is_missed = move |had: &&Listener| {
             let is_management = !had.local && management_ports.contains(&had.port);
-            is_management
-                || had
-                    .unit
-                    .as_deref()
-                    .is_some_and(|unit| is_declared(snapshot, unit))
+            let unit = had.unit.as_deref().filter(|_| !has_moved);
+            is_management || unit.is_some_and(|unit| is_declared(snapshot, unit))
         };
         let lost = before
             .iter()

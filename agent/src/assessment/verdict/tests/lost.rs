@@ -77,6 +77,19 @@ fn a_port_that_is_lost() {
         (listener(80, false, web), vec![], vec![running()], true),
         (
             listener(80, false, web),
+            vec![listener(81, true, None)],
+            vec![running()],
+            true,
+        ),
+        // It may have moved. A management port may not.
+        (
+            listener(80, false, web),
+            vec![listener(81, false, None)],
+            vec![running()],
+            false,
+        ),
+        (
+            listener(22, false, web),
             vec![listener(81, false, None)],
             vec![running()],
             true,
