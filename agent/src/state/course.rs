@@ -27,9 +27,13 @@ impl State {
         lifted.into_iter().chain([verdict]).collect()
     }
 
-    /// Why what runs was found unwell in this boot, if it was.
+    /// Why what runs was found unwell in this boot, if it was, and if coming to a verdict again could cost something. The last
+    /// good one stays up whatever is found, and may be well by now.
     #[must_use]
     pub fn verdict_of_this_boot(&self) -> Option<&Cause> {
+        if super::same_closure(self.last_good(), self.running()?) {
+            return None;
+        }
         self.degraded.as_ref().or_else(|| {
             let boot = self.boot.as_ref().filter(|boot| boot.is_left)?;
             let running = boot.running.as_ref()?;
