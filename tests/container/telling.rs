@@ -29,7 +29,8 @@ fn a_fallback_is_told_at_login_and_explained_in_the_journal(debian: Debian) -> R
         // Debian's own rules for PAM, as they are.
         let login =
             "(sleep 1; echo exit; sleep 1) | timeout 20 script -qc 'login -f root' /dev/null";
-        let shown = server.run_ok(login)?;
+        // How the shell ends is not looked at: what it is greeted with is.
+        let shown = server.run(login)?.stdout;
         assert!(
             shown.contains("lastgood: this machine fell back from generation 2 to generation 1: "),
             "{shown}"
@@ -56,7 +57,7 @@ const HOOK: &str = "\
 #!/bin/sh
 { echo run; env | grep ^LASTGOOD_ | sort; cat; } >>/run/hook.log
 echo \"told to the journal\"
-[ ! -e /run/hook-sleeps ] || { setsid sleep 4321 & sleep 4321; }
+[ ! -e /run/hook-sleeps ] || { setsid sleep 4321 & touch /run/hook-asleep; sleep 4321; }
 exit $(cat /run/hook-status 2>/dev/null || echo 0)
 ";
 const CONFIG: &str = "\
@@ -124,7 +125,7 @@ fn a_hook_runs_once_in_a_boot_and_ends_at_its_deadline(debian: Debian) -> Result
         // Whoever waits is killed: the hook goes on, and the next one learns how it ended.
         server.run_ok("rm /run/hook-status; touch /run/hook-sleeps")?;
         server.run_ok(
-            "/rig/hook-story on-degraded third & p=$!; until pgrep -xf 'sleep 4321'; do sleep 0.1; done; kill -9 $p",
+            "/rig/hook-story on-degraded third & p=$!; until [ -e /run/hook-asleep ]; do sleep 0.1; done; kill -9 $p",
         )?;
         let said = hook(server, "on-degraded", "third")?;
         assert!(
@@ -132,7 +133,7 @@ fn a_hook_runs_once_in_a_boot_and_ends_at_its_deadline(debian: Debian) -> Result
             "{said}"
         );
         assert_eq!(count(server, "grep -x run /run/hook.log")?, "3");
-        assert_eq!(count(server, "pgrep -xf 'sleep 4321'")?, "0");
+        assert_eq!(count(server, "grep -lsxz 4321 /proc/[0-9]*/cmdline")?, "0");
 
         // None of it is the generation's fault.
         assert_eq!(server.state()?.standing(&subject), Standing::Proven);

@@ -21,6 +21,8 @@ pub struct Requirements {
     pub management_ports: Vec<u16>,
     /// What is tried on the running machine.
     pub checks: Vec<Declared>,
+    /// Units that are not what they were in the last good generation: what they listen on may be another thing.
+    pub changed: std::collections::BTreeSet<String>,
     /// How long everything must stay well.
     pub settle: Duration,
     /// When waiting ends, counted from the same instant as the observations.
@@ -32,6 +34,7 @@ impl From<&Health> for Requirements {
         Self {
             missing_units: None,
             management_ports: Vec::new(),
+            changed: std::collections::BTreeSet::new(),
             units: health.required_units.iter().map(|n| full_name(n)).collect(),
             wanted: health.wanted_units.iter().map(|n| full_name(n)).collect(),
             checks: Declared::all(&health.checks),

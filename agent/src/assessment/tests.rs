@@ -86,6 +86,7 @@ fn assessed(state: Option<Active>, takes: Duration, talks: bool) -> (Outcome, u3
         wanted: Vec::new(),
         missing_units: None,
         management_ports: Vec::new(),
+        changed: std::collections::BTreeSet::new(),
         checks: Vec::new(),
         units: vec!["nginx.service".to_owned()],
         settle: Duration::from_secs(10),

@@ -1,5 +1,8 @@
 //! Watches until there is a verdict, and records it. Acting on it is for others: a verdict must not get lost in acting.
 
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use boot_entries::Root;
@@ -15,7 +18,7 @@ use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::Subject;
-use crate::state::baseline::Surroundings;
+use crate::state::baseline::{Baseline, Surroundings};
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
 use crate::store::handover::{Healthy, Snippets, Units};
@@ -54,6 +57,10 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         return Ok(Assessed::Unhealthy(subject, cause));
     }
     let baseline = session.state().baseline().cloned();
+    let good = session
+        .state()
+        .last_good()
+        .map(|good| good.toplevel.clone());
     // Others may change things while we watch.
     drop(session);
     let config = config::read_or_default(root, &subject.toplevel);
@@ -61,6 +68,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let requirements = Requirements {
         missing_units: missing_units(host::kind(root).ok(), left, &subject.toplevel),
         management_ports: config.firewall.management_ports.clone(),
+        changed: changed(root, good.as_deref(), &subject.toplevel, baseline.as_ref()),
         ..Requirements::from(&config.health)
     };
     let target = command_line::target(root).unwrap_or_else(|error| {
@@ -101,6 +109,43 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         tracing::error!("cannot record the verdict: {}", one_line(&error));
     }
     Ok(Assessed::Unhealthy(subject, cause))
+}
+
+/// Which units that listened under the last good generation are other ones in `after`: by their files, and what is added to
+/// them. One that cannot be read is.
+fn changed(
+    root: &Root,
+    good: Option<&Path>,
+    after: &Path,
+    baseline: Option<&Baseline>,
+) -> BTreeSet<String> {
+    let looks = baseline.and_then(|baseline| baseline.looks.as_ref());
+    let listened = looks.and_then(|looks| looks.around.listening.as_ref());
+    let units = listened
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one.unit.clone());
+    units
+        .filter(|unit| {
+            good.is_none_or(|good| files_of(root, good, unit) != files_of(root, after, unit))
+        })
+        .collect()
+}
+
+/// What a closure says of a unit, in no particular form.
+fn files_of(root: &Root, closure: &Path, unit: &str) -> Option<Vec<(PathBuf, Vec<u8>)>> {
+    let units = closure.join("etc/systemd/system");
+    let mut all = Vec::new();
+    if let Ok(text) = root.open(&units.join(unit)).and_then(io::read_to_string) {
+        all.push((PathBuf::new(), text.into_bytes()));
+    }
+    let drop_ins = root.resolve(&units.join(format!("{unit}.d"))).ok()?;
+    for entry in std::fs::read_dir(drop_ins).into_iter().flatten() {
+        let path = entry.ok()?.path();
+        all.push((path.file_name()?.into(), std::fs::read(&path).ok()?));
+    }
+    all.sort();
+    Some(all)
 }
 
 /// systemd, and what activation has left.

@@ -2,7 +2,7 @@
 //!
 //! | lost | does not count if |
 //! |---|---|
-//! | a TCP port is not listened on any more, or only for this machine itself | this boot was not to start the unit that listened, or a port is listened on that was not before; for a management port neither |
+//! | a TCP port is not listened on any more, or only for this machine itself | this boot was not to start the unit that listened, or its files are other ones, or a port is listened on that was not before; for a management port none of it |
 //! | the default route | |
 //! | all name servers | |
 //! | a mount | this boot was not to make it (it is not in this closure's fstab) |
@@ -28,7 +28,8 @@ impl Standard<'_> {
         let mut lost: Vec<(Fault, Wrong)> = mounts(before, snapshot).collect();
         if let Some(now) = &snapshot.around {
             let ports = &self.requirements.management_ports;
-            lost.extend(listeners(&before.around, now, snapshot, ports));
+            let changed = &self.requirements.changed;
+            lost.extend(listeners(&before.around, now, snapshot, ports, changed));
             let had_route = before.around.default_route == Some(true);
             if had_route && now.default_route == Some(false) {
                 lost.push((Fault::Route, Wrong::Gone));
@@ -58,6 +59,7 @@ fn listeners<'a>(
     now: &'a Surroundings,
     snapshot: &'a Snapshot,
     management_ports: &'a [u16],
+    changed: &'a BTreeSet<String>,
 ) -> impl Iterator<Item = (Fault, Wrong)> + 'a {
     let pair = before.listening.as_ref().zip(now.listening.as_ref());
     let pairs = pair.into_iter();
@@ -71,7 +73,10 @@ fn listeners<'a>(
         let has_moved = now.iter().any(is_new);
         let is_missed = move |had: &&Listener| {
             let is_management = !had.local && management_ports.contains(&had.port);
-            let unit = had.unit.as_deref().filter(|_| !has_moved);
+            let unit = had
+                .unit
+                .as_deref()
+                .filter(|unit| !has_moved && !changed.contains(*unit));
             is_management || unit.is_some_and(|unit| is_declared(snapshot, unit))
         };
         let lost = before

@@ -15,6 +15,7 @@ fn requirements() -> Requirements {
         units: vec!["web.service".to_owned()],
         wanted: vec!["extra.service".to_owned()],
         management_ports: Vec::new(),
+        changed: std::collections::BTreeSet::new(),
         missing_units: None,
         settle: Duration::from_secs(1),
         deadline: Duration::from_secs(10),

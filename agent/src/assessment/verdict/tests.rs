@@ -23,6 +23,7 @@ fn requirements() -> Requirements {
     Requirements {
         wanted: Vec::new(),
         management_ports: vec![22],
+        changed: std::collections::BTreeSet::new(),
         missing_units: None,
         checks: Vec::new(),
         units: vec!["a.service".to_owned()],

@@ -71,8 +71,6 @@ fn start(waits: bool, go_on: bool) -> Result<(), manager::Error> {
         ("IgnoreOnIsolate", Setting::Flag(true)),
         // It outlives the services, and guards their end: with default dependencies it would be stopped first.
         ("DefaultDependencies", Setting::Flag(false)),
-        // Started again in a new user space it needs `/var` there.
-        ("After", Setting::Texts(vec!["local-fs.target".to_owned()])),
         // Whoever dies on the way is started again, and takes the next rung. Not FailureAction=: a soft-reboot kills what is
         // left, and the systemd that comes after it takes that for a failure. Started there, it has nothing to do.
         ("Restart", text("on-failure")),
