@@ -136,10 +136,10 @@ fn changed(
 fn files_of(root: &Root, closure: &Path, unit: &str) -> Option<Vec<(PathBuf, Vec<u8>)>> {
     let units = closure.join("etc/systemd/system");
     let mut all = Vec::new();
-    if let Ok(text) = root.open(&units.join(unit)).and_then(io::read_to_string) {
+    if let Ok(text) = root.open(units.join(unit)).and_then(io::read_to_string) {
         all.push((PathBuf::new(), text.into_bytes()));
     }
-    let drop_ins = root.resolve(&units.join(format!("{unit}.d"))).ok()?;
+    let drop_ins = root.resolve(units.join(format!("{unit}.d"))).ok()?;
     for entry in std::fs::read_dir(drop_ins).into_iter().flatten() {
         let path = entry.ok()?.path();
         all.push((path.file_name()?.into(), std::fs::read(&path).ok()?));
@@ -204,4 +204,53 @@ fn record(session: &mut Session, subject: &Subject, cause: &Cause) -> Result<(),
         session.record(&event)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::baseline::{Listener, Looks};
+    use boot_entries::durable;
+
+    #[test]
+    fn a_unit_with_other_files_is_another_one() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let put = |path: &str, text: &str| {
+            let place = root.join(path);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            durable::put_text(text, &place).unwrap();
+        };
+        for closure in ["old", "new"] {
+            put(&format!("{closure}/etc/systemd/system/same.service"), "x");
+            put(
+                &format!("{closure}/etc/systemd/system/text.service"),
+                closure,
+            );
+            put(&format!("{closure}/etc/systemd/system/more.service"), "x");
+        }
+        put("new/etc/systemd/system/more.service.d/a.conf", "y");
+        let names = [
+            "same.service",
+            "text.service",
+            "more.service",
+            "host.service",
+        ];
+        let listening = names.iter().zip(1..).map(|(name, port)| Listener {
+            port,
+            local: false,
+            unit: Some((*name).to_owned()),
+        });
+        let mut looks = Looks::default();
+        looks.around.listening = Some(listening.collect());
+        let baseline = Baseline {
+            looks: Some(looks),
+            ..Baseline::default()
+        };
+        let of = |good| changed(&root, good, Path::new("/new"), Some(&baseline));
+        let found = of(Some(Path::new("/old")));
+        let wanted = ["more.service", "text.service"].map(str::to_owned);
+        assert_eq!(found, wanted.into());
+        assert_eq!(of(None).len(), 4, "nobody knows what they were");
+    }
 }
