@@ -3,6 +3,8 @@
 mod disk;
 mod linear;
 
+use std::num::NonZeroUsize;
+
 use super::*;
 use crate::generation::Generation;
 use crate::name::{OurName as _, stem_of};

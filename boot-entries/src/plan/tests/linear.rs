@@ -1,6 +1,7 @@
 //! What a plan looks at must not grow faster than the number of generations.
 
 use super::*;
+use crate::owner::Ownership;
 use crate::plan::InPlace;
 use crate::work;
 

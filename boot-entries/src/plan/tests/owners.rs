@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::owner::Owner;
+use crate::owner::Ownership;
 use crate::payload;
 use crate::plan::InPlace;
 
