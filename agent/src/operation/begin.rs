@@ -84,6 +84,7 @@ pub fn begin(root: &Root) -> Result<(), Error> {
         tracing::error!("{}", one_line(&error));
         None
     });
+    let could_start = could_start(&session, &subject);
     if session.state().bound_by.is_some() {
         // What is on record and not understood may want another order of the entries.
         if let Err(error) = keep_roots(&session) {
@@ -96,11 +97,27 @@ pub fn begin(root: &Root) -> Result<(), Error> {
     for one in systemd_boot_model::overrides(&session.view.variables) {
         tracing::warn!("{one}");
     }
+    if session.state().is_to_be_left_at_once(could_start) {
+        tracing::warn!(
+            "the verdict on generation {} is on record, and the entries did not say so yet",
+            subject.generation
+        );
+        return fall_back::go_back(session, Some(OnRecord::already()));
+    }
     let Some(cause) = session.state().is_not_counted() else {
         return Ok(());
     };
     let rejected = judge(&mut session, &subject, &cause)?;
     fall_back::go_back(session, Some(rejected))
+}
+
+/// Whether the loader could have started `subject` by itself, by what its entries say. Nobody knows: no.
+fn could_start(session: &Session, subject: &Subject) -> bool {
+    let stem = boot_entries::name::stem_of(subject);
+    session.view.boot().is_ok_and(|boot| {
+        let mut tries = boot.files_of(&stem).map(|(_, file)| file.name.tries);
+        tries.any(|tries| tries.is_none_or(|tries| tries.left > 0))
+    })
 }
 
 /// Puts a verdict on record that no assessment has come to.

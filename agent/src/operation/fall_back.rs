@@ -14,7 +14,7 @@ use boot_entries::Root;
 use boot_entries::name::stem_of;
 
 use super::begin;
-use super::on_record::OnRecord;
+use super::on_record::{Carried, OnRecord};
 use super::{repair, switch};
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -42,16 +42,18 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
         WhenUnhealthy::TryAgain { .. } => {
             // Nothing is judged: in this boot systemd had read files of another generation.
             let is_after_the_start = on_record.is_none();
-            if let Some(on_record) = on_record {
-                on_record.carry_through(&session).tell();
-            }
-            return unit::leave(session, is_after_the_start);
+            let carried = on_record.map_or_else(Carried::nothing, |on_record| {
+                on_record.carry_through(&session).tell()
+            });
+            return unit::leave(session, &carried, is_after_the_start);
         }
         WhenUnhealthy::GoOn { from, to } => return go_on(session, &from, &to, on_record.is_none()),
         WhenUnhealthy::StayUp(why) => {
             tracing::error!("staying up: {why}; `lastgood status` tells more");
             match on_record {
-                Some(on_record) => on_record.carry_through(&session).tell(),
+                Some(on_record) => {
+                    on_record.carry_through(&session).tell();
+                }
                 None => without_a_verdict(&mut session, why),
             }
             // Blessing does this on a machine that is well: what a boot needs is read and mended at every boot.
@@ -86,7 +88,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     {
         tracing::error!("{}", one_line(&error));
     }
-    in_entries.go_on(&session).tell();
+    let carried = in_entries.go_on(&session).tell();
     // Before the services are up there is nothing to go back to: the jobs of this boot are the other generation's.
     let rejection = session.state().rejected.get(&from.toplevel);
     let is_up = is_after_the_start
@@ -96,7 +98,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     if is_up && !is_held && switch::fall_back_live(&mut session, &from, &to) {
         return session.record(&Event::FellBack { from, to });
     }
-    unit::leave(session, is_after_the_start)
+    unit::leave(session, &carried, is_after_the_start)
 }
 
 /// Puts on record that nobody can tell how this boot is, where nobody has: an assessor that dies leaves no word.
@@ -141,8 +143,8 @@ fn go_on(
     {
         tracing::error!("{}", one_line(&error));
     }
-    in_entries.go_on(&session).tell();
-    unit::go_on(session, is_after_the_start)
+    let carried = in_entries.go_on(&session).tell();
+    unit::go_on(session, &carried, is_after_the_start)
 }
 
 /// The verdict on `from`: that of the assessment, or that there is none.

@@ -45,6 +45,19 @@ pub struct CarriedThrough {
     pub roots: Result<(), Error>,
 }
 
+/// That a verdict was carried through as far as it could be. No way down begins without it: what boots next is decided
+/// before the machine is asked to go.
+#[derive(Debug)]
+pub struct Carried(());
+
+impl Carried {
+    /// There is no verdict: what runs is to be tried again.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self(())
+    }
+}
+
 impl OnRecord {
     /// Records that `subject` is proven.
     ///
@@ -139,10 +152,11 @@ impl CarriedThrough {
     }
 
     /// Tells what was not done, and lets nothing stop for it.
-    pub fn tell(self) {
+    pub fn tell(self) -> Carried {
         for error in self.errors() {
             tracing::error!("{}", one_line(&error));
         }
+        Carried(())
     }
 }
 

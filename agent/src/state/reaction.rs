@@ -367,6 +367,18 @@ impl State {
         );
         Some(self.without_a_verdict(&from, Fault::NotCounted, &advice))
     }
+
+    /// Whether this boot, which has just begun, is to be left at once: the verdict on what runs is on record, and the loader
+    /// `could_start` it all the same, because whoever came to it ended before the entries said so. One that the entries rule
+    /// out was chosen by hand, and is judged.
+    #[must_use]
+    pub fn is_to_be_left_at_once(&self, could_start: bool) -> bool {
+        let WhenUnhealthy::FallBack { from, .. } = self.when_unhealthy() else {
+            return false;
+        };
+        let is_judged = matches!(self.standing(&from), Standing::Rejected | Standing::Suspect);
+        could_start && is_judged && !same_closure(self.selected.as_ref(), &from)
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,10 @@ use decide::{PANIC, SYSCTLS};
 
 /// The kernel's watchdogs (`Documentation/ABI/testing/sysfs-class-watchdog`).
 const DEVICES: &str = "/sys/class/watchdog";
+/// The device of the first one.
+const NODE: &str = "/dev/watchdog0";
+/// Written last before it is closed, it lets the device stop ("magic close" of `Documentation/watchdog/watchdog-api.rst`).
+const MAY_STOP: &[u8] = b"V";
 /// The kernel's settings (sysctl(8)).
 const SETTINGS: &str = "/proc/sys";
 /// Where somebody may have said what a setting is to be (sysctl.d(5)).
@@ -120,16 +124,27 @@ pub fn set(root: &Root, manager: Option<&mut Manager>, change: &Change) -> Resul
             let Some(manager) = manager else {
                 return Ok(());
             };
-            // The device is closed and opened again. What an earlier PID 1 left behind on it is gone with that.
-            let steps = anew.then_some(0).into_iter().chain([*to]);
-            for to in steps {
+            let mut put = |to| {
                 manager
                     .set_own(RUNTIME, &Setting::Number(to))
-                    .map_err(|source| Error::Manager { to, source })?;
+                    .map_err(|source| Error::Manager { to, source })
+            };
+            if *anew {
+                put(0)?;
+                if let Err(error) = forget(&root.join(NODE)) {
+                    tracing::warn!("cannot open and close {NODE}: {error}");
+                }
             }
-            Ok(())
+            put(*to)
         }
     }
+}
+
+/// Takes back what an earlier PID 1 has left on a device that nobody has open: that it may stop without a word. systemd stops
+/// a device before it writes that and closes it, and the kernel takes the word back only from one that counts.
+fn forget(node: &Path) -> io::Result<()> {
+    // Opened it counts, closed after this word it stops. Whoever dies in between leaves it counting, and PID 1 takes it over.
+    File::options().write(true).open(node)?.write_all(MAY_STOP)
 }
 
 fn setting(root: &Root, name: &str) -> PathBuf {

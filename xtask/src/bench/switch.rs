@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// Only what it costs to watch a machine
     #[arg(long)]
     watching: bool,
+    /// For how many minutes it is watched
+    #[arg(long, default_value_t = 1)]
+    minutes: u64,
 }
 
 /// Measures, and prints a table for each release.
@@ -48,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         if !arguments.watching {
             machine::run(debian, arguments, peer.as_deref())?;
         }
-        watching::run(debian, arguments.units)?;
+        watching::run(debian, arguments.units, arguments.minutes)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! other services; this one is not.
 
 use crate::error::Error;
+use crate::operation::on_record::Carried;
 use crate::operation::switch::program;
 use crate::report::line::one_line;
 use crate::session::Session;
@@ -14,7 +15,7 @@ const UNIT: &str = "lastgood-go-down.service";
 ///
 /// # Errors
 /// When it cannot be recorded, or nobody reboots the machine.
-pub(super) fn leave(session: Session, waits: bool) -> Result<(), Error> {
+pub(super) fn leave(session: Session, _first: &Carried, waits: bool) -> Result<(), Error> {
     go(session, waits, false)
 }
 
@@ -22,7 +23,7 @@ pub(super) fn leave(session: Session, waits: bool) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`leave`].
-pub(super) fn go_on(session: Session, waits: bool) -> Result<(), Error> {
+pub(super) fn go_on(session: Session, _first: &Carried, waits: bool) -> Result<(), Error> {
     go(session, waits, true)
 }
 

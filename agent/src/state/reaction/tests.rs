@@ -311,3 +311,33 @@ fn a_machine_stays_up_for_the_reason_that_holds() {
         WhenHealthy::Leave(NotBlessed::NoGeneration)
     );
 }
+
+#[test]
+fn a_boot_whose_verdict_the_entries_did_not_say_yet_is_left_at_once() {
+    let cut = [
+        proven(1),
+        selected(2),
+        armed(2),
+        began(2),
+        rejected(2),
+        began(2),
+    ];
+    let state = State::of(&cut);
+    assert!(state.is_to_be_left_at_once(true));
+    assert!(
+        !state.is_to_be_left_at_once(false),
+        "the entries rule it out: somebody has chosen it"
+    );
+    for (what, last) in [
+        ("it is the last good one", began(1)),
+        ("somebody wants it", selected(2)),
+    ] {
+        let state = state.clone().after(&last);
+        assert!(!state.is_to_be_left_at_once(true), "{what}");
+    }
+    let trial = State::of(&cut[..4]);
+    assert!(!trial.is_to_be_left_at_once(true), "nobody has judged it");
+    let mut tired = state;
+    tired.reboots = REBOOTS_IN_A_ROW;
+    assert!(!tired.is_to_be_left_at_once(true), "it ends");
+}

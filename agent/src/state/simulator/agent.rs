@@ -113,7 +113,14 @@ impl World {
                 self.record(&event);
             }
         }
+        let could_start = self.could_start(&subject);
         self.carry();
+        if self.state.is_to_be_left_at_once(could_start) {
+            say!(self, "the verdict is on record, and was not in the entries");
+            self.told.left_at_once += 1;
+            self.go_back();
+            return;
+        }
         if one.nature == Nature::Hangs {
             self.cut("it hangs, until somebody resets it");
             return;
@@ -125,6 +132,12 @@ impl World {
             self.record(&event);
         }
         self.go_back();
+    }
+
+    fn could_start(&self, subject: &Subject) -> bool {
+        let stem = stem_of(subject);
+        let mut files = self.boot.files_of(&stem);
+        files.any(|(_, file)| file.name.tries.is_none_or(|tries| tries.left > 0))
     }
 
     fn started_by(&self, running: &Subject) -> StartedBy {

@@ -70,6 +70,8 @@ pub(super) struct Told {
     pub(super) last_resorts: u64,
     pub(super) degraded: u64,
     pub(super) given_back: u64,
+    /// Boots that were left as soon as they began: the verdict on them was on record.
+    pub(super) left_at_once: u64,
     pub(super) hooks: u64,
     pub(super) prompts: u64,
     pub(super) stale: u64,
@@ -78,7 +80,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    fn all(&self) -> [u64; 14] {
+    fn all(&self) -> [u64; 15] {
         [
             self.boots,
             self.proven,
@@ -89,6 +91,7 @@ impl Told {
             self.last_resorts,
             self.degraded,
             self.given_back,
+            self.left_at_once,
             self.hooks,
             self.prompts,
             self.stale,
@@ -107,6 +110,7 @@ impl Told {
         self.last_resorts += other.last_resorts;
         self.degraded += other.degraded;
         self.given_back += other.given_back;
+        self.left_at_once += other.left_at_once;
         self.hooks += other.hooks;
         self.prompts += other.prompts;
         self.stale += other.stale;

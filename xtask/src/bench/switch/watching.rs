@@ -1,4 +1,4 @@
-//! What it costs to watch a settled machine for a minute: the processor's time of the agent and all that it started, and
+//! What it costs to watch a settled machine for some minutes: the processor's time of the agent and all that it started, and
 //! its memory.
 
 use std::time::Duration;
@@ -12,17 +12,24 @@ use lastgood_tests::switching::Closure;
 
 use crate::output;
 
-/// How long it is watched.
-const MINUTE: Duration = Duration::from_mins(1);
+/// A boot takes no longer.
+const BOOT: Duration = Duration::from_mins(1);
 
-/// Long enough that the verdict comes after that minute.
-const CONFIG: &str =
-    "[health]\nrequired-units = [\"nginx.service\"]\nsettle-sec = 100\ndeadline-sec = 300\n";
+/// The verdict comes after those minutes.
+fn config(watched: Duration) -> String {
+    let settle = watched.as_secs() + 40;
+    format!(
+        "[health]\nrequired-units = [\"nginx.service\"]\nsettle-sec = {settle}\ndeadline-sec = {}\n",
+        settle + 200
+    )
+}
 
 /// Boots a trial, and watches the agent watching it.
-pub(super) fn run(debian: Debian, units: usize) -> Result<()> {
+pub(super) fn run(debian: Debian, units: usize, minutes: u64) -> Result<()> {
+    let watched = Duration::from_mins(minutes);
+    let config = config(watched);
     in_container("bench-watching", debian, |server| {
-        let mut closure = Closure::new().file("etc/lastgood/lastgood.toml", CONFIG);
+        let mut closure = Closure::new().file("etc/lastgood/lastgood.toml", &config);
         for number in 0..units {
             closure = closure.wanted(
                 &format!("unit-{number:03}.service"),
@@ -35,17 +42,17 @@ pub(super) fn run(debian: Debian, units: usize) -> Result<()> {
         server.wait_for("waiting: ")?;
         server.run_longer(
             "systemctl is-active --quiet multi-user.target || sleep 5",
-            MINUTE,
+            BOOT,
         )?;
         std::thread::sleep(Duration::from_secs(5));
         let before = used(server)?;
-        std::thread::sleep(MINUTE);
+        std::thread::sleep(watched);
         let after = used(server)?;
         let resident = server.run_ok(
             "grep VmRSS /proc/$(systemctl show --value --property=MainPID lastgood-assess.service)/status",
         )?;
         output::line(&format!(
-            "{}: watching {units} services for a minute: {:.1} ms of the processor; {}",
+            "{}: watching {units} services for {minutes} min: {:.1} ms of the processor; {}",
             debian.name(),
             after.saturating_sub(before).as_secs_f64() * 1000.0,
             resident.split_whitespace().collect::<Vec<_>>().join(" ")
