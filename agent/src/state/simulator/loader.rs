@@ -1,5 +1,6 @@
 //! Firmware and loader: what is started, and what becomes of what cannot be.
 
+use boot_entries::Subject;
 use boot_entries::entry::{EntryFile, Rank};
 use boot_entries::generation::Generation;
 use boot_entries::name::{ARMED, stem_of};
@@ -154,6 +155,18 @@ impl World {
             }
         }
         last
+    }
+
+    /// Whether the loader would start `subject` if the machine went down now.
+    pub(super) fn comes_next(&self, subject: &Subject) -> bool {
+        let mut variables = self.variables.clone();
+        variables.boot_count_path = None;
+        variables.selected = None;
+        let mut loader = self.boot.loader(self.release, variables);
+        loader.medium.read_only = self.read_only;
+        loader
+            .boot()
+            .is_some_and(|choice| choice.name.stem == stem_of(subject))
     }
 
     fn load(&mut self) -> Run {

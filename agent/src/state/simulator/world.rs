@@ -1,6 +1,7 @@
 //! The machine, its generations, and what may happen to them.
 
 use boot_entries::GenerationId;
+use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
 use systemd_boot_model::{LoaderVariables, ReleaseRange};
 
@@ -424,8 +425,14 @@ impl World {
                     format!("{subject:?} was proven, and is rejected for what comes from outside")
                 });
             }
-            Event::Rebooting { .. } => {
+            Event::Rebooting { from, to } => {
                 self.told.reboots += 1;
+                // Where nothing can be written, and nothing is there, nobody can do anything about it.
+                let has_entry = self.boot.files_of(&stem_of(to)).next().is_some();
+                let is_back = from != to && has_entry && self.comes_next(from);
+                self.expect(!is_back, || {
+                    format!("{from:?} is left, and the loader would start it again")
+                });
                 self.automatic += 1;
                 let automatic = self.automatic;
                 self.expect(automatic <= super::super::REBOOTS_IN_A_ROW, || {
