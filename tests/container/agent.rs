@@ -35,10 +35,9 @@ fn a_configuration_that_cannot_be_read_closes_the_machine(debian: Debian) -> Res
             "lastgood.toml: line 2, column 1: unknown key `rulset`: did you mean `ruleset`?",
         )?;
         server.wait_for(Fact::Rejected(2))?;
-        // Nothing can be read of what is asked for on the way back either: the defaults hold, and here nobody can tell
-        // who is logged in.
-        server.wait_for("nobody can tell who is logged in")?;
-        server.run_ok("systemctl --no-block reboot")?;
+        // Nothing can be read of what is asked for on the way back either: the defaults hold. Whether somebody can be logged
+        // in by now depends on who is faster.
+        drop(server.run("systemctl --no-block reboot"));
         assert_eq!(server.wait_until_ended()?, Ended::Reboot);
         assert_eq!(
             units(&rejection(server, &subject)?)[0],
