@@ -13,6 +13,7 @@ pub mod bootctl;
 pub mod check;
 pub mod command_line;
 pub mod console;
+pub mod entrance;
 pub mod journal;
 pub mod kernel_log;
 pub mod last_boot;

@@ -17,6 +17,7 @@ on_each_debian! {
     a_reboot_that_is_meant_is_no_soft_reboot,
     whoever_holds_up_a_reboot_is_waited_for_and_named,
     somebody_who_is_logged_in_is_told_and_can_hold_it,
+    whoever_cannot_be_counted_is_waited_for_and_nobody_is_before_a_login,
 }
 
 on_one_debian! {
@@ -174,6 +175,49 @@ fn somebody_who_is_logged_in_is_told_and_can_hold_it(debian: Debian) -> Result<(
         server.run_ok("systemctl start lastgood-fall-back.service")?;
         server.wait_for("staying up: ")?;
         server.power_off()
+    })
+}
+
+/// The rig has no logind of its own.
+fn whoever_cannot_be_counted_is_waited_for_and_nobody_is_before_a_login(
+    debian: Debian,
+) -> Result<()> {
+    in_container("down-nobody", debian, |server| {
+        on_trial(server, "soft-reboot = false\ngrace-sec = 4\n")?;
+        server.run_ok(
+            "timeout 60 sh -c 'until systemctl --quiet is-active basic.target; do sleep 0.1; done'",
+        )?;
+        go(server)?;
+        let first = server.wait_for("nobody can tell who is logged in")?;
+        let last = server.wait_for(GOES)?;
+        let took = last.at.saturating_sub(first.at);
+        assert!((3..9).contains(&took.as_secs()), "{took:?}");
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+
+        // Before anybody can have come in the grace is nobody's, however long it is.
+        let early = "[Unit]\nDefaultDependencies=no\nAfter=local-fs.target\nBefore=sysinit.target\n[Service]\nType=oneshot\n\
+                     ExecStart=/bin/sh -c 'until [ -e /rig/early ]; do sleep 0.1; done; exit 1'\nTimeoutStartSec=5min\n";
+        let waits = asks("soft-reboot = false\ngrace-sec = 600\n")
+            .replace("deadline-sec = 120", "deadline-sec = 2");
+        selected(
+            server,
+            3,
+            &[
+                ("etc/lastgood/lastgood.toml", &waits),
+                ("etc/systemd/system/early.service", early),
+                (
+                    "etc/systemd/system/sysinit.target.wants/early.service",
+                    early,
+                ),
+            ],
+        )?;
+        server.start(Boot::Counted(3))?;
+        let first = server.wait_for(Fact::Rejected(3))?;
+        let last = server.wait_for("rebooting: generation 1: falling back from generation 3")?;
+        let took = last.at.saturating_sub(first.at);
+        assert!(took.as_secs() < 10, "{took:?}");
+        assert_eq!(server.wait_until_ended()?, Ended::Reboot);
+        Ok(())
     })
 }
 

@@ -14,12 +14,18 @@ use super::{boots, ok, refused};
 
 /// Plays the kernel: this tree has booted `toplevel`, for the `number`th time in this test.
 pub(super) fn boot(tree: &Tree, toplevel: &Path, number: u32) -> Result<()> {
+    started(tree, toplevel, number)?;
+    ok(&tree.lastgood(&["step", "begin"])?);
+    Ok(())
+}
+
+/// The same before the agent's first step.
+fn started(tree: &Tree, toplevel: &Path, number: u32) -> Result<()> {
     fs::create_dir_all(tree.path("proc/sys/kernel/random"))?;
     let mut cmdline = fs::File::create(tree.path("proc/cmdline"))?;
     writeln!(cmdline, "quiet init={}/init", toplevel.display())?;
     let mut id = fs::File::create(tree.path("proc/sys/kernel/random/boot_id"))?;
     writeln!(id, "boot-{number}")?;
-    ok(&tree.lastgood(&["step", "begin"])?);
     Ok(())
 }
 
@@ -265,6 +271,34 @@ fn a_reboot_before_a_verdict_gives_the_try_back() -> Result<()> {
     ok(&tree.lastgood(&["good", "2"])?);
     ok(&tree.lastgood(&["step", "end", "--way", "reboot"])?);
     assert_eq!(boots(&tree, 1)?, ["2", "2"]);
+    Ok(())
+}
+
+/// Nobody had begun it: the ledger could not be written when somebody tried, say. It is begun as it ends, and no try.
+#[test]
+fn a_boot_that_nobody_could_begin_is_begun_as_it_ends() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = trial(&tree)?;
+    tree.count_a_boot(2)?;
+    // No room for the lock.
+    let lock = tree.path("var/lib/lastgood/lock");
+    fs::rename(&lock, tree.path("lock"))?;
+    fs::create_dir(&lock)?;
+    started(&tree, &toplevels[1], 1)?;
+    let begun = tree.lastgood(&["step", "begin"])?;
+    assert_eq!(begun.status, 1, "{begun:?}");
+    let ended = tree.lastgood(&["step", "end", "--way", "reboot"])?;
+    assert_eq!(ended.status, 1, "{ended:?}");
+    fs::remove_dir(&lock)?;
+    fs::rename(tree.path("lock"), &lock)?;
+    ok(&tree.lastgood(&["step", "end", "--way", "reboot"])?);
+    assert_eq!(boots(&tree, 3)?, ["2", "2", "2", "1"]);
+    let log = tree.lastgood(&["log"])?;
+    assert!(ok(&log).contains("this boot is no try"), "{log:?}");
+    // What comes after it knows how it ended.
+    boot(&tree, &toplevels[1], 2)?;
+    let ledger = fs::read_to_string(tree.path("var/lib/lastgood/ledger.jsonl"))?;
+    assert!(ledger.contains(r#""how":"orderly""#), "{ledger}");
     Ok(())
 }
 

@@ -42,8 +42,9 @@ use units::UNITS;
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The agent's own services.
-const OUR_SERVICES: [&str; 8] = [
+const OUR_SERVICES: [&str; 9] = [
     "lastgood-begin.service",
+    "lastgood-end.service",
     "lastgood-activate.service",
     "lastgood-firewall.service",
     "lastgood-assess.service",

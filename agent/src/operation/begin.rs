@@ -1,6 +1,7 @@
 //! What runs? What was intended? The attempt goes on record, and what the boot before left undone is set right.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use boot_entries::Root;
 
@@ -24,7 +25,21 @@ use crate::system::{command_line, last_boot};
 /// When the machine cannot be read, or the record cannot be written.
 pub fn session(root: &Root) -> Result<Session, Error> {
     new_userspace::take_notice(root);
-    let mut session = Session::open_at_boot(root)?;
+    begun(Session::open_at_boot(root)?)
+}
+
+/// The same as this boot comes to its end, when another run may keep the lock for `patience` only.
+///
+/// # Errors
+/// As [`session`].
+pub(super) fn session_at_the_end(root: &Root, patience: Duration) -> Result<Session, Error> {
+    begun(Session::open_at_boot_within(root, patience)?)
+}
+
+/// With this boot on record.
+fn begun(mut session: Session) -> Result<Session, Error> {
+    let root = session.view.root.clone();
+    let root = &root;
     if session.view.this_boot().is_some() {
         return Ok(session);
     }

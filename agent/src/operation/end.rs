@@ -6,9 +6,9 @@ use std::time::Duration;
 use boot_entries::Root;
 use boot_entries::plan::Counter;
 
+use super::begin;
 use super::on_record::OnRecord;
 use crate::error::Error;
-use crate::session::Session;
 use crate::state::Event;
 use crate::state::reset::Way;
 use crate::system::{systemd, userspace};
@@ -50,7 +50,8 @@ pub fn end(root: &Root) -> Result<Ended, Error> {
 /// # Errors
 /// As [`end`].
 pub fn record(root: &Root, way: Way, failed: bool) -> Result<Ended, Error> {
-    let mut session = Session::open_at_boot_within(root, PATIENCE)?;
+    // Whoever was to begin it may have failed, each for a reason that is gone by now.
+    let mut session = begin::session_at_the_end(root, PATIENCE)?;
     let Some(boot) = session.view.this_boot().map(|boot| boot.id.clone()) else {
         return Ok(Ended::NotBegun);
     };

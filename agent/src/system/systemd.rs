@@ -360,16 +360,33 @@ pub fn going_down() -> Result<Option<GoingDown>, manager::Error> {
     let jobs = manager.jobs()?;
     let way = jobs.iter().find_map(|job| Way::of_target(&job.unit));
     let judges = ["lastgood-assess.service", "lastgood-fall-back.service"];
-    let found = manager.properties(&judges, &[Wanted::unit("ActiveState")])?;
-    let failed = found
-        .iter()
-        .flatten()
-        .any(|properties| properties.text("ActiveState") == "failed");
+    let wanted = [
+        Wanted::unit("ActiveState"),
+        Wanted::kind("Result"),
+        Wanted::kind("ExecMainStatus"),
+    ];
+    let found = manager.properties(&judges, &wanted)?;
+    let failed = found.iter().flatten().any(|properties| {
+        has_failed(
+            properties.text("ActiveState"),
+            properties.text("Result"),
+            properties.number("ExecMainStatus"),
+        )
+    });
     Ok(Some(GoingDown {
         way: way.unwrap_or(Way::Unknown),
         failed,
     }))
 }
+
+/// Pure and total. The way down stops whoever judges, and systemd takes SIGTERM in the middle of a oneshot's start for a failure.
+/// An assessment that ran out of time is ended by the same signal, with another result.
+fn has_failed(active: &str, result: &str, status: Option<u64>) -> bool {
+    active == "failed" && (result, status) != ("signal", Some(SIGTERM))
+}
+
+/// Signal 15 (signal(7)).
+const SIGTERM: u64 = 15;
 
 #[cfg(test)]
 mod tests;

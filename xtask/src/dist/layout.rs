@@ -81,6 +81,10 @@ pub(super) const COMMON: &[Item] = &[
         "units/lastgood-emergency.service",
     ),
     file(
+        "usr/lib/systemd/system/lastgood-end.service",
+        "units/lastgood-end.service",
+    ),
+    file(
         "usr/lib/systemd/system/lastgood-fall-back.service",
         "units/lastgood-fall-back.service",
     ),

@@ -12,7 +12,7 @@ use crate::config::Fallback;
 use crate::report::line::one_line;
 use crate::store::handover::Held;
 use crate::system::logind::{self, Inhibitor, Session};
-use crate::system::terminals;
+use crate::system::{entrance, terminals};
 
 /// How often it is looked again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -158,13 +158,33 @@ impl Said {
     }
 }
 
+/// Pure and total. `is_closed`: whether nobody can have come in, where that can be told; `count`: how many logind knows of,
+/// where it can be asked. What is closed needs no logind: early in a boot there is none to be asked.
+const fn who(is_closed: Option<bool>, count: Option<usize>) -> People {
+    match (is_closed, count) {
+        (Some(true), _) | (_, Some(0)) => People::Nobody,
+        (_, Some(_)) => People::Some,
+        (_, None) => People::Unknown,
+    }
+}
+
 fn people(left: Duration, words: &str, said: &mut Said) -> People {
-    match logind::people() {
-        Ok(people) if people.is_empty() => People::Nobody,
-        Ok(people) => {
-            announce(&people, left, words, said);
-            People::Some
+    let is_closed = match entrance::is_closed() {
+        Ok(is_closed) => Some(is_closed),
+        Err(error) => {
+            tracing::debug!("{}", one_line(&error));
+            None
         }
+    };
+    // A bus that is up before logind makes each look wait for it.
+    if who(is_closed, None) == People::Nobody {
+        return People::Nobody;
+    }
+    let people = logind::people();
+    let count = people.as_ref().ok().map(BTreeSet::len);
+    match people {
+        Ok(people) if people.is_empty() => {}
+        Ok(people) => announce(&people, left, words, said),
         Err(error) => {
             if !std::mem::replace(&mut said.has_no_count, true) && !left.is_zero() {
                 tracing::warn!(
@@ -173,9 +193,9 @@ fn people(left: Duration, words: &str, said: &mut Said) -> People {
                     one_line(&error)
                 );
             }
-            People::Unknown
         }
     }
+    who(is_closed, count)
 }
 
 fn announce(people: &BTreeSet<Session>, left: Duration, words: &str, said: &mut Said) {
@@ -275,6 +295,19 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn nobody_is_there_before_anybody_can_have_come_in() {
+        for (count, closed, open) in [
+            (None, People::Nobody, People::Unknown),
+            (Some(0), People::Nobody, People::Nobody),
+            (Some(1), People::Nobody, People::Some),
+        ] {
+            assert_eq!(who(Some(true), count), closed, "{count:?}");
+            assert_eq!(who(Some(false), count), open, "{count:?}");
+            assert_eq!(who(None, count), open, "{count:?}");
         }
     }
 

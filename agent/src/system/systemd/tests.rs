@@ -72,3 +72,28 @@ fn a_row_that_differs_is_asked_again_and_one_that_is_gone_is_forgotten() {
     units.insert("b.service", b);
     assert_eq!(known.outdated(&units), ["a.service", "b.service"]);
 }
+
+#[test]
+fn whoever_is_only_stopped_has_not_failed() {
+    for active in ["active", "activating", "deactivating", "inactive", "failed"] {
+        for result in [
+            "success",
+            "signal",
+            "timeout",
+            "exit-code",
+            "core-dump",
+            "oom-kill",
+            "",
+        ] {
+            for status in [None, Some(0), Some(1), Some(6), Some(9), Some(15)] {
+                let is_stopped = result == "signal" && status == Some(15);
+                let expected = active == "failed" && !is_stopped;
+                assert_eq!(
+                    has_failed(active, result, status),
+                    expected,
+                    "{active} {result} {status:?}"
+                );
+            }
+        }
+    }
+}
