@@ -2,14 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cache::{Built, Step};
 use crate::debian::Debian;
 use crate::{command, files, paths};
-
-/// What the guest is.
-pub(crate) const DEBIAN: Debian = Debian::Twelve;
 
 /// Debian's kernel for virtual machines: `NVMe` and ext4 are built in, so the root needs no module.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
@@ -18,6 +15,8 @@ const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 pub struct Base {
     /// How it was made.
     pub built: Built,
+    /// Of which release it is.
+    pub debian: Debian,
 }
 
 impl Base {
@@ -31,6 +30,15 @@ impl Base {
     #[must_use]
     pub fn kernel(&self) -> PathBuf {
         self.built.dir.join("kernel")
+    }
+
+    /// The name of a step that makes something of it, of those for each release.
+    #[must_use]
+    pub(crate) fn step(&self, [twelve, thirteen]: [&'static str; 2]) -> &'static str {
+        match self.debian {
+            Debian::Twelve => twelve,
+            Debian::Thirteen | Debian::Sid => thirteen,
+        }
     }
 
     /// The kernel's release, e.g. `6.1.0-56-cloud-amd64`.
@@ -47,31 +55,43 @@ impl Base {
     }
 }
 
-/// Debootstraps the guest, or finds the one made before. Updates of Debian are not noticed: remove `target/rig/base-*`.
+/// Debootstraps the guest, or finds the one made before. Updates of Debian are not noticed: remove `target/rig/base-*`,
+/// or `target/rig/trixie-base-*`.
 ///
 /// # Errors
-/// When the packages cannot be fetched.
-pub fn build() -> Result<Base> {
-    let list = paths::guest_files().join("packages");
-    let built = Step::new("base")
+/// When the packages cannot be fetched, or it is no guest that any story is about.
+pub fn build(debian: Debian) -> Result<Base> {
+    let lists = ["packages", "machine-packages"].map(|list| paths::guest_files().join(list));
+    let step = match debian {
+        Debian::Twelve => "base",
+        Debian::Thirteen => "trixie-base",
+        Debian::Sid => bail!("no machine is of {}", debian.name()),
+    };
+    let built = Step::new(step)
         .text(KERNEL_PACKAGE)
+        .text(debian.suite())
         .text(concat!(
             include_str!("base.rs"),
             include_str!("debian/unpack.rs")
         ))
-        .tree(&list)?
-        .get(|dir| debootstrap(dir, &files::list(&list)?))?;
-    Ok(Base { built })
+        .tree(&lists[0])?
+        .tree(&lists[1])?
+        .get(|dir| {
+            let all: Result<Vec<_>> = lists.iter().map(|list| files::list(list)).collect();
+            debootstrap(debian, dir, &all?.concat())
+        })?;
+    debian.check(&built.dir.join("root"))?;
+    Ok(Base { built, debian })
 }
 
-fn debootstrap(dir: &Path, packages: &[String]) -> Result<()> {
+fn debootstrap(debian: Debian, dir: &Path, packages: &[String]) -> Result<()> {
     let root = dir.join("root");
     // The kernel is only unpacked: installing it would build an initrd with tools the guest does not need.
     let download = format!(
         r#"--customize-hook=mkdir "$1/kernel" && cd "$1/kernel" && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" && \
 apt-get download "$(apt-cache depends {KERNEL_PACKAGE} | sed -n 's/ *Depends: //p' | head -n 1)""#
     );
-    DEBIAN.unpack(&root, packages, &[download])?;
+    debian.unpack(&root, packages, &[download])?;
 
     let debs = files::sorted_entries(&root.join("kernel"))?;
     let deb = debs
@@ -79,6 +99,10 @@ apt-get download "$(apt-cache depends {KERNEL_PACKAGE} | sed -n 's/ *Depends: //
         .context("the kernel package was not downloaded")?;
     let kernel = dir.join("kernel");
     command::run("dpkg", ["-x".as_ref(), deb.as_os_str(), kernel.as_os_str()])?;
+    // Debian 13 has no `/lib` but the link.
+    if !kernel.join("lib").try_exists()? {
+        files::link("usr/lib", &kernel.join("lib"))?;
+    }
     for release in files::sorted_entries(&kernel.join("lib/modules"))? {
         let release = release.file_name().unwrap_or_default();
         command::run("depmod", ["-b".as_ref(), kernel.as_os_str(), release])?;

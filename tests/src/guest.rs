@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::base::Base;
 use crate::cache::{Built, Step};
@@ -38,7 +38,7 @@ impl Guest {
 /// # Errors
 /// When a tool says no.
 pub fn build(base: &Base, initrds: &Initrds) -> Result<Guest> {
-    let built = Step::new("guest")
+    let built = Step::new(base.step(["guest", "trixie-guest"]))
         .text(&base.built.key)
         .text(&initrds.built.key)
         .text(concat!(
@@ -101,11 +101,22 @@ fn kernel_modules(base: &Base, root: &Path) -> Result<()> {
     let release = base.kernel_release()?;
     let from = base.kernel().join("lib/modules").join(&release);
     let to = root.join("usr/lib/modules").join(&release);
+    let built_in = fs::read_to_string(from.join("modules.builtin"))?;
     for path in files::list(&paths::guest_files().join("kernel-modules"))? {
-        let path = Path::new("kernel").join(path);
-        let into = to.join(&path);
+        let plain = format!("kernel/{path}");
+        // Debian 13 compresses them.
+        let packed = format!("{plain}.xz");
+        let Some(path) = [&plain, &packed]
+            .into_iter()
+            .find(|path| matches!(from.join(path).try_exists(), Ok(true)))
+        else {
+            let is_built_in = built_in.lines().any(|line| line == plain);
+            ensure!(is_built_in, "the kernel has no {plain}");
+            continue;
+        };
+        let into = to.join(path);
         fs::create_dir_all(into.parent().context("a module outside the module tree")?)?;
-        files::copy_tree(&from.join(&path), &into)?;
+        files::copy_tree(&from.join(path), &into)?;
     }
     for list in [
         "modules.builtin",

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::base::{self, Base};
 use crate::cache::{Built, Step};
 use crate::closures::{Closures, Staged, Variant};
+use crate::debian::Debian;
 use crate::guest::{self, Guest};
 use crate::initrds::{self, Initrd};
 use crate::{command, disk, esp, files, program, units};
@@ -39,12 +40,14 @@ impl Kind {
     }
 
     /// Of different lengths or letters, so that none is the beginning of another.
-    fn step(self) -> &'static str {
+    fn steps(self) -> [&'static str; 2] {
         match self {
-            Self::Quick => "image",
-            Self::Staged(Initrd::InitramfsTools) => "initramfs-tools-image",
-            Self::Staged(Initrd::Dracut) => "dracut-image",
-            Self::NixPartition => "nix-partition-image",
+            Self::Quick => ["image", "trixie-image"],
+            Self::Staged(Initrd::InitramfsTools) => {
+                ["initramfs-tools-image", "trixie-initramfs-tools-image"]
+            }
+            Self::Staged(Initrd::Dracut) => ["dracut-image", "trixie-dracut-image"],
+            Self::NixPartition => ["nix-partition-image", "trixie-nix-partition-image"],
         }
     }
 }
@@ -84,19 +87,19 @@ impl Image {
 /// # Errors
 /// When a step fails.
 pub fn build() -> Result<Image> {
-    build_kind(Kind::Quick)
+    build_kind(Debian::Twelve, Kind::Quick)
 }
 
-/// Like [`build`], of any kind of machine.
+/// Like [`build`], of any release and kind of machine.
 ///
 /// # Errors
 /// When a step fails.
-pub fn build_kind(kind: Kind) -> Result<Image> {
-    let base: Base = base::build()?;
+pub fn build_kind(debian: Debian, kind: Kind) -> Result<Image> {
+    let base: Base = base::build(debian)?;
     let initrds = initrds::build(&base)?;
     let guest: Guest = guest::build(&base, &initrds)?;
     let program = program::build()?;
-    let mut step = Step::new(kind.step())
+    let mut step = Step::new(base.step(kind.steps()))
         .text(&guest.built.key)
         .text(include_str!("image.rs"));
     step = step

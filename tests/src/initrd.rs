@@ -9,6 +9,9 @@ use anyhow::{Context, Result};
 
 use crate::{command, files};
 
+/// What the name of a compressed module ends with. busybox wants it plain.
+const PACKED: &str = ".xz";
+
 /// What an initrd is made of.
 pub struct Parts<'a> {
     /// A tree with `lib/modules/<release>`.
@@ -70,12 +73,21 @@ impl Parts<'_> {
                     .file_name()
                     .unwrap_or_default()
                     .to_string_lossy()
-                    .into_owned();
-                if !order.contains(&name) {
+                    .trim_end_matches(PACKED)
+                    .to_owned();
+                if order.contains(&name) {
+                    continue;
+                }
+                if path.to_string_lossy().ends_with(PACKED) {
+                    let unpack = r#"xz --decompress --stdout "$0" >"$1""#;
+                    let mut shell = Command::new("sh");
+                    shell.args(["-euc", unpack]).arg(path);
+                    command::output(shell.arg(into.join(&name)))?;
+                } else {
                     fs::copy(path, into.join(&name))
                         .with_context(|| format!("no module {}", path.display()))?;
-                    order.push(name);
                 }
+                order.push(name);
             }
         }
         order.push(String::new());

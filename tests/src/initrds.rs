@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::base::{Base, DEBIAN};
+use crate::base::Base;
 use crate::cache::{Built, Step};
 use crate::{command, files, paths};
 
@@ -61,7 +61,7 @@ impl Initrds {
 /// When the packages cannot be fetched, or a program says no.
 pub fn build(base: &Base) -> Result<Initrds> {
     let list = paths::guest_files().join("initrd-packages");
-    let built = Step::new("initrds")
+    let built = Step::new(base.step(["initrds", "trixie-initrds"]))
         .text(&base.built.key)
         .text(include_str!("initrds.rs"))
         .tree(&list)?
@@ -77,7 +77,7 @@ fn source() -> PathBuf {
 
 fn make(base: &Base, dir: &Path, packages: &[String]) -> Result<()> {
     let root = dir.join("root");
-    DEBIAN.unpack(&root, packages, &[])?;
+    base.debian.unpack(&root, packages, &[])?;
     let release = base.kernel_release()?;
     let modules = Path::new("lib/modules").join(&release);
     fs::create_dir_all(root.join("usr/lib/modules"))?;

@@ -7,7 +7,7 @@
 //! host      Debian packages the rig needs
 //! debian    the releases, and where their packages come from
 //! packages  single ones of them
-//! base      Debian minbase + cloud kernel          (mmdebstrap)
+//! base      Debian minbase + cloud kernel, of 12 or 13 (mmdebstrap)
 //! initrds   Debian's own, made by its programs         (mkinitramfs, dracut)
 //! guest     base + tests/guest/ + closures         (initrd.rs, closures.rs: real Nix in a chroot)
 //! image     guest + agent + units + entries        (program.rs, units.rs, disk.rs) -> disk.img
@@ -22,6 +22,7 @@
 //! container the typed driver of ring 3: a release's systemd in a container
 //! machine   the typed driver: power, serial line, guest agent, network, who asks from outside, timeline
 //! switching closures for stories about switches, and what a machine looks like before and after
+//! broken    closures with something wrong, made on the machine itself
 //! esp       the boot partition, read from outside
 //! evidence  what a failed scenario leaves
 //! faults    one run with every file-changing call of it failing in turn
@@ -33,6 +34,7 @@
 
 pub mod apt;
 pub mod base;
+pub mod broken;
 pub mod cache;
 pub mod closures;
 pub mod command;

@@ -30,8 +30,23 @@ pub fn scenario_on(
     name: &str,
     story: impl FnOnce(&mut Machine) -> Result<()>,
 ) -> Result<()> {
-    let image = prepare(kind)?;
+    let image = prepare(Debian::Twelve, kind)?;
     tell(name, Machine::new(name, &image, false)?, story)
+}
+
+/// Like [`scenario_on`], over a machine of any release.
+///
+/// # Errors
+/// Those of [`scenario`].
+pub fn scenario_of(
+    debian: Debian,
+    kind: Kind,
+    name: &str,
+    story: impl FnOnce(&mut Machine) -> Result<()>,
+) -> Result<()> {
+    let image = prepare(debian, kind)?;
+    let name = format!("{name}-{}", debian.name());
+    tell(&name, Machine::new(&name, &image, false)?, story)
 }
 
 /// Like [`scenario`], over a container of a release.
@@ -71,13 +86,13 @@ pub fn with_package(
 /// # Errors
 /// Those of [`scenario`].
 pub fn live_scenario(name: &str, story: impl FnOnce(&mut Machine) -> Result<()>) -> Result<()> {
-    let image = prepare(Kind::Quick)?;
+    let image = prepare(Debian::Twelve, Kind::Quick)?;
     tell(name, Machine::new(name, &image, true)?, story)
 }
 
-fn prepare(kind: Kind) -> Result<Image> {
+fn prepare(debian: Debian, kind: Kind) -> Result<Image> {
     install_packages()?;
-    image::build_kind(kind)
+    image::build_kind(debian, kind)
 }
 
 fn install_packages() -> Result<()> {

@@ -33,7 +33,7 @@ impl Rootfs {
     /// # Errors
     /// When a step fails.
     pub fn build(debian: Debian) -> Result<Self> {
-        let base = base::build()?;
+        let base = base::build(Debian::Twelve)?;
         let guest = guest::build(&base, &initrds::build(&base)?)?;
         let (of_debian, step) = match debian {
             Debian::Twelve => ("debian-12", "rootfs-12"),
@@ -76,7 +76,7 @@ impl Rootfs {
     /// # Errors
     /// When a step fails.
     pub fn build_bare(debian: Debian) -> Result<Self> {
-        let base = base::build()?;
+        let base = base::build(Debian::Twelve)?;
         let guest = guest::build(&base, &initrds::build(&base)?)?;
         let (of_debian, step) = match debian {
             Debian::Twelve => ("debian-for-packages-12", "rootfs-for-packages-12"),

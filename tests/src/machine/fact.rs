@@ -54,6 +54,12 @@ fn is_event(line: &str, name: &str, generation: u32) -> bool {
     said.is_some_and(|(_, text)| event::is_about(text, name, &generation.to_string()))
 }
 
+impl From<String> for Fact {
+    fn from(text: String) -> Self {
+        Self::Says(text)
+    }
+}
+
 impl From<&str> for Fact {
     fn from(text: &str) -> Self {
         Self::Says(text.to_owned())

@@ -1,6 +1,6 @@
-//! Just enough HTTP to fetch one page.
+//! Just enough HTTP to fetch one page, and who greets on a port.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,17 @@ use anyhow::{Context, Result, ensure};
 /// Fetches `/` from a port of this host. `None` when nothing at all comes back within `patience`.
 pub(super) fn get(port: u16, patience: Duration) -> Result<Option<String>> {
     exchange(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?, patience)
+}
+
+/// The first line that whoever listens on a port of this host says by itself. `None` when nothing comes within `patience`.
+pub(super) fn greeting(port: u16, patience: Duration) -> Result<Option<String>> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut line = String::new();
+    match BufReader::new(stream).read_line(&mut line) {
+        Err(error) if !is_silence(error.kind()) => Err(error).context("cannot listen"),
+        _ => Ok((!line.is_empty()).then(|| line.trim().to_owned())),
+    }
 }
 
 /// Fetches `/` over a connection that is there. `None` when nothing at all comes back within `patience`.

@@ -7,6 +7,7 @@ mod guest_agent;
 pub(crate) mod http;
 mod page_watch;
 mod qemu;
+mod qmp;
 mod serial;
 mod wire;
 
@@ -23,7 +24,7 @@ pub use self::serial::Line;
 pub use self::wire::{Answer, Heard};
 
 use self::guest_agent::GuestAgent;
-use self::qemu::{Clock, Qemu};
+use self::qemu::{Clock, Hardware, Qemu};
 pub(crate) use self::serial::Serial;
 use self::wire::Wire;
 use crate::closures::Variant;
@@ -54,7 +55,7 @@ pub struct Machine {
     timeline: Timeline,
     qemu: Option<Qemu>,
     wire: Option<Wire>,
-    clock: Clock,
+    hardware: Hardware,
 }
 
 impl Machine {
@@ -84,7 +85,11 @@ impl Machine {
             timeline,
             qemu: None,
             wire: None,
-            clock: Clock::Time,
+            hardware: Hardware {
+                clock: Clock::Time,
+                date: None,
+                has_watchdog: false,
+            },
         })
     }
 
@@ -113,7 +118,33 @@ impl Machine {
     /// From the next power-on the guest's clock counts instructions, of 8 ns each: how long something takes in the guest
     /// has then nothing to do with what else this host does.
     pub fn count_instructions(&mut self) {
-        self.clock = Clock::Instructions;
+        self.hardware.clock = Clock::Instructions;
+    }
+
+    /// From the next power-on the machine's clock begins at `date` each time, as one without a battery does.
+    pub fn begin_at(&mut self, date: &'static str) {
+        self.hardware.date = Some(date);
+    }
+
+    /// From the next power-on the machine has a hardware watchdog.
+    pub fn add_watchdog(&mut self) {
+        self.hardware.has_watchdog = true;
+    }
+
+    /// Pulls the network cable, or plugs it in again: the card sees no carrier.
+    ///
+    /// # Errors
+    /// When the machine is off, or QEMU says no.
+    pub fn set_cable(&mut self, is_in: bool) -> Result<()> {
+        let qemu = self.qemu.as_ref().context("the machine is off")?;
+        let arguments = serde_json::json!({ "name": "net", "up": is_in });
+        qmp::ask(&qemu.monitor_socket(), "set_link", &arguments)?;
+        self.timeline.note(if is_in {
+            "the cable is in"
+        } else {
+            "the cable is out"
+        });
+        Ok(())
     }
 
     /// From now on somebody at the other end of the cable asks each of `ports`, every 50 ms, whatever the machine does.
@@ -145,7 +176,7 @@ impl Machine {
         self.serial.skip();
         self.timeline.mark(Mark::PowerOn, "power on");
         let wire = self.wire.as_ref();
-        self.qemu = Some(Qemu::start(&self.dir, &self.serial, wire, self.clock)?);
+        self.qemu = Some(Qemu::start(&self.dir, &self.serial, wire, self.hardware)?);
         Ok(())
     }
 
@@ -283,6 +314,28 @@ impl Machine {
                     within.as_secs()
                 );
             }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until a server of SSH greets on port 22, from outside. Gives what it says.
+    ///
+    /// # Errors
+    /// When none does within `within`.
+    pub fn wait_for_ssh(&mut self, within: Duration) -> Result<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            let greeting = http::greeting(self.host_port(22)?, SILENCE)?;
+            if let Some(greeting) = greeting.filter(|text| text.starts_with("SSH-2.0-")) {
+                self.timeline
+                    .note(format!("from outside, port 22 greets: {greeting}"));
+                return Ok(greeting);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "no SSH server greets within {} s",
+                within.as_secs()
+            );
             thread::sleep(Duration::from_millis(100));
         }
     }

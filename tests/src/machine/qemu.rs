@@ -19,7 +19,7 @@ const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 pub(super) const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// Ports of the guest that can be reached from outside.
-const FORWARDED: [u16; 3] = [80, 443, 8080];
+const FORWARDED: [u16; 4] = [22, 80, 443, 8080];
 
 /// What the guest's clock counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,17 @@ pub(super) enum Clock {
     Time,
     /// Instructions, of 8 ns each: what else this host does has no part in it.
     Instructions,
+}
+
+/// What the machine has besides what all have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hardware {
+    /// What its clock counts.
+    pub(super) clock: Clock,
+    /// Which date its clock has at each power-on. None: this host's.
+    pub(super) date: Option<&'static str>,
+    /// It has a watchdog, of Intel's 6300ESB.
+    pub(super) has_watchdog: bool,
 }
 
 /// A running QEMU. Dropping it kills it.
@@ -47,7 +58,7 @@ impl Qemu {
         dir: &Path,
         serial: &Serial,
         wire: Option<&Wire>,
-        clock: Clock,
+        hardware: Hardware,
     ) -> Result<Self> {
         let sockets = tempfile::Builder::new().prefix("lastgood-rig-").tempdir()?;
         let ports = match wire {
@@ -59,8 +70,19 @@ impl Qemu {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         command.args(arguments(dir, sockets.path(), &network(wire, &ports)));
-        if clock == Clock::Instructions {
-            command.args(["-icount", "shift=3"]);
+        command.arg("-qmp").arg(format!(
+            "unix:{},server=on,wait=off",
+            escaped(&monitor_socket(sockets.path()))
+        ));
+        if hardware.clock == Clock::Instructions {
+            // Its date as well: what is measured may go over a reboot.
+            command.args(["-icount", "shift=3", "-rtc", "clock=vm"]);
+        }
+        if let Some(date) = hardware.date {
+            command.arg("-rtc").arg(format!("base={date}"));
+        }
+        if hardware.has_watchdog {
+            command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         }
         command
             .stdin(Stdio::null())
@@ -79,6 +101,11 @@ impl Qemu {
     /// Where the guest agent is reached.
     pub(super) fn agent_socket(&self) -> PathBuf {
         agent_socket(self.sockets.path())
+    }
+
+    /// Where QEMU itself is asked.
+    pub(super) fn monitor_socket(&self) -> PathBuf {
+        monitor_socket(self.sockets.path())
     }
 
     /// The port of this host that leads to `guest_port`.
@@ -194,6 +221,10 @@ fn escaped(path: &Path) -> String {
 
 fn agent_socket(sockets: &Path) -> PathBuf {
     sockets.join("agent")
+}
+
+fn monitor_socket(sockets: &Path) -> PathBuf {
+    sockets.join("monitor")
 }
 
 /// A free port of this host for each forwarded one; all are held until all are known, so they differ.
