@@ -153,6 +153,11 @@ fn what_the_one_before_has_as_well_was_not_its_fault() {
             trouble: None,
         }],
     );
+    assert_eq!(well.second_chance(), None, "it is watched itself");
+    let steady = Event::Steady {
+        subject: generation(1),
+    };
+    let well = after(&well, &[steady]);
     assert_eq!(well.second_chance(), Some(&generation(2)));
     let again = after(
         &well,

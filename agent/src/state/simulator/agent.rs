@@ -230,7 +230,7 @@ impl World {
         self.mend();
     }
 
-    fn second_chance(&mut self) {
+    pub(super) fn second_chance(&mut self) {
         let Some(subject) = self.state.second_chance().cloned() else {
             return;
         };

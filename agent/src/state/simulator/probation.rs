@@ -30,7 +30,8 @@ impl World {
         let faults: Vec<Fault> = own.into_iter().chain(outside).collect();
         if faults.is_empty() {
             say!(self, "the probation is over");
-            return self.record(&Event::Steady { subject });
+            self.record(&Event::Steady { subject });
+            return self.second_chance();
         }
         let cause = Cause {
             faults,
@@ -51,13 +52,14 @@ impl World {
         }
     }
 
-    /// Whether what flaps runs or is wanted, and was gone back from once: it stays.
-    pub(super) fn is_insisted_upon(&self) -> bool {
-        let both = [self.state.selected.as_ref(), self.state.running()];
-        both.into_iter().flatten().any(|one| {
-            let at = self.generation(one);
-            self.demoted.contains(&one.toplevel)
-                && at.is_some_and(|at| self.generations[at].nature == Nature::Flaps)
+    /// Whether what runs flaps, and is rightly not gone back from once more.
+    pub(super) fn stays_although_it_flaps(&self) -> bool {
+        let running = self.state.running();
+        let at = running.and_then(|running| self.generation(running));
+        let one = at.map(|at| &self.generations[at]);
+        one.is_some_and(|one| {
+            one.nature == Nature::Flaps
+                && (self.breaches > 0 || self.demoted.contains(&one.subject.toplevel))
         })
     }
 

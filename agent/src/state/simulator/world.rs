@@ -381,8 +381,7 @@ impl World {
             && self.state.reboots == 0
             && !self.outside
             && !self.read_only
-            && self.state.degraded.is_none()
-            && !self.is_insisted_upon();
+            && self.state.degraded.is_none();
         for _ in 0..16 {
             match self.machine.clone() {
                 Machine::Off | Machine::Prompt => self.power_on(),
@@ -402,7 +401,8 @@ impl World {
         self.expect(up.is_some() || is_uncounted, || {
             "the machine does not come to rest".to_owned()
         });
-        self.expect(!is_hopeful || is_served, || {
+        let may_stay = self.stays_although_it_flaps();
+        self.expect(!is_hopeful || is_served || may_stay, || {
             "nothing speaks against it, and the machine is not served".to_owned()
         });
         self
