@@ -25,6 +25,7 @@ mod event;
 pub mod fault;
 pub mod incident;
 pub mod ladder;
+pub mod probation;
 pub mod reaction;
 pub mod reset;
 pub mod started_by;
@@ -42,6 +43,7 @@ pub use reaction::{REBOOTS_IN_A_ROW, WhenHealthy, WhenUnhealthy};
 use baseline::Baseline;
 use cause::{Cause, Stage};
 use incident::{Hook, Incident};
+use probation::Probation;
 use switching::Switching;
 
 /// A generation that passed.
@@ -132,6 +134,8 @@ pub struct State {
     pub told: Option<PathBuf>,
     /// The closure that the machine went back from at last.
     pub came_from: Option<PathBuf>,
+    /// Who was watched after a verdict, and what came of it.
+    pub probation: Probation,
     /// `$BOOT` was given back.
     pub uninstalled: bool,
     /// What entries are marked with.
@@ -193,6 +197,7 @@ impl State {
                 self.unwell.remove(&subject.toplevel);
                 self.fallen_from = None;
             }
+            Event::Steady { subject } => self.is_steady(subject),
             Event::Hooked { hook, .. } => self.is_closed_by(*hook),
             Event::Named { owner } => self.owner = Some(owner.clone()),
             Event::Uninstalled => {
@@ -253,6 +258,7 @@ impl State {
             None => {
                 self.suspects.remove(toplevel);
                 self.tried_again.remove(toplevel);
+                self.probation.breached = false;
                 self.starts_anew();
             }
         }
@@ -314,6 +320,7 @@ impl State {
             self.falls(subject);
         }
         self.forget(&subject.toplevel);
+        self.is_demoted(subject, cause);
         self.is_unwell(subject, cause.stage);
         let rejection = Rejection {
             subject: subject.clone(),

@@ -5,6 +5,7 @@
 
 use tracing::Level;
 
+use crate::state::cause::{Cause, Stage};
 use crate::state::switching::Back;
 use crate::state::{By, Event, State, Subject, WhenUnhealthy};
 
@@ -47,6 +48,10 @@ pub fn line(event: &Event, before: &State) -> Line {
             (Level::WARN, rest)
         }
         Event::Proven { .. } => (Level::INFO, String::new()),
+        Event::Steady { .. } => {
+            let rest = "its probation is over: it was well for as long as it was watched";
+            (Level::INFO, rest.to_owned())
+        }
         Event::Healthy { .. } => {
             let rest = if before.late.is_empty() {
                 "it stays a trial, because the loader did not make this boot"
@@ -59,7 +64,10 @@ pub fn line(event: &Event, before: &State) -> Line {
         Event::Degraded { cause, .. } => {
             let summary = &cause.summary;
             let rest = match before.clone().after(event).when_unhealthy() {
-                WhenUnhealthy::StayUp(why) => format!("{summary}; it stays up: {why}"),
+                WhenUnhealthy::StayUp(why) => {
+                    let words = unsteady(cause, before).unwrap_or_else(|| why.to_string());
+                    format!("{summary}; it stays up: {words}")
+                }
                 WhenUnhealthy::FallBack { .. } | WhenUnhealthy::GoOn { .. } => summary.clone(),
                 WhenUnhealthy::TryAgain { .. } => format!(
                     "{summary}; files of another generation were read in this boot, so it is tried again"
@@ -104,6 +112,14 @@ pub fn line(event: &Event, before: &State) -> Line {
             rest => format!("{head}: {rest}"),
         },
     }
+}
+
+/// Why what was proven, and is not steady, is not gone back from.
+fn unsteady(cause: &Cause, before: &State) -> Option<String> {
+    let running = before
+        .running()
+        .filter(|_| cause.stage == Stage::Probation)?;
+    Some(before.not_demoted(running)?.words().to_owned())
 }
 
 /// Somebody's selection is told by whoever was asked for it.

@@ -98,6 +98,11 @@ pub enum Event {
         /// What the machine looked like.
         baseline: Baseline,
     },
+    /// It was watched for a while after it was proven, and was well.
+    Steady {
+        /// Which.
+        subject: Subject,
+    },
     /// An assessment, the loader's counter, or the operator found it bad.
     Rejected {
         /// Which.
@@ -175,6 +180,7 @@ impl Event {
             Self::Late { .. } => "late",
             Self::Proven { .. } => "proven",
             Self::Healthy { .. } => "healthy",
+            Self::Steady { .. } => "steady",
             Self::Rejected { .. } => "rejected",
             Self::Degraded { .. } => "degraded",
             Self::Excused { .. } => "excused",
@@ -202,6 +208,7 @@ impl Event {
             | Self::Rejected { subject, .. }
             | Self::Degraded { subject, .. }
             | Self::Excused { subject }
+            | Self::Steady { subject }
             | Self::Rebooting { to: subject, .. }
             | Self::FellBack { to: subject, .. } => Some(subject),
             Self::Began { running, .. } => running.as_ref(),
@@ -324,6 +331,7 @@ mod tests {
                 cause: cause(),
             },
             Event::Excused { subject: subject() },
+            Event::Steady { subject: subject() },
             Event::Uninstalled,
             Event::Named {
                 owner: "0123abcd".parse().unwrap(),

@@ -111,7 +111,14 @@ impl State {
         self.told = None;
         // What was asked for is still to be tried, where something else was started meanwhile.
         let is_awaited = self.selected.is_none() || same_closure(self.selected.as_ref(), subject);
-        if !is_awaited || !same_closure(self.running(), subject) {
+        if !same_closure(self.running(), subject) {
+            return;
+        }
+        // It is not so any more, and nobody was told.
+        if self.due == Some(Hook::OnDegraded) {
+            self.due = None;
+        }
+        if !is_awaited {
             return;
         }
         if let Some(incident) = self.incident {

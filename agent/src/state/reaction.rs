@@ -231,12 +231,14 @@ impl State {
     }
 
     /// The suspect that is to be tried again now: what runs is the last good one, it is well, and nobody has asked for
-    /// anything else. It is not rebooted for that. Each suspect has one second chance, until somebody selects it.
+    /// anything else. It is not rebooted for that. Not while what runs is watched: if that is gone back from, it is for what
+    /// works. Each suspect has one second chance, until somebody selects it.
     #[must_use]
     pub fn second_chance(&self) -> Option<&Subject> {
         let boot = self.boot.as_ref()?;
         let running = boot.running.as_ref()?;
-        let is_well = boot.stage == Stage::Proven && self.degraded.is_none();
+        let is_well =
+            boot.stage == Stage::Proven && self.degraded.is_none() && self.watched().is_none();
         let is_back = same_closure(self.last_good(), running)
             && same_closure(self.selected.as_ref(), running);
         let is_free = self.bound_by.is_none() && !self.uninstalled && self.switching.is_none();

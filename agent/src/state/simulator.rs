@@ -19,6 +19,7 @@ macro_rules! say {
 
 mod agent;
 mod loader;
+mod probation;
 mod random;
 mod world;
 

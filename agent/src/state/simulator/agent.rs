@@ -36,7 +36,7 @@ pub(super) fn line(event: &Event) -> String {
 }
 
 impl World {
-    fn up(&mut self) -> Option<Up> {
+    pub(super) fn up(&mut self) -> Option<Up> {
         match &self.machine {
             Machine::Up(up) => Some(up.clone()),
             _ => None,
@@ -50,7 +50,7 @@ impl World {
     }
 
     /// The power fails. Gives whether it did.
-    fn may_be_cut(&mut self) -> bool {
+    pub(super) fn may_be_cut(&mut self) -> bool {
         let cut = self.may(2);
         if cut {
             self.cut("the power fails in the middle");
@@ -74,6 +74,7 @@ impl World {
         }
         say!(self, "somebody installs generation {}", subject.generation);
         self.automatic = 0;
+        self.breaches = 0;
         self.record(&Event::Selected {
             subject: subject.clone(),
             by: None,
@@ -176,6 +177,7 @@ impl World {
 
     fn faults(&self, at: usize) -> Vec<Fault> {
         let one = &self.generations[at];
+        // One that flaps does not at once.
         let own = matches!(one.nature, Nature::Bad | Nature::Unreachable);
         let own = own.then(|| Fault::of_unit(&format!("own-{at}.service")));
         let outside = self.outside.then(|| Fault::from_key(OUTSIDE));
@@ -241,7 +243,7 @@ impl World {
         self.mend();
     }
 
-    fn second_chance(&mut self) {
+    pub(super) fn second_chance(&mut self) {
         let Some(subject) = self.state.second_chance().cloned() else {
             return;
         };
@@ -395,7 +397,7 @@ impl World {
     }
 
     /// The hook that is due, once for each incident.
-    fn run_the_hook(&mut self) {
+    pub(super) fn run_the_hook(&mut self) {
         let Some(closing) = self.state.closing() else {
             return;
         };

@@ -5,6 +5,7 @@ use boot_entries::name::stem_of;
 use boot_entries::observe::BootFiles;
 use systemd_boot_model::{LoaderVariables, ReleaseRange};
 
+use super::super::cause::Stage;
 use super::super::reset::{Evidence, Way};
 use super::super::{By, Event, Standing, State, Subject};
 use super::random::Random;
@@ -20,7 +21,9 @@ pub(super) enum Nature {
     Good,
     /// A unit of its own fails.
     Bad,
-    /// The same, and it does not come as far as its services.
+    /// A unit of its own flaps, some time after it was proven.
+    Flaps,
+    /// The first, and it does not come as far as its services.
     Unreachable,
     /// The kernel panics before the agent runs.
     Panics,
@@ -76,12 +79,15 @@ pub(super) struct Told {
     pub(super) hooks: u64,
     pub(super) prompts: u64,
     pub(super) stale: u64,
+    pub(super) demoted: u64,
+    pub(super) unsteady: u64,
+    pub(super) steady: u64,
     pub(super) rests: u64,
     pub(super) served: u64,
 }
 
 impl Told {
-    fn all(&self) -> [u64; 15] {
+    fn all(&self) -> [u64; 18] {
         [
             self.boots,
             self.proven,
@@ -96,6 +102,9 @@ impl Told {
             self.hooks,
             self.prompts,
             self.stale,
+            self.demoted,
+            self.unsteady,
+            self.steady,
             self.rests,
             self.served,
         ]
@@ -115,6 +124,9 @@ impl Told {
         self.hooks += other.hooks;
         self.prompts += other.prompts;
         self.stale += other.stale;
+        self.demoted += other.demoted;
+        self.unsteady += other.unsteady;
+        self.steady += other.steady;
         self.rests += other.rests;
         self.served += other.served;
     }
@@ -147,6 +159,10 @@ pub(super) struct World {
     pub(super) id: String,
     /// Automatic reboots since somebody did something, or something was found well.
     pub(super) automatic: u32,
+    /// What was demoted, ever.
+    pub(super) demoted: std::collections::BTreeSet<std::path::PathBuf>,
+    /// So many were since somebody selected something, or something was steady.
+    pub(super) breaches: u32,
     /// Nothing happens by chance any more.
     pub(super) is_still: bool,
     /// The hook that is due has been due since before: it must not be run twice.
@@ -175,6 +191,8 @@ impl World {
             number: 0,
             id: String::new(),
             automatic: 0,
+            demoted: std::collections::BTreeSet::new(),
+            breaches: 0,
             is_still: false,
             tells,
             story: Vec::new(),
@@ -273,6 +291,7 @@ impl World {
             15 => self.operator_says(),
             16 => self.chooses_at_the_menu(),
             17 if self.state.degraded.is_some() => self.recovers(),
+            18..=22 if self.is_watched() => self.is_in_probation(),
             _ => self.is_given_another(),
         }
     }
@@ -284,6 +303,8 @@ impl World {
                 Nature::Good,
                 Nature::Good,
                 Nature::Bad,
+                Nature::Flaps,
+                Nature::Flaps,
                 Nature::Unreachable,
                 Nature::Panics,
                 Nature::Hangs,
@@ -370,6 +391,7 @@ impl World {
             match self.machine.clone() {
                 Machine::Off | Machine::Prompt => self.power_on(),
                 Machine::Up(up) if !up.is_judged => self.assess(),
+                Machine::Up(_) if self.is_watched() => self.is_in_probation(),
                 Machine::Up(_) => break,
             }
         }
@@ -384,7 +406,8 @@ impl World {
         self.expect(up.is_some() || is_uncounted, || {
             "the machine does not come to rest".to_owned()
         });
-        self.expect(!is_hopeful || is_served, || {
+        let may_stay = self.stays_although_it_flaps();
+        self.expect(!is_hopeful || is_served || may_stay, || {
             "nothing speaks against it, and the machine is not served".to_owned()
         });
         self
@@ -421,6 +444,12 @@ impl World {
                     .iter()
                     .all(|fault| fault.key() == super::agent::OUTSIDE);
                 let was_proven = before.standing(subject) == Standing::Proven;
+                // What is outside and looks like its own costs no more than one way back.
+                let is_breach = cause.stage == Stage::Probation;
+                if is_breach {
+                    self.is_demoted(subject, before);
+                }
+                let is_outside = is_outside && !is_breach;
                 self.expect(!(is_outside && was_proven), || {
                     format!("{subject:?} was proven, and is rejected for what comes from outside")
                 });
@@ -440,7 +469,14 @@ impl World {
                 });
             }
             Event::Excused { .. } => self.told.excused += 1,
-            Event::Degraded { .. } => self.told.degraded += 1,
+            Event::Degraded { cause, .. } => {
+                self.told.degraded += 1;
+                self.told.unsteady += u64::from(cause.stage == Stage::Probation);
+            }
+            Event::Steady { .. } => {
+                self.told.steady += 1;
+                self.breaches = 0;
+            }
             Event::Selected { by, .. } => match by {
                 Some(By::Suspicion) => self.told.second_chances += 1,
                 Some(By::LastResort) => self.told.last_resorts += 1,

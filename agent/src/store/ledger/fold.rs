@@ -181,6 +181,7 @@ fn chosen(
     likely.extend(marking(past));
     likely.extend(in_passing(past));
     likely.extend(switching(past));
+    likely.extend(probation(past, forgotten));
     let is_likely = |(at, _): &&(usize, &Event)| likely.contains(at);
     let fewer: Vec<(usize, &Event)> = old.iter().filter(is_likely).chain(new).copied().collect();
     let state = |events: &[(usize, &Event)]| State::of(events.iter().map(|(_, event)| *event));
@@ -310,6 +311,23 @@ fn switching(past: &[(usize, &Event)]) -> BTreeSet<usize> {
     since.filter(is_of_it).map(|(at, _)| *at).collect()
 }
 
+/// Of each closure the latest rejection for a breach of its probation, and that it was watched for long enough.
+fn probation(past: &[(usize, &Event)], forgotten: &BTreeSet<PathBuf>) -> BTreeSet<usize> {
+    let mut latest = BTreeMap::new();
+    for (at, event) in past {
+        let (subject, is_breach) = match event {
+            Event::Rejected { subject, cause } if cause.stage == Stage::Probation => {
+                (subject, true)
+            }
+            Event::Steady { subject } => (subject, false),
+            _ => continue,
+        };
+        latest.insert((subject.toplevel.as_path(), is_breach), *at);
+    }
+    latest.retain(|(closure, _), _| !forgotten.contains(*closure));
+    latest.into_values().collect()
+}
+
 /// What the system's mark is, and whether there were entries without one.
 fn marking(past: &[(usize, &Event)]) -> BTreeSet<usize> {
     let is_name = |(_, event): &&(usize, &Event)| matches!(event, Event::Named { .. });
@@ -381,6 +399,14 @@ fn is_same(after: &State, before: &State, forgotten: &BTreeSet<PathBuf>) -> bool
     wanted
         .tried_again
         .retain(|closure| !forgotten.contains(closure) || after.tried_again.contains(closure));
+    let may_go = |closure: &PathBuf| forgotten.contains(closure);
+    let (kept, known) = (&after.probation, &mut wanted.probation);
+    known
+        .demoted
+        .retain(|closure| !may_go(closure) || kept.demoted.contains(closure));
+    known
+        .steady
+        .retain(|closure| !may_go(closure) || kept.steady.contains(closure));
     *after == wanted
 }
 

@@ -140,6 +140,7 @@ fn binds(event: &Event) -> bool {
             | Event::Late { .. }
             | Event::Degraded { .. }
             | Event::Healthy { .. }
+            | Event::Steady { .. }
             // What boots is said by a selection, and what is wrong by a rejection: those are on record beside it.
             | Event::FellBack { .. }
             | Event::Switching(_)

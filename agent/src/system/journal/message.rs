@@ -4,6 +4,7 @@
 //! kind that is gone leaves its id unused. `units/lastgood.catalog` says of each what it means and what to type; a test
 //! holds the two together, and `journalctl --catalog` shows it under the message.
 
+use crate::state::cause::Stage;
 use crate::state::{By, Event};
 
 /// A kind of message.
@@ -41,7 +42,9 @@ impl Message {
             Event::Reached { .. } => REACHED,
             Event::Late { .. } => LATE,
             Event::Proven { .. } => PROVEN,
+            Event::Steady { .. } => STEADY,
             Event::Healthy { .. } => HEALTHY,
+            Event::Rejected { cause, .. } if cause.stage == Stage::Probation => DEMOTED,
             Event::Rejected { .. } => REJECTED,
             Event::Degraded { .. } => DEGRADED,
             Event::Excused { .. } => EXCUSED,
@@ -78,6 +81,10 @@ pub const REACHED: Message = Message("9ee114e337f24d0b970daaad16dc0868");
 pub const LATE: Message = Message("3732b0bfea3a4a34ae3d153875a92009");
 /// A generation is the last good one now.
 pub const PROVEN: Message = Message("974dc123f1684e979aba11159a2ad595");
+/// What was proven was watched for long enough.
+pub const STEADY: Message = Message("9c18d81eb51d44b396a1948056d28c07");
+/// What was proven was not well while it was watched.
+pub const DEMOTED: Message = Message("7a380d4da7704827859daeec7d3a2993");
 /// A trial is healthy, and not proven.
 pub const HEALTHY: Message = Message("51b2da31f7664f3f8c84a255259c881c");
 /// A generation was found bad.
@@ -121,6 +128,8 @@ pub const ALL: &[Message] = &[
     REACHED,
     LATE,
     PROVEN,
+    STEADY,
+    DEMOTED,
     HEALTHY,
     REJECTED,
     DEGRADED,

@@ -28,6 +28,7 @@ fn stage() -> impl Strategy<Value = Stage> {
         Stage::Begun,
         Stage::Activated,
         Stage::Services,
+        Stage::Probation,
         Stage::Proven,
     ])
 }
@@ -85,6 +86,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (subject(), cause()).prop_map(|(subject, cause)| Event::Rejected { subject, cause }),
         2 => (subject(), cause()).prop_map(|(subject, cause)| Event::Degraded { subject, cause }),
         1 => subject().prop_map(|subject| Event::Excused { subject }),
+        1 => subject().prop_map(|subject| Event::Steady { subject }),
         1 => Just(Event::Uninstalled),
         1 => prop::sample::select(vec!["0123abcd", "4567cdef"])
             .prop_map(|owner| Event::Named { owner: owner.parse().unwrap() }),
