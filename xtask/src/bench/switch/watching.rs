@@ -19,8 +19,7 @@ const BOOT: Duration = Duration::from_mins(1);
 fn config(watched: Duration) -> String {
     let settle = watched.as_secs() + 40;
     format!(
-        "[health]\nrequired-units = [\"nginx.service\"]\nsettle-sec = {settle}\ndeadline-sec = {}\n",
-        settle + 200
+        "[health]\nrequired-units = [\"nginx.service\"]\nsettle-sec = {settle}\ndeadline-sec = 800\n"
     )
 }
 
