@@ -29,8 +29,9 @@ mmdebstrap --quiet --variant=essential \
 mkdir kernel
 (cd kernel && apt-get download -qq linux-image-6.1.0-48-cloud-amd64=6.1.172-1 >/dev/null 2>&1 && dpkg-deb -x ./*.deb .)
 release=$(ls kernel/lib/modules)
-softdog=lib/modules/$release/kernel/drivers/watchdog/softdog.ko
-install -D "kernel/$softdog" "root/$softdog"
+drivers=lib/modules/$release/kernel/drivers/watchdog
+mkdir -p "root/$drivers"
+cp "kernel/$drivers/watchdog.ko" "kernel/$drivers/softdog.ko" "root/$drivers/"
 ln -sf sbin/init root/init
 # None is taken for a first boot, which asks questions.
 echo 0123456789abcdef0123456789abcdef > root/etc/machine-id
@@ -44,7 +45,8 @@ look() {
     [ $(($(cat $dog/status) & 0x100)) = 0 ] || leave=yes
     echo "PROBE $1: $(cat $dog/state), leave to stop: $leave" > /dev/console
 }
-insmod "/lib/modules/$(uname -r)/kernel/drivers/watchdog/softdog.ko"
+trap 'echo o > /proc/sysrq-trigger' EXIT
+for module in watchdog softdog; do insmod "/lib/modules/$(uname -r)/kernel/drivers/watchdog/$module.ko"; done
 busctl set-property $manager 60000000
 look "armed once"
 if grep -q again /proc/cmdline; then
@@ -60,7 +62,6 @@ for turn in $(seq 600); do
     sleep 0.1
 done
 look "PID 1 is dead"
-echo o > /proc/sysrq-trigger
 PROBE
 chmod +x root/probe
 cat > root/etc/systemd/system/probe.service <<'UNIT'
