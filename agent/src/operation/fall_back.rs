@@ -5,6 +5,7 @@
 //! rung by [`go_down`], in a unit of its own ([`unit`]) that may wait for those who are there ([`waiting`]).
 
 mod facts;
+mod file_systems;
 mod kexec;
 mod unit;
 mod waiting;
