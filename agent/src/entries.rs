@@ -21,6 +21,7 @@ mod findings;
 pub mod initrds;
 pub(crate) mod intent;
 mod loader;
+pub mod once;
 pub mod overrides;
 pub mod prediction;
 mod ready;

@@ -24,6 +24,8 @@ pub const LEDGER: &str = "/var/lib/lastgood/ledger.jsonl";
 pub const LOCK: &str = "/var/lib/lastgood/lock";
 /// What large files held when they were read: a line with its version and checksum, and a line of JSON.
 pub const DIGESTS: &str = "/var/lib/lastgood/digests.jsonl";
+/// What the firmware was asked to start once, where `$BOOT` could not be written.
+pub const ASKED_ONCE: &str = "/var/lib/lastgood/asked-once";
 /// Finished initrds. They hold secrets: for root only.
 pub const INITRDS: &str = "/var/lib/lastgood/initrds";
 

@@ -9,13 +9,15 @@ use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 
-use crate::{proven, rejection, selected, units};
+use crate::way_down::{has_logind, log_in, start_logind};
+use crate::{BROKEN_RULESET, proven, rejection, selected, units};
 
 on_each_debian! {
     a_configuration_that_cannot_be_read_closes_the_machine,
     an_assessor_that_crashes_is_acted_upon_on_a_trial_only,
     nothing_is_blessed_by_hand,
     an_agent_that_cannot_write_reboots_a_trial_only,
+    what_has_failed_is_not_started_again_by_a_login,
 }
 
 on_one_debian! {
@@ -166,5 +168,50 @@ fn a_boot_that_began_badly_still_ends_on_record(debian: Debian) -> Result<()> {
             (0, Standing::Trial)
         );
         Ok(())
+    })
+}
+
+/// systemd drops the job of a target that is up, and with it the jobs of what that target only wants.
+fn what_has_failed_is_not_started_again_by_a_login(debian: Debian) -> Result<()> {
+    in_container("container-failed-once", debian, |server| {
+        has_logind(server, debian)?;
+        server.write(
+            "/etc/systemd/system/rig.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+        )?;
+        server.write(
+            "/etc/systemd/system/rig.timer",
+            "[Timer]\nOnActiveSec=0\nAccuracySec=10ms\nUnit=rig-by-timer.service\n",
+        )?;
+        server.write(
+            "/etc/systemd/system/rig-by-timer.service",
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n",
+        )?;
+        proven(server, 1, &[BROKEN_RULESET])?;
+        server.start(Boot::Uncounted(1))?;
+        server.wait_for(Fact::Degraded(1))?;
+        server.run_ok("systemctl is-system-running --wait || true")?;
+        let failed = ["lastgood-assess.service", "lastgood-firewall.service"];
+        let mut runs = Vec::new();
+        for unit in failed {
+            assert_eq!(server.property(unit, "ActiveState")?, "failed");
+            runs.push(server.property(unit, "InvocationID")?);
+        }
+        start_logind(server)?;
+        log_in(server)?;
+        server.run_ok(
+            "systemctl start rig.service && systemctl start --job-mode=fail rig.service && systemctl start user@0.service && \
+             systemd-run --quiet --wait /bin/true && systemctl daemon-reload && systemctl start rig.service rig.timer && \
+             timeout 20 sh -c 'until systemctl --quiet is-active rig-by-timer.service; do sleep 0.1; done'",
+        )?;
+        for (unit, run) in failed.into_iter().zip(runs) {
+            assert_eq!(server.property(unit, "InvocationID")?, run, "{unit}");
+            assert_eq!(server.property(unit, "ActiveState")?, "failed");
+        }
+        // Whoever asks for one of them has it run.
+        let before = server.property(failed[1], "InvocationID")?;
+        drop(server.run("systemctl start lastgood-firewall.service")?);
+        assert_ne!(server.property(failed[1], "InvocationID")?, before);
+        server.power_off()
     })
 }

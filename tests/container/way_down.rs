@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lastgood::state::{Event, Standing, Subject};
 use lastgood_tests::container::{Boot, Container, Ended, Reach};
 use lastgood_tests::debian::Debian;
+use lastgood_tests::files;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::packages;
 use lastgood_tests::scenario::in_container;
@@ -25,6 +26,7 @@ on_one_debian! {
     Thirteen: a_soft_reboot_of_the_operator_is_a_boot_of_the_same,
     Thirteen: whoever_dies_on_the_way_to_a_soft_reboot_leaves_a_reboot,
     Thirteen: a_soft_reboot_that_does_not_end_becomes_a_reboot,
+    Thirteen: whoever_took_the_machine_down_writes_nothing_below_a_mount_that_is_to_come,
 }
 
 /// Opens a session in whatever says `PAMName=rig`, and asks for nothing.
@@ -70,7 +72,7 @@ fn go(server: &mut Container) -> Result<()> {
 }
 
 /// With logind, which the rig masks.
-fn has_logind(server: &mut Container, debian: Debian) -> Result<()> {
+pub(super) fn has_logind(server: &mut Container, debian: Debian) -> Result<()> {
     let step = match debian {
         Debian::Twelve => "libpam-systemd-12",
         Debian::Thirteen => "libpam-systemd-13",
@@ -80,7 +82,7 @@ fn has_logind(server: &mut Container, debian: Debian) -> Result<()> {
     server.write("/etc/pam.d/rig", PAM)
 }
 
-fn start_logind(server: &Container) -> Result<()> {
+pub(super) fn start_logind(server: &Container) -> Result<()> {
     server.run_ok(
         "systemctl unmask systemd-logind.service && systemctl start dbus.service systemd-logind.service",
     )?;
@@ -124,7 +126,7 @@ fn whoever_holds_up_a_reboot_is_waited_for_and_named(debian: Debian) -> Result<(
 }
 
 /// Somebody has a terminal, and reads what is written there.
-fn log_in(server: &Container) -> Result<()> {
+pub(super) fn log_in(server: &Container) -> Result<()> {
     // The other end of a pseudo terminal, whose this end is a service's with a session.
     server.run_ok(
         "systemd-run --quiet --unit=screen script --quiet --flush --command \
@@ -400,5 +402,61 @@ fn a_soft_reboot_that_does_not_end_becomes_a_reboot(debian: Debian) -> Result<()
             1 => Ok(()),
             count => bail!("{count} reboots on record"),
         }
+    })
+}
+
+/// systemd starts whoever took the machine down again after the soft-reboot, before the ledger's file system is there.
+fn whoever_took_the_machine_down_writes_nothing_below_a_mount_that_is_to_come(
+    debian: Debian,
+) -> Result<()> {
+    if debian == Debian::Twelve {
+        return no_such_target(debian);
+    }
+    in_container("down-mount", debian, |server| {
+        let units = "/etc/systemd/system";
+        server.write(
+            &format!("{units}/var-lib-lastgood.mount"),
+            "[Unit]\nWants=rig-disk.service\nAfter=rig-disk.service\nBefore=local-fs.target\n\
+             [Mount]\nWhat=/rig/state\nWhere=/var/lib/lastgood\nType=none\nOptions=bind\n",
+        )?;
+        // A disk that takes its time, from the second user space on.
+        server.write(
+            &format!("{units}/rig-disk.service"),
+            "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+             ExecStart=/bin/sh -c '[ ! -e /run/rig-second ] || sleep 5'\n",
+        )?;
+        let mount = server.disk().join(format!(
+            "{units}/local-fs.target.requires/var-lib-lastgood.mount"
+        ));
+        files::link("../var-lib-lastgood.mount", &mount)?;
+        let gate = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'until [ -e /rig/go ]; do sleep 0.1; done; exit 1'\n";
+        proven(server, 1, &[])?;
+        selected(
+            server,
+            2,
+            &[
+                ("etc/lastgood/lastgood.toml", &asks("grace-sec = 0\n")),
+                ("etc/systemd/system/gate.service", gate),
+                (
+                    "etc/systemd/system/multi-user.target.wants/gate.service",
+                    gate,
+                ),
+            ],
+        )?;
+        let at = |path: &str| server.disk().join(path);
+        std::fs::rename(at("/var/lib/lastgood"), at("/rig/state"))?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for(Fact::Begun(2))?;
+        server.run_ok("touch /run/rig-second /rig/go")?;
+        server.wait_for("going down by soft-reboot, to generation 1")?;
+        soft_rebooted(server, 1)?;
+        server.wait_for(Fact::Proven(1))?;
+        let below = server.run_ok(
+            "mkdir /run/rig-root && mount --bind / /run/rig-root && ls -A /run/rig-root/var/lib/lastgood",
+        )?;
+        assert_eq!(below, "");
+        let began = "lastgood --quiet log | grep -c 'began: generation 1'";
+        assert_eq!(server.run_ok(began)?.trim(), "1");
+        server.power_off()
     })
 }

@@ -174,3 +174,31 @@ fn a_read_only_boot_partition_does_not_keep_a_bad_generation() -> Result<()> {
         vm.power_off()
     })
 }
+
+/// Whoever holds the boot stays, with a request that nothing has taken: it goes when the entries are written.
+#[test]
+fn a_request_for_one_boot_lasts_until_the_entries_say_it() -> Result<()> {
+    scenario("asked-once", |vm| {
+        first_boot(vm)?;
+        deploy(vm, Variant::BadNginx)?;
+        // Nobody can tell who is there, so that there is time to hold it.
+        vm.run_ok("sed -i 's/umask=0077/ro,umask=0077/' /etc/fstab && systemctl mask systemd-logind && sync")?;
+        let good = predicted(vm, 3)?[3].clone();
+        vm.reboot()?;
+        vm.wait_for(Fact::Rejected(2), VERDICT)?;
+        vm.wait_for("asking the firmware to start", BOOT)?;
+        vm.run_ok("lastgood hold")?;
+        vm.wait_for("staying up: ", BOOT)?;
+        let asked = "ls /sys/firmware/efi/efivars | grep -c LoaderEntryOneShot || true";
+        ensure!(vm.run_ok(asked)?.trim() == "1", "nothing is asked for");
+        vm.run_ok("mount -o remount,rw /boot && lastgood verify --repair")?;
+        ensure!(vm.run_ok(asked)?.trim() == "0", "it is still asked for");
+        ensure!(predicted(vm, 2)? == vec![good.clone(); 3]);
+        // What somebody else has asked for stays.
+        vm.run_ok(&format!(
+            "bootctl set-oneshot {good} && lastgood verify --repair"
+        ))?;
+        ensure!(vm.run_ok(asked)?.trim() == "1", "it was somebody else's");
+        vm.power_off()
+    })
+}

@@ -7,7 +7,7 @@ use boot_entries::digests::Digests;
 use boot_entries::step::Step;
 
 use super::ready::may_be_written;
-use super::{Aim, Complaints, Planned, Ready};
+use super::{Aim, Complaints, Planned, Ready, once};
 use systemd_boot_model::ReleaseRange;
 
 use crate::error::Error;
@@ -59,6 +59,9 @@ pub fn carry_out(view: &View, ready: Ready) -> Result<Done, Error> {
             Err(error) if prepared.aim == Aim::Uninstall && planned.is_first => return Err(error),
             Err(error) => done.complaints.in_place(planned.is_first, place, error),
         }
+    }
+    if done.has_next {
+        once::written(view);
     }
     digests::save(&view.root, &digests);
     Ok(done)

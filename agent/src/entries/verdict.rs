@@ -5,8 +5,8 @@ use boot_entries::observe::BootFiles;
 use boot_entries::progress::Progress;
 use boot_entries::{apply, plan, sums};
 
-use super::intent;
 use super::ready::may_be_written;
+use super::{intent, once};
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::view::{View, damage_of};
@@ -55,6 +55,9 @@ pub fn write_verdict(view: &View, counter: plan::Counter) -> Result<(), Error> {
             Err(error) if number == 0 && places.has_next => outcome = Err(error),
             Err(error) => tracing::error!("{}: {}", place.name.display(), one_line(&error)),
         }
+    }
+    if outcome.is_ok() {
+        once::written(view);
     }
     outcome
 }

@@ -51,8 +51,9 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         return Ok(Assessed::NotOurs);
     };
     let (boot, subject) = (boot.id.clone(), subject.clone());
-    // Whatever starts a unit with default dependencies has systemd start again what has failed of sysinit.target's: a login,
-    // a timer. A verdict of this boot is not come to anew.
+    // Whoever starts multi-user.target anew (`systemctl default`), or sysinit.target where that is not up, has systemd start again
+    // what has failed. (A login has not: the job of a target that is up is dropped, with those of what that only wants.) A
+    // verdict of this boot is not come to anew.
     if let Some(cause) = session.state().verdict_of_this_boot().cloned() {
         return Ok(Assessed::Unhealthy(subject, cause));
     }

@@ -5,17 +5,18 @@
 //! rung by [`go_down`], in a unit of its own ([`unit`]) that may wait for those who are there ([`waiting`]).
 
 mod facts;
+mod file_systems;
 mod kexec;
 mod unit;
 mod waiting;
 mod way;
 
 use boot_entries::Root;
-use boot_entries::name::stem_of;
 
 use super::begin;
 use super::on_record::{Carried, OnRecord};
 use super::{repair, switch};
+use crate::entries::once;
 use crate::error::Error;
 use crate::report::line::one_line;
 use crate::session::Session;
@@ -23,7 +24,6 @@ use crate::state::cause::{Cause, Stage};
 use crate::state::fault::Fault;
 use crate::state::reaction::NoFallback;
 use crate::state::{Event, State, Subject, WhenUnhealthy};
-use crate::system::bootctl::Bootctl;
 
 pub use way::{go_down, reboot_now};
 
@@ -84,7 +84,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     );
     let in_entries = on_record.going_back(&from, &to).write_entries(&session);
     if !in_entries.is_written()
-        && let Err(error) = ask_firmware(&session, &to)
+        && let Err(error) = once::ask(&session.view, &to)
     {
         tracing::error!("{}", one_line(&error));
     }
@@ -139,7 +139,7 @@ fn go_on(
     session.record(&State::goes_on(to))?;
     let in_entries = OnRecord::already().write_entries(&session);
     if !in_entries.is_written()
-        && let Err(error) = ask_firmware(&session, to)
+        && let Err(error) = once::ask(&session.view, to)
     {
         tracing::error!("{}", one_line(&error));
     }
@@ -153,24 +153,4 @@ fn reject(session: &mut Session, from: &Subject) -> Result<OnRecord, Error> {
         Some(Event::Rejected { subject, cause }) => OnRecord::rejected(session, subject, cause),
         _ => Ok(OnRecord::already()),
     }
-}
-
-/// Has the loader start `to` next, without writing to `$BOOT`: for when that cannot be written. The firmware keeps this
-/// for one boot, and nothing persistent is left in it.
-fn ask_firmware(session: &Session, to: &Subject) -> Result<(), Error> {
-    let view = &session.view;
-    if !view.root.is_live() {
-        return Ok(());
-    }
-    let boot = view.boot()?;
-    let stem = stem_of(to);
-    let mut startable = boot.files_of(&stem).filter(|(_, file)| file.has_program);
-    let Some((file, _)) = startable.next() else {
-        return Err(Error::Refused(format!(
-            "generation {} has no entry that can be started; `lastgood verify --repair` writes it anew",
-            to.generation
-        )));
-    };
-    tracing::warn!("asking the firmware to start {file} once");
-    Ok(Bootctl::find(&view.root, Some(&to.toplevel)).start_once(file)?)
 }

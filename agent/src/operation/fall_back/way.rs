@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use boot_entries::Root;
 use boot_entries::generation::Generation;
 
-use super::facts;
 use super::kexec::{self, Load};
 use super::waiting::{self, Patience, Waited};
+use super::{facts, file_systems};
 use crate::activation::{self, etc};
 use crate::config::{self, Fallback};
 use crate::entries::prediction;
@@ -43,6 +43,7 @@ struct Leaving {
 /// # Errors
 /// When it cannot be recorded, or nobody reboots the machine.
 pub fn go_down(root: &Root, at_once: bool, go_on: bool) -> Result<(), Error> {
+    file_systems::wait(root);
     let session = begin::session(root)?;
     let Some(leaving) = leaving(&session, go_on) else {
         nothing_to_do();
