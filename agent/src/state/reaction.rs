@@ -276,6 +276,16 @@ impl State {
             && self.is_seen_unwell()
     }
 
+    /// Why what runs is booted once more, where it is: half a sentence for people.
+    #[must_use]
+    pub fn why_tried_again(&self) -> &'static str {
+        if self.late.is_empty() {
+            "the kernel is still as the other generation has left it"
+        } else {
+            "files of another generation were read in this boot"
+        }
+    }
+
     fn came_by_soft_reboot(&self) -> bool {
         let reset = self.boot.as_ref().and_then(|boot| boot.reset.as_ref());
         reset.is_some_and(|reset| reset.how == How::SoftReboot)

@@ -127,6 +127,32 @@ fn user_space_that_is_started_anew_is_no_try() {
 }
 
 #[test]
+fn a_last_good_one_that_a_soft_reboot_led_to_is_booted_for_what_the_kernel_keeps() {
+    let back = [
+        proven(1),
+        selected(2),
+        armed(2),
+        began(2),
+        rejected(2),
+        rebooting(2, 1),
+        ended(Way::SoftReboot),
+        after(1, How::SoftReboot),
+    ];
+    let state = State::of(&back).after(&unwell(1, Stage::Services));
+    assert!(matches!(
+        state.when_unhealthy(),
+        WhenUnhealthy::TryAgain { .. }
+    ));
+    let why = state.why_tried_again();
+    assert_eq!(
+        why,
+        "the kernel is still as the other generation has left it"
+    );
+    let late = state.after(&super::late());
+    assert!(late.why_tried_again().starts_with("files of another"));
+}
+
+#[test]
 fn boots_that_just_ended_make_a_suspect_and_nothing_worse() {
     let cut = [
         proven(1),
