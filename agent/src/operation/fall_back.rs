@@ -40,7 +40,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     let (from, to) = match session.state().when_unhealthy() {
         WhenUnhealthy::FallBack { from, to } => (from, to),
         WhenUnhealthy::TryAgain { .. } => {
-            // Nothing is judged: in this boot systemd had read files of another generation.
+            // Nothing is judged: this boot was not of this generation alone.
             let is_after_the_start = on_record.is_none();
             let carried = on_record.map_or_else(Carried::nothing, |on_record| {
                 on_record.carry_through(&session).tell()

@@ -1,12 +1,14 @@
 //! A soft-reboot has begun a user space of its own: what spoke of the one before is gone, and what runs is told.
 
+use std::collections::BTreeSet;
+
 use boot_entries::Root;
 
 use crate::error::Error;
 use crate::host::{CURRENT_SYSTEM, SWITCH_BEFORE};
 use crate::report::line::one_line;
 use crate::store::handover;
-use crate::system::manager::{self, Manager, Wanted};
+use crate::system::manager::{self, Listed, Manager, Mode, Verb, Wanted};
 use crate::system::{command_line, userspace};
 
 /// Asks systemd how many soft-reboots there were, and takes notice of a new one. Every step of a boot begins with it:
@@ -22,9 +24,40 @@ pub(super) fn take_notice(root: &Root) {
     if let Err(error) = noticed(root, count) {
         tracing::error!("{}", one_line(&error));
     }
-    if let Err(error) = forget_failures() {
-        tracing::error!("{}", one_line(&error));
+    for made in [forget_failures(), start_what_devices_want()] {
+        if let Err(error) = made {
+            tracing::error!("{}", one_line(&error));
+        }
     }
+}
+
+/// systemd keeps its devices over a soft-reboot, and starts nothing for those it has (257). What only udev wants
+/// (`SYSTEMD_WANTS=`: a hypervisor's guest agent, an interface of ifupdown) would stay down.
+fn start_what_devices_want() -> Result<(), manager::Error> {
+    let mut manager = Manager::system(manager::PATIENCE)?;
+    let units = manager.units()?;
+    let devices = plugged(&units);
+    let wants = manager.properties(&devices, &[Wanted::unit("Wants")])?;
+    let wants = wants.iter().flatten();
+    let wanted: BTreeSet<&str> = wants.flat_map(|device| device.names("Wants")).collect();
+    let wanted: Vec<&str> = wanted.into_iter().collect();
+    // Nobody waits for them, as after any other boot. What is up stays as it is.
+    let jobs = manager.enqueue(Verb::Start, &wanted, Mode::Fail)?;
+    for (unit, job) in wanted.iter().zip(jobs) {
+        match job {
+            Ok(_) => tracing::debug!("a device wants {unit}"),
+            Err(refusal) => tracing::warn!("a device wants {unit}: {refusal}"),
+        }
+    }
+    Ok(())
+}
+
+/// The devices that are there.
+fn plugged(units: &[Listed]) -> Vec<&str> {
+    let devices = units
+        .iter()
+        .filter(|unit| unit.active == "active" && unit.name.ends_with(".device"));
+    devices.map(|unit| unit.name.as_str()).collect()
 }
 
 /// systemd keeps over a soft-reboot that a unit has failed (257). It would be held against what runs now, and the last good
@@ -107,6 +140,25 @@ mod tests {
         let (_tree, root) = machine("/nix/store/2");
         noticed(&root, 1).unwrap();
         assert_eq!(runs(&root), Some("/nix/store/2".into()));
+    }
+
+    #[test]
+    fn only_devices_that_are_there_are_asked_what_they_want() {
+        let unit = |name: &str, active: &str| Listed {
+            name: name.to_owned(),
+            description: String::new(),
+            load: "loaded".to_owned(),
+            active: active.to_owned(),
+            sub: String::new(),
+            following: String::new(),
+            job: None,
+        };
+        let units = [
+            unit("dev-sda.device", "active"),
+            unit("dev-sdb.device", "inactive"),
+            unit("device.service", "active"),
+        ];
+        assert_eq!(plugged(&units), ["dev-sda.device"]);
     }
 
     #[test]

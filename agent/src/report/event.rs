@@ -70,7 +70,8 @@ pub fn line(event: &Event, before: &State) -> Line {
                 }
                 WhenUnhealthy::FallBack { .. } | WhenUnhealthy::GoOn { .. } => summary.clone(),
                 WhenUnhealthy::TryAgain { .. } => format!(
-                    "{summary}; files of another generation were read in this boot, so it is tried again"
+                    "{summary}; {}, so it is tried again",
+                    before.why_tried_again()
                 ),
             };
             (Level::ERROR, rest)

@@ -276,6 +276,16 @@ impl State {
             && self.is_seen_unwell()
     }
 
+    /// Why what runs is booted once more, where it is: half a sentence for people.
+    #[must_use]
+    pub fn why_tried_again(&self) -> &'static str {
+        if self.late.is_empty() {
+            "the kernel is still as the other generation has left it"
+        } else {
+            "files of another generation were read in this boot"
+        }
+    }
+
     fn came_by_soft_reboot(&self) -> bool {
         let reset = self.boot.as_ref().and_then(|boot| boot.reset.as_ref());
         reset.is_some_and(|reset| reset.how == How::SoftReboot)
@@ -285,19 +295,26 @@ impl State {
     /// all that it was rejected for is here as well (invariant A4).
     #[must_use]
     pub fn excused_by(&self, cause: &Cause) -> Option<Subject> {
-        let from = self.fallen_from.as_ref()?;
+        let fallen = self.fallen_from.as_ref()?;
         // The kernel is still the one that the other has used: what it spoils there, all share.
         if self.came_by_soft_reboot() {
             return None;
         }
         let running = self.running()?;
+        // Booted once more by the loader, it is still what the machine went back to.
+        let has_fallen = self.incident.is_some_and(|incident| incident.fell);
+        let from = match &self.came_from {
+            Some(from) if fallen.toplevel == running.toplevel && has_fallen => from,
+            _ => &fallen.toplevel,
+        };
         let is_witness = self.standing(running) == Standing::Proven;
-        if self.bound_by.is_some() || running.toplevel == from.toplevel || !is_witness {
+        if self.bound_by.is_some() || running.toplevel == *from || !is_witness {
             return None;
         }
-        let faults = &self.rejected.get(&from.toplevel)?.cause.faults;
+        let rejection = self.rejected.get(from)?;
+        let faults = &rejection.cause.faults;
         let is_shared = |fault: &Fault| fault.is_shareable() && cause.faults.contains(fault);
-        (!faults.is_empty() && faults.iter().all(is_shared)).then(|| from.clone())
+        (!faults.is_empty() && faults.iter().all(is_shared)).then(|| rejection.subject.clone())
     }
 
     /// The verdict that the loader has passed by itself when `running` begins although something else was selected.

@@ -156,8 +156,9 @@ fn words(session: &Session, leaving: &Leaving) -> String {
     let Leaving { from, to, .. } = leaving;
     if from == to {
         return format!(
-            "generation {} is to be tried again, because files of another one were read in this boot",
-            from.generation
+            "generation {} is to be tried again: {}",
+            from.generation,
+            session.state().why_tried_again()
         );
     }
     let rejection = session.state().rejected.get(&from.toplevel);

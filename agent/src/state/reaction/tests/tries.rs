@@ -127,6 +127,45 @@ fn user_space_that_is_started_anew_is_no_try() {
 }
 
 #[test]
+fn a_last_good_one_that_a_soft_reboot_led_to_is_booted_for_what_the_kernel_keeps() {
+    let cause = Cause::of(Stage::Services, Fault::of_unit("a.service"));
+    let back = [
+        proven(1),
+        selected(2),
+        armed(2),
+        began(2),
+        Event::Rejected {
+            subject: subject(2),
+            cause: cause.clone(),
+        },
+        rebooting(2, 1),
+        ended(Way::SoftReboot),
+        after(1, How::SoftReboot),
+    ];
+    let state = State::of(&back);
+    assert_eq!(state.excused_by(&cause), None, "the kernel may have it");
+    let state = state.after(&unwell(1, Stage::Services));
+    assert!(matches!(
+        state.when_unhealthy(),
+        WhenUnhealthy::TryAgain { .. }
+    ));
+    let why = state.why_tried_again();
+    assert_eq!(
+        why,
+        "the kernel is still as the other generation has left it"
+    );
+    let late = state.clone().after(&super::late());
+    assert!(late.why_tried_again().starts_with("files of another"));
+    // What is still wrong then, with another kernel, is not the trial's fault.
+    let booted = state.after(&rebooting(1, 1)).after(&after(1, How::Orderly));
+    assert_eq!(booted.excused_by(&cause), Some(subject(2)));
+    let stays = booted.after(&unwell(1, Stage::Services));
+    assert!(matches!(stays.when_unhealthy(), WhenUnhealthy::StayUp(_)));
+    let well = stays.after(&proven(1));
+    assert_eq!(well.excused_by(&cause), None, "the incident is over");
+}
+
+#[test]
 fn boots_that_just_ended_make_a_suspect_and_nothing_worse() {
     let cut = [
         proven(1),
