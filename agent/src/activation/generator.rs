@@ -42,12 +42,13 @@ use units::UNITS;
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The agent's own services.
-const OUR_SERVICES: [&str; 8] = [
+const OUR_SERVICES: [&str; 9] = [
     "lastgood-begin.service",
     "lastgood-activate.service",
     "lastgood-firewall.service",
     "lastgood-assess.service",
     "lastgood-bless.service",
+    "lastgood-probation.service",
     "lastgood-fall-back.service",
     "lastgood-no-prompt.service",
     "lastgood-emergency.service",
