@@ -413,6 +413,8 @@ pub enum BootStep {
     Assess,
     /// Record the running generation as proven.
     Bless,
+    /// Watch the running generation for a while, now that it is proven.
+    Watch,
     /// Go back to the last good generation, if that is what the verdict asks for.
     FallBack,
     /// Go down, and up again with the last good generation. In a unit of its own: it waits for those who are there.

@@ -103,25 +103,53 @@ impl Default for Fallback {
     }
 }
 
-/// A pause of at most an hour; 0 for none.
+/// A pause of at most an hour, unless said otherwise; 0 for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u64")]
-pub struct Pause(u64);
+pub struct Pause<const LONGEST: u64 = 3600>(u64);
 
-impl TryFrom<u64> for Pause {
-    type Error = &'static str;
+impl<const LONGEST: u64> TryFrom<u64> for Pause<LONGEST> {
+    type Error = String;
 
-    fn try_from(count: u64) -> Result<Self, Self::Error> {
-        if count <= 3600 {
+    fn try_from(count: u64) -> Result<Self, String> {
+        if count <= LONGEST {
             Ok(Self(count))
         } else {
-            Err("must be between 0 and 3600 seconds")
+            Err(format!("must be between 0 and {LONGEST} seconds"))
         }
     }
 }
 
-impl From<Pause> for Duration {
-    fn from(pause: Pause) -> Self {
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Times(u32);
+
+impl Times {
+    /// More often says that it does not matter.
+    const MOST: u32 = 1000;
+}
+
+impl TryFrom<u64> for Times {
+    type Error = String;
+
+    fn try_from(count: u64) -> Result<Self, String> {
+        let count = u32::try_from(count).ok();
+        let count = count.filter(|count| *count <= Self::MOST);
+        count
+            .map(Self)
+            .ok_or_else(|| format!("must be between 0 and {}", Self::MOST))
+    }
+}
+
+impl From<Times> for u32 {
+    fn from(times: Times) -> Self {
+        times.0
+    }
+}
+
+impl<const LONGEST: u64> From<Pause<LONGEST>> for Duration {
+    fn from(pause: Pause<LONGEST>) -> Self {
         Self::from_secs(pause.0)
     }
 }
@@ -138,6 +166,12 @@ pub struct Health {
     pub settle_sec: Seconds,
     /// When an assessment that has come to no verdict ends as a failure, in seconds since the agent began.
     pub deadline_sec: Seconds,
+    /// How long it is watched after it was proven, in seconds. 0: it is not.
+    pub probation_sec: Pause<86400>,
+    /// How often systemd may restart one unit in that time.
+    pub probation_restarts: Times,
+    /// How many units that need not be active may fail in it.
+    pub probation_failures: Times,
     /// What is asked of the machine beyond the state of its units.
     pub checks: Checks,
 }
@@ -149,6 +183,9 @@ impl Default for Health {
             wanted_units: Vec::new(),
             settle_sec: Seconds(10),
             deadline_sec: Seconds(300),
+            probation_sec: Pause(600),
+            probation_restarts: Times(3),
+            probation_failures: Times(0),
             checks: Checks::new(),
         }
     }
@@ -421,5 +458,19 @@ mod tests {
             let mistake = Config::parse(&format!("[health]\nsettle-sec = {bad}\n")).unwrap_err();
             assert_eq!((mistake.line, mistake.column), (2, 14), "{bad}: {mistake}");
         }
+        for (key, bad) in [
+            ("probation-sec", "86401"),
+            ("probation-sec", "-1"),
+            ("probation-restarts", "1001"),
+            ("probation-failures", "4294967296"),
+        ] {
+            let mistake = Config::parse(&format!("[health]\n{key} = {bad}\n")).unwrap_err();
+            assert_eq!(mistake.line, 2, "{key} = {bad}: {mistake}");
+        }
+        let off =
+            "[health]\nprobation-sec = 0\nprobation-restarts = 0\nprobation-failures = 1000\n";
+        let health = Config::parse(off).unwrap().health;
+        assert_eq!(Duration::from(health.probation_sec), Duration::ZERO);
+        assert_eq!(u32::from(health.probation_failures), 1000);
     }
 }

@@ -34,6 +34,8 @@ pub const HEALTHY: &str = "/run/lastgood/healthy.json";
 /// Left by `lastgood-bless.service`: the trial of this boot is over, and it was good. `lastgood-no-prompt.service`
 /// looks for it, too.
 pub const PROVEN: &str = "/run/lastgood/proven";
+/// What whoever watches a proven generation has seen so far.
+pub const PROBATION: &str = "/run/lastgood/probation.json";
 /// Left by the generator: this boot is a trial, as far as it can tell.
 pub const TRIAL: &str = "/run/lastgood/trial";
 /// What was set on this trial that is no unit's, and what it was before.

@@ -36,3 +36,4 @@ pub mod select;
 pub mod stage_2;
 pub mod switch;
 pub mod uninstall;
+pub mod watch;

@@ -67,6 +67,7 @@ mod judging;
 mod manager;
 mod others;
 mod package;
+mod probation;
 mod rules;
 mod stage_2;
 mod switching;

@@ -446,7 +446,7 @@ fn the_keys_of_the_json() -> Result<()> {
         keys(&status),
         "active afterFailures anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded \
          healthyTrial hookDue incident lastFallback lastGood liveSwitch logWithheld lostRecord lostStandIn nextBoot nextBootBecause notes overrides profileAhead rejected reset \
-         running selected stage state suspects unknownLedgerLines version volatileState waitsAtMenu warnings wrong"
+         running selected stage state suspects unknownLedgerLines version volatileState waitsAtMenu warnings watchedFor wrong"
     );
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(

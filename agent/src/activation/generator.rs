@@ -42,13 +42,14 @@ use units::UNITS;
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The agent's own services.
-const OUR_SERVICES: [&str; 9] = [
+const OUR_SERVICES: [&str; 10] = [
     "lastgood-begin.service",
     "lastgood-end.service",
     "lastgood-activate.service",
     "lastgood-firewall.service",
     "lastgood-assess.service",
     "lastgood-bless.service",
+    "lastgood-probation.service",
     "lastgood-fall-back.service",
     "lastgood-no-prompt.service",
     "lastgood-emergency.service",

@@ -11,6 +11,7 @@ use crate::operation::assess::{self, Assessed};
 use crate::operation::bless::{self, Blessed};
 use crate::operation::end::{self, Ended};
 use crate::operation::stage_2::{self, Staged};
+use crate::operation::watch::{self, Watched};
 use crate::operation::{begin, check, close, emergency, fall_back, last_resort, switch};
 use crate::report::line::one_line;
 use crate::state::reset::Way;
@@ -23,6 +24,7 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
             step,
             BootStep::Firewall
                 | BootStep::Assess
+                | BootStep::Watch
                 | BootStep::End { way: None }
                 | BootStep::FallBackLive { .. }
                 | BootStep::GoDown { .. }
@@ -52,7 +54,8 @@ pub(super) fn run(root: &Root, step: BootStep) -> Result<(), Error> {
         BootStep::Firewall => firewall(root),
         BootStep::Assess => assess(root),
         BootStep::Bless => is_over(root, bless(root)),
-        BootStep::FallBack => is_over(root, fall_back::fall_back(root)),
+        BootStep::Watch => watch(root),
+        BootStep::FallBack => is_over(root, fall_back(root)),
         BootStep::Emergency => emergency(root),
         BootStep::End { way } => end(root, way.as_deref()),
         BootStep::GoDown { how } => {
@@ -169,6 +172,43 @@ fn assess(root: &Root) -> Result<(), Error> {
                 subject.generation, cause.summary
             )));
         }
+    }
+    Ok(())
+}
+
+/// Once a generation is proven, nothing that goes wrong here may reboot it: the generator has systemd do that when this
+/// step fails on a trial (invariant A8).
+fn fall_back(root: &Root) -> Result<(), Error> {
+    match fall_back::fall_back(root) {
+        Err(error) if is_marked(root, PROVEN) => {
+            tracing::error!("not gone back: {}", one_line(&error));
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// Ends well, whatever was seen: what follows from it is on record, and under way.
+fn watch(root: &Root) -> Result<(), Error> {
+    match watch::watch(root)? {
+        Watched::Nothing => tracing::info!("nothing to watch"),
+        Watched::Overtaken => {
+            tracing::info!("not watched any more: something else runs, or was decided");
+        }
+        Watched::Steady(subject) => {
+            let id = subject.generation;
+            tracing::info!("watched: generation {id} was well for as long as it asks for");
+        }
+        Watched::Demoted(subject, cause) => tracing::error!(
+            "generation {0} is not well: {1}; `lastgood why {0}` tells more",
+            subject.generation,
+            cause.summary
+        ),
+        Watched::Degraded(subject, cause) => tracing::error!(
+            "generation {0} is not well, and stays: {1}; `lastgood why` tells more",
+            subject.generation,
+            cause.summary
+        ),
     }
     Ok(())
 }

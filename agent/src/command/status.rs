@@ -23,7 +23,7 @@ use crate::config;
 use crate::entries::prediction::{self, Prediction};
 use crate::error::Error;
 use crate::host::CURRENT_SYSTEM;
-use crate::operation::last_resort;
+use crate::operation::{last_resort, watch};
 use crate::report::label::StateLabel;
 use crate::report::line::{one_line, plain};
 use crate::report::print::{print, print_json};
@@ -66,6 +66,8 @@ struct Status<'a> {
     incident: bool,
     /// The hook that closes it, and was not run yet.
     hook_due: Option<Hook>,
+    /// What runs was proven, and is watched for so many seconds more.
+    watched_for: Option<u64>,
     overrides: Vec<Override>,
     damaged_ledger_lines: &'a [usize],
     /// What was not well when what runs was proven.
@@ -292,6 +294,7 @@ fn status<'a>(
         reset: view.this_boot().and_then(|boot| boot.reset.as_ref()),
         incident: state.incident.is_some(),
         hook_due: state.due.filter(|hook| asks_for(view, *hook)),
+        watched_for: watch::left(view).map(|left| left.as_secs()),
         overrides: systemd_boot_model::overrides(&view.variables),
         damaged_ledger_lines: &view.ledger.damaged,
         unwell: unwell(view),

@@ -6,6 +6,7 @@
 
 mod key;
 mod nearest;
+mod probation;
 
 pub use key::{Key, Kind, SECTIONS};
 pub use nearest::nearest;
@@ -145,6 +146,9 @@ pub const KEYS: &[Key] = &[
         what: "When an assessment without a verdict ends as a failure, in seconds since the agent began. Slow services need more.",
         why: "A machine that hangs is back on the last good generation in minutes, and most servers start in one.",
     },
+    probation::LASTS,
+    probation::RESTARTS,
+    probation::FAILURES,
     Key {
         section: "health",
         name: "checks",

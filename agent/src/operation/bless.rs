@@ -151,7 +151,9 @@ fn on_record(
     subject: &Subject,
     healthy: Healthy,
 ) -> Result<OnRecord, Error> {
+    // What is degraded, and found healthy now, is proven anew: that ends it.
     let is_on_record = session.state().baseline() == Some(&healthy.baseline)
+        && session.state().degraded.is_none()
         && session
             .view
             .this_boot()

@@ -114,7 +114,9 @@ fn without_a_verdict(session: &mut Session, why: NoFallback) {
     let Some(subject) = session.view.running().filter(|_| is_ours).cloned() else {
         return;
     };
-    if session.state().degraded.is_some() {
+    let boot = session.view.this_boot();
+    let has_one = boot.is_some_and(|boot| boot.stage == Stage::Proven);
+    if session.state().degraded.is_some() || has_one {
         return;
     }
     let stage = session.view.this_boot().map(|boot| boot.stage);

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::host::{
-    EMERGENCY, FIREWALLED, HEALTHY, HELD, LAST_RESORT, PROVEN, SNIPPETS, STAGE_2, TRIED, UNITS,
+    EMERGENCY, FIREWALLED, HEALTHY, HELD, LAST_RESORT, PROBATION, PROVEN, SNIPPETS, STAGE_2, TRIED,
+    UNITS,
 };
 use crate::state::baseline::Baseline;
 use crate::state::ladder::Rung;
@@ -69,6 +70,39 @@ impl Healthy {
     /// When it is there and cannot be read.
     pub fn read(root: &Root) -> Result<Option<Self>, Error> {
         left(root, HEALTHY)
+    }
+}
+
+/// What whoever watches a proven generation has seen so far: it may be killed, and goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Watching {
+    /// In which boot.
+    pub boot: String,
+    /// What is watched.
+    pub closure: PathBuf,
+    /// The name servers answered when it was looked at first.
+    pub answered: bool,
+    /// What was seen, as whoever watches says it.
+    pub memory: serde_json::Value,
+}
+
+impl Watching {
+    /// Leaves it for whoever goes on.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn leave(&self, root: &Root) -> Result<(), Error> {
+        put(root, PROBATION, &serde_json::to_string(self)?)
+    }
+
+    /// What was left of this `closure` in this `boot`. None: nothing was.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn read(root: &Root, boot: &str, closure: &Path) -> Result<Option<Self>, Error> {
+        let left = left::<Self>(root, PROBATION)?;
+        Ok(left.filter(|left| left.boot == boot && left.closure == closure))
     }
 }
 

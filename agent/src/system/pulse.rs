@@ -21,7 +21,8 @@ const LONGEST: Duration = Duration::from_mins(30);
 #[derive(Debug)]
 pub struct Pulse {
     next: Instant,
-    end: Instant,
+    /// None: it may go on for ever.
+    end: Option<Instant>,
 }
 
 impl Default for Pulse {
@@ -35,12 +36,21 @@ impl From<Instant> for Pulse {
     fn from(began: Instant) -> Self {
         Self {
             next: began,
-            end: began + LONGEST,
+            end: Some(began + LONGEST),
         }
     }
 }
 
 impl Pulse {
+    /// Of a loop that goes on for as long as it is asked to.
+    #[must_use]
+    pub fn endless() -> Self {
+        Self {
+            next: Instant::now(),
+            end: None,
+        }
+    }
+
     /// The loop has turned.
     pub fn beat(&mut self) {
         if !self.is_due(Instant::now()) {
@@ -56,7 +66,7 @@ impl Pulse {
     }
 
     fn is_due(&mut self, now: Instant) -> bool {
-        if now < self.next || now >= self.end {
+        if now < self.next || self.end.is_some_and(|end| now >= end) {
             return false;
         }
         self.next = now + EVERY;
@@ -90,6 +100,13 @@ mod tests {
         }
         assert_eq!(told.get(..3), Some([0, 1, 2].as_slice()));
         assert_eq!(told.last(), Some(&(30 * 60 - 1)));
+    }
+
+    #[test]
+    fn one_that_is_endless_goes_on() {
+        let began = Instant::now();
+        let mut pulse = Pulse::endless();
+        assert!(pulse.is_due(began + LONGEST * 50));
     }
 
     #[test]

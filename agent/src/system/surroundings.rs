@@ -43,22 +43,31 @@ pub fn look(known: &[u16]) -> Surroundings {
     around(owned, known)
 }
 
-fn around(
-    listening: impl Iterator<Item = (SocketAddr, Option<String>)>,
-    known: &[u16],
-) -> Surroundings {
+/// What is needed to reach anybody: the default route and the name servers. Nothing else is looked at.
+#[must_use]
+pub fn reach() -> Surroundings {
     let proc = |name: &str| std::fs::read_to_string(Path::new(PROC).join(name)).ok();
-    let any_port = proc(ANY_PORT).and_then(|text| first_number(&text));
     let routes = proc("net/route");
     // No IPv6: no file.
     let routes_6 = proc("net/ipv6_route").unwrap_or_default();
     let resolvers = std::fs::read_to_string(RESOLVED);
     let resolvers = resolvers.or_else(|_| std::fs::read_to_string(RESOLVERS));
     Surroundings {
-        listening: Some(by_port(listening, any_port, known)),
         default_route: routes.map(|routes| has_default(&routes) || has_default_6(&routes_6)),
         resolvers: resolvers.ok().map(|text| name_servers(&text)),
-        firewall: None,
+        ..Surroundings::default()
+    }
+}
+
+fn around(
+    listening: impl Iterator<Item = (SocketAddr, Option<String>)>,
+    known: &[u16],
+) -> Surroundings {
+    let proc = |name: &str| std::fs::read_to_string(Path::new(PROC).join(name)).ok();
+    let any_port = proc(ANY_PORT).and_then(|text| first_number(&text));
+    Surroundings {
+        listening: Some(by_port(listening, any_port, known)),
+        ..reach()
     }
 }
 

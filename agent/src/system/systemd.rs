@@ -48,6 +48,8 @@ pub struct Systemd {
     known: Known,
     /// By unit.
     came_to_nothing: BTreeMap<String, Nothing>,
+    /// Units that had a job since the last look. None: not everything was heard.
+    asked: Option<BTreeSet<String>>,
 }
 
 /// What was asked of services, and is still so.
@@ -122,6 +124,7 @@ impl Systemd {
             manager: None,
             known: Known::default(),
             came_to_nothing: BTreeMap::new(),
+            asked: None,
         }
     }
 
@@ -164,6 +167,13 @@ impl Systemd {
 
     /// Takes in a piece of news. Gives whether it is worth a look.
     fn hears(&mut self, signal: &Signal) -> bool {
+        match (signal, &mut self.asked) {
+            (Signal::JobNew { unit, .. } | Signal::JobRemoved { unit, .. }, Some(asked)) => {
+                asked.insert(unit.clone());
+            }
+            (Signal::Missed, asked) => *asked = None,
+            _ => {}
+        }
         if let Signal::JobRemoved { unit, result, .. } = signal {
             match reader::nothing(result) {
                 Some(nothing) => self.came_to_nothing.insert(unit.clone(), nothing),
@@ -176,6 +186,7 @@ impl Systemd {
     fn hang_up(&mut self) {
         self.manager = None;
         self.known = Known::default();
+        self.asked = None;
     }
 
     fn see(&mut self) -> Result<Snapshot, manager::Error> {
@@ -250,6 +261,7 @@ impl Systemd {
             .collect();
         snapshot.boot.clone_from(&self.boot);
         snapshot.came_to_nothing.clone_from(&self.came_to_nothing);
+        snapshot.asked = self.asked.replace(BTreeSet::new());
         Ok(snapshot)
     }
 

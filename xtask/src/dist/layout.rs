@@ -96,6 +96,10 @@ pub(super) const COMMON: &[Item] = &[
         "usr/lib/systemd/system/lastgood-no-prompt.service",
         "units/lastgood-no-prompt.service",
     ),
+    file(
+        "usr/lib/systemd/system/lastgood-probation.service",
+        "units/lastgood-probation.service",
+    ),
     file("usr/lib/lastgood/lockdown.nft", "units/lockdown.nft"),
     file(
         "usr/lib/systemd/catalog/lastgood.catalog",

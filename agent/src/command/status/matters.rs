@@ -88,6 +88,12 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
             "`journalctl -b -u 'lastgood-hook-*'` shows whether it runs now",
         ));
     }
+    if let Some(left) = status.watched_for {
+        all.push(Matter::new(
+            format!("what runs is proven, and is watched for {left} s more"),
+            "`journalctl -fu lastgood-probation.service` shows what comes of it",
+        ));
+    }
     all.extend(unwell(&status.unwell));
     if status.state == Some(StateLabel::Trial) && status.healthy_trial != status.running {
         all.push(Matter::new(

@@ -26,6 +26,9 @@ pub struct Snapshot {
     /// Units whose latest job came to nothing, with how it ended. systemd itself forgets that with the unit
     /// (`CollectMode=`), and of one whose requirement failed it never says more.
     pub came_to_nothing: BTreeMap<String, Nothing>,
+    /// Units that systemd was to do something with since the look before: what is not among them ended by itself. None:
+    /// nobody has listened for all of that time.
+    pub asked: Option<BTreeSet<String>>,
 }
 
 impl Snapshot {
@@ -41,6 +44,13 @@ impl Snapshot {
     #[must_use]
     pub fn was_to_run(&self, unit: &str) -> bool {
         self.boot.as_ref().is_none_or(|boot| boot.contains(unit))
+    }
+
+    /// Whether what this unit did since the look before was nobody's wish.
+    #[must_use]
+    pub fn ended_by_itself(&self, unit: &str) -> bool {
+        let asked = self.asked.as_ref();
+        asked.is_some_and(|asked| !asked.contains(unit))
     }
 
     /// Whether something is queued or under way for this unit.
