@@ -366,7 +366,7 @@ pub struct Log {
 #[derive(Debug, Args)]
 pub struct Check {
     /// Only these checks; by default all.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::checks))]
     pub names: Vec<String>,
     /// How to print.
     #[command(flatten)]

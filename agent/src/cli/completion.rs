@@ -13,6 +13,8 @@ use clap_complete::CompletionCandidate;
 use clap_complete::env::CompleteEnv;
 
 use super::Cli;
+use crate::config;
+use crate::host::CURRENT_SYSTEM;
 
 /// The variable by which a shell asks.
 pub const VARIABLE: &str = "COMPLETE";
@@ -60,6 +62,23 @@ pub(super) fn generations() -> Vec<CompletionCandidate> {
                 .display_order(Some(order))
         })
         .collect()
+}
+
+/// The checks that the active closure declares.
+pub(super) fn checks() -> Vec<CompletionCandidate> {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let names = names_of_checks(&Root::new(root_of(&typed)));
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// None, where there is no closure or its file cannot be understood: an error is told to whoever runs the command.
+fn names_of_checks(root: &Root) -> Vec<String> {
+    let active = root.canonical(CURRENT_SYSTEM).ok();
+    let config = active.and_then(|active| config::read(root, &active).ok());
+    let checks = config
+        .map(|config| config.health.checks)
+        .unwrap_or_default();
+    checks.keys().map(|name| name.as_str().to_owned()).collect()
 }
 
 /// What `--root` says among the words of the line that is being typed.
@@ -127,6 +146,25 @@ mod tests {
         ];
         let expected = expected.map(|(name, help)| (name.to_owned(), help.to_owned()));
         assert_eq!(offered(&profiles), expected);
+    }
+
+    #[test]
+    fn the_active_closures_checks_are_offered() {
+        let tree = tempfile::tempdir().unwrap();
+        let at = |path: &str| tree.path().join(path);
+        let root = Root::new(tree.path());
+        assert!(names_of_checks(&root).is_empty());
+        std::fs::create_dir_all(at("nix/store/1/etc/lastgood")).unwrap();
+        std::fs::create_dir_all(at("run")).unwrap();
+        std::os::unix::fs::symlink("/nix/store/1", at("run/current-system")).unwrap();
+        let declare = |text: &str| {
+            boot_entries::durable::put_text(text, &at("nix/store/1/etc/lastgood/lastgood.toml"))
+                .unwrap();
+        };
+        declare("[health.checks]\nweb = { unit = \"nginx\" }\ndns = { resolve = \"x.org\" }\n");
+        assert_eq!(names_of_checks(&root), ["dns", "web"]);
+        declare("[health.checks]\nweb = 1\n");
+        assert!(names_of_checks(&root).is_empty());
     }
 
     /// `COMPLETE=bash lastgood install` must not pass for an installation.

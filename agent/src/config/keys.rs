@@ -160,8 +160,8 @@ pub const KEYS: &[Key] = &[
                `unit` (it is active), `default-route` (ipv4, ipv6, any), `resolve` (a name has an address), `mount` (a path; \
                `writable`), `free-space` (a path; `at-least` such as \"10%\" or \"2G\") and `time-sync`. `timeout-sec` (10) ends a \
                run, with all that it has started. `interval-sec` (5) is the time between runs, `start-delay-sec` (0) the time \
-               before the first one. After `retries` failures more in a row than one the check has failed; without the key it is \
-               tried until the deadline. `wanted = true`: its failure is told, and held against no generation.",
+               before the first one. A check that failed is run again `retries` times at most; if it has not passed by then, it has \
+               failed. Without `retries` it is tried until the deadline. `wanted = true`: its failure is told, and held against no generation.",
         why: "What a machine is there for nobody else knows. Units that are active are all that can be asked for without a word.",
     },
     Key {

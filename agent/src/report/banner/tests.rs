@@ -46,6 +46,14 @@ fn each_state_has_its_line() {
         subject: subject(2),
         cause: cause(),
     };
+    let rejected_again = rejected.clone();
+    let by_hand = Event::Rejected {
+        subject: subject(2),
+        cause: Cause {
+            faults: vec![Fault::Operator],
+            ..cause()
+        },
+    };
     let degraded = Event::Degraded {
         subject: subject(1),
         cause: cause(),
@@ -92,6 +100,19 @@ fn each_state_has_its_line() {
         ),
         (
             said(&fell[..6]),
+            format!(
+                "lastgood: generation 2 was rejected, and runs: {why}; the machine goes back by itself, `lastgood hold` keeps it up, \
+                 and `lastgood why 2` tells why"
+            ),
+        ),
+        (
+            // By hand: nobody reboots for it.
+            said(&[&trial[..], &[by_hand]].concat()),
+            format!("lastgood: generation 2 was rejected, and runs: {why}; `lastgood why 2` tells why"),
+        ),
+        (
+            // Nothing to go back to.
+            said(&[selected(2), began(2), rejected_again]),
             format!("lastgood: generation 2 was rejected, and runs: {why}; `lastgood why 2` tells why"),
         ),
     ] {
