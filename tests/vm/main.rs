@@ -6,11 +6,16 @@
 )]
 
 mod boot_partition;
+mod faults;
 mod from_outside;
+mod outside_faults;
 mod package;
+mod power;
 mod stage_2;
+mod start_failures;
 mod switching;
 mod watchdog;
+mod ways_back;
 
 use anyhow::{Context, Result, ensure};
 use lastgood_tests::closures::Variant;

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use lastgood_tests::broken::{self, Broken};
 use lastgood_tests::closures::{Staged, Variant};
+use lastgood_tests::debian::Debian;
+use lastgood_tests::esp;
 use lastgood_tests::image::Kind;
 use lastgood_tests::initrds::Initrd;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
-use lastgood_tests::scenario::{scenario, scenario_on};
+use lastgood_tests::scenario::{scenario, scenario_of, scenario_on};
 use lastgood_tests::story::{
     VERDICT, deploy, entry_of, first_boot, json, page_says, selected_by_hand,
 };
@@ -58,10 +61,10 @@ fn blamed(vm: &mut Machine, number: u32, word: &str) -> Result<()> {
 }
 
 /// An `fstab` that cannot be mounted is its own generation's, in each of three forms.
-fn fstab_stories(initrd: Initrd) -> Result<()> {
+fn fstab_stories(debian: Debian, initrd: Initrd) -> Result<()> {
     let of = |what| Variant::Staged(initrd, what);
     let name = format!("fstab-{}", initrd.name());
-    scenario_on(Kind::Staged(initrd), &name, |vm| {
+    scenario_of(debian, Kind::Staged(initrd), &name, |vm| {
         first_boot(vm)?;
         staged(vm, of(Staged::One))?;
         if initrd == Initrd::Dracut {
@@ -179,10 +182,106 @@ fn nix_on_its_own_partition_is_mounted_by_the_initrd() -> Result<()> {
 
 #[test]
 fn a_broken_fstab_is_its_own_generations_with_initramfs_tools() -> Result<()> {
-    fstab_stories(Initrd::InitramfsTools)
+    fstab_stories(Debian::Twelve, Initrd::InitramfsTools)
 }
 
 #[test]
 fn a_broken_fstab_is_its_own_generations_with_dracut() -> Result<()> {
-    fstab_stories(Initrd::Dracut)
+    fstab_stories(Debian::Twelve, Initrd::Dracut)
+}
+
+/// initramfs-tools 0.148.
+#[test]
+fn long_a_broken_fstab_is_its_own_generations_with_initramfs_tools_of_debian_13() -> Result<()> {
+    fstab_stories(Debian::Thirteen, Initrd::InitramfsTools)
+}
+
+/// dracut 106.
+#[test]
+fn long_a_broken_fstab_is_its_own_generations_with_dracut_of_debian_13() -> Result<()> {
+    fstab_stories(Debian::Thirteen, Initrd::Dracut)
+}
+
+/// A root that is not there, for whatever initrd looks for it.
+const NO_ROOT: Broken<'_> = Broken {
+    name: "no root",
+    change: "sed -i 's/root=PARTUUID=aaaaaaaa-0000-4000-8000-000000000002/root=PARTUUID=bbbbbbbb-0000-4000-8000-000000000002/' $out/boot.json",
+};
+
+/// initramfs-tools gives up after half a minute, and `panic=` reboots: the loader counts three tries.
+fn root_is_missing(debian: Debian) -> Result<()> {
+    let initrd = Initrd::InitramfsTools;
+    let good = Variant::Staged(initrd, Staged::One);
+    scenario_of(debian, Kind::Staged(initrd), "no-root", |vm| {
+        first_boot(vm)?;
+        vm.wait_for("blessed: generation 1", VERDICT)?;
+        broken::deploy(vm, good, NO_ROOT)?;
+        let before = vm.boots();
+        vm.reboot()?;
+        for _ in 0..3 {
+            vm.wait_for("Gave up waiting for root file system device", BEGUN)?;
+            vm.wait_for(Fact::LoaderStarted, BEGUN)?;
+        }
+        vm.wait_for(Fact::Begun(1), BEGUN)?;
+        vm.wait_for(Fact::Rejected(2), BEGUN)?;
+        vm.wait_for(Fact::Proven(1), VERDICT)?;
+        ensure!(vm.boots() == before + 4);
+        blamed(vm, 2, "tries-used-up")?;
+        page_says(vm, good)?;
+        vm.power_off()
+    })
+}
+
+#[test]
+fn long_a_root_that_is_missing_is_left_by_the_loaders_count() -> Result<()> {
+    root_is_missing(Debian::Twelve)
+}
+
+#[test]
+fn long_a_root_that_is_missing_is_left_by_the_loaders_count_on_debian_13() -> Result<()> {
+    root_is_missing(Debian::Thirteen)
+}
+
+/// dracut waits for ever. The deadline of a trial ends that after ten minutes.
+fn dracut_waits_for_a_root(debian: Debian) -> Result<()> {
+    /// Ten minutes, and a boot.
+    const DEADLINE: Duration = Duration::from_mins(16);
+    let initrd = Initrd::Dracut;
+    let good = Variant::Staged(initrd, Staged::One);
+    scenario_of(debian, Kind::Staged(initrd), "no-root-dracut", |vm| {
+        first_boot(vm)?;
+        vm.wait_for("blessed: generation 1", VERDICT)?;
+        let bad = broken::deploy(vm, good, NO_ROOT)?;
+        vm.reboot()?;
+        vm.wait_for("this trial does not get out of the initrd", DEADLINE)?;
+        vm.wait_for(Fact::LoaderStarted, BOOT)?;
+        vm.cut_power()?;
+        let counted = counter(vm, bad)?;
+        ensure!(
+            counted == "2-1" || counted == "1-2",
+            "it was not counted: {counted}"
+        );
+        // The other two tries are the same.
+        let entry = entry_of(vm, bad)?;
+        let path = format!("loader/entries/{entry}");
+        let text = esp::read_text(&vm.disk(), &path)?;
+        let used_up = path.replace(&format!("+{counted}"), "+0-3");
+        esp::write(&vm.disk(), &used_up, text.as_bytes())?;
+        esp::remove(&vm.disk(), &path)?;
+        vm.power_on()?;
+        vm.wait_for(Fact::Begun(1), BEGUN)?;
+        vm.wait_for(Fact::Rejected(bad), BEGUN)?;
+        page_says(vm, good)?;
+        vm.power_off()
+    })
+}
+
+#[test]
+fn long_a_root_that_is_missing_under_dracut_ends_at_the_deadline() -> Result<()> {
+    dracut_waits_for_a_root(Debian::Twelve)
+}
+
+#[test]
+fn long_a_root_that_is_missing_under_dracut_ends_at_the_deadline_on_debian_13() -> Result<()> {
+    dracut_waits_for_a_root(Debian::Thirteen)
 }

@@ -1,14 +1,17 @@
 //! A hang that no unit ends: of PID 1. A watchdog resets the machine, on trials only.
 //!
-//! The device is the kernel's own (softdog): the guest's kernel has no driver for one of QEMU's.
+//! On Debian 12 the device is the kernel's own (softdog): its kernel for virtual machines has no driver for one of QEMU's.
+//! That of Debian 13 has.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use lastgood_tests::closures::Variant;
+use lastgood_tests::debian::Debian;
+use lastgood_tests::image::Kind;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
-use lastgood_tests::scenario::scenario;
-use lastgood_tests::story::{VERDICT, deploy, first_boot};
+use lastgood_tests::scenario::scenario_of;
+use lastgood_tests::story::{VERDICT, deploy, first_boot, json};
 
 use crate::counter;
 
@@ -31,14 +34,30 @@ fn gives_up(vm: &mut Machine) -> Result<bool> {
 
 #[test]
 fn a_pid_1_that_dies_on_a_trial_ends_in_a_reset_and_a_proven_one_is_left_alone() -> Result<()> {
-    scenario("watchdog", |vm| {
+    pid_1_dies(Debian::Twelve, "softdog", "Software Watchdog")
+}
+
+/// With a device of its own the kernel says in the next boot that it was the watchdog.
+#[test]
+fn long_a_hardware_watchdog_ends_a_trial_whose_pid_1_dies() -> Result<()> {
+    pid_1_dies(Debian::Thirteen, "i6300esb", "i6300ESB timer")
+}
+
+fn pid_1_dies(debian: Debian, module: &str, device: &str) -> Result<()> {
+    let is_hardware = module != "softdog";
+    scenario_of(debian, Kind::Quick, "watchdog", |vm| {
+        if is_hardware {
+            vm.add_watchdog();
+        }
         first_boot(vm)?;
-        vm.run_ok("echo softdog >/etc/modules-load.d/rig.conf && sync")?;
+        vm.run_ok(&format!(
+            "echo {module} >>/etc/modules-load.d/rig.conf && sync"
+        ))?;
         deploy(vm, Variant::Two)?;
         vm.reboot()?;
-        vm.wait_for("Software Watchdog is armed, 180 s", BOOT)?;
+        vm.wait_for(format!("{device} is armed, 180 s"), BOOT)?;
         vm.wait_for(Fact::Proven(2), VERDICT)?;
-        vm.wait_for("Software Watchdog is not armed any more", BOOT)?;
+        vm.wait_for(format!("{device} is not armed any more"), BOOT)?;
         vm.wait_until_settled()?;
         assert_eq!(state(vm)?, "inactive");
         let oops = vm.run_ok("cat /proc/sys/kernel/panic_on_oops")?;
@@ -48,19 +67,23 @@ fn a_pid_1_that_dies_on_a_trial_ends_in_a_reset_and_a_proven_one_is_left_alone()
         vm.run_ok("echo 'p /run/hold 0600 root root' >/etc/tmpfiles.d/rig.conf && sync")?;
         deploy(vm, Variant::Held)?;
         vm.reboot()?;
-        vm.wait_for("Software Watchdog is armed, 180 s", BOOT)?;
+        vm.wait_for(format!("{device} is armed, 180 s"), BOOT)?;
         assert_eq!(state(vm)?, "active");
         let oops = vm.run_ok("cat /proc/sys/kernel/panic_on_oops")?;
         assert_eq!(oops.trim(), "1");
         assert!(!gives_up(vm)?);
         // As an upgrade of systemd does. Until it is noticed, PID 1 could die without a reset.
         vm.run_ok("systemctl daemon-reexec")?;
-        vm.wait_for("Software Watchdog is armed anew, 180 s", BOOT)?;
+        vm.wait_for(format!("{device} is armed anew, 180 s"), BOOT)?;
         assert!(!gives_up(vm)?);
         assert_eq!(state(vm)?, "active");
         assert_eq!(counter(vm, 3)?, "2-1");
         vm.run_ok("kill -SEGV 1")?;
         vm.wait_for(Fact::LoaderStarted, RESETS)?;
+        if is_hardware {
+            let log = json(vm, "log")?.to_string();
+            ensure!(log.contains("watchdog"), "{log}");
+        }
         // Whether the assessor had time to say that PID 1 does not answer, or the loader counts to the end.
         vm.wait_for(Fact::Begun(2), RESETS)?;
         vm.wait_for(Fact::Proven(2), VERDICT)?;

@@ -1,6 +1,7 @@
 //! What a run of the shipped binary costs. Figures to look at; nothing here passes or fails.
 
 mod etc;
+mod fall_back;
 mod fixture;
 mod measure;
 mod stage_2;
@@ -39,6 +40,8 @@ enum Only {
     /// What a live switch costs, and watching a machine: in containers, beside nixpkgs' program if `LASTGOOD_BENCH_PEER`
     /// names its binary
     Switch(switch::Arguments),
+    /// How long the machine is away after a fault, by each way back: in the virtual machine
+    Fallback(fall_back::Arguments),
 }
 
 /// A run that is measured.
@@ -111,8 +114,10 @@ impl Case {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     host::ensure_packages(output::line)?;
     program::build()?;
-    if let Some(Only::Switch(arguments)) = &arguments.only {
-        return switch::run(arguments);
+    match &arguments.only {
+        Some(Only::Switch(arguments)) => return switch::run(arguments),
+        Some(Only::Fallback(arguments)) => return fall_back::run(arguments),
+        None => {}
     }
     if let Some(count) = arguments.etc {
         return etc::run(count);

@@ -55,12 +55,14 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// Why the unit matters.
+/// Why the unit matters. The order is that of telling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Essential,
     Required,
     Compared,
+    /// It came to nothing, most often because of one of those above.
+    Missed,
 }
 
 /// What one snapshot is judged against.

@@ -32,7 +32,7 @@ impl Standard<'_> {
         Some(Complaint {
             // Nothing starts it any more.
             weight: Weight::Final,
-            kind: Kind::Compared,
+            kind: Kind::Missed,
             fault,
             wrong: missed(snapshot, name, unit)?,
         })

@@ -117,6 +117,21 @@ fn a_unit_of_the_boot_that_was_never_started_is_missed() {
     }
 }
 
+/// An emergency: what failed is told, and then what was never started for it.
+#[test]
+fn what_failed_is_told_before_what_it_kept_from_starting() {
+    let seen = |_| {
+        of_boot(&[
+            ("b.service", untouched()),
+            ("c.socket", unit("failed", "failed")),
+        ])
+    };
+    let (_, judgement) = usual(Some(&looked(&[])), seen);
+    let (units, summary, _) = blamed(&judgement);
+    assert_eq!(units, ["c.socket", "b.service"], "{summary}");
+    assert!(summary.starts_with("c.socket failed"), "{summary}");
+}
+
 #[test]
 fn what_need_not_run_is_not_missed() {
     let skipped = Unit {

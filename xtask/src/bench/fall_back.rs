@@ -1,0 +1,225 @@
+//! From the fault to served again, by each way back, on one machine, in turns; and what the agent's steps take of a boot.
+//!
+//! The guest's clocks count instructions here, its date as well, so that what else this host does has no part in it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lastgood_tests::broken::{self, Broken};
+use lastgood_tests::closures::Variant;
+use lastgood_tests::debian::Debian;
+use lastgood_tests::image::Kind;
+use lastgood_tests::machine::{Fact, Machine};
+use lastgood_tests::scenario::scenario_of;
+use lastgood_tests::story::page_says;
+
+use crate::output;
+
+/// How long a boot may take. Counting instructions is slow, and a busy host makes it slower.
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// How much is measured.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How often each way is taken
+    #[arg(long, default_value_t = 3)]
+    times: usize,
+    /// Only this release of Debian
+    #[arg(long, value_parser = ["12", "13"])]
+    debian: Option<String>,
+}
+
+/// A way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Without the agent: the unit reboots the machine when it fails, and the loader counts three tries.
+    Counting,
+    Reboot,
+    SoftReboot,
+    Live,
+}
+
+impl Way {
+    /// Those there are on a release, the shortest first.
+    fn on(debian: Debian) -> &'static [Self] {
+        match debian {
+            Debian::Twelve => &[Self::Live, Self::Reboot, Self::Counting],
+            Debian::Thirteen | Debian::Sid => {
+                &[Self::Live, Self::SoftReboot, Self::Reboot, Self::Counting]
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Counting => "boot counting alone",
+            Self::Reboot => "reboot",
+            Self::SoftReboot => "soft-reboot",
+            Self::Live => "live",
+        }
+    }
+
+    /// Makes its closure: the same misspelt word in each, which the server meets in its start. When it has failed it says
+    /// when.
+    fn change(self) -> String {
+        const FAULT: &str = "sed -i 's/listen 80;/lissten 80;/' $out/etc/nginx/nginx.conf
+            mkdir -p $out/etc/systemd/system/nginx.service.d
+            printf '[Service]\\nExecStopPost=/bin/sh -c \"test $SERVICE_RESULT = success || { date +%%%%s.%%%%N >>/root/faults; sync /root/faults; echo rig: fault >/dev/console; }\"\\n' >$out/etc/systemd/system/nginx.service.d/bench.conf
+            printf '[fallback]\\ngrace-sec = 0\\n' >>$out/etc/lastgood/lastgood.toml\n";
+        let more = match self {
+            // Nothing of ours runs in its boot.
+            Self::Counting => concat!(
+                "printf '[Unit]\\nFailureAction=reboot\\n' >$out/etc/systemd/system/nginx.service.d/counting.conf\n",
+                "sed -i 's/\"quiet\"/\"quiet\",\"systemd.mask=lastgood-begin.service\",\"systemd.mask=lastgood-assess.service\",\"systemd.mask=lastgood-bless.service\",\"systemd.mask=lastgood-fall-back.service\"/' $out/boot.json"
+            ),
+            Self::Reboot => "echo 'soft-reboot = false' >>$out/etc/lastgood/lastgood.toml",
+            Self::SoftReboot => "true",
+            Self::Live => "echo 'live = true' >>$out/etc/lastgood/lastgood.toml",
+        };
+        [FAULT, more].concat()
+    }
+}
+
+/// Measures on each release, and prints a table of each.
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    for debian in Debian::ALL {
+        let number = debian.name().trim_start_matches("debian-");
+        if arguments.debian.as_ref().is_some_and(|only| only != number) {
+            continue;
+        }
+        scenario_of(debian, Kind::Quick, "bench-fallback", |vm| {
+            vm.count_instructions();
+            measure(vm, debian, arguments.times)
+        })?;
+    }
+    Ok(())
+}
+
+fn measure(vm: &mut Machine, debian: Debian, times: usize) -> Result<()> {
+    vm.power_on()?;
+    vm.wait_for("blessed: generation 1", PATIENCE)?;
+    vm.wait_until_settled()?;
+    output::line(&format!(
+        "\n{}: from the fault to served again, in instructions of 8 ns; median and least of {times}",
+        debian.name()
+    ));
+    let ways = Way::on(debian);
+    let mut all: Vec<Vec<Duration>> = vec![Vec::new(); ways.len()];
+    for _ in 0..times {
+        for (way, times) in ways.iter().zip(&mut all) {
+            let took = back(vm, *way)?;
+            // As it goes: a round takes many boots.
+            output::line(&format!("    {}: {:.1} s", way.name(), took.as_secs_f64()));
+            times.push(took);
+        }
+    }
+    let medians: Vec<f64> = all
+        .iter_mut()
+        .map(|times| median(times).as_secs_f64())
+        .collect();
+    for ((way, times), median) in ways.iter().zip(&all).zip(&medians) {
+        let least = times.iter().min().copied().unwrap_or_default();
+        let of: Vec<String> = medians
+            .iter()
+            .zip(ways)
+            .filter(|(_, other)| *other != way)
+            .map(|(other, name)| format!("{:.2} of {}", median / other, name.name()))
+            .collect();
+        output::line(&format!(
+            "{:20}  {median:6.1} {:6.1} s  {}",
+            way.name(),
+            least.as_secs_f64(),
+            of.join(", ")
+        ));
+    }
+    shares(vm)?;
+    vm.power_off()
+}
+
+/// One way, from the trial's first fault until the good one's server runs.
+fn back(vm: &mut Machine, way: Way) -> Result<Duration> {
+    vm.run_ok("rm -f /root/faults")?;
+    let broken = Broken {
+        name: way.name(),
+        change: &way.change(),
+    };
+    let bad = broken::deploy(vm, Variant::One, broken)?;
+    let before = vm.boots();
+    vm.reboot()?;
+    vm.wait_for("rig: fault", PATIENCE)?;
+    if way == Way::Counting {
+        for _ in 0..2 {
+            vm.wait_for("rig: fault", PATIENCE)?;
+        }
+    } else {
+        vm.wait_for(Fact::Rejected(bad), PATIENCE)?;
+    }
+    // Served by then, for what it takes a loaded host to see.
+    match way {
+        Way::Live => vm.wait_for("fell-back: generation 1", PATIENCE)?,
+        _ => vm.wait_for(Fact::Proven(1), PATIENCE)?,
+    };
+    page_says(vm, Variant::One)?;
+    let boots = vm.boots() - before;
+    let expected = match way {
+        Way::Counting => 4,
+        Way::Reboot => 2,
+        Way::SoftReboot | Way::Live => 1,
+    };
+    ensure!(boots == expected, "{}: {boots} boots", way.name());
+    let faults = vm.run_ok("cat /root/faults")?;
+    let fault: f64 = faults.lines().next().context("no fault")?.trim().parse()?;
+    let served = vm.run_ok(
+        "date --date=\"$(systemctl show --timestamp=us+utc --value --property=ActiveEnterTimestamp nginx)\" +%s.%N",
+    )?;
+    let served: f64 = served.trim().parse()?;
+    ensure!(served > fault, "served at {served}, fault at {fault}");
+    // The incident is over before the next one begins.
+    if way == Way::Live {
+        vm.reboot()?;
+        vm.wait_for(Fact::Begun(1), PATIENCE)?;
+        vm.wait_for(Fact::Proven(1), PATIENCE)?;
+    }
+    vm.wait_until_settled()?;
+    // Nobody has judged one that only the loader has counted, and it is not to have a second chance.
+    vm.run(&format!("lastgood bad {bad}"))?;
+    Ok(Duration::from_secs_f64(served - fault))
+}
+
+/// What the agent's steps on the way to the services take of a boot that has nothing to do.
+fn shares(vm: &mut Machine) -> Result<()> {
+    vm.reboot()?;
+    vm.wait_for(Fact::Begun(1), PATIENCE)?;
+    vm.wait_for(Fact::Proven(1), PATIENCE)?;
+    vm.wait_until_settled()?;
+    let microseconds = |vm: &mut Machine, unit: &str, property: &str| -> Result<f64> {
+        let shown = vm.run_ok(&format!(
+            "systemctl show --value --property={property} {unit}"
+        ))?;
+        Ok(shown.trim().parse()?)
+    };
+    let whole = microseconds(vm, "multi-user.target", "ActiveEnterTimestampMonotonic")?;
+    output::line(&format!(
+        "of a boot, from the kernel's start to multi-user.target: {:.2} s",
+        whole / 1e6
+    ));
+    for step in ["begin", "activate", "firewall"] {
+        let unit = format!("lastgood-{step}.service");
+        let from = microseconds(vm, &unit, "ExecMainStartTimestampMonotonic")?;
+        let to = microseconds(vm, &unit, "ExecMainExitTimestampMonotonic")?;
+        let busy = microseconds(vm, &unit, "CPUUsageNSec")? / 1e3;
+        output::line(&format!(
+            "{step:20}  {:6.1} ms, {:4.2} %; busy for {:6.1} ms, {:4.2} %",
+            (to - from) / 1e3,
+            100.0 * (to - from) / whole,
+            busy / 1e3,
+            100.0 * busy / whole
+        ));
+    }
+    Ok(())
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
