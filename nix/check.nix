@@ -131,6 +131,7 @@ let
       && (service plain "lastgood-assess").wantedBy == [ "sysinit.target" ]
       && (service plain "lastgood-assess").requiredBy == [ "boot-complete.target" ]
       && (service plain "lastgood-bless").wantedBy == [ "multi-user.target" ]
+      && (service plain "lastgood-probation").wantedBy == [ ]
       && (service plain "lastgood-fall-back").wantedBy == [ ];
     "a live switch leaves them alone" = lib.all (
       name: !(service plain name).restartIfChanged

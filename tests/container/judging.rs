@@ -17,6 +17,7 @@ on_each_debian! {
     what_a_timer_a_path_or_a_login_starts_does_not_reject,
     what_was_to_run_and_never_did_rejects,
     a_crash_loop_slower_than_settle_rejects,
+    a_slow_starter_that_says_so_has_its_time,
 }
 on_debian_sid! {
     what_a_timer_a_path_or_a_login_starts_does_not_reject,
@@ -172,5 +173,38 @@ fn a_crash_loop_slower_than_settle_rejects(debian: Debian) -> Result<()> {
         let cause = rejection(server, &subject)?;
         assert_eq!(cause.faults, [Fault::of_unit("loops.service")]);
         Ok(())
+    })
+}
+
+/// A model server that loads, say: it says again and again that it is still at it (`EXTEND_TIMEOUT_USEC=`), for longer than
+/// its own limit and the deadline.
+fn a_slow_starter_that_says_so_has_its_time(debian: Debian) -> Result<()> {
+    in_container("container-slow-starter", debian, |server| {
+        proven(server, 1)?;
+        let config =
+            "[health]\nsettle-sec = 1\ndeadline-sec = 15\nrequired-units = [\"model.service\"]\n";
+        let mut files = vec![settings(config)];
+        let target = "multi-user.target";
+        let loads = "[Service]\nType=notify\nNotifyAccess=all\nTimeoutStartSec=4s\n\
+                     ExecStart=/bin/sh -c 'until [ -e /rig/loaded ]; do systemd-notify EXTEND_TIMEOUT_USEC=4000000; sleep 0.5; done; \
+                     systemd-notify --ready; exec sleep infinity'\n";
+        wanted(&mut files, target, "model.service", loads);
+        let subject = selected(server, 2, &borrowed(&files))?;
+        server.start(Boot::Counted(2))?;
+        server.wait_for(Fact::Begun(2))?;
+        // Beyond the deadline, which counts from about now, and before the second one.
+        let late = "until journalctl --boot --output=cat -u lastgood-begin.service | grep -q .; do sleep 0.2; done; sleep 18";
+        server.run_ok(late)?;
+        assert_eq!(
+            server
+                .state()?
+                .last_good()
+                .map(|good| good.generation.number()),
+            Some(1)
+        );
+        server.run_ok("touch /rig/loaded")?;
+        server.wait_for(Fact::Proven(2))?;
+        assert_eq!(server.state()?.last_good(), Some(&subject));
+        server.power_off()
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lastgood::state::baseline::{Baseline, Looks};
 use lastgood::state::cause::Stage;
 use lastgood::state::fault::Fault;
@@ -66,6 +66,14 @@ fn said(server: &Container) -> Result<String> {
     server.run_ok(&format!("journalctl --boot --output=cat -u {WATCHER}"))
 }
 
+/// When that was put on record, since the machine has started.
+fn when(server: &Container, event: &str) -> Result<Duration> {
+    let entries = server.journal(&[&format!("LASTGOOD_EVENT={event}")])?;
+    let latest = entries.last().context(event.to_owned())?;
+    let micros = latest["__MONOTONIC_TIMESTAMP"].as_str().unwrap_or_default();
+    Ok(Duration::from_micros(micros.parse()?))
+}
+
 fn is_watching(server: &Container) -> Result<()> {
     server.run_ok(&format!(
         "until systemctl is-active {WATCHER}; do sleep 0.1; done"
@@ -88,9 +96,7 @@ fn what_flaps_after_the_verdict_is_gone_back_from_once(debian: Debian) -> Result
         assert_eq!(cause.stage, Stage::Probation);
         assert_eq!(cause.faults, [Fault::of_unit("worker.service")]);
         ensure!(
-            cause
-                .summary
-                .contains("worker.service was restarted 2 times"),
+            cause.summary.contains("worker.service was restarted"),
             "{cause:?}"
         );
         assert_eq!(server.state()?.selected.as_ref(), Some(&good));
@@ -100,10 +106,7 @@ fn what_flaps_after_the_verdict_is_gone_back_from_once(debian: Debian) -> Result
         server.wait_for(Fact::Proven(1))?;
         is_watching(server)?;
         let why = server.run_ok("lastgood why 2")?;
-        ensure!(
-            why.contains("worker.service was restarted 2 times"),
-            "{why}"
-        );
+        ensure!(why.contains("worker.service was restarted"), "{why}");
         server.run_ok("rm -f /rig/flap")?;
         server.power_off()?;
 
@@ -150,13 +153,15 @@ fn what_somebody_asks_for_is_no_breach_and_the_time_ends(debian: Debian) -> Resu
         server.start(Boot::Counted(2))?;
         server.wait_for(Fact::Proven(2))?;
         is_watching(server)?;
+        server.run_ok("until lastgood --quiet status | grep 'is proven, and is watched for'; do sleep 0.2; done")?;
         server.run_ok("for i in 1 2 3 4; do systemctl restart worker.service; done")?;
         // It comes back by its own Restart=.
         server.run_ok("systemctl kill --signal=KILL worker.service")?;
         server.run_ok("systemctl daemon-reexec")?;
         let pid = |server: &Container| server.property(WATCHER, "MainPID");
         let first = pid(server)?;
-        server.run_ok(&format!("kill -9 {first}"))?;
+        // Late enough to tell a time that goes on from one that begins anew.
+        server.run_ok(&format!("sleep 15; kill -9 {first}"))?;
         server.run_ok(&format!(
             "until test $(systemctl show -P MainPID {WATCHER}) -gt 0; do sleep 0.1; done"
         ))?;
@@ -170,10 +175,9 @@ fn what_somebody_asks_for_is_no_breach_and_the_time_ends(debian: Debian) -> Resu
         server.run_ok(&format!(
             "while systemctl is-active {WATCHER}; do sleep 0.1; done"
         ))?;
-        let took = server.run_ok(&format!(
-            "journalctl --boot --output=short-monotonic -u {WATCHER} -u lastgood-bless.service"
-        ))?;
-        assert_eq!(server.property(WATCHER, "Result")?, "success", "{took}");
+        assert_eq!(server.property(WATCHER, "Result")?, "success");
+        let took = when(server, "steady")?.saturating_sub(when(server, "proven")?);
+        ensure!((45..58).contains(&took.as_secs()), "{took:?}");
         let state = server.state()?;
         assert!(state.probation.steady.contains(&subject.toplevel));
         assert_eq!(state.degraded, None);

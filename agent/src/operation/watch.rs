@@ -129,6 +129,7 @@ pub fn watch(root: &Root) -> Result<Watched, Error> {
         if let Some(ended) = ended {
             return Ok(ended);
         }
+        machine.asks_once();
         let pause = began.elapsed().saturating_mul(SHARE);
         std::thread::sleep(pause.clamp(PAUSE, LONGEST_PAUSE));
         let at = monotonic();
@@ -163,7 +164,7 @@ fn kept(root: &Root, boot: &str, subject: &Subject) -> Watching {
     left.unwrap_or_else(|| Watching {
         boot: boot.to_owned(),
         closure: subject.toplevel.clone(),
-        answered: name_servers_answer() == Some(true),
+        answered: None,
         memory: serde_json::Value::Null,
     })
 }
@@ -261,7 +262,15 @@ impl Machine<'_> {
 
     /// Whether the name servers have answered before, and none does now. It takes seconds, so that it is asked last.
     fn are_deaf(&self) -> bool {
-        self.kept.answered && name_servers_answer() == Some(false)
+        self.kept.answered == Some(true) && name_servers_answer() == Some(false)
+    }
+
+    /// Whether they answer is asked once, after the first look: only those that did can fail.
+    fn asks_once(&mut self) {
+        if self.kept.answered.is_none() {
+            self.kept.answered = Some(name_servers_answer() == Some(true));
+            self.leave();
+        }
     }
 
     fn tell(&mut self, trouble: Option<&'static str>) {
@@ -278,6 +287,10 @@ impl Machine<'_> {
             return;
         }
         self.kept.memory = memory;
+        self.leave();
+    }
+
+    fn leave(&self) {
         if let Err(error) = self.kept.leave(self.root) {
             tracing::warn!("{}", one_line(&error));
         }

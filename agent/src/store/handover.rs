@@ -81,8 +81,8 @@ pub struct Watching {
     pub boot: String,
     /// What is watched.
     pub closure: PathBuf,
-    /// The name servers answered when it was looked at first.
-    pub answered: bool,
+    /// Whether the name servers answered when it was looked at first. None: nobody has asked yet.
+    pub answered: Option<bool>,
     /// What was seen, as whoever watches says it.
     pub memory: serde_json::Value,
 }
