@@ -163,8 +163,13 @@ fn the_page_types_what_works_and_shows_what_is_printed() -> Result<()> {
 
 /// The text of a block of shell.
 fn shell(name: &str) -> Result<String> {
+    block("sh", name)
+}
+
+/// The text of a block in that language.
+fn block(language: &str, name: &str) -> Result<String> {
     let page = fs::read_to_string(paths::repository().join(PAGE))?;
-    let start = format!("{NAME}sh: {name} -->\n```sh\n");
+    let start = format!("{NAME}{language}: {name} -->\n```{language}\n");
     let (_, rest) = page.split_once(&start).context("no such block")?;
     let (text, _) = rest.split_once("```\n").context("no end")?;
     Ok(text.to_owned())
@@ -214,5 +219,81 @@ fn the_hook_of_the_page_gives_the_lock_back() -> Result<()> {
     let id = body["client_params"]["id"].as_str().unwrap_or_default();
     assert_eq!(id.len(), 32, "{body}");
     assert_eq!(body["client_params"]["group"], "default");
+    Ok(())
+}
+
+/// What is checked of containers and the kubelet is understood, and the programs tell one answer from the other.
+#[test]
+fn the_checks_of_the_page_tell_well_from_unwell() -> Result<()> {
+    let tree = Tree::new()?;
+    let file = tree.path("lastgood.toml");
+    files::write(&file, block("toml", "containers")?)?;
+    let path = file.display().to_string();
+    let ended = tree.lastgood(&["check-config", &path])?;
+    assert_eq!(ok(&ended), format!("{path}: no mistake\n"));
+
+    let work = tempfile::tempdir()?;
+    for name in ["container", "node"] {
+        files::write(&work.path().join(name), shell(name)?)?;
+    }
+    // A stand-in: it answers what it is told to, if the words are those of the real one.
+    let stand_in = |name: &str, words: &str| -> Result<()> {
+        let program = work.path().join("bin").join(name);
+        let text = format!(
+            "#!/bin/sh\n[ \"$1 $2 $3\" = '{words}' ] || exit 64\nprintf '%s\\n' \"$ANSWER\"\nexit \"$STATUS\"\n"
+        );
+        files::write(&program, text)?;
+        fs::set_permissions(
+            &program,
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )?;
+        Ok(())
+    };
+    stand_in("podman", "inspect --type container")?;
+    stand_in("docker", "inspect --type container")?;
+    stand_in("kubectl", "get node web-1")?;
+    let run = |words: &[&str], answer: &str, status: &str| -> Result<bool> {
+        let mut run = std::process::Command::new("sh");
+        let path = format!("{}:/usr/bin:/bin", work.path().join("bin").display());
+        run.args(words).current_dir(work.path()).env("PATH", path);
+        let ended = run.env("ANSWER", answer).env("STATUS", status).output()?;
+        Ok(ended.status.success())
+    };
+    for program in ["podman", "docker"] {
+        let container = ["container", program, "web"];
+        for (answer, is_well) in [
+            ("running healthy", true),
+            // It has no health check.
+            ("running ", true),
+            ("running starting", false),
+            ("running unhealthy", false),
+            ("exited ", false),
+            ("exited healthy", false),
+            ("created ", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                run(&container, answer, "0")?,
+                is_well,
+                "{program}: {answer}"
+            );
+        }
+        // No such container.
+        assert!(!run(&container, "running healthy", "125")?);
+    }
+    files::write(&work.path().join("bin/uname"), "#!/bin/sh\necho Web-1\n")?;
+    fs::set_permissions(
+        work.path().join("bin/uname"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )?;
+    for (answer, status, is_well) in [
+        ("True", "0", true),
+        ("False", "0", false),
+        ("Unknown", "0", false),
+        ("", "0", false),
+        ("True", "1", false),
+    ] {
+        assert_eq!(run(&["node"], answer, status)?, is_well, "{answer:?}");
+    }
     Ok(())
 }
