@@ -445,9 +445,12 @@ fn the_keys_of_the_json() -> Result<()> {
     assert_eq!(
         keys(&status),
         "active afterFailures anothersEntries automaticReboots bindingUnknownLines boundBy damagedLedgerLines degraded \
-         healthyTrial hookDue incident lastFallback lastGood liveSwitch logWithheld lostRecord lostStandIn nextBoot nextBootBecause notes overrides profileAhead rejected reset \
+         healthyTrial hookDue incident lastFallback lastGood liveSwitch loader logWithheld lostRecord lostStandIn nextBoot nextBootBecause notes overrides profileAhead rejected reset \
          running selected stage state suspects unknownLedgerLines version volatileState waitsAtMenu warnings watchedFor wrong"
     );
+    // Older than 258: nothing resets the machine by itself.
+    assert_eq!(keys(&status["loader"]), "failedProven failedTrial info");
+    assert_eq!(status["loader"]["failedTrial"], "returns");
     let why: Value = serde_json::from_str(ok(&tree.lastgood(&["why", "2", "--json"])?))?;
     assert_eq!(
         keys(&why),

@@ -3,6 +3,7 @@
 //! [`matters`] says what is wrong, [`screen`] puts it all on one screen. Both are pure.
 
 mod fallback;
+mod loader;
 mod matters;
 mod screen;
 
@@ -82,6 +83,8 @@ struct Status<'a> {
     log_withheld: bool,
     lost_record: Option<String>,
     volatile_state: Option<String>,
+    /// None: nobody knows it, or how it chooses.
+    loader: Option<loader::Loader>,
     #[serde(serialize_with = "as_line")]
     waits_at_menu: Option<EndlessMenu>,
     /// What the profile points at, newer than what is selected, and not selected.
@@ -301,6 +304,7 @@ fn status<'a>(
         unknown_ledger_lines: unknown(view, |_| true),
         binding_unknown_lines: unknown(view, |unknown| unknown.binding),
         bound_by: state.bound_by.as_deref(),
+        loader: boot.and_then(|boot| loader::of(view, boot)),
         log_withheld: degraded.is_some() && latest.is_some_and(|record| record.log_withheld),
         lost_record: view.lost_record().map(|lost| lost.to_string()),
         volatile_state: view.volatile_state().map(|volatile| volatile.to_string()),
