@@ -355,11 +355,11 @@ impl<'a> Closures<'a> {
         {
             is_payload(initrd).map_err(|why| format!("{} {why}", initrd.display()))?;
         }
+        let initrd = initrd.map(|source| self.initrd(source)).transpose()?;
         let mut payload = |source: Option<PathBuf>, kind| {
             let payload = source.map(|source| self.payload(source, kind));
             payload.transpose()
         };
-        let initrd = payload(initrd, Kind::Initrd)?;
         let devicetree = payload(examined.devicetree, Kind::Devicetree)?;
         let kernel = Payload {
             source: examined.kernel,
@@ -387,6 +387,16 @@ impl<'a> Closures<'a> {
             initrd,
             devicetree,
             extra_initrds: extra_initrds.clone(),
+        })
+    }
+
+    fn initrd(&mut self, source: PathBuf) -> Result<Payload, String> {
+        let checked = self.digests.check_initrd(&source);
+        let content = checked.map_err(|why| short(&format!("{} {why}", source.display())))?;
+        Ok(Payload {
+            source,
+            content,
+            kind: Kind::Initrd,
         })
     }
 

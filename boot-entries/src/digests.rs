@@ -26,6 +26,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::durable;
+use crate::initrd::{self, NotUnpacked};
 use crate::kernel::{self, NotBootable};
 use crate::parallel;
 use crate::payload::Content;
@@ -168,6 +169,28 @@ impl Digests {
                 ..known
             },
         );
+        Ok(content)
+    }
+
+    /// [`initrd::check`] for a file of the store, and what it holds.
+    ///
+    /// # Errors
+    /// Why Linux could not unpack it. That is found out anew every time.
+    pub fn check_initrd(&mut self, path: &Path) -> Result<Content, NotUnpacked> {
+        let known = self.known(Kind::Store, path)?;
+        let content = known.content();
+        if !known.is_started {
+            initrd::check(path)?;
+            let is_started = true;
+            self.learn(
+                Kind::Store,
+                path,
+                Known {
+                    is_started,
+                    ..known
+                },
+            );
+        }
         Ok(content)
     }
 

@@ -34,6 +34,7 @@ pub mod entry;
 mod explorer;
 pub mod extra;
 pub mod generation;
+pub mod initrd;
 pub mod kernel;
 pub mod loader_conf;
 pub mod mountinfo;

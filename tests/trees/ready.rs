@@ -1,11 +1,14 @@
 //! Is this host, is this configuration ready?
 
+use std::fs;
+
 use anyhow::Result;
 use lastgood_tests::files;
 use lastgood_tests::tree::Tree;
 use serde_json::Value;
 
-use super::{keys, ok, refused};
+use super::verify::initrd_in_store;
+use super::{boots, keys, ok, refused};
 
 #[test]
 fn a_host_that_is_not_ready_is_told_what_to_do() -> Result<()> {
@@ -151,5 +154,33 @@ fn a_closure_that_cannot_be_booted_has_a_mistake() -> Result<()> {
         &tree.lastgood(&["install"])?,
         &["can be booted: generation 1"],
     );
+    Ok(())
+}
+
+/// Linux goes on without it, and panics: found before anything is armed.
+#[test]
+fn an_initrd_that_linux_cannot_unpack_is_refused() -> Result<()> {
+    let tree = Tree::new()?;
+    let toplevels = tree.generations(2)?;
+    ok(&tree.lastgood(&["install", "1"])?);
+    ok(&tree.lastgood(&["good", "1"])?);
+    let initrd = initrd_in_store(&tree, &toplevels[1])?;
+    for (bytes, says) in [
+        // The beginning of what zstd writes: a frame, and a block of which nothing is there.
+        (
+            &b"\x28\xb5\x2f\xfd\x04\x00\x81\x00\x00"[..],
+            "is cut short: its zstd archive goes on at byte",
+        ),
+        (b"MZ, a kernel", "is no initrd: it is an EFI image"),
+        (&[0; 5000], "all of it is zeroes"),
+    ] {
+        fs::remove_file(&initrd)?;
+        files::write(&initrd, bytes)?;
+        refused(&tree.lastgood(&["install", "2"])?, &[says]);
+        assert_eq!(boots(&tree, 1)?, ["1", "1"], "{says}");
+    }
+    fs::remove_file(&initrd)?;
+    files::write(&initrd, "an image of some file system")?;
+    ok(&tree.lastgood(&["install", "2"])?);
     Ok(())
 }

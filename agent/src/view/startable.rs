@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
+use boot_entries::name::stem_of;
 use boot_entries::signature::{self, Keys, Verdict};
-use boot_entries::{closure, kernel};
+use boot_entries::{closure, initrd, kernel};
+
+use super::{View, damage_of};
+use crate::state::Subject;
 
 /// The file that `file` in `place` starts, as the entry names it and as a path of this process. None: it names none, or
 /// one on the network.
@@ -58,9 +62,28 @@ pub fn unstartable(place: &Place, file: &EntryFile, keys: Option<&Keys>) -> Opti
     let initrds = file.entry.initrds.iter();
     let mut initrds = initrds.filter(|_| file.entry.linux.is_some());
     initrds.find_map(|initrd| {
-        let why = closure::is_payload(&there(place, file, initrd)).err()?;
+        let path = there(place, file, initrd);
+        let odd = || initrd::check_head(&path).err().map(|why| why.to_string());
+        let why = closure::is_payload(&path).err().or_else(odd)?;
         Some(format!("the initrd {initrd} {why}"))
     })
+}
+
+impl View {
+    /// Why the entry of `subject` that the loader reads next would not start: its files are not what was written there, or
+    /// nothing could start them. None: nothing is known against it, or there is nothing to be read.
+    #[must_use]
+    pub fn why_not_started(&self, subject: &Subject) -> Option<String> {
+        let boot = self.boot().ok()?;
+        let stem = stem_of(subject);
+        let Some((_, file)) = boot.files_of(&stem).next() else {
+            return Some("it has no entry".to_owned());
+        };
+        let mut digests = self.digests();
+        let damage = damage_of(&boot.place, file, &mut digests);
+        let damage = damage.map(|damage| damage.to_string());
+        damage.or_else(|| unstartable(&boot.place, file, self.keys().as_ref()))
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +163,10 @@ mod tests {
             (
                 vec![good, ("a", b""), ("b", b"x")],
                 Some("the initrd /a is empty"),
+            ),
+            (
+                vec![good, ("a", b"x"), ("b", &whole)],
+                Some("the initrd \\b is no initrd: it is an EFI image"),
             ),
         ] {
             let told = told(entry, &files);

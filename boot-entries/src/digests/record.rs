@@ -47,7 +47,7 @@ pub(super) struct Record {
 pub(super) struct Known {
     pub(super) stamp: Stamp,
     pub(super) digest: Digest,
-    /// [`crate::kernel::check`] had nothing against it. Whenever that looks at more, [`VERSION`] has to be another one:
+    /// [`crate::kernel::check`] had nothing, or [`crate::initrd::check`] had nothing against it. Whenever that looks at more, [`VERSION`] has to be another one:
     /// what is remembered was looked at with fewer doubts.
     pub(super) is_started: bool,
     /// This run has asked for it. What no run asks for any more is not kept.
