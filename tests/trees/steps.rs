@@ -10,6 +10,7 @@ use lastgood_tests::files;
 use lastgood_tests::tree::Tree;
 use serde_json::Value;
 
+use super::verify::initrds;
 use super::{boots, ok, refused};
 
 /// Plays the kernel: this tree has booted `toplevel`, for the `number`th time in this test.
@@ -271,6 +272,47 @@ fn a_reboot_before_a_verdict_gives_the_try_back() -> Result<()> {
     ok(&tree.lastgood(&["good", "2"])?);
     ok(&tree.lastgood(&["step", "end", "--way", "reboot"])?);
     assert_eq!(boots(&tree, 1)?, ["2", "2"]);
+    Ok(())
+}
+
+/// Its files decayed since it was proven, say. The firmware would wait for somebody.
+#[test]
+fn what_is_gone_back_to_is_mended_before_the_machine_goes() -> Result<()> {
+    for (broken, says) in [
+        ("initrd", "-initrd is damaged"),
+        ("kernel", "-kernel.efi is missing"),
+    ] {
+        let tree = Tree::new()?;
+        let toplevels = trial(&tree)?;
+        tree.count_a_boot(2)?;
+        boot(&tree, &toplevels[1], 1)?;
+        let good = initrds(&tree)?
+            .into_iter()
+            .find(|path| fs::read(path).is_ok_and(|text| text == b"initrd of 1\n"));
+        let good = good.unwrap();
+        let kernels = || files::sorted_entries(&tree.path("boot/EFI/lastgood"));
+        let before = kernels()?;
+        if broken == "initrd" {
+            files::write(&good, "rotten")?;
+        } else {
+            for kernel in before
+                .iter()
+                .filter(|path| path.to_string_lossy().ends_with("-kernel.efi"))
+            {
+                fs::remove_file(kernel)?;
+            }
+        }
+        let said = tree.lastgood(&["step", "fall-back"])?;
+        ok(&said);
+        assert!(
+            said.stderr.contains("generation 1 could not be started") && said.stderr.contains(says),
+            "{said:?}"
+        );
+        assert!(!said.stderr.contains("still cannot be started"), "{said:?}");
+        assert_eq!(fs::read(&good)?, b"initrd of 1\n");
+        assert_eq!(kernels()?, before);
+        assert_eq!(boots(&tree, 1)?, ["1", "1"]);
+    }
     Ok(())
 }
 

@@ -129,6 +129,15 @@ fn mend(session: &Session) {
     if let Err(error) = repair::repair(session) {
         tracing::warn!("{}", one_line(&error));
     }
+    let good = session.state().last_good();
+    if let Some((good, why)) =
+        good.and_then(|good| Some((good, session.view.why_not_started(good)?)))
+    {
+        tracing::error!(
+            "generation {}, the last good one, cannot be started, because {why}",
+            good.generation
+        );
+    }
 }
 
 /// Once for each boot.
