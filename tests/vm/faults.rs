@@ -92,7 +92,7 @@ const EMERGENCY: Case = Case {
     ln -s ../srv.mount $out/etc/systemd/system/local-fs.target.requires/
     mkdir -p $out/etc/systemd/system/dev-disk-by\\\\x2dlabel-nobody.device.d
     printf '[Unit]\\nJobTimeoutSec=3\\n' >$out/etc/systemd/system/dev-disk-by\\\\x2dlabel-nobody.device.d/soon.conf",
-    "unit:srv.mount",
+    "unit:local-fs.target",
 )
 };
 
