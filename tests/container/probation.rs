@@ -168,6 +168,12 @@ fn what_somebody_asks_for_is_no_breach_and_the_time_ends(debian: Debian) -> Resu
         ensure!(pid(server)? != first, "it was not started again");
         server
             .run_ok("systemctl stop worker.service && sleep 3 && systemctl start worker.service")?;
+        // Resident, in KiB.
+        let resident = server.run_ok(&format!(
+            "grep VmRSS /proc/$(systemctl show -P MainPID {WATCHER})/status | tr -dc 0-9"
+        ))?;
+        let resident: u64 = resident.trim().parse()?;
+        ensure!(resident < 8 * 1024, "{resident} KiB");
         server.wait_longer(
             Fact::Says("steady: generation 2".to_owned()),
             Duration::from_secs(90),

@@ -113,6 +113,11 @@ pub fn text(facts: &Facts<'_>) -> String {
         tally.unanswered.as_ref().is_some_and(|one| one.is_excused),
     ));
     text.gauge(
+        "in_probation",
+        "1: what runs is proven, and is watched for a while.",
+    )
+    .value(u8::from(boot.is_some() && state.watched().is_some()));
+    text.gauge(
         "held",
         "1: the ledger has a record of a newer lastgood that forbids to decide anything.",
     )

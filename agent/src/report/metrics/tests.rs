@@ -161,3 +161,22 @@ fn each_name_is_described_once_and_before_its_samples() {
         }
     }
 }
+
+#[test]
+fn what_is_watched_is_told_until_it_is_steady() {
+    let mut events = vec![];
+    for number in [1, 2] {
+        events.push(began(number));
+        events.push(Event::Proven {
+            subject: subject(number),
+            baseline: Baseline::default(),
+        });
+    }
+    let watched = text_of(&events, |_| {});
+    assert!(watched.contains("lastgood_in_probation 1"), "{watched}");
+    events.push(Event::Steady {
+        subject: subject(2),
+    });
+    let steady = text_of(&events, |_| {});
+    assert!(steady.contains("lastgood_in_probation 0"), "{steady}");
+}

@@ -97,3 +97,36 @@ fn whoever_is_only_stopped_has_not_failed() {
         }
     }
 }
+
+/// What has no job ends by itself. Who has not heard everything cannot tell.
+#[test]
+fn what_systemd_was_asked_for_is_known_while_all_is_heard() {
+    let job = |unit: &str| Signal::JobNew {
+        id: JobId(1),
+        unit: unit.to_owned(),
+    };
+    let mut systemd = Systemd::watching(&[], None);
+    systemd.hears(&job("a.service"));
+    assert_eq!(
+        systemd.asked, None,
+        "nobody has listened from the beginning"
+    );
+    systemd.asked = Some(BTreeSet::new());
+    systemd.hears(&job("a.service"));
+    let snapshot = Snapshot {
+        asked: systemd.asked.clone(),
+        ..Snapshot::default()
+    };
+    assert!(!snapshot.ended_by_itself("a.service"));
+    assert!(snapshot.ended_by_itself("b.service"));
+    for deaf in [Signal::Missed, Signal::Reloading { begins: false }] {
+        let is_missed = deaf == Signal::Missed;
+        systemd.asked = Some(BTreeSet::new());
+        systemd.hears(&deaf);
+        assert_eq!(systemd.asked.is_none(), is_missed);
+    }
+    systemd.asked = Some(BTreeSet::new());
+    systemd.hang_up();
+    assert_eq!(systemd.asked, None);
+    assert!(!Snapshot::default().ended_by_itself("b.service"));
+}
