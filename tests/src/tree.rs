@@ -167,7 +167,7 @@ impl Tree {
     /// # Errors
     /// When it cannot be started.
     pub fn bare_nix(&self, program: &str, arguments: &[&str]) -> Result<Ended> {
-        const SCRIPT: &str = r#"mount --bind "$1" /nix; shift; exec "$@""#;
+        const SCRIPT: &str = r#"mkdir -p /nix; mount --bind "$1" /nix; shift; exec "$@""#;
         const CONFIG: &str = "substitute = false\nbuild-users-group =\nsandbox = true\nsandbox-fallback = false\nsandbox-paths =";
         let nix = self.path("nix");
         fs::create_dir_all(&nix)?;
