@@ -184,7 +184,7 @@ fn a_package_is_upgraded_in_the_middle_of_a_probation(debian: Debian) -> Result<
         };
         let before = invocations(server)?;
         let ours = own(server)?;
-        assert_eq!(ours.len(), 4, "{ours:?}");
+        assert_eq!(ours.len(), 5, "{ours:?}");
         let table = server.run_ok("nft --handle list ruleset")?;
 
         server.run_ok("dpkg --install /rig/lastgood.deb")?;

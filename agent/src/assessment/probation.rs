@@ -120,7 +120,8 @@ pub fn checks(declared: &[Declared], outside: impl Fn(&str) -> bool) -> Vec<Decl
             wanted: is_outside,
             retries: (!is_outside).then_some(retries),
             interval: one.interval.max(CHECK),
-            start_delay: Duration::ZERO,
+            // Before the verdict it was good.
+            start_delay: one.interval.max(CHECK),
             ..one.clone()
         })
     });
