@@ -11,7 +11,7 @@ use lastgood_tests::debian::Debian;
 use lastgood_tests::image::Kind;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::scenario_of;
-use lastgood_tests::story::{VERDICT, deploy, first_boot, json};
+use lastgood_tests::story::{VERDICT, deploy, first_boot};
 
 use crate::counter;
 
@@ -81,7 +81,7 @@ fn pid_1_dies(debian: Debian, module: &str, device: &str) -> Result<()> {
         vm.run_ok("kill -SEGV 1")?;
         vm.wait_for(Fact::LoaderStarted, RESETS)?;
         if is_hardware {
-            let log = json(vm, "log")?.to_string();
+            let log = vm.run_ok("lastgood log")?;
             ensure!(log.contains("watchdog"), "{log}");
         }
         // Whether the assessor had time to say that PID 1 does not answer, or the loader counts to the end.
