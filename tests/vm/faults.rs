@@ -48,7 +48,7 @@ const PORT_CLOSED: Case = case(
 
 const FLAPS: Case = case(
     "flaps",
-    "printf '[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nExecStart=/bin/sleep 1\\nRestart=always\\nRestartSec=1\\n' >$out/etc/systemd/system/flaps.service
+    "printf '[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nExecStart=/bin/sh -c \"sleep 1; exit 3\"\\nRestart=always\\nRestartSec=1\\n' >$out/etc/systemd/system/flaps.service
     ln -s ../flaps.service $out/etc/systemd/system/multi-user.target.wants/",
     "unit:flaps.service",
 );
