@@ -5,7 +5,6 @@
 use super::print::local;
 use super::tally::Tally;
 use crate::state::cause::Cause;
-use crate::state::fault::Fault;
 use crate::state::switching::Phase;
 use crate::state::{Standing, State, Subject, WhenUnhealthy};
 
@@ -39,7 +38,7 @@ fn told(state: &State, tally: &Tally) -> Option<String> {
     }
     if let Some(one) = unanswered.filter(|one| running == Some(&one.subject)) {
         let id = &one.subject.generation;
-        let then = if goes_by_itself(state, &one.subject) {
+        let then = if matches!(state.when_unhealthy(), WhenUnhealthy::FallBack { .. }) {
             "the machine goes back by itself, `lastgood hold` keeps it up, and"
         } else {
             ""
@@ -92,13 +91,6 @@ fn told(state: &State, tally: &Tally) -> Option<String> {
             "generation {id} is on trial: there is no verdict yet; `lastgood status` tells more"
         )
     })
-}
-
-/// Somebody has to go down soon, unless the operator has it so: whoever has rejected it by hand reboots when they like.
-fn goes_by_itself(state: &State, running: &Subject) -> bool {
-    let rejection = state.rejected.get(&running.toplevel);
-    let is_ours = rejection.is_some_and(|one| !one.cause.faults.contains(&Fault::Operator));
-    is_ours && matches!(state.when_unhealthy(), WhenUnhealthy::FallBack { .. })
 }
 
 fn unwell(running: Option<&Subject>, cause: &Cause, fell_from: Option<&Subject>) -> String {
