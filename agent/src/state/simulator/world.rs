@@ -403,8 +403,8 @@ impl World {
         // A trial that never reaches the agent, on a disk that became read-only after it was armed: the loader starts it
         // for ever, and nothing of ours runs.
         let is_uncounted = self.read_only;
-        // Nothing was ever proven, and what was asked for at last cannot be started: nothing says what would be better.
-        let is_stranded = self.machine == Machine::Prompt && self.state.proven.is_empty();
+        // Nothing is proven, and what was asked for at last cannot be started, or hangs: nothing says what would be better.
+        let is_stranded = self.state.proven.is_empty();
         self.expect(up.is_some() || is_uncounted || is_stranded, || {
             "the machine does not come to rest".to_owned()
         });
