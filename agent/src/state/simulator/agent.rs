@@ -83,6 +83,14 @@ impl World {
             return;
         }
         self.write_entry(at);
+        // What may be gone back to has its entries before anything new is tried.
+        let good = self
+            .state
+            .last_good()
+            .and_then(|good| self.generation(good));
+        if let Some(good) = good.filter(|good| !self.generations[*good].rotten) {
+            self.write_entry(good);
+        }
         if self.carry_with(Counter::Anew) {
             self.record(&Event::Armed {
                 subject,
