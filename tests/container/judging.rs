@@ -26,7 +26,7 @@ on_debian_sid! {
 }
 
 /// Generation `number` was found good by an earlier boot that looked around.
-fn proven(server: &Container, number: u64) -> Result<Subject> {
+pub(super) fn proven(server: &Container, number: u64) -> Result<Subject> {
     let subject = server.add(number, &[])?;
     server.past(&Event::Proven {
         subject: subject.clone(),

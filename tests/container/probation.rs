@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lastgood::state::baseline::{Baseline, Looks};
 use lastgood::state::cause::Stage;
 use lastgood::state::fault::Fault;
 use lastgood::state::{Event, Subject};
@@ -12,6 +11,7 @@ use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::Fact;
 use lastgood_tests::scenario::in_container;
 
+use crate::judging::proven;
 use crate::{rejection, selected};
 
 on_each_debian! {
@@ -32,19 +32,6 @@ const WATCHER: &str = "lastgood-probation.service";
 const WORKER: &str = "[Unit]\nStartLimitIntervalSec=0\n\
     [Service]\nRestart=always\nRestartSec=500ms\n\
     ExecStart=/bin/sh -c 'while :; do sleep 0.2; test ! -e /rig/flap || exit 3; done'\n";
-
-/// Generation `number` was found good by an earlier boot that looked around.
-fn proven(server: &Container, number: u64) -> Result<Subject> {
-    let subject = server.add(number, &[])?;
-    server.past(&Event::Proven {
-        subject: subject.clone(),
-        baseline: Baseline {
-            looks: Some(Looks::default()),
-            ..Baseline::default()
-        },
-    })?;
-    Ok(subject)
-}
 
 /// The second generation, which has the worker and `health` in its lastgood.toml, is selected.
 fn with_worker(server: &Container, health: &str) -> Result<Subject> {
