@@ -154,22 +154,7 @@ impl Digests {
     /// # Errors
     /// Why the firmware would not start it. That is found out anew every time.
     pub fn check_kernel(&mut self, path: &Path) -> Result<Content, NotBootable> {
-        let known = self.known(Kind::Store, path)?;
-        let content = known.content();
-        if known.is_started {
-            return Ok(content);
-        }
-        kernel::check(path)?;
-        let is_started = true;
-        self.learn(
-            Kind::Store,
-            path,
-            Known {
-                is_started,
-                ..known
-            },
-        );
-        Ok(content)
+        self.found_good(path, kernel::check)
     }
 
     /// [`initrd::check`] for a file of the store, and what it holds.
@@ -177,10 +162,19 @@ impl Digests {
     /// # Errors
     /// Why Linux could not unpack it. That is found out anew every time.
     pub fn check_initrd(&mut self, path: &Path) -> Result<Content, NotUnpacked> {
+        self.found_good(path, initrd::check)
+    }
+
+    /// What a file of the store holds, once it was found good. Only that is remembered.
+    fn found_good<E: From<io::Error>>(
+        &mut self,
+        path: &Path,
+        check: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<Content, E> {
         let known = self.known(Kind::Store, path)?;
         let content = known.content();
         if !known.is_started {
-            initrd::check(path)?;
+            check(path)?;
             let is_started = true;
             self.learn(
                 Kind::Store,
