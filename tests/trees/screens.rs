@@ -183,8 +183,16 @@ fn a_fallback_is_told_as_a_story() -> Result<()> {
         "fell back   from generation 2 to generation 1 at ",
         "wrong       nothing that lastgood knows of",
         "note        generation 3 is selected and does not run yet\n            -> `systemctl reboot` starts it",
+        " starts it; if its kernel cannot be started, this loader then goes back to the firmware",
     ] {
         assert!(status.contains(words), "{words}: {status}");
+    }
+    let next = ok(&tree.lastgood(&["next-boot"])?).to_owned();
+    for words in [
+        "    a trial with tries left that cannot be started: this loader then goes back to the firmware",
+        "    an entry without tries left that cannot be started: this loader then goes back",
+    ] {
+        assert!(next.contains(words), "{words}: {next}");
     }
     let why = ok(&tree.lastgood(&["why", "2"])?).to_owned();
     for words in [

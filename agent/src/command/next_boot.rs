@@ -86,5 +86,25 @@ fn tell(boots: &[Prediction], style: Style, out: &mut impl Write) -> Result<(), 
         Line::Row(row)
     };
     let rows: Vec<Line> = boots.iter().map(row).collect();
-    Ok(print(out, &style.table(&rows, &[]))?)
+    let starts = failed_starts(boots)
+        .into_iter()
+        .map(|line| Line::Note(line.into()));
+    let lines: Vec<Line> = rows.into_iter().chain(starts).collect();
+    Ok(print(out, &style.table(&lines, &[]))?)
+}
+
+/// What becomes of the machine where what is chosen cannot be started: a trial with tries left, and anything else. Of those
+/// that are known to be broken it is said with each.
+fn failed_starts(boots: &[Prediction]) -> Vec<String> {
+    let of = |is_counted: bool, what: &str| {
+        let is_it = |boot: &&Prediction| boot.is_counted() == is_counted;
+        let boot = boots.iter().find(is_it)?;
+        Some(format!(
+            "{what} that cannot be started: {}",
+            boot.failed_start
+        ))
+    };
+    let (trial, other) = ("a trial with tries left", "an entry without tries left");
+    let all = [of(true, trial), of(false, other)];
+    all.into_iter().flatten().collect()
 }

@@ -55,6 +55,12 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    /// Whether the loader counts that boot.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.name.tries.is_some_and(|tries| tries.left > 0)
+    }
+
     /// What is started, for people.
     #[must_use]
     pub fn what(&self) -> String {

@@ -3,6 +3,7 @@
 //! What was not there when the generation was proven cannot be gone: only what was is missed.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
@@ -96,7 +97,13 @@ fn answers(server: IpAddr, port: u16) -> bool {
         socket.connect((server, port))?;
         socket.send(&question())?;
         let mut answer = [0; 512];
-        let length = socket.recv(&mut answer)?;
+        let length = loop {
+            match socket.recv(&mut answer) {
+                // This process was stopped, and goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received?,
+            }
+        };
         std::io::Result::Ok(length >= 12 && answer.starts_with(&ID))
     };
     // Once more: a packet may get lost.

@@ -232,7 +232,13 @@ fn send(to: SocketAddr) -> io::Result<()> {
     socket.connect(to)?;
     socket.set_read_timeout(Some(SILENCE))?;
     socket.send(&[0])?;
-    socket.recv(&mut [0]).map(drop)
+    loop {
+        match socket.recv(&mut [0]).map(drop) {
+            // As with a page: the whole machine may have been stopped.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
 }
 
 /// Asks for a page.

@@ -58,9 +58,12 @@ fn read_until(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        match stream.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => answer.extend(buffer.iter().take(count)),
+        match stream.read(&mut buffer) {
+            // A whole machine that was stopped and goes on (signal(7), sockets with a timeout).
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(0) => return Ok(()),
+            Ok(count) => answer.extend(buffer.iter().take(count)),
+            Err(error) => return Err(error),
         }
     }
 }

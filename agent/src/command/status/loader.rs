@@ -19,6 +19,23 @@ pub(super) struct Loader {
     failed_proven: FailedStart,
 }
 
+impl Loader {
+    /// What a trial risks with this one, if it risks anything: nothing of ours runs before the kernel does.
+    pub(super) fn risk(&self) -> Option<(String, &'static str)> {
+        let then = self.failed_trial;
+        (then != FailedStart::Resets).then(|| {
+            (
+                format!(
+                    "{} starts it; if its kernel cannot be started, {then}",
+                    self.info
+                ),
+                "a systemd-boot from 258 on resets the machine and tries on; `lastgood install` brings the newest that the \
+                 closure or the host has",
+            )
+        })
+    }
+}
+
 /// What is on the partition that holds `boot`. None: none of which anybody knows how it chooses.
 pub(super) fn of(view: &View, boot: &BootFiles) -> Option<Loader> {
     let release = view.release(&boot.place).ok()?;

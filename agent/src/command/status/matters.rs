@@ -2,6 +2,7 @@
 
 use systemd_boot_model::EndlessMenu;
 
+use super::loader::Loader;
 use super::{Matter, Status};
 use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
 use crate::report::print::local;
@@ -114,6 +115,12 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
             format!("generation {id} is selected and does not run yet"),
             "`systemctl reboot` starts it",
         ));
+        let next = status.after_failures.first();
+        let is_trial = next.is_some_and(|next| next.state == Some(StateLabel::Trial));
+        let risk = status.loader.as_ref().and_then(Loader::risk);
+        if let Some((text, todo)) = risk.filter(|_| is_trial) {
+            all.push(Matter::new(text, todo));
+        }
     }
     if let Some(ahead) = &status.profile_ahead {
         all.push(match &status.ahead_unbootable {

@@ -86,7 +86,7 @@ fn firmware(facts: &Facts) -> Finding {
 
 fn loader(loader: &Loader) -> Finding {
     match loader {
-        Loader::Known(info) => good("loader", format!("{info}: {}", on_failed_start(info))),
+        Loader::Known(info) => on_failed_start(info),
         Loader::TooOld(info) => todo(
             "loader",
             format!("{info} is older than 252, and does not choose as lastgood needs it"),
@@ -102,15 +102,21 @@ fn loader(loader: &Loader) -> Finding {
 }
 
 /// What the loader that calls itself `info` does with a trial that cannot be started.
-fn on_failed_start(info: &str) -> &'static str {
+fn on_failed_start(info: &str) -> Finding {
     match ReleaseRange::of_loader_info(info) {
-        Some(release) if release.reboots_on_error() => {
-            "where a trial cannot be started, it resets the machine and tries on by itself"
-        }
-        _ => {
-            "where a trial cannot be started, the machine waits until somebody resets it (from 258 on systemd-boot does that \
-             itself)"
-        }
+        Some(release) if release.reboots_on_error() => good(
+            "loader",
+            format!(
+                "{info}: where a trial cannot be started, it resets the machine and tries on by itself"
+            ),
+        ),
+        _ => limit(
+            "loader",
+            format!(
+                "{info}: where a trial cannot be started, the machine waits until somebody resets it (from 258 on systemd-boot \
+                 does that itself)"
+            ),
+        ),
     }
 }
 

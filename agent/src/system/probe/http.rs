@@ -1,6 +1,6 @@
 //! A page asked for, over plain HTTP/1.1 and one connection. No redirection is followed: where that leads is another page.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
 use super::{connect, plain};
@@ -58,7 +58,11 @@ fn read_answer(
 ) -> std::io::Result<()> {
     let mut piece = [0; 8192];
     loop {
-        let length = stream.read(&mut piece)?;
+        let length = match stream.read(&mut piece) {
+            // A process that was stopped and goes on, and a machine that was asleep (signal(7), sockets with a timeout).
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         if length == 0 {
             return Ok(());
         }
@@ -162,4 +166,42 @@ fn chunks(mut body: &[u8]) -> (Vec<u8>, bool) {
         body = next;
     }
     (whole, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is interrupted before each piece, as a socket with a timeout is when its process is stopped and goes on.
+    struct Interrupted<'a>(std::slice::Iter<'a, u8>, bool);
+
+    impl std::io::Read for Interrupted<'_> {
+        fn read(&mut self, piece: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            let (Some(place), Some(byte)) = (piece.first_mut(), self.0.next()) else {
+                return Ok(0);
+            };
+            *place = *byte;
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_reads_on() {
+        let expected = Expected {
+            host: "127.0.0.1",
+            port: 80,
+            authority: "web.example",
+            path: "/",
+            status: &[],
+            body: Some("well"),
+        };
+        let mut stream = Interrupted(b"HTTP/1.1 200 OK\r\n\r\nwell".iter(), false);
+        let mut answer = Vec::new();
+        read_answer(&mut stream, &mut answer, &expected).unwrap();
+        assert_eq!(judge(&answer, &expected), Ok(()));
+    }
 }

@@ -7,7 +7,7 @@ use boot_entries::GenerationId;
 fn ready() -> Facts {
     Facts {
         is_uefi: true,
-        loader: Loader::Known("systemd-boot 257.13".to_owned()),
+        loader: Loader::Known("systemd-boot 258.4".to_owned()),
         partitions: Ok(vec![Partition {
             name: "/boot".into(),
             is_read_only: false,
@@ -73,6 +73,12 @@ fn early() -> Vec<Case> {
             "firmware",
             ToDo,
             "not made by UEFI",
+        ),
+        (
+            with(|f| f.loader = Loader::Known("systemd-boot 257.13".into())),
+            "loader",
+            Limit,
+            "waits until somebody resets it",
         ),
         (
             with(|f| f.loader = Loader::None),
