@@ -14,6 +14,7 @@ use crate::{proven, rejection, selected};
 on_each_debian! {
     an_assessor_that_hangs_is_ended_and_acted_upon_on_a_trial_only,
     an_assessment_may_take_longer_than_the_limit_of_its_unit,
+    a_reload_of_the_manager_ends_no_assessment,
     a_failure_action_does_not_wait_for_a_restart,
     what_a_failure_starts_may_be_started_at_every_try,
     a_reboot_is_refused_while_the_emergency_is_on_its_way,
@@ -24,6 +25,7 @@ on_each_debian! {
 on_debian_sid! {
     an_assessor_that_hangs_is_ended_and_acted_upon_on_a_trial_only,
     an_assessment_may_take_longer_than_the_limit_of_its_unit,
+    a_reload_of_the_manager_ends_no_assessment,
     a_failure_action_does_not_wait_for_a_restart,
     what_a_failure_starts_may_be_started_at_every_try,
     a_reboot_is_refused_while_the_emergency_is_on_its_way,
@@ -39,13 +41,13 @@ const LIMIT: u64 = 8;
 fn is_impatient(server: &Container) -> Result<()> {
     server.write(
         "/etc/systemd/system/lastgood-assess.service.d/rig.conf",
-        format!("[Service]\nTimeoutStartSec={LIMIT}s\nWatchdogSec={LIMIT}s\n"),
+        format!("[Service]\nWatchdogSec={LIMIT}s\n"),
     )
 }
 
-/// As a loop would that waits for something that never comes: it lives, and does nothing any more.
+/// Its loop waits for something that never comes: one of the files that it looks at is a pipe that nobody writes to.
 fn hang(server: &Container) -> Result<()> {
-    server.run_ok("systemctl kill --kill-whom=main --signal=STOP lastgood-assess.service")?;
+    server.run_ok("rm -f /run/lastgood/snippets.json && mkfifo /run/lastgood/snippets.json")?;
     Ok(())
 }
 
@@ -68,7 +70,7 @@ fn an_assessor_that_hangs_is_ended_and_acted_upon_on_a_trial_only(debian: Debian
         server.wait_for("staying up: it is proven")?;
         assert_eq!(
             server.property("lastgood-assess.service", "Result")?,
-            "timeout"
+            "signal"
         );
         let state = server.state()?;
         assert_eq!(state.standing(&good), Standing::Proven);
@@ -77,7 +79,7 @@ fn an_assessor_that_hangs_is_ended_and_acted_upon_on_a_trial_only(debian: Debian
     })
 }
 
-/// The limit is for one that hangs. Neither it nor `WatchdogSec=` is about one that is at work, or has ended.
+/// `WatchdogSec=` is about one that hangs, and not about one that is at work, or has ended.
 fn an_assessment_may_take_longer_than_the_limit_of_its_unit(debian: Debian) -> Result<()> {
     in_container("container-long-assessment", debian, |server| {
         let toml = format!("[health]\nsettle-sec = {}\n", LIMIT * 3 / 2);
@@ -93,6 +95,23 @@ fn an_assessment_may_take_longer_than_the_limit_of_its_unit(debian: Debian) -> R
         for (property, is) in [("ActiveState", "active"), ("Result", "success")] {
             assert_eq!(server.property("lastgood-assess.service", property)?, is);
         }
+        server.power_off()
+    })
+}
+
+/// Both make systemd forget that a limit was put off, and count from the start of the unit. Anybody's reload does that: of a
+/// package that is configured, say, or of a switch.
+fn a_reload_of_the_manager_ends_no_assessment(debian: Debian) -> Result<()> {
+    in_container("container-reloaded-assessment", debian, |server| {
+        let toml = format!("[health]\nsettle-sec = {}\n", LIMIT * 3);
+        is_impatient(server)?;
+        selected(server, 1, &[("etc/lastgood/lastgood.toml", &toml)])?;
+        server.start(Boot::Counted(1))?;
+        server.wait_for(Fact::Begun(1))?;
+        server.wait_for("waiting: ")?;
+        server.run_ok(&format!("sleep {}", LIMIT * 3 / 2))?;
+        server.run_ok("systemctl daemon-reload && systemctl daemon-reexec")?;
+        server.wait_for(Fact::Proven(1))?;
         server.power_off()
     })
 }

@@ -1,21 +1,31 @@
-//! Tells the service manager that a loop still turns.
+//! Ends this process when its loop does not turn any more, and tells the service manager that it does.
 //!
 //! systemd does not enforce `WatchdogSec=` while a `Type=oneshot` starts (252, 257 and 262), and the assessment lasts for the
-//! whole start. What it does enforce is `TimeoutStartSec=`, which a service puts off with `EXTEND_TIMEOUT_USEC=`
-//! (`sd_notify(3)`). So the unit has a short limit, and each turn of a loop puts it off by what `WatchdogSec=` says. When
-//! the loop hangs, nobody does: no thread of its own may go on here.
+//! whole start. Nor is `TimeoutStartSec=` of use, put off again and again with `EXTEND_TIMEOUT_USEC=` (`sd_notify(3)`):
+//! each `daemon-reload` and `daemon-reexec` forgets that it was put off, and counts from the start of the unit, so that
+//! whoever reloads in the middle of a long assessment would end it. So a thread counts down here, each turn of the loop
+//! winds it up, and where it runs out the process ends by `SIGALRM`. A process that waits in a system call ends by that as
+//! well, if it can be killed at all.
 //!
-//! Only a unit that has `WatchdogSec=` and `NotifyAccess=` is told anything. Everywhere else this does nothing.
+//! The thread counts in steps: a machine that stood still for an hour, and goes on, has lost one.
+//!
+//! Only a unit that has `WatchdogSec=` is watched. Everywhere else this does nothing.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use libsystemd::daemon::{NotifyState, notify, watchdog_enabled};
+use nix::sys::signal::{Signal, raise};
 
 /// How often it is told at most.
 const EVERY: Duration = Duration::from_secs(1);
 /// What has gone on for so long hangs, however lively it looks. Longer than the longest assessment (`config.rs`,
-/// `Seconds`), shorter than the limit that a trial has as a whole (the generator's drop-in).
+/// `Seconds`), shorter than the limits of the unit and of a trial as a whole (the generator's drop-in).
 const LONGEST: Duration = Duration::from_mins(30);
+/// In so many steps the limit passes.
+const STEPS: u32 = 9;
 
 /// The pulse of one loop. It says something once a second at most, however fast the loop turns.
 #[derive(Debug)]
@@ -56,11 +66,12 @@ impl Pulse {
         if !self.is_due(Instant::now()) {
             return;
         }
-        let Some(words) = watchdog_enabled(false).and_then(words) else {
+        let Some(limit) = watchdog_enabled(false).filter(|limit| !limit.is_zero()) else {
             return;
         };
+        Left::wind_up(limit);
         // Nothing hangs on one of them: the next one comes in time.
-        if let Err(error) = notify(false, &words) {
+        if let Err(error) = notify(false, &[NotifyState::Watchdog]) {
             tracing::debug!("the service manager does not listen: {error}");
         }
     }
@@ -74,14 +85,43 @@ impl Pulse {
     }
 }
 
-/// What is said to a manager that wants to hear something every `limit`. Both words: one that enforces `WatchdogSec=`
-/// earlier than those known is content as well.
-fn words(limit: Duration) -> Option<[NotifyState; 2]> {
-    let micros = u64::try_from(limit.as_micros())
-        .ok()
-        .filter(|micros| *micros > 0)?;
-    let longer = NotifyState::Other(format!("EXTEND_TIMEOUT_USEC={micros}"));
-    Some([NotifyState::Watchdog, longer])
+/// How many steps are left of the limit.
+#[derive(Debug)]
+struct Left(AtomicU32);
+
+impl Left {
+    const fn whole() -> Self {
+        Self(AtomicU32::new(STEPS))
+    }
+
+    /// The whole limit is left again. The first time, somebody begins to count.
+    fn wind_up(limit: Duration) {
+        static LEFT: Left = Left::whole();
+        static COUNTS: OnceLock<()> = OnceLock::new();
+        LEFT.0.store(STEPS, Ordering::Relaxed);
+        COUNTS.get_or_init(|| {
+            let count = move || {
+                loop {
+                    thread::sleep(limit / STEPS);
+                    if LEFT.is_over() {
+                        // Nothing is said: what the loop hangs in may be what it says something by. systemd names the signal.
+                        if raise(Signal::SIGALRM).is_err() {
+                            std::process::abort();
+                        }
+                    }
+                }
+            };
+            let began = thread::Builder::new().name("pulse".to_owned()).spawn(count);
+            if let Err(error) = began {
+                tracing::warn!("nobody watches whether this goes on: {error}");
+            }
+        });
+    }
+
+    /// A step has passed. Whether it was the last one.
+    fn is_over(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::Relaxed) <= 1
+    }
 }
 
 #[cfg(test)]
@@ -110,11 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_put_off_by_what_the_unit_says() {
-        let said = words(Duration::from_secs(90))
-            .unwrap()
-            .map(|word| word.to_string());
-        assert_eq!(said, ["WATCHDOG=1", "EXTEND_TIMEOUT_USEC=90000000"]);
-        assert!(words(Duration::ZERO).is_none());
+    fn the_limit_is_over_with_its_last_step() {
+        let left = Left::whole();
+        let passed = (1..100).find(|_| left.is_over());
+        assert_eq!(passed, Some(STEPS));
     }
 }

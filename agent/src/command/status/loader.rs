@@ -20,7 +20,7 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// What a trial risks with this one, if it risks anything: nothing of ours runs before the kernel does.
+    /// What a trial risks with this one, and what would mend that. None: it goes on by itself.
     pub(super) fn risk(&self) -> Option<(String, &'static str)> {
         let then = self.failed_trial;
         (then != FailedStart::Resets).then(|| {

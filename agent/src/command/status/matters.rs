@@ -7,8 +7,8 @@ use super::{Matter, Status};
 use crate::report::label::{HEALTHY_TRIAL, StateLabel, not_selected};
 use crate::report::print::local;
 use crate::report::remedy;
-use crate::state::REBOOTS_IN_A_ROW;
 use crate::state::fault::Fault;
+use crate::state::{REBOOTS_IN_A_ROW, Subject};
 use crate::store::ledger;
 
 /// What is wrong, the most important first. `starts_nothing` is why the loader would start nothing.
@@ -106,22 +106,7 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
         let id = &trial.generation;
         all.push(Matter::of(&format!("generation {id} was {HEALTHY_TRIAL}")));
     }
-    if let Some(selected) = status.selected
-        && status.running != Some(selected)
-        && status.next_boot.as_ref() == Some(&selected.generation)
-    {
-        let id = &selected.generation;
-        all.push(Matter::new(
-            format!("generation {id} is selected and does not run yet"),
-            "`systemctl reboot` starts it",
-        ));
-        let next = status.after_failures.first();
-        let is_trial = next.is_some_and(|next| next.state == Some(StateLabel::Trial));
-        let risk = status.loader.as_ref().and_then(Loader::risk);
-        if let Some((text, todo)) = risk.filter(|_| is_trial) {
-            all.push(Matter::new(text, todo));
-        }
-    }
+    all.extend(not_yet(status));
     if let Some(ahead) = &status.profile_ahead {
         all.push(match &status.ahead_unbootable {
             Some(why) => Matter::new(
@@ -157,6 +142,28 @@ pub(super) fn notes(status: &Status<'_>, unknown_next: Option<&str>) -> Vec<Matt
             format!("{reboots} in a row; after {REBOOTS_IN_A_ROW} the machine stays up as it is");
         all.push(Matter { text, todo: None });
     }
+    all
+}
+
+/// What is selected and boots next, and what that risks: nothing of ours runs before its kernel does.
+fn not_yet(status: &Status<'_>) -> Vec<Matter> {
+    let selected = status.selected.filter(|selected| {
+        status.running != Some(*selected) && status.next_boot.as_ref() == Some(&selected.generation)
+    });
+    let Some(Subject { generation: id, .. }) = selected else {
+        return Vec::new();
+    };
+    let mut all = vec![Matter::new(
+        format!("generation {id} is selected and does not run yet"),
+        "`systemctl reboot` starts it",
+    )];
+    let next = status.after_failures.first();
+    let is_trial = next.is_some_and(|next| next.state == Some(StateLabel::Trial));
+    let risk = status.loader.as_ref().and_then(Loader::risk);
+    all.extend(
+        risk.filter(|_| is_trial)
+            .map(|(text, todo)| Matter::new(text, todo)),
+    );
     all
 }
 
