@@ -27,6 +27,7 @@
 //! evidence  what a failed scenario leaves
 //! faults    one run with every file-changing call of it failing in turn
 //! loader_rig the real loader in the real firmware, without a kernel
+//! patience  how long something is waited for
 //! layers    imports run down, as the map says
 //! tree      a directory that plays a machine, for `--root`
 //! nixpkgs   the same, as nixpkgs' systemd-boot builder leaves it
@@ -58,6 +59,7 @@ pub mod nixpkgs;
 pub mod package;
 pub mod packages;
 pub mod paths;
+mod patience;
 pub mod program;
 pub mod prometheus;
 pub mod scenario;

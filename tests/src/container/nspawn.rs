@@ -7,13 +7,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
 
 use super::{Ended, Reach};
 use crate::machine::{Output, Serial, http};
+use crate::patience::Patience;
 
 const START: &str = include_str!("start.sh");
 
@@ -260,10 +261,10 @@ impl Drop for Nspawn {
 
 /// Looks again and again, until there is something or time is up.
 fn until<T>(within: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
-    let deadline = Instant::now() + within;
+    let mut patience = Patience::of(within);
     loop {
         let seen = look()?;
-        if seen.is_some() || Instant::now() > deadline {
+        if seen.is_some() || patience.is_over() {
             return Ok(seen);
         }
         thread::sleep(POLL);

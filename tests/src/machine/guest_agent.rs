@@ -14,6 +14,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::patience::Patience;
+
 /// How a command in the guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -65,11 +67,11 @@ pub(super) struct GuestAgent {
 impl GuestAgent {
     /// Connects and waits until the agent answers.
     pub(super) fn connect(socket: &Path, within: Duration) -> Result<Self> {
-        let deadline = Instant::now() + within;
+        let mut patience = Patience::of(within);
         loop {
             match Self::synchronise(socket) {
                 Ok(agent) => return Ok(agent),
-                Err(error) if Instant::now() > deadline => {
+                Err(error) if patience.is_over() => {
                     return Err(error).with_context(|| {
                         format!("the guest agent is silent for {} s", within.as_secs())
                     });
@@ -107,7 +109,7 @@ impl GuestAgent {
 
     /// Runs a shell command and waits for its end.
     pub(super) fn run(&mut self, command: &str, within: Duration) -> Result<Output> {
-        let deadline = Instant::now() + within;
+        let mut patience = Patience::of(within);
         let pid = self.start(command)?;
         loop {
             let request = json!({ "execute": "guest-exec-status", "arguments": { "pid": pid } });
@@ -122,7 +124,7 @@ impl GuestAgent {
                     stderr: text(&status.err_data)?,
                 });
             }
-            if Instant::now() > deadline {
+            if patience.is_over() {
                 bail!(
                     "in the guest, `{command}` still runs after {} s",
                     within.as_secs()

@@ -13,7 +13,7 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -29,6 +29,7 @@ pub(crate) use self::serial::Serial;
 use self::wire::Wire;
 use crate::closures::Variant;
 use crate::image::Image;
+use crate::patience::Patience;
 use crate::timeline::{Mark, Timeline};
 use crate::{files, paths};
 
@@ -303,12 +304,12 @@ impl Machine {
     /// # Errors
     /// Those of `http_get`, and no answer within `within`.
     pub fn wait_for_page(&mut self, guest_port: u16, within: Duration) -> Result<String> {
-        let deadline = Instant::now() + within;
+        let mut patience = Patience::of(within);
         loop {
             if let Some(page) = self.http_get(guest_port)? {
                 return Ok(page);
             }
-            if Instant::now() > deadline {
+            if patience.is_over() {
                 bail!(
                     "nothing answers on port {guest_port} within {} s",
                     within.as_secs()
@@ -323,7 +324,7 @@ impl Machine {
     /// # Errors
     /// When none does within `within`.
     pub fn wait_for_ssh(&mut self, within: Duration) -> Result<String> {
-        let deadline = Instant::now() + within;
+        let mut patience = Patience::of(within);
         loop {
             let greeting = http::greeting(self.host_port(22)?, SILENCE)?;
             if let Some(greeting) = greeting.filter(|text| text.starts_with("SSH-2.0-")) {
@@ -332,7 +333,7 @@ impl Machine {
                 return Ok(greeting);
             }
             ensure!(
-                Instant::now() < deadline,
+                !patience.is_over(),
                 "no SSH server greets within {} s",
                 within.as_secs()
             );

@@ -5,13 +5,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::serial::Serial;
 use super::wire::Wire;
+use crate::patience::Patience;
 
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 
@@ -125,9 +126,9 @@ impl Qemu {
 
     /// Waits for the guest to switch the machine off.
     pub(super) fn wait_until_off(mut self, within: Duration) -> Result<()> {
-        let deadline = Instant::now() + within;
+        let mut patience = Patience::of(within);
         while self.child.try_wait()?.is_none() {
-            if Instant::now() > deadline {
+            if patience.is_over() {
                 bail!("the machine is still on after {} s", within.as_secs());
             }
             thread::sleep(Duration::from_millis(50));

@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::fact::Fact;
+use crate::patience::Patience;
 
 /// How many lines an error shows.
 const TAIL: usize = 30;
+/// So often at least it is looked whether time is up.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// One line, without terminal control sequences.
 #[derive(Debug, Clone)]
@@ -84,7 +87,7 @@ impl Serial {
 
     /// Waits for a line that states `fact`, after the one the last wait ended at.
     pub(crate) fn wait(&self, fact: &Fact, within: Duration) -> Result<Line> {
-        let deadline = Instant::now() + within;
+        let mut patience = Patience::of(within);
         let mut state = self.shared.lock();
         let mut looked_at = state.next;
         loop {
@@ -101,7 +104,7 @@ impl Serial {
                     state.tail()
                 );
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = patience.left();
             if left.is_zero() {
                 bail!(
                     "no {fact:?} within {} s; the last lines:\n{}",
@@ -109,7 +112,7 @@ impl Serial {
                     state.tail()
                 );
             }
-            let waited = self.shared.changed.wait_timeout(state, left);
+            let waited = self.shared.changed.wait_timeout(state, left.min(LOOK));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
