@@ -22,7 +22,7 @@ use verdict::{Judgement, Watch};
 
 /// The least time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The most, however slow the machine is.
+/// The most, however slow the machine is. When a verdict is near it is the least as well: few looks are left.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long nothing is looked at when nothing is told: not everything is (what activation has left is not), and what was
 /// missed is seen then.
@@ -39,6 +39,9 @@ pub trait Observer {
     /// # Errors
     /// When systemd does not answer.
     fn snapshot(&mut self) -> Result<Snapshot, systemd::Error>;
+
+    /// Lets so much time go by. It ends sooner where something that is required has come to nothing.
+    fn rest(&mut self, at_most: Duration);
 
     /// Waits until it may have changed, or for so long.
     fn wait(&mut self, at_most: Duration);
@@ -61,8 +64,6 @@ pub trait Observer {
 pub trait Clock {
     /// Since the agent began: what the deadline counts from.
     fn elapsed(&self) -> Duration;
-    /// Lets time go by.
-    fn pause(&mut self, length: Duration);
 }
 
 /// Real, monotonic time.
@@ -75,10 +76,6 @@ pub struct Monotonic {
 impl Clock for Monotonic {
     fn elapsed(&self) -> Duration {
         self.began.elapsed()
-    }
-
-    fn pause(&mut self, length: Duration) {
-        std::thread::sleep(length);
     }
 }
 
@@ -99,7 +96,7 @@ pub fn assess(
     requirements: &Requirements,
     baseline: Option<&Baseline>,
     observer: &mut impl Observer,
-    clock: &mut impl Clock,
+    clock: &impl Clock,
 ) -> Outcome {
     let mut watch = Watch::new(requirements, baseline);
     let mut told = String::new();
@@ -145,7 +142,12 @@ pub fn assess(
             watch.begun(name, at);
         }
         let pause = at.saturating_sub(began).saturating_mul(SHARE - 1);
-        clock.pause(pause.clamp(PAUSE, LONGEST_PAUSE));
+        let longest = if watch.is_near() {
+            PAUSE
+        } else {
+            LONGEST_PAUSE
+        };
+        observer.rest(pause.clamp(PAUSE, longest));
         let next = watch.next(at).min(at + HEARTBEAT);
         observer.wait(next.saturating_sub(clock.elapsed()));
     }

@@ -25,6 +25,16 @@ pub fn first_boot(vm: &mut Machine) -> Result<()> {
     Ok(())
 }
 
+/// The same, and its entry says so: whatever comes now, there is something to go back to.
+///
+/// # Errors
+/// When it does not.
+pub fn blessed_first_boot(vm: &mut Machine) -> Result<()> {
+    first_boot(vm)?;
+    vm.wait_for("blessed: generation 1", VERDICT)?;
+    Ok(())
+}
+
 /// What a deploy tool does: the profile first, then the boot loader hook.
 ///
 /// # Errors
@@ -108,13 +118,68 @@ pub fn started(vm: &mut Machine) -> Result<String> {
 /// The file name of the entry of generation `number`.
 ///
 /// # Errors
-/// When it has none.
+/// When it has none, or several.
 pub fn entry_of(vm: &Machine, number: u32) -> Result<String> {
     let entries = esp::entries(&vm.disk())?;
     let prefix = format!("lastgood-{number}-");
     let mut names = entries.iter().filter(|name| name.starts_with(&prefix));
     let name = names.next().cloned();
+    ensure!(
+        names.next().is_none(),
+        "several entries of generation {number}: {entries:?}"
+    );
     name.with_context(|| format!("no entry of generation {number}: {entries:?}"))
+}
+
+/// The counter in the name of generation `number`'s entry, read from outside: empty where it has none.
+///
+/// # Errors
+/// When it has no entry, or several.
+pub fn counter(vm: &Machine, number: u32) -> Result<String> {
+    let name = entry_of(vm, number)?;
+    let counter = name.split_once('+').map(|(_, counter)| counter);
+    let counter = counter.unwrap_or_default();
+    Ok(counter.trim_end_matches(".conf").to_owned())
+}
+
+/// What `list-generations` says of generation `number`: `proven`, `rejected`, ...
+///
+/// # Errors
+/// When it is not in the list.
+pub fn state_of(vm: &mut Machine, number: u32) -> Result<String> {
+    let all = json(vm, "list-generations")?;
+    let mut each = all.as_array().into_iter().flatten();
+    let this = each.find(|one| one.get("generation") == Some(&number.into()));
+    let state = this.and_then(|one| one.get("state")?.as_str());
+    Ok(state.with_context(|| format!("{all}"))?.to_owned())
+}
+
+/// The units that have failed and are not up again, one a line.
+///
+/// # Errors
+/// When systemd does not answer.
+pub fn failed_units(vm: &mut Machine) -> Result<String> {
+    let failed = vm.run_ok("systemctl --failed --plain --no-legend | cut -d ' ' -f 1")?;
+    Ok(failed.trim().to_owned())
+}
+
+/// Generation 1 serves, is what boots next and after failures, and nothing counts against it. The loader passes over
+/// generation `bad`.
+///
+/// # Errors
+/// When it is otherwise.
+pub fn is_back(vm: &mut Machine, bad: u32) -> Result<()> {
+    page_says(vm, Variant::One)?;
+    let one = entry_of(vm, 1)?;
+    ensure!(counter(vm, 1)?.is_empty(), "{one}");
+    let tries = counter(vm, bad)?;
+    ensure!(tries.starts_with("0-"), "the loader tries it: {tries}");
+    let next = predicted(vm, 2)?;
+    ensure!(next == vec![one; 3], "{next:?}");
+    let status = json(vm, "status")?;
+    let reboots = status.get("automaticReboots");
+    ensure!(reboots == Some(&0.into()), "{status}");
+    Ok(())
 }
 
 /// What an operator does at the loader's menu, who picks generation `number`: done from outside while the machine is off.

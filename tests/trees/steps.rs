@@ -4,10 +4,11 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
-use lastgood_tests::files;
 use lastgood_tests::tree::Tree;
+use lastgood_tests::{files, program};
 use serde_json::Value;
 
 use super::verify::initrds;
@@ -478,5 +479,21 @@ fn a_proven_generation_may_be_started_by_anybody() -> Result<()> {
         (&told["state"], &told["healthyTrial"]),
         (&Value::from("proven"), &Value::Null)
     );
+    Ok(())
+}
+
+/// The journal goes down before the last of a machine's services does, and one of those is the agent's.
+#[test]
+fn whoever_has_nobody_to_talk_to_goes_on() -> Result<()> {
+    let tree = Tree::new()?;
+    started(&tree, &trial(&tree)?[1], 1)?;
+    let mut begin = Command::new(program::build()?);
+    begin.arg("--root").arg(tree.path("."));
+    let (_, nobody_reads) = std::io::pipe()?;
+    let ended = begin
+        .args(["step", "begin"])
+        .stderr(nobody_reads)
+        .status()?;
+    assert!(ended.success(), "{ended}");
     Ok(())
 }

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use lastgood_tests::closures::Variant;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::scenario;
-use lastgood_tests::story::{VERDICT, deploy, first_boot, json, page_says, predicted, started};
-
-use super::counter;
+use lastgood_tests::story::{
+    VERDICT, counter, deploy, first_boot, json, page_says, predicted, started,
+};
 
 /// `lastgood` says no, in one line with each of `words`.
 fn refused(vm: &mut Machine, command: &str, words: &[&str]) -> Result<()> {

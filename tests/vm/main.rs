@@ -17,32 +17,15 @@ mod switching;
 mod watchdog;
 mod ways_back;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use lastgood_tests::closures::Variant;
 use lastgood_tests::esp;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::scenario;
 use lastgood_tests::story::{
-    VERDICT, deploy, first_boot, internal_port_is_closed, json, page_says, predicted, started,
+    VERDICT, counter, deploy, first_boot, internal_port_is_closed, json, page_says, predicted,
+    started,
 };
-
-/// The counter in the name of generation `number`'s entry, read from outside.
-fn counter(vm: &Machine, number: u32) -> Result<String> {
-    let prefix = format!("lastgood-{number}-");
-    let entries = esp::entries(&vm.disk())?;
-    let mut names = entries.iter().filter(|name| name.starts_with(&prefix));
-    let name = names
-        .next()
-        .with_context(|| format!("no entry of generation {number}: {entries:?}"))?;
-    ensure!(
-        names.next().is_none(),
-        "several entries of generation {number}: {entries:?}"
-    );
-    Ok(name
-        .split_once('+')
-        .map(|(_, counter)| counter.trim_end_matches(".conf").to_owned())
-        .unwrap_or_default())
-}
 
 #[test]
 fn a_good_trial_becomes_proven() -> Result<()> {

@@ -10,9 +10,10 @@ use lastgood_tests::debian::Debian;
 use lastgood_tests::image::Kind;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::{scenario, scenario_of};
-use lastgood_tests::story::{VERDICT, deploy, entry_of, first_boot, json, page_says, predicted};
-
-use crate::counter;
+use lastgood_tests::story::{
+    VERDICT, blessed_first_boot, counter, deploy, entry_of, failed_units, first_boot, json,
+    page_says, predicted, state_of,
+};
 
 /// A good one that does not wait long.
 const SOON: Broken<'_> = Broken {
@@ -22,16 +23,6 @@ const SOON: Broken<'_> = Broken {
 
 /// Two boots, and two assessments that wait for their deadline.
 const BOTH_FAIL: Duration = Duration::from_mins(8);
-
-fn state(vm: &mut Machine, number: u32) -> Result<String> {
-    let all = json(vm, "list-generations")?;
-    let all = all.as_array().into_iter().flatten();
-    let mut these = all.filter(|one| one["generation"] == number);
-    Ok(these
-        .next()
-        .map(|one| one["state"].as_str().unwrap_or_default().to_owned())
-        .unwrap_or_default())
-}
 
 /// Stays as it is: no reboot follows, whatever timers still run.
 fn stays(vm: &mut Machine, boots: usize) -> Result<()> {
@@ -45,8 +36,7 @@ fn stays(vm: &mut Machine, boots: usize) -> Result<()> {
 /// Neither generation has a network, so it is neither's fault. With the cable in again the trial gets its second chance.
 fn the_cable_is_out(debian: Debian) -> Result<()> {
     scenario_of(debian, Kind::Quick, "cable", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         vm.wait_until_settled()?;
         broken::deploy(vm, Variant::Two, SOON)?;
         vm.set_cable(false)?;
@@ -57,7 +47,7 @@ fn the_cable_is_out(debian: Debian) -> Result<()> {
         vm.wait_for("excused: generation 2", BOTH_FAIL)?;
         let boots = vm.boots();
         stays(vm, boots)?;
-        ensure!(state(vm, 2)? == "suspect");
+        ensure!(state_of(vm, 2)? == "suspect");
         let why = json(vm, "why 1")?;
         ensure!(why["cause"].to_string().contains("route"), "{why}");
 
@@ -108,7 +98,7 @@ fn when_no_generation_passes_the_machine_stays_up() -> Result<()> {
         ensure!(status["degraded"]["faults"][0]["key"] == "unit:nginx.service");
         ensure!(status["automaticReboots"] == 1, "{status}");
         ensure!(!vm.has_said(Fact::Rejected(1)) && !vm.has_said(Fact::Rejected(2)));
-        ensure!(state(vm, 3)? == "suspect");
+        ensure!(state_of(vm, 3)? == "suspect");
 
         // An operator who reboots it gets the same, once.
         vm.reboot()?;
@@ -122,8 +112,7 @@ fn when_no_generation_passes_the_machine_stays_up() -> Result<()> {
 #[test]
 fn long_an_operator_reboots_in_the_middle_and_insists_later() -> Result<()> {
     scenario("operator", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         vm.run_ok("echo 'p /run/hold 0600 root root' >/etc/tmpfiles.d/rig.conf && sync")?;
         deploy(vm, Variant::Held)?;
         vm.reboot()?;
@@ -167,8 +156,7 @@ fn long_an_operator_reboots_in_the_middle_and_insists_later() -> Result<()> {
 #[test]
 fn long_a_clock_of_1970_rejects_nothing() -> Result<()> {
     scenario("clock", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         deploy(vm, Variant::Two)?;
         vm.power_off()?;
         vm.begin_at("1970-01-01T00:00:00");
@@ -191,8 +179,7 @@ fn long_a_clock_of_1970_rejects_nothing() -> Result<()> {
 fn long_what_becomes_of_the_agents_own_files_reboots_nothing_proven() -> Result<()> {
     const LEDGER: &str = "/var/lib/lastgood/ledger.jsonl";
     scenario("own-files", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
 
         vm.chapter("the ledger is damaged");
         vm.run_ok(&format!(
@@ -236,8 +223,8 @@ fn reboots_well(vm: &mut Machine) -> Result<()> {
         "journalctl --boot --quiet --identifier lastgood --output cat --priority warning | tail -n 12",
     )?;
     log.lines().for_each(|line| vm.note(format!("    {line}")));
-    let failed = vm.run_ok("systemctl --failed --plain --no-legend | cut -d ' ' -f 1")?;
-    vm.note(format!("failed: {}", failed.trim().replace('\n', " ")));
+    let failed = failed_units(vm)?;
+    vm.note(format!("failed: {}", failed.replace('\n', " ")));
     stays(vm, boots)?;
     page_says(vm, Variant::One)
 }
@@ -253,8 +240,7 @@ fn page_says_soon(vm: &mut Machine) -> Result<()> {
 #[test]
 fn long_a_full_boot_partition_refuses_and_keeps_what_boots() -> Result<()> {
     scenario("full-esp", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         let (entry, panic) = (entry_of(vm, 1)?, vm.toplevel(Variant::Panic)?);
         vm.run_ok("dd if=/dev/zero of=/boot/full bs=1k status=none; sync; true")?;
         vm.run_ok(&format!(

@@ -6,9 +6,7 @@ use lastgood_tests::closures::Variant;
 use lastgood_tests::esp;
 use lastgood_tests::machine::{Fact, Machine};
 use lastgood_tests::scenario::scenario;
-use lastgood_tests::story::{VERDICT, entry_of, first_boot, json, page_says};
-
-use crate::counter;
+use lastgood_tests::story::{VERDICT, blessed_first_boot, counter, entry_of, json, page_says};
 
 /// Up to where a boot comes before the plug is pulled, in the order of a boot.
 const STAGES: [&str; 6] = [
@@ -51,8 +49,7 @@ fn entry(vm: &Machine, number: u32) -> Result<String> {
 #[test]
 fn long_a_power_cut_at_each_stage_is_a_try_at_most() -> Result<()> {
     scenario("power-cuts", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         let mut good = 1;
         for stage in STAGES {
             vm.chapter(stage);

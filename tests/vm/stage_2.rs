@@ -12,10 +12,9 @@ use lastgood_tests::initrds::Initrd;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::{scenario, scenario_of, scenario_on};
 use lastgood_tests::story::{
-    VERDICT, deploy, entry_of, first_boot, json, page_says, selected_by_hand,
+    VERDICT, blessed_first_boot, counter, deploy, entry_of, first_boot, json, page_says,
+    selected_by_hand,
 };
-
-use super::counter;
 
 /// A real initrd takes as long as all else, and a loaded host thrice that.
 const BEGUN: Duration = Duration::from_mins(5);
@@ -213,8 +212,7 @@ fn root_is_missing(debian: Debian) -> Result<()> {
     let initrd = Initrd::InitramfsTools;
     let good = Variant::Staged(initrd, Staged::One);
     scenario_of(debian, Kind::Staged(initrd), "no-root", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         broken::deploy(vm, good, NO_ROOT)?;
         let before = vm.boots();
         vm.reboot()?;
@@ -249,8 +247,7 @@ fn dracut_waits_for_a_root(debian: Debian) -> Result<()> {
     let initrd = Initrd::Dracut;
     let good = Variant::Staged(initrd, Staged::One);
     scenario_of(debian, Kind::Staged(initrd), "no-root-dracut", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         let bad = broken::deploy(vm, good, NO_ROOT)?;
         vm.reboot()?;
         vm.wait_for("this trial does not get out of the initrd", DEADLINE)?;

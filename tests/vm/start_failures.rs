@@ -11,9 +11,9 @@ use lastgood_tests::esp;
 use lastgood_tests::loader_rig::loaders;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::scenario;
-use lastgood_tests::story::{VERDICT, entry_of, first_boot, json, page_says, started};
-
-use crate::counter;
+use lastgood_tests::story::{
+    VERDICT, blessed_first_boot, counter, entry_of, json, page_says, started,
+};
 
 /// A good one whose kernel and initrd are on `$BOOT` under names of their own, so that damage to them is nobody else's.
 const OWN_PAYLOAD: Broken<'_> = Broken {
@@ -96,8 +96,7 @@ fn a_kernel_that_cannot_be_started_is_left_by_the_newest_loader() -> Result<()> 
     let newest = loader(2)?;
     scenario("start-failure-262", |vm| {
         with_loader(vm, &newest)?;
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         let bad = armed(vm)?;
         damage(vm, bad, "linux", 6_000_000)?;
         let before = vm.boots();
@@ -117,8 +116,7 @@ fn by_hand(at: usize, name: &str) -> Result<()> {
     let loader = loader(at)?;
     scenario(name, |vm| {
         with_loader(vm, &loader)?;
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         let bad = armed(vm)?;
         damage(vm, bad, "linux", 6_000_000)?;
         let mut switched_on = 0;
@@ -151,8 +149,7 @@ fn long_a_kernel_that_cannot_be_started_under_257() -> Result<()> {
 #[test]
 fn long_half_an_initrd_and_an_entry_without_text() -> Result<()> {
     scenario("half-an-initrd", |vm| {
-        first_boot(vm)?;
-        vm.wait_for("blessed: generation 1", VERDICT)?;
+        blessed_first_boot(vm)?;
         let bad = armed(vm)?;
         damage(vm, bad, "initrd", 700_000)?;
         let before = vm.boots();

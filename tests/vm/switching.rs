@@ -9,11 +9,9 @@ use lastgood_tests::closures::Variant;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::scenario;
 use lastgood_tests::story::{
-    VERDICT, deploy, entry_of, first_boot, internal_port_is_closed, json, page_says, predicted,
-    started,
+    VERDICT, counter, deploy, entry_of, failed_units, first_boot, internal_port_is_closed, json,
+    page_says, predicted, started,
 };
-
-use super::counter;
 
 /// Which boot this is.
 fn boot_id(vm: &mut Machine) -> Result<String> {
@@ -101,8 +99,8 @@ fn a_failing_service_falls_back_live_or_by_a_reboot() -> Result<()> {
         vm.run_ok("journalctl --boot --quiet --grep 'rejected: generation 2' --lines 1")?;
         // But for the verdict, which stands.
         vm.wait_until_settled()?;
-        let failed = vm.run_ok("systemctl --failed --plain --no-legend | cut -d ' ' -f 1")?;
-        ensure!(failed.trim() == "lastgood-assess.service", "{failed}");
+        let failed = failed_units(vm)?;
+        ensure!(failed == "lastgood-assess.service", "{failed}");
 
         vm.chapter("[fallback] live = false");
         deploy(vm, Variant::BadNginx)?;

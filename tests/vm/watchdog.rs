@@ -11,9 +11,7 @@ use lastgood_tests::debian::Debian;
 use lastgood_tests::image::Kind;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::scenario_of;
-use lastgood_tests::story::{VERDICT, deploy, first_boot};
-
-use crate::counter;
+use lastgood_tests::story::{VERDICT, counter, deploy, first_boot};
 
 /// What the device is called there.
 const DEVICE: &str = "/sys/class/watchdog/watchdog0";

@@ -15,10 +15,6 @@ impl Clock for Paused {
     fn elapsed(&self) -> Duration {
         self.0.get()
     }
-
-    fn pause(&mut self, length: Duration) {
-        self.0.set(self.0.get() + length);
-    }
 }
 
 /// A machine that is always the same, and takes its time to answer.
@@ -45,6 +41,10 @@ impl Observer for Still {
         let mut snapshot = Snapshot::default();
         snapshot.units.insert("nginx.service".to_owned(), unit);
         Ok(snapshot)
+    }
+
+    fn rest(&mut self, at_most: Duration) {
+        self.now.set(self.now.get() + at_most);
     }
 
     fn wait(&mut self, at_most: Duration) {
@@ -92,12 +92,7 @@ fn assessed(state: Option<Active>, takes: Duration, talks: bool) -> (Outcome, u3
         settle: Duration::from_secs(10),
         deadline: Duration::from_mins(1),
     };
-    let outcome = assess(
-        &requirements,
-        None,
-        &mut machine,
-        &mut Paused(Rc::clone(&now)),
-    );
+    let outcome = assess(&requirements, None, &mut machine, &Paused(Rc::clone(&now)));
     (outcome, machine.looks, now.get())
 }
 
@@ -148,7 +143,7 @@ fn a_machine_that_tells_nothing_is_looked_at_when_something_may_follow() {
     assert!(matches!(outcome, Outcome::Unhealthy(_)), "{outcome:?}");
     assert_eq!(
         (looks, ended),
-        (2, Duration::from_secs(2) + verdict::GATHER)
+        (2, Duration::from_secs(2) + verdict::MOMENT)
     );
 
     let never = Active::Changing("activating".to_owned());

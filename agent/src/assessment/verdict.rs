@@ -2,9 +2,9 @@
 //!
 //! | what is seen | what follows |
 //! |---|---|
-//! | a required unit failed, or cannot be loaded; a unit failed that had not in the baseline | unhealthy, after [`GATHER`] |
+//! | a required unit failed, or cannot be loaded; a unit failed that had not in the baseline | unhealthy, after [`GATHER`], or [`MOMENT`] where nothing is on its way any more |
 //! | a required unit on its way; the boot has not finished; a unit keeps crashing that did not in the baseline | wait; at the deadline unhealthy |
-//! | a required check failed more often than it may | unhealthy, after [`GATHER`] |
+//! | a required check failed more often than it may | the same |
 //! | nothing wrong, unbroken for `settle`, and no run of a required check under way | healthy |
 //! | systemd does not answer | wait; at the deadline unknown |
 //!
@@ -26,11 +26,14 @@ use crate::state::baseline::Baseline;
 use crate::state::cause::Stage;
 use crate::state::fault::Fault;
 use crate::system::check::Ended as RunEnded;
-use crate::system::systemd::snapshot::{Active, Ended, Snapshot};
+use crate::system::systemd::snapshot::{Active, Ended, Snapshot, Unit};
 
-/// Failures come in groups, some a moment after others: how long to go on looking after the first, so that the report
-/// names the cause and not just what fell first.
+/// Failures come in groups, some a moment after others: how long to go on looking after the first while units are on their
+/// way, so that the report names the cause and not just what fell first.
 pub const GATHER: Duration = Duration::from_secs(2);
+
+/// The same where nothing is on its way any more: somebody may take a failure back at once.
+pub const MOMENT: Duration = Duration::from_millis(500);
 
 /// The longest that is waited beyond a deadline, counted like it: with one more `settle` of 800 s this is below the 30
 /// minutes of `lastgood-assess.service`.
@@ -168,7 +171,8 @@ impl<'a> Watch<'a> {
             |mark: Option<Duration>, long| mark.is_some_and(|m| at.saturating_sub(m) >= long);
         let settle = self.requirements.settle;
         let is_final = has(Weight::Final);
-        if is_final && (late || lasted(self.final_since, GATHER)) {
+        let gather = if is_at_rest(snapshot) { MOMENT } else { GATHER };
+        if is_final && (late || lasted(self.final_since, gather)) {
             return unhealthy(&complaints, Weight::Final, None, snapshot);
         }
         let is_patient =
@@ -237,13 +241,19 @@ impl<'a> Watch<'a> {
         })
     }
 
+    /// Whether a verdict may be near: something is wrong that changes no more by itself.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        self.final_since.is_some()
+    }
+
     /// When an observation like the last one, made at `at`, may first lead to something else.
     #[must_use]
     pub fn next(&self, at: Duration) -> Duration {
         let settle = self.requirements.settle;
         let settled = [self.well_since, self.bearable_since].map(|mark| mark.map(|m| m + settle));
-        let gathered = self.final_since.map(|mark| mark + GATHER);
-        let moments = settled.into_iter().chain([gathered]).flatten();
+        let gathered = [MOMENT, GATHER].map(|long| self.final_since.map(|mark| mark + long));
+        let moments = settled.into_iter().chain(gathered).flatten();
         let deadline = self.requirements.deadline;
         let moments = moments.chain([deadline, latest(deadline)]);
         let moments = moments.chain(self.checks.next(at, !self.settled));
@@ -346,6 +356,14 @@ impl<'a> Watch<'a> {
 /// as the assessment's own unit has the time.
 fn latest(deadline: Duration) -> Duration {
     deadline.max(LATEST.min(deadline.saturating_mul(2)))
+}
+
+/// Nothing is on its way any more that could fall as well, nor anybody who could mend what fell.
+fn is_at_rest(snapshot: &Snapshot) -> bool {
+    let is_on_its_way = |(name, unit): (&String, &Unit)| {
+        complaint::is_judged(name, unit) && matches!(unit.active, Active::Changing(_))
+    };
+    !snapshot.jobs.iter().any(complaint::is_under_way) && !snapshot.units.iter().any(is_on_its_way)
 }
 
 /// All that is not well yet is being started, and systemd ends each of these starts by itself: late, and not failed.

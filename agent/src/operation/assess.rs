@@ -88,7 +88,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         &requirements,
         baseline.as_ref(),
         &mut machine,
-        &mut Monotonic { began },
+        &Monotonic { began },
     );
     let cause = match outcome {
         Outcome::Healthy(baseline) => {
@@ -180,6 +180,10 @@ impl Observer for Machine<'_> {
             firewall: firewall::digest(self.root),
             ..surroundings::look(&self.ports)
         })
+    }
+
+    fn rest(&mut self, at_most: Duration) {
+        self.systemd.rest(at_most);
     }
 
     fn wait(&mut self, at_most: Duration) {

@@ -83,6 +83,9 @@ pub fn start(verbosity: Verbosity) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(stderr)
+        // It would print them on standard error as well, and panic where that is gone: the journal goes down before the last
+        // of a machine's services does.
+        .log_internal_errors(false)
         .event_format(line)
         .finish();
     // A second start, as in tests, keeps the first: there is nothing to mend.

@@ -50,6 +50,10 @@ pub struct Systemd {
     came_to_nothing: BTreeMap<String, Nothing>,
     /// Units that had a job since the last look. None: not everything was heard.
     asked: Option<BTreeSet<String>>,
+    /// Required ones that have cut a rest short.
+    hurried: BTreeSet<String>,
+    /// Something worth a look was heard since the last one.
+    has_news: bool,
 }
 
 /// What was asked of services, and is still so.
@@ -125,6 +129,8 @@ impl Systemd {
             known: Known::default(),
             came_to_nothing: BTreeMap::new(),
             asked: None,
+            hurried: BTreeSet::new(),
+            has_news: false,
         }
     }
 
@@ -147,9 +153,47 @@ impl Systemd {
         Ok(seen?)
     }
 
+    /// Lets so much time go by, so that looking does not take too much of a busy machine. That a required unit has come to
+    /// nothing ends it, once for each: what is started again and again is not looked at each time.
+    pub fn rest(&mut self, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Some(manager) = &mut self.manager else {
+                return std::thread::sleep(left);
+            };
+            match manager.signal(left) {
+                Ok(Some(signal)) => {
+                    self.has_news |= self.hears(&signal);
+                    if self.is_hurried_by(&signal) {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                // The next look says why, if it cannot be mended.
+                Err(_) => self.hang_up(),
+            }
+        }
+    }
+
+    /// Whether a required unit has come to nothing, for the first time.
+    fn is_hurried_by(&mut self, signal: &Signal) -> bool {
+        match signal {
+            Signal::JobRemoved { unit, result, .. } => {
+                reader::nothing(result).is_some()
+                    && self.required.contains(unit)
+                    && self.hurried.insert(unit.clone())
+            }
+            _ => false,
+        }
+    }
+
     /// Waits until something may have changed, or for so long.
     pub fn wait(&mut self, at_most: Duration) {
         let until = Instant::now() + at_most;
+        if self.has_news {
+            return;
+        }
         while let Some(manager) = &mut self.manager {
             let left = until.saturating_duration_since(Instant::now());
             match manager.signal(left) {
@@ -197,6 +241,7 @@ impl Systemd {
         while let Some(signal) = manager.signal(Duration::ZERO)? {
             self.hears(&signal);
         }
+        self.has_news = false;
         if self.boot.is_none() {
             self.boot = self.find_boot(&mut manager)?;
         }

@@ -2,12 +2,14 @@
 //!
 //! The guest's clocks count instructions here, its date as well, so that what else this host does has no part in it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lastgood_tests::broken::{self, Broken};
 use lastgood_tests::closures::Variant;
 use lastgood_tests::debian::Debian;
+use lastgood_tests::files;
 use lastgood_tests::image::Kind;
 use lastgood_tests::machine::{Fact, Machine};
 use lastgood_tests::scenario::scenario_of;
@@ -27,10 +29,16 @@ pub(super) struct Arguments {
     /// Only this release of Debian
     #[arg(long, value_parser = ["12", "13"])]
     debian: Option<String>,
+    /// Only this way, or these
+    #[arg(long, value_enum)]
+    way: Vec<Way>,
+    /// Keep here what the journal and systemd say of each way, to see where the time goes
+    #[arg(long, value_name = "DIRECTORY")]
+    keep: Option<PathBuf>,
 }
 
 /// A way back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Way {
     /// Without the agent: the unit reboots the machine when it fails, and the loader counts three tries.
     Counting,
@@ -89,13 +97,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         }
         scenario_of(debian, Kind::Quick, "bench-fallback", |vm| {
             vm.count_instructions();
-            measure(vm, debian, arguments.times)
+            measure(vm, debian, arguments)
         })?;
     }
     Ok(())
 }
 
-fn measure(vm: &mut Machine, debian: Debian, times: usize) -> Result<()> {
+fn measure(vm: &mut Machine, debian: Debian, arguments: &Arguments) -> Result<()> {
+    let times = arguments.times;
+    let keep = arguments.keep.as_deref();
     vm.power_on()?;
     vm.wait_for("blessed: generation 1", PATIENCE)?;
     vm.wait_until_settled()?;
@@ -103,11 +113,15 @@ fn measure(vm: &mut Machine, debian: Debian, times: usize) -> Result<()> {
         "\n{}: from the fault to served again, in instructions of 8 ns; median and least of {times}",
         debian.name()
     ));
-    let ways = Way::on(debian);
+    let only = &arguments.way;
+    let ways = Way::on(debian).iter().copied();
+    let ways: Vec<Way> = ways
+        .filter(|way| only.is_empty() || only.contains(way))
+        .collect();
     let mut all: Vec<Vec<Duration>> = vec![Vec::new(); ways.len()];
     for _ in 0..times {
         for (way, times) in ways.iter().zip(&mut all) {
-            let took = back(vm, *way)?;
+            let took = back(vm, *way, keep)?;
             // As it goes: a round takes many boots.
             output::line(&format!("    {}: {:.1} s", way.name(), took.as_secs_f64()));
             times.push(took);
@@ -121,8 +135,8 @@ fn measure(vm: &mut Machine, debian: Debian, times: usize) -> Result<()> {
         let least = times.iter().min().copied().unwrap_or_default();
         let of: Vec<String> = medians
             .iter()
-            .zip(ways)
-            .filter(|(_, other)| *other != way)
+            .zip(&ways)
+            .filter(|(_, other)| other != &way)
             .map(|(other, name)| format!("{:.2} of {}", median / other, name.name()))
             .collect();
         output::line(&format!(
@@ -132,12 +146,12 @@ fn measure(vm: &mut Machine, debian: Debian, times: usize) -> Result<()> {
             of.join(", ")
         ));
     }
-    shares(vm)?;
+    shares(vm, keep)?;
     vm.power_off()
 }
 
 /// One way, from the trial's first fault until the good one's server runs.
-fn back(vm: &mut Machine, way: Way) -> Result<Duration> {
+fn back(vm: &mut Machine, way: Way, kept: Option<&Path>) -> Result<Duration> {
     vm.run_ok("rm -f /root/faults")?;
     let broken = Broken {
         name: way.name(),
@@ -174,6 +188,7 @@ fn back(vm: &mut Machine, way: Way) -> Result<Duration> {
     )?;
     let served: f64 = served.trim().parse()?;
     ensure!(served > fault, "served at {served}, fault at {fault}");
+    keep(vm, kept, way.name(), fault)?;
     // The incident is over before the next one begins.
     if way == Way::Live {
         vm.reboot()?;
@@ -187,7 +202,7 @@ fn back(vm: &mut Machine, way: Way) -> Result<Duration> {
 }
 
 /// What the agent's steps on the way to the services take of a boot that has nothing to do.
-fn shares(vm: &mut Machine) -> Result<()> {
+fn shares(vm: &mut Machine, kept: Option<&Path>) -> Result<()> {
     vm.reboot()?;
     vm.wait_for(Fact::Begun(1), PATIENCE)?;
     vm.wait_for(Fact::Proven(1), PATIENCE)?;
@@ -199,6 +214,7 @@ fn shares(vm: &mut Machine) -> Result<()> {
         Ok(shown.trim().parse()?)
     };
     let whole = microseconds(vm, "multi-user.target", "ActiveEnterTimestampMonotonic")?;
+    keep(vm, kept, "boot", 0.0)?;
     output::line(&format!(
         "of a boot, from the kernel's start to multi-user.target: {:.2} s",
         whole / 1e6
@@ -215,6 +231,30 @@ fn shares(vm: &mut Machine) -> Result<()> {
             busy / 1e3,
             100.0 * busy / whole
         ));
+    }
+    Ok(())
+}
+
+/// Writes down what the journal says since the fault, and since when each unit is what it is.
+fn keep(vm: &mut Machine, kept: Option<&Path>, name: &str, since: f64) -> Result<()> {
+    let Some(directory) = kept else {
+        return Ok(());
+    };
+    for (what, command) in [
+        (
+            "journal",
+            format!("journalctl --output=short-unix --no-pager --since=@{since:.0}"),
+        ),
+        (
+            "units",
+            "systemctl show --no-pager --timestamp=us --property=Id,Job,InactiveExitTimestampMonotonic,\
+             ActiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,CPUUsageNSec '*'"
+                .to_owned(),
+        ),
+        ("plot", "systemd-analyze plot".to_owned()),
+    ] {
+        let said = vm.run_ok(&command)?;
+        files::write(&directory.join(format!("{name}.{what}")), said)?;
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ use crate::system::systemd::snapshot::{Job, Load, Unit};
 
 const SETTLE: u64 = 3;
 const DEADLINE: u64 = 12;
+/// The first look after [`MOMENT`].
+const SOON: u64 = 1;
 
 fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -148,7 +150,7 @@ fn what_cannot_get_well_is_not_waited_for() {
         let (at, judgement) = usual(None, |_| with(&[("a.service", bad.clone())]));
         assert_eq!(
             (at, blamed(&judgement).0),
-            (GATHER.as_secs(), vec!["a.service"]),
+            (SOON, vec!["a.service"]),
             "{bad:?}"
         );
     }
@@ -162,7 +164,7 @@ fn a_unit_at_its_start_limit_is_told_as_that() {
         ..unit("failed", "failed")
     };
     let (at, judgement) = usual(None, |_| with(&[("a.service", often.clone())]));
-    assert_eq!(at, GATHER.as_secs());
+    assert_eq!(at, SOON);
     let (units, summary, _) = blamed(&judgement);
     assert_eq!(units, ["a.service"]);
     assert!(
@@ -331,7 +333,10 @@ fn the_report_names_all_that_failed_together_the_required_first() {
     };
     let (at, judgement) = usual(Some(&baseline(&[])), fails);
     let (units, summary, _) = blamed(&judgement);
-    assert_eq!(at, GATHER.as_secs());
+    assert_eq!(
+        at, 1,
+        "nothing is on its way any more, and all have failed for a while"
+    );
     assert_eq!(units, ["a.service", "0.service", "z.service"]);
     assert_eq!(
         summary,
@@ -410,4 +415,32 @@ fn a_required_unit_may_be_named_by_an_alias() {
     assert_eq!(requirements.units, ["sshd.service"]);
     let (_, judgement) = judged(&requirements, None, |_| Ok(snapshot.clone()));
     assert_eq!(blamed(&judgement).0, ["ssh.service"]);
+}
+
+/// It may be the one that takes more down with it, or that mends what fell.
+#[test]
+fn what_is_on_its_way_is_given_a_moment_and_no_more() {
+    let failed = || ("a.service", unit("failed", "failed"));
+    let on_its_way = |_| with(&[failed(), ("b.service", unit("activating", "start"))]);
+    assert_eq!(usual(None, on_its_way).0, GATHER.as_secs());
+    let job = |job| {
+        move |_| Snapshot {
+            jobs: vec![job_of(job)],
+            ..with(&[failed()])
+        }
+    };
+    // A handler (`OnFailure=`) is nothing that the boot waits for.
+    for (unit, expected) in [
+        ("repair.service", GATHER.as_secs()),
+        ("lastgood-assess.service", SOON),
+    ] {
+        assert_eq!(usual(None, job(unit)).0, expected, "{unit}");
+    }
+}
+
+fn job_of(unit: &str) -> Job {
+    Job {
+        blocks_others: false,
+        ..running_job(unit, true)
+    }
 }

@@ -130,3 +130,37 @@ fn what_systemd_was_asked_for_is_known_while_all_is_heard() {
     assert_eq!(systemd.asked, None);
     assert!(!Snapshot::default().ended_by_itself("b.service"));
 }
+
+/// Once: what is started again and again is not looked at each time.
+#[test]
+fn only_a_required_unit_that_comes_to_nothing_cuts_a_rest_short() {
+    let mut systemd = Systemd::watching(&["a.service".to_owned()], None);
+    let removed = |unit: &str, result| Signal::JobRemoved {
+        id: JobId(1),
+        unit: unit.to_owned(),
+        result,
+    };
+    for (signal, hurries) in [
+        (removed("a.service", manager::JobResult::Done), false),
+        (removed("b.service", manager::JobResult::Failed), false),
+        (
+            Signal::Changed {
+                unit: "a.service".to_owned(),
+            },
+            false,
+        ),
+        (removed("a.service", manager::JobResult::Failed), true),
+        (removed("a.service", manager::JobResult::Failed), false),
+    ] {
+        assert_eq!(systemd.is_hurried_by(&signal), hurries, "{signal:?}");
+    }
+}
+
+#[test]
+fn what_was_heard_at_rest_is_not_waited_for_again() {
+    let mut systemd = Systemd::watching(&[], None);
+    systemd.has_news = true;
+    let began = Instant::now();
+    systemd.wait(Duration::from_secs(60));
+    assert!(began.elapsed() < Duration::from_secs(30));
+}

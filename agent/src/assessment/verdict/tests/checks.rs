@@ -1,7 +1,7 @@
 //! Cases of declared checks: when they are run, and what they do to the verdict.
 
 use super::{
-    Baseline, DEADLINE, Declared, Fault, GATHER, Judgement, Requirements, SETTLE, Snapshot, Watch,
+    Baseline, DEADLINE, Declared, Fault, Judgement, Requirements, SETTLE, SOON, Snapshot, Watch,
     healthy_with, requirements, running_job, secs, unit, with, with_jobs,
 };
 use crate::system::check::{Ended, Failure};
@@ -105,7 +105,7 @@ fn one_that_failed_often_enough_is_final() {
     let asked = checked(vec![declared("web", Some(1))]);
     let (at, judgement, began) = judged_with(&asked, None, |_| with(&[]), |_, _| Some(failed()));
     assert_eq!(began, [0, 2]);
-    assert_eq!(at, 3 + GATHER.as_secs());
+    assert_eq!(at, 3 + SOON);
     let (summary, faults) = summary(&judgement);
     assert_eq!(summary, "required check web failed 2 times: exit status 1");
     assert_eq!(faults, [check("web")]);
