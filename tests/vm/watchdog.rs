@@ -1,4 +1,4 @@
-//! A hang that no unit ends: of PID 1. A watchdog resets the machine, on trials only.
+//! A hang that no unit ends: of PID 1. A watchdog resets the machine, on trials only, or the assessor does.
 //!
 //! On Debian 12 the device is the kernel's own (softdog): its kernel for virtual machines has no driver for one of QEMU's.
 //! That of Debian 13 has.
@@ -42,6 +42,26 @@ fn a_pid_1_that_dies_on_a_trial_ends_in_a_reset_and_a_proven_one_is_left_alone()
 #[test]
 fn long_a_hardware_watchdog_ends_a_trial_whose_pid_1_dies() -> Result<()> {
     pid_1_dies(Debian::Thirteen, "i6300esb", "i6300ESB timer")
+}
+
+/// Nobody resets this one but the assessor.
+#[test]
+fn long_a_pid_1_that_dies_without_a_watchdog_is_left_by_the_assessor() -> Result<()> {
+    scenario_of(Debian::Twelve, Kind::Quick, "dead-systemd", |vm| {
+        first_boot(vm)?;
+        vm.run_ok("echo 'p /run/hold 0600 root root' >/etc/tmpfiles.d/rig.conf && sync")?;
+        deploy(vm, Variant::Held)?;
+        vm.reboot()?;
+        vm.wait_for("rig: held", BOOT)?;
+        vm.run_ok("! test -e /dev/watchdog0 && kill -SEGV 1")?;
+        vm.wait_for(Fact::Rejected(2), VERDICT)?;
+        vm.wait_for("the kernel does, at once", GONE_BACK)?;
+        vm.wait_for(Fact::LoaderStarted, RESETS)?;
+        vm.wait_for(Fact::Begun(1), BOOT)?;
+        vm.wait_for(Fact::Proven(1), VERDICT)?;
+        assert_eq!(counter(vm, 2)?, "0-1", "demoted before it went");
+        vm.power_off()
+    })
 }
 
 fn pid_1_dies(debian: Debian, module: &str, device: &str) -> Result<()> {

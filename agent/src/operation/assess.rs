@@ -1,4 +1,5 @@
-//! Watches until there is a verdict, and records it. Acting on it is for others: a verdict must not get lost in acting.
+//! Watches until there is a verdict, and records it. Acting on it is for others: a verdict must not get lost in acting. Only
+//! where there are no others, because systemd is gone, it is acted upon here.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use boot_entries::Root;
 
 use super::check::Checker;
+use super::fall_back::fall_back;
 use super::{begin, last_resort};
 use crate::activation::firewall;
 use crate::assessment::requirements::{Requirements, missing_units};
@@ -17,10 +19,10 @@ use crate::error::Error;
 use crate::host;
 use crate::report::line::one_line;
 use crate::session::Session;
-use crate::state::Subject;
 use crate::state::baseline::{Baseline, Surroundings};
 use crate::state::cause::{Cause, Stage, UnitFailure};
 use crate::state::fault::Fault;
+use crate::state::{Subject, WhenUnhealthy};
 use crate::store::handover::{Healthy, Snippets, Units};
 use crate::system::check::Ended;
 use crate::system::pulse::Pulse;
@@ -109,7 +111,22 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
     if let Err(error) = recorded {
         tracing::error!("cannot record the verdict: {}", one_line(&error));
     }
+    if cause.faults.contains(&Fault::NoAnswer) {
+        act(root);
+    }
     Ok(Assessed::Unhealthy(subject, cause))
+}
+
+/// Acts upon a verdict that nobody else acts upon: a PID 1 that is dead starts no unit, and not every machine has a watchdog.
+/// What is proven stays as it is.
+fn act(root: &Root) {
+    let asks = |view: View| matches!(view.state.when_unhealthy(), WhenUnhealthy::FallBack { .. });
+    if !root.is_live() || !View::read(root).is_ok_and(asks) {
+        return;
+    }
+    if let Err(error) = fall_back(root) {
+        tracing::error!("{}", one_line(&error));
+    }
 }
 
 /// Which units that listened under the last good generation are other ones in `after`: by their files, and what is added to

@@ -267,17 +267,19 @@ impl World {
         }
     }
 
-    /// What a boot needs is mended from the store.
+    /// All payload is read, and mended from the store. What boots next, and what it falls back to, has its entry.
     pub(super) fn mend(&mut self) {
         if self.read_only {
             return;
+        }
+        for generation in &mut self.generations {
+            generation.rotten = false;
         }
         for subject in [self.state.selected.clone(), self.state.last_good().cloned()]
             .into_iter()
             .flatten()
         {
             if let Some(at) = self.generation(&subject) {
-                self.generations[at].rotten = false;
                 self.write_entry(at);
             }
         }
@@ -316,8 +318,13 @@ impl World {
     }
 
     fn leave(&mut self, from: Subject, to: Subject) {
-        // What is armed can be started: it is read, and mended, before a reboot is asked for.
-        self.mend();
+        // What is gone to can be started, or all is mended before a reboot is asked for.
+        if self
+            .generation(&to)
+            .is_some_and(|at| self.generations[at].rotten)
+        {
+            self.mend();
+        }
         if !self.carry() {
             let stem = stem_of(&to);
             let found = self.boot.files_of(&stem).next();
