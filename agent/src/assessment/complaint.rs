@@ -4,6 +4,7 @@ mod lost;
 mod missed;
 mod wrong;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -32,14 +33,34 @@ pub(super) enum Weight {
     Bearable,
 }
 
-/// One thing that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// One thing that is not as it should be. In the order of a report, see [`Complaint::place`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Complaint {
     pub(super) weight: Weight,
     /// Sorts what was asked for before what was compared.
     pub(super) kind: Kind,
     pub(super) fault: Fault,
     pub(super) wrong: Wrong,
+}
+
+impl Complaint {
+    /// What only waits comes after what it may wait for: a target is never the reason, and a device that does not come is.
+    fn place(&self) -> (Weight, bool, Kind, &Fault, &Wrong) {
+        let waits = self.wrong == Wrong::Queued;
+        (self.weight, waits, self.kind, &self.fault, &self.wrong)
+    }
+}
+
+impl Ord for Complaint {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl PartialOrd for Complaint {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// In half a sentence, for people.

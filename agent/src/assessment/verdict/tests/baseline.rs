@@ -61,6 +61,21 @@ fn a_boot_that_does_not_finish_names_what_hangs() {
     );
 }
 
+/// A disk that is not there, the mount that waits for it, and what is required and waits for both.
+#[test]
+fn a_device_that_never_comes_is_told_before_what_waits_for_it() {
+    let disk = "dev-disk.device";
+    let mut required = running_job("a.service", true);
+    required.running = false;
+    let mut seen = with(&[("a.service", unit("inactive", "dead"))]);
+    seen.jobs = vec![required, running_job(disk, true)];
+    let (at, judgement) = usual(Some(&baseline(&[])), |_| seen.clone());
+    assert_eq!(
+        (at, blamed(&judgement).0),
+        (DEADLINE, vec![disk, "a.service"])
+    );
+}
+
 #[test]
 fn neither_our_own_jobs_nor_a_timers_are_waited_for() {
     let jobs = [
