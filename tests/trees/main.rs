@@ -462,7 +462,7 @@ fn the_keys_of_the_json() -> Result<()> {
     assert_eq!(keys(&log), "events version");
     assert_eq!(
         keys(&log["events"][0]),
-        "bootBegan event faults subject text time"
+        "bootBegan event faults reset subject text time"
     );
     let next = json(&tree.lastgood(&["next-boot", "--json"])?);
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::report::event::line;
 use crate::report::print::{lasting, local, print, print_json};
 use crate::report::style::{Cell, Style, Tone};
 use crate::state::fault::Fault;
-use crate::state::reset::How;
+use crate::state::reset::{How, Reset};
 use crate::state::{Event, Standing, State, Subject};
 use crate::store::ledger::Record;
 use crate::view::View;
@@ -37,10 +37,12 @@ struct Told<'a> {
     text: String,
     /// When the boot began in which it happened. None: before the first boot on record.
     boot_began: Option<Timestamp>,
+    /// How the boot before ended, where this begins another one, and as far as that is known.
+    reset: Option<&'a Reset>,
     /// It matters to people. Otherwise it is one of many small steps.
     #[serde(skip)]
     is_news: bool,
-    /// How the boot before ended, where this begins another one.
+    /// The same in words.
     #[serde(skip)]
     ended: Option<String>,
 }
@@ -100,6 +102,10 @@ fn events(records: &[Record]) -> Vec<Told<'_>> {
             faults: event.faults(),
             text,
             boot_began: began,
+            reset: match event {
+                Event::Began { reset, .. } => reset.as_ref(),
+                _ => None,
+            },
             is_news: begins
                 || said.level != Level::DEBUG
                 || matches!(event, Event::Selected { .. } | Event::Uninstalled),

@@ -62,6 +62,9 @@ fn how_a_boot_ended_is_said_where_it_is_known() {
             *reset = resets.next();
         }
     }
+    let hows = |told: &Told<'_>| told.reset.map(|reset| reset.how);
+    let hows: Vec<How> = events(&records).iter().filter_map(hows).collect();
+    assert_eq!(hows, [How::Panic, How::Orderly]);
     let told = told(&records);
     let panicked = "the next boot began 10 min after this one, which had come to no verdict (stage firewalled): the kernel \
                     panicked in the boot before: Kernel panic - not syncing: VFS";
