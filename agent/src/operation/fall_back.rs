@@ -151,20 +151,29 @@ fn go_on(
     unit::go_on(session, &carried, is_after_the_start)
 }
 
-/// What is gone to must start, or the machine waits at its firmware for somebody: it was proven long ago, perhaps.
+/// What is gone to must start, and what the loader starts if that is a trial that comes to nothing: or the machine waits at its
+/// firmware for somebody. Either was proven long ago, perhaps.
 fn mend(session: &Session, to: &Subject) {
-    let id = &to.generation;
-    let Some(why) = session.view.why_not_started(to) else {
+    let good = session.state().last_good().filter(|good| *good != to);
+    let broken = |one: &&Subject| session.view.why_not_started(one);
+    let both = || std::iter::once(to).chain(good);
+    let Some((first, why)) = both().find_map(|one| Some((one, broken(&one)?))) else {
         return;
     };
     tracing::error!(
-        "generation {id} could not be started, because {why}: mending it before the machine goes to it"
+        "generation {} could not be started, because {why}: mending it before the machine goes",
+        first.generation
     );
     if let Err(error) = repair::repair(session) {
         tracing::error!("{}", one_line(&error));
     }
-    if let Some(why) = session.view.why_not_started(to) {
-        tracing::error!("generation {id} still cannot be started, because {why}");
+    for one in both() {
+        if let Some(why) = broken(&one) {
+            tracing::error!(
+                "generation {} still cannot be started, because {why}",
+                one.generation
+            );
+        }
     }
 }
 
