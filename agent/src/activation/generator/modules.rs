@@ -13,12 +13,17 @@ const LOADS: &str = "/usr/lib/systemd/system/modprobe@.service";
 /// Brings what nearly every ruleset takes: `nf_tables`, connection tracking, and what those need.
 const WANTED: &str = "lastgood-firewall.service.wants/modprobe@nft_ct.service";
 
-/// What has the modules loaded, if `closure` has its firewall loaded by lastgood.
+/// It is there: after a soft-reboot, and when systemd reads its units anew.
+const LOADED: &str = "/sys/module/nft_ct";
+
+/// What has the modules loaded, if `closure` has its firewall loaded by lastgood and they are not there yet.
 pub(super) fn early(root: &Root, closure: &Path) -> Option<Make> {
     // One that cannot be read is the firewall's to tell.
     let config = config::read(root, closure).ok()?;
     let loads = match config.firewall.asked() {
-        Asked::Ruleset(_) | Asked::Rules(_) => root.join(LOADS).is_file(),
+        Asked::Ruleset(_) | Asked::Rules(_) => {
+            root.join(LOADS).is_file() && !root.join(LOADED).is_dir()
+        }
         Asked::Nothing | Asked::Unit(_) => false,
     };
     loads.then(|| Make::Link {
@@ -34,11 +39,18 @@ mod tests {
 
     #[test]
     fn only_a_firewall_that_lastgood_loads_has_its_modules_loaded_early() {
-        for (text, has_unit, expected) in [
-            ("", true, false),
-            ("[firewall]\nruleset = \"etc/x.nft\"\n", true, true),
-            ("[firewall]\nruleset = \"etc/x.nft\"\n", false, false),
-            ("[firewall]\nunit = \"nftables.service\"\n", true, false),
+        const RULESET: &str = "[firewall]\nruleset = \"etc/x.nft\"\n";
+        for (text, has_unit, is_loaded, expected) in [
+            ("", true, false, false),
+            (RULESET, true, false, true),
+            (RULESET, false, false, false),
+            (RULESET, true, true, false),
+            (
+                "[firewall]\nunit = \"nftables.service\"\n",
+                true,
+                false,
+                false,
+            ),
         ] {
             let tree = tempfile::tempdir().unwrap();
             let root = Root::new(tree.path());
@@ -52,6 +64,9 @@ mod tests {
             write(&closure.join(config::PATH), text);
             if has_unit {
                 write(Path::new(LOADS), "");
+            }
+            if is_loaded {
+                std::fs::create_dir_all(root.join(LOADED)).unwrap();
             }
             assert_eq!(early(&root, closure).is_some(), expected, "{text}");
         }
