@@ -29,6 +29,7 @@ const STEP: &str = "lastgood-generator";
 mod blessing;
 pub mod known;
 pub mod mask;
+mod modules;
 pub mod together;
 mod trial;
 mod units;
@@ -318,6 +319,9 @@ pub fn link(root: &Root, early: &Path) {
         log.say(Level::Error, &one_line(&error));
     }
     if found.host == Some(Kind::Plain) {
+        if let Some(make) = modules::early(root, &closure) {
+            put(early, &make, &mut told);
+        }
         let units = units::read(root, &closure);
         found.masks = Masks::read(root, &units.listed);
         found.units = units.listed;

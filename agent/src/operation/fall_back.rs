@@ -76,7 +76,7 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     let to = session.state().selected.clone().unwrap_or(to);
     // Neither a broken profile link nor a read-only $BOOT may keep the machine in a state known to be bad: the loader's
     // counter falls by itself, and the next boot tries again. What is to be repaired can wait for the next boot, but for what
-    // that one starts, and no mirror may keep this one waiting.
+    // that one starts (`way`), and no mirror may keep this one waiting.
     tracing::error!(
         "going back from generation {} to generation {}",
         from.generation,
@@ -98,7 +98,6 @@ pub(super) fn go_back(mut session: Session, on_record: Option<OnRecord>) -> Resu
     if is_up && !is_held && switch::fall_back_live(&mut session, &from, &to) {
         return session.record(&Event::FellBack { from, to });
     }
-    mend(&session, &to);
     unit::leave(session, &carried, is_after_the_start)
 }
 
@@ -147,34 +146,7 @@ fn go_on(
         tracing::error!("{}", one_line(&error));
     }
     let carried = in_entries.go_on(&session).tell();
-    mend(&session, to);
     unit::go_on(session, &carried, is_after_the_start)
-}
-
-/// What is gone to must start, and what the loader starts if that is a trial that comes to nothing: or the machine waits at its
-/// firmware for somebody. Either was proven long ago, perhaps.
-fn mend(session: &Session, to: &Subject) {
-    let good = session.state().last_good().filter(|good| *good != to);
-    let broken = |one: &&Subject| session.view.why_not_started(one);
-    let both = || std::iter::once(to).chain(good);
-    let Some((first, why)) = both().find_map(|one| Some((one, broken(&one)?))) else {
-        return;
-    };
-    tracing::error!(
-        "generation {} could not be started, because {why}: mending it before the machine goes",
-        first.generation
-    );
-    if let Err(error) = repair::repair(session) {
-        tracing::error!("{}", one_line(&error));
-    }
-    for one in both() {
-        if let Some(why) = broken(&one) {
-            tracing::error!(
-                "generation {} still cannot be started, because {why}",
-                one.generation
-            );
-        }
-    }
 }
 
 /// The verdict on `from`: that of the assessment, or that there is none.

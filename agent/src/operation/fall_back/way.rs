@@ -1,6 +1,7 @@
 //! Down the ladder, and what is said on the way.
 
 use std::fs::File;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::config::{self, Fallback};
 use crate::entries::prediction;
 use crate::error::Error;
 use crate::host::{self, ETC, KEXEC_LOADED, Kind};
-use crate::operation::begin;
+use crate::operation::{begin, repair};
 use crate::report::line::one_line;
 use crate::session::Session;
 use crate::state::cause::{Cause, Stage};
@@ -93,6 +94,66 @@ pub fn go_down(root: &Root, at_once: bool, go_on: bool) -> Result<(), Error> {
     }
 }
 
+/// What a loader or a kexec reads must start, and what comes after it if that is a trial that comes to nothing: or the machine
+/// waits at its firmware for somebody. Either was proven long ago, perhaps. A soft-reboot reads nothing of it, and the boot
+/// that it leads to mends it.
+fn mend(session: &Session, to: &Subject) {
+    let good = session.state().last_good().filter(|good| *good != to);
+    let broken = |one: &&Subject| session.view.why_not_started(one);
+    let both = || std::iter::once(to).chain(good);
+    let Some((first, why)) = both().find_map(|one| Some((one, broken(&one)?))) else {
+        return;
+    };
+    tracing::error!(
+        "generation {} could not be started, because {why}: mending it before the machine goes",
+        first.generation
+    );
+    if let Err(error) = repair::repair(session) {
+        tracing::error!("{}", one_line(&error));
+    }
+    for one in both() {
+        if let Some(why) = broken(&one) {
+            tracing::error!(
+                "generation {} still cannot be started, because {why}",
+                one.generation
+            );
+        }
+    }
+}
+
+/// [`mend`], for no longer than [`MENDING`]: whoever waits for a disk that does not answer stays with what is known to be bad.
+/// Gives the lock back, unless that takes longer.
+fn mended(lock: Option<Session>, root: &Root, to: &Subject) -> Option<Session> {
+    let taken = lock.map_or_else(|| begin::session_at_the_end(root, BRIEFLY), Ok);
+    let session = match taken {
+        Ok(session) => session,
+        Err(error) => {
+            tracing::error!("{}", one_line(&error));
+            return None;
+        }
+    };
+    let (done, is_done) = mpsc::channel();
+    let to = to.clone();
+    thread::spawn(move || {
+        mend(&session, &to);
+        // Nobody waits for it any more.
+        drop(done.send(session));
+    });
+    let lock = is_done.recv_timeout(MENDING).ok();
+    if lock.is_none() {
+        tracing::error!(
+            "what boots next cannot be read within {} s; going on all the same",
+            MENDING.as_secs()
+        );
+    }
+    lock
+}
+
+/// How long it may take to read what boots next, and to write it anew where it is damaged.
+const MENDING: Duration = Duration::from_mins(3);
+/// How long another run may keep the lock when the machine is on its way down already.
+const BRIEFLY: Duration = Duration::from_secs(20);
+
 fn nothing_to_do() {
     tracing::warn!("the machine stays up: nothing on record asks for a reboot any more");
 }
@@ -102,6 +163,9 @@ pub(super) fn in_a_tree(mut session: Session, go_on: bool) -> Result<(), Error> 
     let Some(Leaving { from, to, next }) = leaving(&session, go_on) else {
         return Ok(());
     };
+    if from != to {
+        mend(&session, &to);
+    }
     turn(&session, &next);
     session.record(&Event::Rebooting { from, to })
 }
@@ -231,7 +295,11 @@ fn descend(mut session: Session, leaving: &Leaving, asked: &Fallback) -> Result<
     }
     let is_turned = turn(&session, next);
     let mut lock = Some(session);
+    let mut is_read = from == to;
     for rung in ladder.rungs {
+        if matches!(rung, Rung::Kexec | Rung::Reboot) && !std::mem::replace(&mut is_read, true) {
+            lock = mended(lock, &root, to);
+        }
         tried.rungs.insert(rung);
         // Without it, it would be tried again, and not for ever: reboots in a row are counted on disk.
         if let Err(error) = tried.leave(&root) {

@@ -155,12 +155,3 @@ fn only_a_required_unit_that_comes_to_nothing_cuts_a_rest_short() {
         assert_eq!(systemd.is_hurried_by(&signal), hurries, "{signal:?}");
     }
 }
-
-#[test]
-fn what_was_heard_at_rest_is_not_waited_for_again() {
-    let mut systemd = Systemd::watching(&[], None);
-    systemd.has_news = true;
-    let began = Instant::now();
-    systemd.wait(Duration::from_mins(1));
-    assert!(began.elapsed() < Duration::from_secs(30));
-}
