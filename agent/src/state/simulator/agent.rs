@@ -318,11 +318,13 @@ impl World {
     }
 
     fn leave(&mut self, from: Subject, to: Subject) {
-        // What is gone to can be started, or all is mended before a reboot is asked for.
-        if self
-            .generation(&to)
-            .is_some_and(|at| self.generations[at].rotten)
-        {
+        // What is gone to can be started, and what comes after it, or all is mended before a reboot is asked for.
+        let both = [Some(to.clone()), self.state.last_good().cloned()];
+        let is_rotten = |one: &Subject| {
+            let at = self.generation(one);
+            at.is_some_and(|at| self.generations[at].rotten)
+        };
+        if both.iter().flatten().any(is_rotten) {
             self.mend();
         }
         if !self.carry() {
