@@ -4,6 +4,8 @@
 //! refuse; and since systemd 256 it becomes a kexec where somebody has loaded a kernel, and a soft-reboot where
 //! `/run/nextroot` is filled. A job of `reboot.target` is none of that.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use boot_entries::Root;
 use nix::sys::reboot::{RebootMode, reboot};
 
 use super::manager::{self, Asked, Error, Manager, Mode, Verb};
+use super::pulse::Pulse;
 use crate::host::UPTIME;
 use crate::report::line::one_line;
 
@@ -99,24 +102,42 @@ const SYNC: Duration = Duration::from_secs(20);
 /// # Errors
 /// Why not even the kernel reboots.
 pub fn reboot_somehow() -> nix::Result<()> {
-    let until = Instant::now() + manager::RELOAD;
+    let began = Instant::now();
+    let mut pulse = Pulse::default();
+    let mut told = BTreeSet::new();
     loop {
+        pulse.beat();
         let Err(error) = begin(Way::Reboot) else {
             return Ok(());
         };
-        tracing::warn!("{}; rebooting by force", one_line(&error));
+        if told.insert(one_line(&error)) {
+            tracing::warn!("{}; rebooting by force", one_line(&error));
+        }
         let Err(error) = by_force() else {
             return Ok(());
         };
-        tracing::error!("{}", one_line(&error));
-        // While it reads its units anew it answers nobody.
-        if Instant::now() > until {
+        if told.insert(one_line(&error)) {
+            tracing::error!("{}", one_line(&error));
+        }
+        if began.elapsed() > patience(&error) {
             tracing::error!("systemd does not reboot the machine: the kernel does, at once");
             return at_once();
         }
         thread::sleep(AGAIN);
     }
 }
+
+/// How long a systemd is asked again that cannot be asked. While it reads its units anew it answers nobody. One that nobody
+/// listens for is dead, or is being executed anew, which takes seconds.
+fn patience(error: &Error) -> Duration {
+    match error {
+        Error::Connect { source, .. } if source.kind() == ErrorKind::ConnectionRefused => DEAD,
+        _ => manager::RELOAD,
+    }
+}
+
+/// What nobody has listened for so long is dead.
+const DEAD: Duration = Duration::from_secs(30);
 
 /// How soon a systemd that does not answer is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -160,6 +181,21 @@ mod tests {
             targets,
             ["soft-reboot.target", "kexec.target", "reboot.target"]
         );
+    }
+
+    #[test]
+    fn nobody_waits_long_for_a_systemd_that_is_dead() {
+        let of = |kind: ErrorKind| Error::Connect {
+            socket: String::new(),
+            source: kind.into(),
+        };
+        let late = Error::Late {
+            doing: "x",
+            patience: Duration::ZERO,
+        };
+        assert_eq!(patience(&of(ErrorKind::ConnectionRefused)), DEAD);
+        assert_eq!(patience(&of(ErrorKind::WouldBlock)), manager::RELOAD);
+        assert_eq!(patience(&late), manager::RELOAD);
     }
 
     #[test]
