@@ -10,6 +10,7 @@ mod faults;
 mod from_outside;
 mod outside_faults;
 mod package;
+mod panic;
 mod power;
 mod stage_2;
 mod start_failures;
