@@ -6,6 +6,7 @@
 )]
 
 mod boot_partition;
+mod emergency;
 mod faults;
 mod from_outside;
 mod outside_faults;
