@@ -6,10 +6,12 @@
 )]
 
 mod boot_partition;
+mod emergency;
 mod faults;
 mod from_outside;
 mod outside_faults;
 mod package;
+mod panic;
 mod power;
 mod stage_2;
 mod start_failures;
