@@ -1,7 +1,7 @@
 //! Down the ladder, and what is said on the way.
 
 use std::fs::File;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use crate::state::ladder::{Facts, Rung, ladder};
 use crate::state::{Event, Standing, Subject, WhenUnhealthy};
 use crate::store::handover::{Stage2, Tried};
 use crate::system::manager::{self, Manager};
+use crate::system::pulse::Pulse;
 use crate::system::userspace;
 use crate::system::way_down::{self, Way};
 
@@ -139,7 +140,16 @@ fn mended(lock: Option<Session>, root: &Root, to: &Subject) -> Option<Session> {
         // Nobody waits for it any more.
         drop(done.send(session));
     });
-    let lock = is_done.recv_timeout(MENDING).ok();
+    let until = Instant::now() + MENDING;
+    let mut pulse = Pulse::default();
+    let lock = loop {
+        pulse.beat();
+        match is_done.recv_timeout(Duration::from_secs(1)) {
+            Ok(session) => break Some(session),
+            Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
+            Err(_) => break None,
+        }
+    };
     if lock.is_none() {
         tracing::error!(
             "what boots next cannot be read within {} s; going on all the same",
