@@ -44,10 +44,14 @@ pub(super) struct Complaint {
 }
 
 impl Complaint {
-    /// What only waits comes after what it may wait for: a target is never the reason, and a device that does not come is.
+    /// What waits, or was never come to, is told after what it may have waited for: a target is never the reason, and a device
+    /// that does not come is.
     fn place(&self) -> (Weight, bool, Kind, &Fault, &Wrong) {
-        let waits = self.wrong == Wrong::Queued;
-        (self.weight, waits, self.kind, &self.fault, &self.wrong)
+        let follows = matches!(
+            self.wrong,
+            Wrong::Queued | Wrong::Dependency | Wrong::NeverStarted
+        );
+        (self.weight, follows, self.kind, &self.fault, &self.wrong)
     }
 }
 

@@ -320,11 +320,12 @@ impl World {
     fn leave(&mut self, from: Subject, to: Subject) {
         // What is gone to can be started, and what comes after it, or all is mended before a reboot is asked for.
         let both = [Some(to.clone()), self.state.last_good().cloned()];
-        let is_rotten = |one: &Subject| {
+        let is_broken = |one: &Subject| {
             let at = self.generation(one);
-            at.is_some_and(|at| self.generations[at].rotten)
+            let is_rotten = at.is_some_and(|at| self.generations[at].rotten);
+            is_rotten || self.boot.files_of(&stem_of(one)).next().is_none()
         };
-        if both.iter().flatten().any(is_rotten) {
+        if both.iter().flatten().any(is_broken) {
             self.mend();
         }
         if !self.carry() {

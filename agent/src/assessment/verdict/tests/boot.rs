@@ -127,6 +127,17 @@ fn what_failed_is_told_before_what_it_kept_from_starting() {
     let (units, summary, _) = blamed(&judgement);
     assert_eq!(units, ["c.socket", "b.service"], "{summary}");
     assert!(summary.starts_with("c.socket failed"), "{summary}");
+    // Also what is required.
+    let seen = |_| Snapshot {
+        came_to_nothing: [("a.service".to_owned(), Nothing::Dependency)].into(),
+        ..of_boot(&[
+            ("a.service", unit("inactive", "dead")),
+            ("c.socket", unit("failed", "failed")),
+        ])
+    };
+    let (_, judgement) = usual(Some(&looked(&[])), seen);
+    let (units, summary, _) = blamed(&judgement);
+    assert_eq!(units, ["c.socket", "a.service"], "{summary}");
 }
 
 #[test]
