@@ -293,10 +293,11 @@ impl World {
                 if let Some(event) = self.state.left_without_a_verdict(&from) {
                     self.record(&event);
                 }
-                if self.may_be_cut() {
+                let to = self.state.selected.clone().unwrap_or(to);
+                // Between the entries that say so and what they start, which is mended then: `docs/limits.md`.
+                if !self.is_broken(&to) && self.may_be_cut() {
                     return;
                 }
-                let to = self.state.selected.clone().unwrap_or(to);
                 self.leave(from, to);
             }
             WhenUnhealthy::GoOn { from, to } => {
@@ -317,15 +318,17 @@ impl World {
         }
     }
 
+    /// It cannot be started: it is damaged, or has no entry.
+    fn is_broken(&self, one: &Subject) -> bool {
+        let at = self.generation(one);
+        at.is_some_and(|at| self.generations[at].rotten)
+            || self.boot.files_of(&stem_of(one)).next().is_none()
+    }
+
     fn leave(&mut self, from: Subject, to: Subject) {
         // What is gone to can be started, and what comes after it, or all is mended before a reboot is asked for.
-        let both = [Some(to.clone()), self.state.last_good().cloned()];
-        let is_broken = |one: &Subject| {
-            let at = self.generation(one);
-            let is_rotten = at.is_some_and(|at| self.generations[at].rotten);
-            is_rotten || self.boot.files_of(&stem_of(one)).next().is_none()
-        };
-        if both.iter().flatten().any(is_broken) {
+        let good = self.state.last_good().cloned();
+        if self.is_broken(&to) || good.is_some_and(|good| self.is_broken(&good)) {
             self.mend();
         }
         if !self.carry() {
