@@ -187,7 +187,7 @@ fn the_sessions_address_is_away_after_all_else_and_for_no_longer_than_it_takes(
         )
     };
     let closure = |mark: &str| {
-        let stop = "ExecStop=/bin/sleep 3\n";
+        let stop = "ExecStop=/bin/sleep 5\n";
         Closure::new()
             .wanted("slow.service", traced_by("slow", mark, stop))
             .wanted("network-addresses-eth0.service", carrier(mark))
@@ -216,8 +216,9 @@ fn the_sessions_address_is_away_after_all_else_and_for_no_longer_than_it_takes(
                 ],
             "{steps:?}"
         );
+        // Less than the other one takes to stop, whatever else the machine is doing.
         ensure!(
-            gap.is_some_and(|gap| gap < Duration::from_secs(1)),
+            gap.is_some_and(|gap| gap < Duration::from_secs(3)),
             "{gap:?}"
         );
         Ok(())
