@@ -186,10 +186,17 @@ fn the_sessions_address_is_away_after_all_else_and_for_no_longer_than_it_takes(
              ExecStop=/bin/sh -c 'ip address del 10.0.2.15/24 dev eth0; echo address stop >>{TRACE}'\n"
         )
     };
+    // Its start is over when that is in the trace, and not when a process for it is there.
+    let slow = |mark: &str| {
+        format!(
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+             ExecStart=/bin/sh -c 'echo slow start {mark} >>{TRACE}'\n\
+             ExecStop=/bin/sh -c 'echo slow stop {mark} >>{TRACE}; sleep 5'\n"
+        )
+    };
     let closure = |mark: &str| {
-        let stop = "ExecStop=/bin/sleep 5\n";
         Closure::new()
-            .wanted("slow.service", traced_by("slow", mark, stop))
+            .wanted("slow.service", slow(mark))
             .wanted("network-addresses-eth0.service", carrier(mark))
     };
     let closures = [closure("one"), closure("two")];
