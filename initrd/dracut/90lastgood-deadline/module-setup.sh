@@ -30,6 +30,6 @@ install() {
     done
     $SYSTEMCTL -q --root "$initdir" add-wants initrd.target lastgood-deadline.timer
     $SYSTEMCTL -q --root "$initdir" add-wants emergency.target lastgood-no-prompt.timer
-    # dracut starts its own prompt, and not the target, where a root does not come (059 and 106).
+    # dracut starts its own prompt, and not the target, where a root does not come (059).
     $SYSTEMCTL -q --root "$initdir" add-wants dracut-emergency.service lastgood-no-prompt.timer
 }
