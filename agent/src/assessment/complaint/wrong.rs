@@ -73,7 +73,9 @@ impl fmt::Display for Wrong {
                 "failed, also after {restarts} restarts, and is not started again"
             ),
             Self::Failed => f.write_str("failed"),
-            Self::Forgotten => f.write_str("failed, and systemd has forgotten it (CollectMode=)"),
+            Self::Forgotten => f.write_str(
+                "failed, and systemd has forgotten it (CollectMode=) or has refused to start it at all",
+            ),
             Self::Assertion => f.write_str("was not started: an Assert= of it does not hold"),
             Self::Dependency => f.write_str("was not started: something it requires did not come up"),
             Self::NeverStarted => f.write_str(
