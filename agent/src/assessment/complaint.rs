@@ -379,16 +379,20 @@ pub(super) fn is_crashing(unit: &Unit) -> bool {
     unit.is_between_restarts() && unit.ended == Ended::Badly
 }
 
-/// A job that is being done, whoever waits for it. lastgood's own are: boot-complete.target's waits for the assessment.
-pub(super) fn is_under_way(job: &Job) -> bool {
-    job.running && !is_ours(&job.unit)
+/// Waits for the assessment, as lastgood's own units do.
+const WAITS_FOR_US: &str = "boot-complete.target";
+
+/// A job that is being done, or is about to be: systemd may not have come to it yet.
+pub(super) fn is_to_come(job: &Job) -> bool {
+    job.unit != WAITS_FOR_US && !is_ours(&job.unit)
 }
 
 /// A job that the boot waits for. What waits itself has one of these before it, or lastgood: `boot-complete.target`
 /// and all behind it wait for this very assessment. What nothing waits for is not part of the boot (`apt-daily.service`
 /// begun by its timer may run for as long as it likes). The activation and the firewall are always waited for.
 fn is_unsettled(job: &Job) -> bool {
-    NEVER_EXCUSED.contains(&job.unit.as_str()) || (is_under_way(job) && job.blocks_others)
+    NEVER_EXCUSED.contains(&job.unit.as_str())
+        || (job.running && job.blocks_others && !is_ours(&job.unit))
 }
 
 /// The jobs that stand between this boot and its end. What nobody was to start is not waited for: a login's

@@ -363,7 +363,7 @@ fn is_at_rest(snapshot: &Snapshot) -> bool {
     let is_on_its_way = |(name, unit): (&String, &Unit)| {
         complaint::is_judged(name, unit) && matches!(unit.active, Active::Changing(_))
     };
-    !snapshot.jobs.iter().any(complaint::is_under_way) && !snapshot.units.iter().any(is_on_its_way)
+    !snapshot.jobs.iter().any(complaint::is_to_come) && !snapshot.units.iter().any(is_on_its_way)
 }
 
 /// All that is not well yet is being started, and systemd ends each of these starts by itself: late, and not failed.

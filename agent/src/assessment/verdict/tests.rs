@@ -423,18 +423,24 @@ fn what_is_on_its_way_is_given_a_moment_and_no_more() {
     let failed = || ("a.service", unit("failed", "failed"));
     let on_its_way = |_| with(&[failed(), ("b.service", unit("activating", "start"))]);
     assert_eq!(usual(None, on_its_way).0, GATHER.as_secs());
-    let job = |job| {
+    let job = |unit, running| {
         move |_| Snapshot {
-            jobs: vec![job_of(job)],
+            jobs: vec![Job {
+                running,
+                ..job_of(unit)
+            }],
             ..with(&[failed()])
         }
     };
-    // A handler (`OnFailure=`) is nothing that the boot waits for.
+    // A handler (`OnFailure=`) is nothing that the boot waits for. What waits may be what systemd has not come to yet.
     for (unit, expected) in [
         ("repair.service", GATHER.as_secs()),
         ("lastgood-assess.service", SOON),
+        ("boot-complete.target", SOON),
     ] {
-        assert_eq!(usual(None, job(unit)).0, expected, "{unit}");
+        for running in [true, false] {
+            assert_eq!(usual(None, job(unit, running)).0, expected, "{unit}");
+        }
     }
 }
 
