@@ -21,7 +21,7 @@ pub use self::fact::Fact;
 pub use self::guest_agent::Output;
 pub use self::page_watch::{Look, PageWatch};
 pub use self::serial::Line;
-pub use self::wire::{Answer, Heard};
+pub use self::wire::{Answer, Heard, Moment};
 
 use self::guest_agent::GuestAgent;
 use self::qemu::{Clock, Hardware, Qemu};

@@ -90,6 +90,9 @@ impl Qemu {
             .stdout(Stdio::piped())
             .stderr(errors);
         let mut child = command.spawn().context("cannot start QEMU")?;
+        if let Some(wire) = wire {
+            wire.leads_to(child.id())?;
+        }
         let reader = child.stdout.take().map(|stdout| serial.attach(stdout));
         Ok(Self {
             child,

@@ -13,6 +13,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::time::{ClockId, clock_getcpuclockid};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use self::frame::{Frame, GUEST_MAC};
@@ -39,30 +41,40 @@ impl Answer {
     }
 }
 
+/// When something came from the machine, or was asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Moment {
+    /// The time since the machine was first switched on.
+    pub at: Duration,
+    /// The processor time that QEMU has had. While this host is busy with something else, or stands still, the machine does
+    /// nothing that anybody could miss.
+    pub ran: Duration,
+}
+
 /// What came back, and how closely was asked.
 #[derive(Debug, Clone, Default)]
 pub struct Heard {
-    /// Each answer with its time since the machine was first switched on.
-    pub answers: Vec<(Duration, Answer)>,
+    /// Each answer with its time.
+    pub answers: Vec<(Moment, Answer)>,
     /// When each round of questions was sent.
-    pub asked: Vec<Duration>,
+    pub asked: Vec<Moment>,
 }
 
 impl Heard {
     /// When the first answer like this came.
-    pub fn first(&self, is_it: impl Fn(Answer) -> bool) -> Option<Duration> {
+    pub fn first(&self, is_it: impl Fn(Answer) -> bool) -> Option<Moment> {
         let mut answers = self.answers.iter();
         answers
             .find(|(_, answer)| is_it(*answer))
             .map(|(at, _)| *at)
     }
 
-    /// The longest time without a question, and how many there were, from `from` on.
+    /// How long the machine ran at most without a question, and how many there were, from `from` on.
     #[must_use]
-    pub fn longest_pause(&self, from: Duration) -> (Duration, usize) {
-        let asked: Vec<_> = self.asked.iter().filter(|at| **at >= from).collect();
+    pub fn longest_pause(&self, from: Moment) -> (Duration, usize) {
+        let asked: Vec<_> = self.asked.iter().filter(|one| one.at >= from.at).collect();
         let pauses = asked.windows(2).filter_map(|pair| match pair {
-            [one, two] => Some(two.saturating_sub(**one)),
+            [one, two] => Some(two.ran.saturating_sub(one.ran)),
             _ => None,
         });
         (pauses.max().unwrap_or_default(), asked.len())
@@ -73,6 +85,7 @@ impl Heard {
 pub(super) struct Wire {
     sockets: TempDir,
     heard: Arc<Mutex<Heard>>,
+    clock: Arc<Mutex<Option<ClockId>>>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -86,12 +99,14 @@ impl Wire {
         let socket = UnixDatagram::bind(sockets.path().join("outside"))
             .context("cannot make the cable's end")?;
         let heard = Arc::new(Mutex::new(Heard::default()));
+        let clock = Arc::new(Mutex::new(None));
         let is_over = Arc::new(AtomicBool::new(false));
         let outside = Outside {
             socket,
             guest: sockets.path().join("guest"),
             ports: ports.to_owned(),
             begun,
+            clock: Arc::clone(&clock),
             heard: Arc::clone(&heard),
             rounds: 0,
         };
@@ -100,9 +115,17 @@ impl Wire {
         Ok(Self {
             sockets,
             heard,
+            clock,
             is_over,
             thread: Some(thread),
         })
+    }
+
+    /// From now on the machine at the other end is this process.
+    pub(super) fn leads_to(&self, qemu: u32) -> Result<()> {
+        let clock = clock_getcpuclockid(Pid::from_raw(qemu.try_into()?))?;
+        *lock(&self.clock) = Some(clock);
+        Ok(())
     }
 
     /// What came back since this was asked last.
@@ -137,8 +160,8 @@ impl Drop for Wire {
 }
 
 /// A panic in another thread leaves what was heard as good as it was.
-fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
-    heard.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Outside {
@@ -146,6 +169,7 @@ struct Outside {
     guest: PathBuf,
     ports: Vec<u16>,
     begun: Instant,
+    clock: Arc<Mutex<Option<ClockId>>>,
     heard: Arc<Mutex<Heard>>,
     rounds: u16,
 }
@@ -180,7 +204,8 @@ impl Outside {
         }
         // While the machine is off there is nobody to ask.
         if is_there {
-            lock(&self.heard).asked.push(self.begun.elapsed());
+            let now = self.now();
+            lock(&self.heard).asked.push(now);
         }
     }
 
@@ -199,9 +224,18 @@ impl Outside {
             }
             None => return,
         };
-        lock(&self.heard)
-            .answers
-            .push((self.begun.elapsed(), answer));
+        let now = self.now();
+        lock(&self.heard).answers.push((now, answer));
+    }
+
+    fn now(&self) -> Moment {
+        let clock = *lock(&self.clock);
+        // A machine that has gone runs no more.
+        let ran = clock.and_then(|clock| clock.now().ok());
+        Moment {
+            at: self.begun.elapsed(),
+            ran: ran.map(Duration::from).unwrap_or_default(),
+        }
     }
 
     fn send(&self, frame: &[u8]) -> bool {
