@@ -1,11 +1,11 @@
 //! Commands in the guest, through QEMU's guest agent: a virtio serial port, so no network and no firewall is involved.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -27,8 +27,14 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// How long to wait for one answer before asking again. What is asked while nobody listens is lost.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long to wait for the first answer before asking again. What is asked while nobody listens is lost.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// How long to wait for any other. A busy guest has one processor, and this host may have none left for it.
+const ANSWER: Duration = Duration::from_mins(1);
+
+/// How long one read may take.
+const LOOK: Duration = Duration::from_secs(1);
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -85,7 +91,7 @@ impl GuestAgent {
     fn synchronise(socket: &Path) -> Result<Self> {
         let id = CONVERSATIONS.fetch_add(1, Ordering::Relaxed);
         let stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.set_read_timeout(Some(LOOK))?;
         let mut agent = Self {
             stream: BufReader::new(stream),
         };
@@ -94,13 +100,12 @@ impl GuestAgent {
             b"\xff",
             &json!({ "execute": "guest-sync-delimited", "arguments": { "id": id } }),
         )?;
-        let deadline = Instant::now() + ANSWER;
-        while Instant::now() < deadline {
+        let mut patience = Patience::of(FIRST);
+        while !patience.is_over() {
             if agent
-                .receive::<u64>()
+                .receive::<u64>(&mut patience)
                 .is_ok_and(|answer| answer.result == Some(id))
             {
-                agent.stream.get_ref().set_read_timeout(Some(ANSWER))?;
                 return Ok(agent);
             }
         }
@@ -149,7 +154,7 @@ impl GuestAgent {
 
     fn ask<T: DeserializeOwned>(&mut self, request: &Value) -> Result<T> {
         self.send(b"", request)?;
-        let answer: Answer<T> = self.receive()?;
+        let answer: Answer<T> = self.receive(&mut Patience::of(ANSWER))?;
         let refused = || format!("the guest agent refuses {request}: {:?}", answer.error);
         answer.result.with_context(refused)
     }
@@ -162,11 +167,14 @@ impl GuestAgent {
             .context("the guest agent's port is gone")
     }
 
-    fn receive<T: DeserializeOwned>(&mut self) -> Result<Answer<T>> {
+    fn receive<T: DeserializeOwned>(&mut self, patience: &mut Patience) -> Result<Answer<T>> {
         let mut line = Vec::new();
-        self.stream
-            .read_until(b'\n', &mut line)
-            .context("the guest agent does not answer")?;
+        // What was read before a time was over is kept.
+        while let Err(error) = self.stream.read_until(b'\n', &mut line) {
+            if error.kind() != ErrorKind::WouldBlock || patience.is_over() {
+                return Err(error).context("the guest agent does not answer");
+            }
+        }
         let line = line.strip_prefix(b"\xff").unwrap_or(&line);
         serde_json::from_slice(line).context("the guest agent's answer is not JSON")
     }
@@ -177,4 +185,29 @@ fn text(data: &str) -> Result<String> {
         .decode(data)
         .context("output is not base64")?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_may_come_late_and_in_pieces() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(Duration::from_millis(10)))
+            .unwrap();
+        let answers = thread::spawn(move || {
+            for piece in [b"{\"return\"".as_slice(), b": 7", b"}\n"] {
+                thread::sleep(Duration::from_millis(50));
+                theirs.write_all(piece).unwrap();
+            }
+        });
+        let mut agent = GuestAgent {
+            stream: BufReader::new(ours),
+        };
+        let answer = agent.receive::<u64>(&mut Patience::of(ANSWER)).unwrap();
+        assert_eq!(answer.result, Some(7));
+        assert!(agent.receive::<u64>(&mut Patience::of(ANSWER)).is_err());
+        answers.join().unwrap();
+    }
 }
