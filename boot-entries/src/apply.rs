@@ -1,5 +1,7 @@
 //! Walks the steps of a plan. Decides nothing.
 
+pub mod no_room;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};

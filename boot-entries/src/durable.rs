@@ -197,6 +197,16 @@ pub fn settle(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Gives a file another name in the same directory. Not for what must not get lost: on FAT a power cut may leave both names,
+/// or none.
+///
+/// # Errors
+/// When it cannot be renamed, or the directory cannot be flushed.
+pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    at("rename", from, call::rename(from, to))?;
+    flush_names(&[to.to_owned()])
+}
+
 /// Removes a file. One that is not there is removed already.
 ///
 /// # Errors

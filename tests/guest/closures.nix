@@ -110,7 +110,7 @@ staged "initramfs-tools" 10 [ ] // staged "dracut" 20 nixPartition // {
     number = 7;
     page = "bad-nginx-live";
     nginxConf = ./closure/nginx-misspelt.conf;
-    furtherConfig = "[fallback]\nlive = true\n";
+    furtherConfig = "live = true\n"; # the last section is [fallback]
   };
   held = toplevel {
     number = 8;

@@ -15,11 +15,9 @@ pub struct Broken<'a> {
     pub change: &'a str,
 }
 
-/// What makes a verdict come soon: half the time to its deadline, and nobody is waited for, where no logind says that nobody
-/// is logged in.
+/// What makes a verdict come soon: half the time to its deadline.
 pub const SOON: &str =
-    "sed -i 's/^deadline-sec = 120/deadline-sec = 60/' $out/etc/lastgood/lastgood.toml
-    printf '[fallback]\ngrace-sec = 1\n' >>$out/etc/lastgood/lastgood.toml\n";
+    "sed -i 's/^deadline-sec = 120/deadline-sec = 60/' $out/etc/lastgood/lastgood.toml\n";
 
 /// Makes the closure the newest generation, and installs it, as a deploy tool does. Gives its number.
 ///

@@ -210,7 +210,6 @@ fn an_assessor_that_crashes_on_a_trial_is_acted_upon() -> Result<()> {
         vm.wait_for(Fact::Begun(2), BOOT)?;
         vm.run_ok(crash)?;
         vm.wait_for(Fact::Rejected(2), BOOT)?;
-        // Where logind is not up yet nobody can tell who is logged in, which is waited for.
         vm.wait_for(Fact::LoaderStarted, 2 * BOOT)?;
         vm.wait_for(Fact::Begun(1), BOOT)?;
         assert_eq!(

@@ -254,7 +254,8 @@ fn long_a_full_boot_partition_refuses_and_keeps_what_boots() -> Result<()> {
         vm.wait_for(Fact::Begun(1), BOOT)?;
         page_says(vm, Variant::One)?;
 
-        // Armed first, and full then: the verdict cannot be written, so the firmware is asked for the last good one.
+        // Armed first, and full then: the verdict cannot be written, but the entry can get another name. And the firmware is
+        // asked for the last good one.
         vm.run_ok("rm /boot/full")?;
         deploy(vm, Variant::BadNginx)?;
         vm.run_ok("dd if=/dev/zero of=/boot/full bs=1k status=none; sync; true")?;
@@ -265,7 +266,7 @@ fn long_a_full_boot_partition_refuses_and_keeps_what_boots() -> Result<()> {
         vm.wait_for(Fact::Begun(1), BOOT)?;
         vm.wait_for(Fact::Proven(1), VERDICT)?;
         page_says(vm, Variant::One)?;
-        ensure!(counter(vm, 3)? == "2-1", "nothing could be written");
+        ensure!(counter(vm, 3)?.starts_with("0-"), "it was not renamed");
         vm.run_ok("rm /boot/full && lastgood verify --repair")?;
         ensure!(counter(vm, 3)?.starts_with("0-"));
         ensure!(predicted(vm, 2)? == vec![entry; 3]);

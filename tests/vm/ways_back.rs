@@ -15,7 +15,7 @@ use lastgood_tests::story::{
 const BY_KEXEC: Broken<'_> = Broken {
     name: "by kexec",
     change: "sed -i 's/listen 80;/lissten 80;/' $out/etc/nginx/nginx.conf
-    printf '[fallback]\\nkexec = true\\nsoft-reboot = false\\n' >>$out/etc/lastgood/lastgood.toml",
+    printf 'kexec = true\\nsoft-reboot = false\\n' >>$out/etc/lastgood/lastgood.toml",
 };
 
 fn id_of_boot(vm: &mut Machine) -> Result<String> {

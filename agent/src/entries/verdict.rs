@@ -1,8 +1,11 @@
 //! The entries as verdicts have it: counters and ranks, and no further.
 
+use boot_entries::apply::no_room;
+use boot_entries::boot_partition::Place;
 use boot_entries::entry::EntryFile;
 use boot_entries::observe::BootFiles;
 use boot_entries::progress::Progress;
+use boot_entries::step::Step;
 use boot_entries::{apply, plan, sums};
 
 use super::ready::may_be_written;
@@ -39,16 +42,16 @@ pub fn write_verdict(view: &View, counter: plan::Counter) -> Result<(), Error> {
                 };
                 let steps = plan::verdict(&boot, &generations, &intent, &mut is_whole)?;
                 may_be_written(place, &steps)?;
-                Ok(apply::apply(
-                    place,
-                    &steps,
-                    &sums::Known::default(),
-                    |progress| {
-                        if let Progress::Step(step) = progress {
-                            tracing::info!("{step}");
-                        }
-                    },
-                )?)
+                let told = |progress: Progress<'_>| {
+                    if let Progress::Step(step) = progress {
+                        tracing::info!("{step}");
+                    }
+                };
+                let made = apply::apply(place, &steps, &sums::Known::default(), told);
+                if made.is_err() {
+                    demote_all(place, &steps);
+                }
+                Ok(made?)
             });
         match written {
             Ok(()) => {}
@@ -60,4 +63,15 @@ pub fn write_verdict(view: &View, counter: plan::Counter) -> Result<(), Error> {
         once::written(view);
     }
     outcome
+}
+
+/// What cannot be written for want of room, say, is passed over by its name at least. It is no verdict that was written all
+/// the same: the firmware is asked as well, and the next run goes on.
+fn demote_all(place: &Place, steps: &[Step]) {
+    for demotion in no_room::demotions(steps) {
+        match no_room::demote(place, &demotion) {
+            Ok(()) => tracing::warn!("renamed {} to {}", demotion.from, demotion.to),
+            Err(error) => tracing::error!("{}", one_line(&error)),
+        }
+    }
 }

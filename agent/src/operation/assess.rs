@@ -13,7 +13,7 @@ use super::fall_back::fall_back;
 use super::{begin, last_resort};
 use crate::activation::firewall;
 use crate::assessment::requirements::{Requirements, missing_units};
-use crate::assessment::{Monotonic, Observer, Outcome};
+use crate::assessment::{Observer, Outcome, Running};
 use crate::config;
 use crate::error::Error;
 use crate::host;
@@ -90,7 +90,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         &requirements,
         baseline.as_ref(),
         &mut machine,
-        &Monotonic { began },
+        &Running::since(began),
     );
     let cause = match outcome {
         Outcome::Healthy(baseline) => {

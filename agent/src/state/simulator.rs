@@ -18,6 +18,7 @@ macro_rules! say {
 }
 
 mod agent;
+mod blame;
 mod loader;
 mod probation;
 mod random;

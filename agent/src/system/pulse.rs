@@ -1,8 +1,9 @@
-//! Ends this process when its loop does not turn any more, and tells the service manager that it does.
+//! Ends this process when its loop does not turn any more.
 //!
 //! The assessment lasts for the whole start of a `Type=oneshot`. systemd enforces `WatchdogSec=` there only from the first
 //! `WATCHDOG=1` on, and each `daemon-reload` and `daemon-reexec` ends that until the next one: what hangs by then hangs for
-//! ever (252, 257 and 262). Nor is `TimeoutStartSec=` of use, put off again and again with `EXTEND_TIMEOUT_USEC=`
+//! ever (252, 257 and 262). And it counts by the clock: where a virtual machine is paused for longer, and goes on, what has
+//! stood still with it is ended. So it is not told anything there. Nor is `TimeoutStartSec=` of use, put off again and again with `EXTEND_TIMEOUT_USEC=`
 //! (`sd_notify(3)`): each of these two forgets that it was put off, and counts from the start of the unit, so that whoever
 //! reloads in the middle of a long assessment would end it. So a thread counts down here, each turn of the loop winds it up,
 //! and where it runs out the process ends by `SIGALRM`. A process that waits in a system call ends by that as well, if it can
@@ -10,7 +11,8 @@
 //!
 //! The thread counts in steps: a machine that stood still for an hour, and goes on, has lost one.
 //!
-//! Only a unit that has `WatchdogSec=` is watched. Everywhere else this does nothing.
+//! Only a unit that has `WatchdogSec=` is watched. Everywhere else this does nothing. A loop without an end is that of a
+//! service that runs, and systemd is told of each turn as well: if it ends such a one by mistake it starts it again.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 use libsystemd::daemon::{NotifyState, notify, watchdog_enabled};
 use nix::sys::signal::{Signal, raise};
 
-/// How often it is told at most.
+/// How often it is wound up at most.
 const EVERY: Duration = Duration::from_secs(1);
 /// What has gone on for so long hangs, however lively it looks. Longer than the longest assessment (`config.rs`,
 /// `Seconds`), shorter than the limits of the unit and of a trial as a whole (the generator's drop-in).
@@ -28,7 +30,7 @@ const LONGEST: Duration = Duration::from_mins(30);
 /// In so many steps the limit passes.
 const STEPS: u32 = 9;
 
-/// The pulse of one loop. It says something once a second at most, however fast the loop turns.
+/// The pulse of one loop. It beats once a second at most, however fast the loop turns.
 #[derive(Debug)]
 pub struct Pulse {
     next: Instant,
@@ -71,6 +73,9 @@ impl Pulse {
             return;
         };
         Left::wind_up(limit);
+        if self.end.is_some() {
+            return;
+        }
         // Nothing hangs on one of them: the next one comes in time.
         if let Err(error) = notify(false, &[NotifyState::Watchdog]) {
             tracing::debug!("the service manager does not listen: {error}");

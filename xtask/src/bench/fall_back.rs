@@ -72,8 +72,7 @@ impl Way {
     fn change(self) -> String {
         const FAULT: &str = "sed -i 's/listen 80;/lissten 80;/' $out/etc/nginx/nginx.conf
             mkdir -p $out/etc/systemd/system/nginx.service.d
-            printf '[Service]\\nExecStopPost=/bin/sh -c \"test $SERVICE_RESULT = success || { date +%%%%s.%%%%N >>/root/faults; sync /root/faults; echo rig: fault >/dev/console; }\"\\n' >$out/etc/systemd/system/nginx.service.d/bench.conf
-            printf '[fallback]\\ngrace-sec = 0\\n' >>$out/etc/lastgood/lastgood.toml\n";
+            printf '[Service]\\nExecStopPost=/bin/sh -c \"test $SERVICE_RESULT = success || { date +%%%%s.%%%%N >>/root/faults; sync /root/faults; echo rig: fault >/dev/console; }\"\\n' >$out/etc/systemd/system/nginx.service.d/bench.conf\n";
         let more = match self {
             // Nothing of ours runs in its boot.
             Self::Counting => concat!(
