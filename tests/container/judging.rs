@@ -118,7 +118,8 @@ fn what_was_to_run_and_never_did_rejects(debian: Debian) -> Result<()> {
             wanted(&mut files, target, &format!("{name}.service"), &text);
         }
         // Up at the second try, which is too late for what needs it.
-        let second = "[Service]\nType=oneshot\nRemainAfterExit=yes\nRestart=on-failure\nRestartSec=1\n\
+        let second = "[Unit]\nAfter=starts.service\n\
+                      [Service]\nType=oneshot\nRemainAfterExit=yes\nRestart=on-failure\nRestartSec=1\n\
                       ExecStart=/bin/sh -c 'test -e /run/tried || { touch /run/tried; exit 1; }'\n";
         wanted(&mut files, target, "second.service", second);
         let needs = "[Unit]\nRequires=second.service\nAfter=second.service\n\
@@ -128,7 +129,7 @@ fn what_was_to_run_and_never_did_rejects(debian: Debian) -> Result<()> {
         let gone = "[Unit]\nCollectMode=inactive-or-failed\n\
                     [Service]\nType=oneshot\nExecStart=/bin/false\n";
         files.push(alone("gone.service", gone));
-        let starts = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'sleep 1; systemctl start --no-block gone.service'\n";
+        let starts = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'systemctl start gone.service || true'\n";
         wanted(&mut files, target, "starts.service", starts);
         let subject = selected(server, 2, &borrowed(&files))?;
         server.start(Boot::Counted(2))?;
@@ -159,12 +160,14 @@ fn what_was_to_run_and_never_did_rejects(debian: Debian) -> Result<()> {
 fn a_crash_loop_slower_than_settle_rejects(debian: Debian) -> Result<()> {
     in_container("container-slow-loop", debian, |server| {
         proven(server, 1)?;
-        let mut files = vec![settings("[health]\nsettle-sec = 1\ndeadline-sec = 12\n")];
+        let mut files = vec![settings("[health]\nsettle-sec = 1\ndeadline-sec = 30\n")];
         let target = "multi-user.target";
         let loops = "[Unit]\nStartLimitIntervalSec=0\n\
                      [Service]\nExecStart=/bin/sh -c 'sleep 2; exit 1'\nRestart=always\nRestartSec=100ms\n";
         wanted(&mut files, target, "loops.service", loops);
-        let slow = "[Service]\nType=oneshot\nExecStart=/bin/sleep 9\n";
+        // As long as it takes to die three times.
+        let slow = "[Service]\nType=oneshot\n\
+                    ExecStart=/bin/sh -c 'until [ $(systemctl show -P NRestarts loops.service) -ge 3 ]; do sleep 0.2; done'\n";
         wanted(&mut files, target, "slow.service", slow);
         let subject = selected(server, 2, &borrowed(&files))?;
         server.start(Boot::Counted(2))?;
@@ -186,7 +189,7 @@ fn a_slow_starter_that_says_so_has_its_time(debian: Debian) -> Result<()> {
         let mut files = vec![settings(config)];
         let target = "multi-user.target";
         let loads = "[Service]\nType=notify\nNotifyAccess=all\nTimeoutStartSec=4s\n\
-                     ExecStart=/bin/sh -c 'until [ -e /rig/loaded ]; do systemd-notify EXTEND_TIMEOUT_USEC=4000000; sleep 0.5; done; \
+                     ExecStart=/bin/sh -c 'until [ -e /rig/loaded ]; do systemd-notify EXTEND_TIMEOUT_USEC=60000000; sleep 0.5; done; \
                      systemd-notify --ready; exec sleep infinity'\n";
         wanted(&mut files, target, "model.service", loads);
         let subject = selected(server, 2, &borrowed(&files))?;

@@ -28,6 +28,7 @@ use lastgood::state::{Event, Subject};
 use lastgood_tests::container::{Boot, Container};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::machine::{Fact, Output};
+use lastgood_tests::patience::Patience;
 use lastgood_tests::scenario::in_container;
 use lastgood_tests::switching::{Closure, Look, look};
 
@@ -149,11 +150,11 @@ enum Seen<T> {
 
 /// Looks four times a second until it is seen.
 fn until<T>(within: Duration, mut seen: impl FnMut() -> Result<Seen<T>>) -> Result<T> {
-    let deadline = std::time::Instant::now() + within;
+    let mut patience = Patience::of(within);
     loop {
         match seen()? {
             Seen::Yes(found) => return Ok(found),
-            Seen::NotYet(instead) if std::time::Instant::now() > deadline => {
+            Seen::NotYet(instead) if patience.is_over() => {
                 anyhow::bail!("not within {} s:\n{instead}", within.as_secs())
             }
             Seen::NotYet(_) => std::thread::sleep(Duration::from_millis(250)),

@@ -59,7 +59,7 @@ pub mod nixpkgs;
 pub mod package;
 pub mod packages;
 pub mod paths;
-mod patience;
+pub mod patience;
 pub mod program;
 pub mod prometheus;
 pub mod scenario;

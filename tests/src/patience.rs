@@ -11,14 +11,15 @@ const LONGEST: Duration = Duration::from_secs(20);
 
 /// What is left of it.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     left: Duration,
     looked: Instant,
 }
 
 impl Patience {
     /// So much of it.
-    pub(crate) fn of(whole: Duration) -> Self {
+    #[must_use]
+    pub fn of(whole: Duration) -> Self {
         Self {
             left: whole,
             looked: Instant::now(),
@@ -26,12 +27,12 @@ impl Patience {
     }
 
     /// What is left now.
-    pub(crate) fn left(&mut self) -> Duration {
+    pub fn left(&mut self) -> Duration {
         self.left_at(Instant::now())
     }
 
     /// Whether nothing is.
-    pub(crate) fn is_over(&mut self) -> bool {
+    pub fn is_over(&mut self) -> bool {
         self.left().is_zero()
     }
 

@@ -1,6 +1,7 @@
 //! What may be wrong with the boot partition of a real machine, and with what its firmware remembers.
 
 use anyhow::{Result, ensure};
+use lastgood_tests::broken::{self, Broken};
 use lastgood_tests::closures::Variant;
 use lastgood_tests::machine::{BOOT, Fact, Machine};
 use lastgood_tests::scenario::scenario;
@@ -175,12 +176,19 @@ fn a_read_only_boot_partition_does_not_keep_a_bad_generation() -> Result<()> {
     })
 }
 
+/// Its server does not start, and there is time before it is left.
+const MAY_BE_HELD: Broken<'_> = Broken {
+    name: "may be held",
+    change: "sed -i 's/listen 80;/lissten 80;/' $out/etc/nginx/nginx.conf
+    sed -i 's/^grace-sec = 0/grace-sec = 600/' $out/etc/lastgood/lastgood.toml",
+};
+
 /// Whoever holds the boot stays, with a request that nothing has taken: it goes when the entries are written.
 #[test]
 fn a_request_for_one_boot_lasts_until_the_entries_say_it() -> Result<()> {
     scenario("asked-once", |vm| {
         first_boot(vm)?;
-        deploy(vm, Variant::BadNginx)?;
+        broken::deploy(vm, Variant::One, MAY_BE_HELD)?;
         // Nobody can tell who is there, so that there is time to hold it.
         vm.run_ok("sed -i 's/umask=0077/ro,umask=0077/' /etc/fstab && systemctl mask systemd-logind && sync")?;
         let good = predicted(vm, 3)?[3].clone();

@@ -40,7 +40,7 @@ fn told(vm: &mut Machine, heard: &Heard) -> Result<Moment> {
             ))
         ));
     }
-    ensure!(rounds > 50, "asked {rounds} times only");
+    ensure!(rounds > 20, "asked {rounds} times only");
     // A loaded host keeps a thread waiting, but not while the machine runs.
     ensure!(pause < SOON, "it ran for {pause:?} and nobody asked");
     Ok(address)

@@ -46,8 +46,9 @@ fn a_good_trial_becomes_proven() -> Result<()> {
         let prediction = predicted(vm, 3)?;
         vm.reboot()?;
         vm.wait_for(Fact::Begun(2), BOOT)?;
-        assert_eq!(started(vm)?, prediction[0]);
+        // Before it is blessed.
         assert_eq!(counter(vm, 2)?, "2-1");
+        assert_eq!(started(vm)?, prediction[0]);
         vm.wait_for(Fact::Proven(2), VERDICT)?;
         assert_eq!(vm.wait_until_settled()?, "running");
         assert_eq!(counter(vm, 2)?, "");
@@ -212,14 +213,13 @@ fn an_assessor_that_crashes_on_a_trial_is_acted_upon() -> Result<()> {
         vm.wait_for(Fact::Rejected(2), BOOT)?;
         vm.wait_for(Fact::LoaderStarted, 2 * BOOT)?;
         vm.wait_for(Fact::Begun(1), BOOT)?;
+        // On a proven generation it is nothing to reboot for (A8).
+        vm.run_ok(crash)?;
+        vm.wait_for("staying up: it is proven", BOOT)?;
         assert_eq!(
             json(vm, "why 2")?["cause"]["faults"][0]["key"],
             "agent:no-verdict"
         );
-
-        // On a proven generation it is nothing to reboot for (A8).
-        vm.run_ok(crash)?;
-        vm.wait_for("staying up: it is proven", BOOT)?;
         page_says(vm, Variant::One)?;
         assert_eq!(vm.boots(), 3);
         vm.power_off()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lastgood_tests::container::{Reach, Watch};
+use lastgood_tests::container::{Container, Reach, Watch};
 use lastgood_tests::debian::Debian;
 use lastgood_tests::switching::{
     Closure, Record, TRACE, deploy, look, register, show, steps, traced, traced_by,
@@ -137,6 +137,16 @@ fn what_was_failed_before_is_not_this_switchs_fault(debian: Debian) -> Result<()
     )
 }
 
+/// Through the cable: the page.
+fn is_there_again(server: &Container) -> Result<()> {
+    until(SWITCH, || {
+        Ok(match server.reach(80)? {
+            Reach::Page(_) => Seen::Yes(()),
+            other => Seen::NotYet(format!("{other:?}")),
+        })
+    })
+}
+
 /// In one job, after all else; the client at the other end of the cable looks every few milliseconds.
 fn the_network_is_away_for_less_than_a_second(debian: Debian) -> Result<()> {
     let closure = |mark: &str| {
@@ -160,7 +170,7 @@ fn the_network_is_away_for_less_than_a_second(debian: Debian) -> Result<()> {
                 !after.same_start(&before),
                 "it was not started anew, which says nothing"
             );
-            server.run_ok("curl --silent --fail http://127.0.0.1/")?;
+            is_there_again(server)?;
             let glances = watch.end()?;
             let gap = Watch::longest_gap(&glances);
             ensure!(
@@ -204,13 +214,7 @@ fn the_sessions_address_is_away_after_all_else_and_for_no_longer_than_it_takes(
         steps(server)?;
         let watch = server.watch(80)?;
         switched(server, 2)?;
-        // Through the cable: it is there again.
-        until(SWITCH, || {
-            Ok(match server.reach(80)? {
-                Reach::Page(_) => Seen::Yes(()),
-                other => Seen::NotYet(format!("{other:?}")),
-            })
-        })?;
+        is_there_again(server)?;
         let gap = Watch::longest_gap(&watch.end()?);
         let steps = steps(server)?;
         ensure!(
@@ -410,6 +414,7 @@ fn a_page_is_served_again_at_once_after_going_back(debian: Debian) -> Result<()>
             let watch = server.watch(80)?;
             let ended = server.run_longer("lastgood test 1", SWITCH)?;
             ensure!(ended.status == 0, "{ended:?}");
+            is_there_again(server)?;
             let glances = watch.end()?;
             let gap = Watch::longest_gap(&glances);
             ensure!(

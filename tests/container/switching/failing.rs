@@ -105,7 +105,7 @@ fn of_units() -> Vec<Failure> {
         ),
         failure(
             "it ends a moment after its start",
-            unit("[Service]\nExecStart=/bin/sh -c 'sleep 0.7; exit 3'\n"),
+            unit("[Service]\nExecStart=/bin/sh -c 'sleep 0.3; exit 3'\n"),
             4,
             "bad.service",
         ),

@@ -77,7 +77,7 @@ impl Nspawn {
         let leader = self.leader(within)?.to_string();
         let mut inside = Command::new("timeout");
         inside
-            .args(["--signal=KILL", &within.as_secs().to_string()])
+            .args(["--signal=KILL", &at_last(within)])
             .args(["nsenter", "--target", &leader])
             .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"])
             .args(["--root", "--wd", "sh", "-c", command])
@@ -98,7 +98,7 @@ impl Nspawn {
         let leader = self.leader(within)?;
         // `/proc` stays that of this host, so that the root has the name which it has here.
         let output = Command::new("timeout")
-            .args(["--signal=KILL", &within.as_secs().to_string()])
+            .args(["--signal=KILL", &at_last(within)])
             .args(["nsenter", "--target", &leader.to_string(), "--pid", program])
             .arg(format!("/proc/{leader}/root"))
             .args(arguments)
@@ -173,6 +173,11 @@ impl Nspawn {
     }
 }
 
+/// What ends a command that hangs, in seconds. A machine that stood still for minutes must not.
+fn at_last(within: Duration) -> String {
+    (within + Duration::from_mins(5)).as_secs().to_string()
+}
+
 pub(super) fn of(output: &std::process::Output) -> Output {
     Output {
         status: output.status.code().map_or(128, i64::from),
@@ -242,9 +247,9 @@ fn send(to: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Asks for a page.
+/// Asks for a page. Who has let somebody in may take longer to answer: it is a process.
 pub(super) fn ask(stream: TcpStream) -> Result<Reach> {
-    Ok(http::exchange(stream, SILENCE)?.map_or(Reach::Silent, Reach::Page))
+    Ok(http::exchange(stream, 5 * SILENCE)?.map_or(Reach::Silent, Reach::Page))
 }
 
 impl Drop for Nspawn {

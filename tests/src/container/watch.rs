@@ -19,10 +19,15 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// the client's own patience.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// A glance takes no longer. What the clock says more, the client or the whole machine stood still.
+const LONGEST: Duration = PATIENCE
+    .saturating_mul(2)
+    .saturating_add(Duration::from_millis(50));
+
 /// A glance: when it ended, and the page that was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glance {
-    /// Since the client began.
+    /// Since the client began, without the time in which it stood still.
     pub at: Duration,
     /// None: nothing, or no page.
     pub page: Option<String>,
@@ -41,17 +46,21 @@ impl Watch {
         let thread = thread::Builder::new().spawn(move || -> Result<Vec<Glance>> {
             // A network namespace is a thread's.
             setns(world, CloneFlags::CLONE_NEWNET)?;
-            let begun = Instant::now();
+            let (mut at, mut looked) = (Duration::ZERO, Instant::now());
             let mut glances = Vec::new();
-            while !ended.load(Ordering::Relaxed) {
+            loop {
+                // One more after the end was asked for: the last one may have been too slow.
+                let is_last = ended.load(Ordering::Relaxed);
                 let page = glance(port);
-                glances.push(Glance {
-                    at: begun.elapsed(),
-                    page,
-                });
+                let now = Instant::now();
+                at += now.saturating_duration_since(looked).min(LONGEST);
+                looked = now;
+                glances.push(Glance { at, page });
+                if is_last {
+                    return Ok(glances);
+                }
                 thread::sleep(PAUSE);
             }
-            Ok(glances)
         })?;
         Ok(Self {
             end,
