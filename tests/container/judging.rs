@@ -160,7 +160,7 @@ fn what_was_to_run_and_never_did_rejects(debian: Debian) -> Result<()> {
 fn a_crash_loop_slower_than_settle_rejects(debian: Debian) -> Result<()> {
     in_container("container-slow-loop", debian, |server| {
         proven(server, 1)?;
-        let mut files = vec![settings("[health]\nsettle-sec = 1\ndeadline-sec = 30\n")];
+        let mut files = vec![settings("[health]\nsettle-sec = 1\ndeadline-sec = 15\n")];
         let target = "multi-user.target";
         let loops = "[Unit]\nStartLimitIntervalSec=0\n\
                      [Service]\nExecStart=/bin/sh -c 'sleep 2; exit 1'\nRestart=always\nRestartSec=100ms\n";

@@ -123,19 +123,19 @@ impl Ring {
                 }
                 count(&arguments, tests)
             }
-            // A container mostly waits for what is being watched; more at once than this only wait for each other.
+            // A container mostly waits for what is being watched.
             Self::Container => {
                 let mut arguments = test("container").to_vec();
-                arguments.extend(["--", "--test-threads=4"]);
+                arguments.extend(["--", "--test-threads=6"]);
                 if !long {
                     arguments.extend(["--skip", "::long_"]);
                 }
                 count(&arguments, tests)
             }
-            // A machine has one processor, which is emulated by one of ours.
+            // A machine has one processor, which is emulated by one of ours, and waits for a third of its time.
             Self::Vm => {
                 let mut arguments = test("vm").to_vec();
-                arguments.extend(["--", "--test-threads=2"]);
+                arguments.extend(["--", "--test-threads=3"]);
                 if !long {
                     arguments.extend(["--skip", "long_"]);
                 }
