@@ -24,6 +24,7 @@
 //! switching closures for stories about switches, and what a machine looks like before and after
 //! broken    closures with something wrong, made on the machine itself
 //! esp       the boot partition, read from outside
+//! signing   images that firmware with Secure Boot starts, or does not
 //! evidence  what a failed scenario leaves
 //! faults    one run with every file-changing call of it failing in turn
 //! loader_rig the real loader in the real firmware, without a kernel
@@ -64,6 +65,7 @@ pub mod program;
 pub mod prometheus;
 pub mod scenario;
 pub mod schema;
+pub mod signing;
 pub mod story;
 pub mod switching;
 pub mod timeline;

@@ -13,6 +13,7 @@ mod outside_faults;
 mod package;
 mod panic;
 mod power;
+mod secure_boot;
 mod stage_2;
 mod start_failures;
 mod switching;

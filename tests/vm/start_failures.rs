@@ -30,7 +30,7 @@ const OWN_PAYLOAD: Broken<'_> = Broken {
 };
 
 /// Puts a loader on the boot partition of a machine that is off, as an upgrade of the host would.
-fn with_loader(vm: &mut Machine, loader: &Path) -> Result<()> {
+pub(crate) fn with_loader(vm: &mut Machine, loader: &Path) -> Result<()> {
     let content = fs::read(loader).with_context(|| format!("cannot read {}", loader.display()))?;
     for place in ["EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"] {
         esp::write(&vm.disk(), place, &content)?;
@@ -44,7 +44,7 @@ fn loader(at: usize) -> Result<std::path::PathBuf> {
 }
 
 /// What follows `key` in the entry of generation `number`, without the slash.
-fn named(vm: &Machine, number: u32, key: &str) -> Result<String> {
+pub(crate) fn named(vm: &Machine, number: u32, key: &str) -> Result<String> {
     let entry = entry_of(vm, number)?;
     let text = esp::read_text(&vm.disk(), &format!("loader/entries/{entry}"))?;
     let line = text
@@ -75,11 +75,16 @@ fn damage(vm: &mut Machine, number: u32, key: &str, length: usize) -> Result<()>
 
 /// Generation 1 runs, was not blamed, and nobody has blessed the one that cannot be started.
 fn is_back(vm: &mut Machine, bad: u32) -> Result<()> {
-    vm.wait_for(Fact::Begun(1), BOOT)?;
+    is_left(vm, 1, bad)?;
+    page_says(vm, Variant::One)
+}
+
+/// The same, where generation `good` is the last good one.
+pub(crate) fn is_left(vm: &mut Machine, good: u32, bad: u32) -> Result<()> {
+    vm.wait_for(Fact::Begun(good), BOOT)?;
     vm.wait_for(Fact::Rejected(bad), VERDICT)?;
-    vm.wait_for(Fact::Proven(1), VERDICT)?;
-    page_says(vm, Variant::One)?;
-    ensure!(started(vm)?.starts_with("lastgood-1-"));
+    vm.wait_for(Fact::Proven(good), VERDICT)?;
+    ensure!(started(vm)?.starts_with(&format!("lastgood-{good}-")));
     ensure!(counter(vm, bad)?.starts_with("0-"), "{}", counter(vm, bad)?);
     let why = json(vm, &format!("why {bad}"))?;
     ensure!(

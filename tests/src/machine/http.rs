@@ -29,6 +29,7 @@ pub(crate) fn exchange(mut stream: TcpStream, patience: Duration) -> Result<Opti
     let exchange = stream
         .write_all(b"GET / HTTP/1.0\r\nHost: rig\r\n\r\n")
         .and_then(|()| read_until(&mut stream, deadline, &mut answer));
+    let is_cut_short = exchange.is_err();
     match exchange {
         Err(error) if !is_silence(error.kind()) => {
             return Err(error).context("cannot talk to the server");
@@ -37,9 +38,10 @@ pub(crate) fn exchange(mut stream: TcpStream, patience: Duration) -> Result<Opti
         _ => {}
     }
     let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .context("the answer is not HTTP")?;
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        ensure!(is_cut_short, "the answer is not HTTP");
+        return Ok(None);
+    };
     let status = head.split_whitespace().nth(1);
     ensure!(
         status == Some("200"),

@@ -24,7 +24,7 @@ pub use self::serial::Line;
 pub use self::wire::{Answer, Heard, Moment};
 
 use self::guest_agent::GuestAgent;
-use self::qemu::{Clock, Hardware, Qemu};
+use self::qemu::{Clock, Firmware, Hardware, Qemu};
 pub(crate) use self::serial::Serial;
 use self::wire::Wire;
 use crate::closures::Variant;
@@ -70,7 +70,7 @@ impl Machine {
         files::remove(&dir)?;
         files::copy_sparse(&image.disk(), &dir.join("disk.img"))?;
         files::copy_sparse(
-            Path::new(qemu::FIRMWARE_VARIABLES),
+            Path::new(Firmware::Plain.variables()),
             &dir.join("firmware-variables.fd"),
         )?;
         let mut toplevels = Vec::new();
@@ -87,6 +87,7 @@ impl Machine {
             qemu: None,
             wire: None,
             hardware: Hardware {
+                firmware: Firmware::Plain,
                 clock: Clock::Time,
                 date: None,
                 has_watchdog: false,
@@ -130,6 +131,20 @@ impl Machine {
     /// From the next power-on the machine has a hardware watchdog.
     pub fn add_watchdog(&mut self) {
         self.hardware.has_watchdog = true;
+    }
+
+    /// From the next power-on the firmware starts only what is signed with the key that Debian publishes for tests
+    /// ([`crate::signing`]). Its variables are those of a machine fresh from the factory.
+    ///
+    /// # Errors
+    /// When the machine is on, or its variables cannot be written.
+    pub fn enforce_secure_boot(&mut self) -> Result<()> {
+        ensure!(self.qemu.is_none(), "the machine is on already");
+        self.hardware.firmware = Firmware::SecureBoot;
+        let variables = Path::new(self.hardware.firmware.variables());
+        files::copy_sparse(variables, &self.dir.join("firmware-variables.fd"))?;
+        self.timeline.note("Secure Boot is on from now on");
+        Ok(())
     }
 
     /// Pulls the network cable, or plugs it in again: the card sees no carrier.

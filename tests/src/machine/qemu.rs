@@ -14,10 +14,42 @@ use super::serial::Serial;
 use super::wire::Wire;
 use crate::patience::Patience;
 
-const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// Which firmware the machine has, and what it is set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Firmware {
+    /// It starts what it finds.
+    Plain,
+    /// It starts what is signed with the key that Debian publishes for tests (`ovmf`, "snakeoil").
+    SecureBoot,
+}
 
-/// What the firmware's variables are on a machine fresh from the factory.
-pub(super) const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+impl Firmware {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "/usr/share/OVMF/OVMF_CODE_4M.fd",
+            Self::SecureBoot => "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+        }
+    }
+
+    /// What its variables are on a machine fresh from the factory.
+    pub(super) fn variables(self) -> &'static str {
+        match self {
+            Self::Plain => "/usr/share/OVMF/OVMF_VARS_4M.fd",
+            Self::SecureBoot => "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd",
+        }
+    }
+
+    /// Only the firmware itself may write its variables, in the processor's system management mode.
+    fn machine(self) -> &'static str {
+        match self {
+            Self::Plain => "-machine q35",
+            Self::SecureBoot => {
+                "-machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on \
+                 -global ICH9-LPC.disable_s3=1"
+            }
+        }
+    }
+}
 
 /// Ports of the guest that can be reached from outside.
 const FORWARDED: [u16; 4] = [22, 80, 443, 8080];
@@ -34,6 +66,8 @@ pub(super) enum Clock {
 /// What the machine has besides what all have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hardware {
+    /// Its firmware.
+    pub(super) firmware: Firmware,
     /// What its clock counts.
     pub(super) clock: Clock,
     /// Which date its clock has at each power-on. None: this host's.
@@ -70,7 +104,12 @@ impl Qemu {
         // QEMU must not outlive a test run that is killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        command.args(arguments(dir, sockets.path(), &network(wire, &ports)));
+        command.args(arguments(
+            dir,
+            sockets.path(),
+            hardware.firmware,
+            &network(wire, &ports),
+        ));
         command.arg("-qmp").arg(format!(
             "unix:{},server=on,wait=off",
             escaped(&monitor_socket(sockets.path()))
@@ -167,7 +206,7 @@ fn network(wire: Option<&Wire>, ports: &[(u16, u16)]) -> [String; 4] {
 }
 
 /// The machine. Everything is emulated: no KVM, the same on every host.
-fn arguments(dir: &Path, sockets: &Path, network: &[String]) -> Vec<String> {
+fn arguments(dir: &Path, sockets: &Path, firmware: Firmware, network: &[String]) -> Vec<String> {
     let variables = dir.join("firmware-variables.fd");
     let disk = dir.join("disk.img");
     let agent = agent_socket(sockets);
@@ -176,14 +215,16 @@ fn arguments(dir: &Path, sockets: &Path, network: &[String]) -> Vec<String> {
     // One processor. With a second one the firmware waits for it at several points without a limit, and a start-up
     // interrupt that is lost on a loaded host leaves it waiting for ever after "starting Boot0001" (tianocore/edk2
     // pull request 13164; seen here once in some hundred boots).
-    add("-machine q35 -cpu qemu64 -smp 1 -m 1024");
+    add(firmware.machine());
+    add("-cpu qemu64 -smp 1 -m 1024");
     // A big cache of translated code makes warm resets slow, a small one userspace: this is between.
     add("-accel tcg,thread=single,tb-size=128");
     add("-nodefaults -display none -serial stdio");
     // A panic and a reboot are the guest's own affair.
     add("-action panic=none,reboot=reset,shutdown=poweroff");
     add(&format!(
-        "-drive if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}"
+        "-drive if=pflash,format=raw,unit=0,readonly=on,file={}",
+        firmware.code()
     ));
     // The cloud kernel has this driver built in: the root needs no module.
     add("-device nvme,drive=disk,serial=rig,bootindex=0");

@@ -1,0 +1,112 @@
+//! Firmware that starts only what is signed, with a real kernel, a real loader, and real keys.
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use lastgood_tests::broken::{self, Broken};
+use lastgood_tests::closures::Variant;
+use lastgood_tests::loader_rig::loaders;
+use lastgood_tests::machine::{BOOT, Fact, Machine};
+use lastgood_tests::scenario::scenario;
+use lastgood_tests::signing::{self, Signer};
+use lastgood_tests::story::{VERDICT, blessed_first_boot, entry_of, page_says};
+use lastgood_tests::{esp, files};
+
+use crate::start_failures::{is_left, named, with_loader};
+
+/// What signing changes at the beginning of an image: its headers.
+const HEAD: usize = 4096;
+
+/// The lines that give the closure `$out` a kernel of its own: what is there, signed. Nothing in the machine can sign, so the
+/// beginning and the end of the signed one are brought.
+fn signed_kernel(plain: &[u8], signed: &[u8]) -> Result<String> {
+    ensure!(
+        signed.get(HEAD..plain.len()) == plain.get(HEAD..),
+        "signing has changed more than headers and the end"
+    );
+    let part = |bytes: Option<&[u8]>| bytes.map(|bytes| BASE64_STANDARD.encode(bytes));
+    let head = part(signed.get(..HEAD)).context("a short kernel")?;
+    let tail = part(signed.get(plain.len()..)).context("no signature")?;
+    Ok(format!(
+        "old=$(readlink -f $out/kernel)
+        new=/nix/store/$(basename $out | cut -c 1-32)-kernel
+        mkdir $new
+        {{ echo {head} | base64 --decode; tail --bytes=+{} $old; echo {tail} | base64 --decode; }} >$new/$(basename $old)
+        sed -i \"s#$old#$new/$(basename $old)#g\" $out/boot.json
+        ln -sfn $new/$(basename $old) $out/kernel",
+        HEAD + 1
+    ))
+}
+
+/// The kernel of generation `number`, as it is on the boot partition.
+fn kernel(vm: &Machine, number: u32) -> Result<Vec<u8>> {
+    esp::read(&vm.disk(), &named(vm, number, "linux")?)
+}
+
+/// Makes the closure, and says why `install` refuses it.
+fn is_refused(vm: &mut Machine, closure: Broken<'_>, why: &str) -> Result<()> {
+    let number = broken::make(vm, Variant::Two, closure)?;
+    let out = broken::toplevel(number, closure);
+    let refused = vm.run(&format!("lastgood install {out}"))?;
+    vm.note(refused.stderr.trim().to_owned());
+    ensure!(
+        refused.status == 1 && refused.stderr.contains(why),
+        "{refused:?}"
+    );
+    ensure!(entry_of(vm, number).is_err(), "it has an entry");
+    Ok(())
+}
+
+/// What the firmware would not start is never armed; and where what was armed has lost its signature since, the machine comes
+/// back by itself.
+#[test]
+fn what_is_not_signed_is_refused_and_left_under_secure_boot() -> Result<()> {
+    let newest = loaders()?.get(2).cloned().context("no such loader")?;
+    let (known, namesake) = (Signer::known()?, Signer::of_the_same_name()?);
+    scenario("secure-boot", |vm| {
+        let loader = vm.dir().join("loader.efi");
+        files::write(&loader, known.sign(&std::fs::read(&newest)?)?)?;
+        with_loader(vm, &loader)?;
+        blessed_first_boot(vm)?;
+        // Debian's own signature is on it, which this firmware does not know.
+        let plain = kernel(vm, 1)?;
+        let unsigned = signing::unsigned(&plain)?;
+        let signed = signed_kernel(&plain, &known.sign(&plain)?)?;
+        let by_namesake = signed_kernel(&plain, &namesake.sign(&plain)?)?;
+        let closure = |name, change| Broken { name, change };
+        let good = broken::deploy(vm, Variant::One, closure("signed", &signed))?;
+        vm.reboot()?;
+        vm.wait_for(Fact::Proven(good), VERDICT)?;
+        vm.wait_for(&*format!("blessed: generation {good}"), VERDICT)?;
+        vm.power_off()?;
+
+        vm.chapter("Secure Boot is on");
+        vm.enforce_secure_boot()?;
+        vm.power_on()?;
+        vm.wait_for(Fact::Begun(good), BOOT)?;
+        vm.wait_for(Fact::Proven(good), VERDICT)?;
+        let is_on = "od --address-radix=n --format=u1 --skip-bytes=4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+        ensure!(vm.run_ok(is_on)?.trim() == "1", "it is not");
+        is_refused(
+            vm,
+            closure("by Debian", ""),
+            "neither the firmware nor shim knows",
+        )?;
+        is_refused(vm, closure("by a namesake", &by_namesake), "sign")?;
+
+        vm.chapter("what was armed loses its signature");
+        let bad = broken::deploy(vm, Variant::Two, closure("signed too", &signed))?;
+        vm.power_off()?;
+        let path = named(vm, bad, "linux")?;
+        esp::write(&vm.disk(), &path, &unsigned)?;
+        let before = vm.boots();
+        vm.power_on()?;
+        for _ in 0..3 {
+            vm.wait_for("Error loading EFI binary", BOOT)?;
+        }
+        is_left(vm, good, bad)?;
+        page_says(vm, Variant::One)?;
+        ensure!(vm.boots() == before + 4, "{} boots", vm.boots() - before);
+        vm.power_off()
+    })
+}
