@@ -1,20 +1,23 @@
-//! Whether the firmware would accept what an image is signed with, as far as that can be told without its keys' numbers.
+//! Whether the firmware would start an image that Secure Boot asks a signature of.
 //!
-//! UEFI specification, "Secure Boot and Driver Signing": an image is started if a certificate in `db` is that of its
-//! signer or has issued that, or if the image's hash is in `db`; and if neither is in `dbx`. shim accepts what is in its
-//! own list as well. Here the certificates' names and bytes are compared, and hashes. The signature itself is not
-//! computed: an image that was changed after it was signed is told by comparing it with the closure.
+//! UEFI specification, "Secure Boot and Driver Signing": an image is started if one of its signatures verifies, and a
+//! chain leads from its signer to a certificate in `db`, or if the image's hash is in `db`; and if `dbx` refuses neither.
+//! shim accepts what is in its own list as well. What is computed here is what EDK2 computes (`DxeImageVerificationLib`):
+//! the image's hash, and RSA with SHA-2 over what is signed and over each certificate of the chain. Of what is signed in
+//! another way (ECDSA, SHA-1) the names are compared, and nothing else is held against it.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use goblin::pe::header::Header;
-use sha2::{Digest as _, Sha256};
+use authenticode::Signature;
+use certificate::{Certificate, first};
+use image::Image;
 
-use crate::kernel;
-
-mod der;
+mod algorithm;
+mod authenticode;
+mod certificate;
+mod image;
 
 /// `EFI_CERT_X509_GUID`, as it lies in memory.
 const X509: [u8; 16] = [
@@ -24,12 +27,34 @@ const X509: [u8; 16] = [
 const SHA256: [u8; 16] = [
     0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28,
 ];
+/// `EFI_CERT_X509_SHA256_GUID`, and those of SHA-384 and SHA-512: what lists the sums of certificates.
+const X509_SUMS: [([u8; 16], usize); 3] = [
+    (
+        [
+            0x92, 0xa4, 0xd2, 0x3b, 0xc0, 0x96, 0x79, 0x40, 0xb4, 0x20, 0xfc, 0xf9, 0x8e, 0xf1,
+            0x03, 0xed,
+        ],
+        32,
+    ),
+    (
+        [
+            0x6e, 0x87, 0x76, 0x70, 0xc2, 0x80, 0xe6, 0x4e, 0xaa, 0xd2, 0x28, 0xb3, 0x49, 0xa6,
+            0x86, 0x5b,
+        ],
+        48,
+    ),
+    (
+        [
+            0x63, 0xbf, 0x6d, 0x44, 0x02, 0x25, 0xda, 0x4c, 0xbc, 0xfa, 0x24, 0x65, 0xd2, 0xb0,
+            0xfe, 0x9d,
+        ],
+        64,
+    ),
+];
 /// Whose a signature is, before each.
 const OWNER: usize = 16;
 /// A type, and three sizes.
 const LIST_HEADER: usize = 16 + 3 * 4;
-/// `WIN_CERT_TYPE_PKCS_SIGNED_DATA`.
-const PKCS: u16 = 2;
 /// An image that is larger is not read.
 const LARGEST: u64 = 512 * 1024 * 1024;
 
@@ -40,7 +65,9 @@ pub struct Signatures {
     pub certificates: Vec<Vec<u8>>,
     /// SHA-256 sums of images, as Authenticode takes them.
     pub images: Vec<[u8; 32]>,
-    /// There is something else in it, which is not looked at.
+    /// Sums of certificates, as far as those are signed: whatever such a signer signed is refused.
+    pub sums: Vec<Vec<u8>>,
+    /// There is something else in it, which is not looked at: it may accept whatever is signed.
     pub has_more: bool,
 }
 
@@ -50,6 +77,7 @@ impl Signatures {
     pub fn and(mut self, others: Self) -> Self {
         self.certificates.extend(others.certificates);
         self.images.extend(others.images);
+        self.sums.extend(others.sums);
         self.has_more |= others.has_more;
         self
     }
@@ -75,13 +103,33 @@ impl Signatures {
                 match <[u8; 32]>::try_from(signature) {
                     Ok(hash) if kind == SHA256 => all.images.push(hash),
                     _ if kind == X509 => all.certificates.push(signature.to_owned()),
-                    _ => all.has_more = true,
+                    _ => {
+                        all.sums.extend(revoked(kind, signature));
+                        all.has_more = true;
+                    }
                 }
             }
             data = data.get(size..)?;
         }
         Some(all)
     }
+
+    fn read(&self) -> Vec<Certificate<'_>> {
+        let certificates = self.certificates.iter();
+        // There may be something after it.
+        certificates
+            .filter_map(|bytes| Certificate::read(first(bytes)?))
+            .collect()
+    }
+}
+
+/// The sum of a certificate that is revoked from the beginning of time. Of one that is revoked since nobody here can say
+/// what was signed before.
+fn revoked(kind: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
+    let (_, length) = X509_SUMS.iter().find(|(guid, _)| guid == kind)?;
+    let (sum, time) = signature.split_at_checked(*length)?;
+    let is_always = time.iter().all(|byte| *byte == 0);
+    is_always.then(|| sum.to_owned())
 }
 
 /// What decides, where Secure Boot is on.
@@ -93,27 +141,22 @@ pub struct Keys {
     pub refused: Signatures,
 }
 
-/// Whether the firmware would start an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether the firmware would start an image. Of several signatures the first verdict in this order is the image's: one
+/// that is accepted is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Nothing is known against it.
     Accepted,
-    /// It carries no signature, and its hash is not accepted.
-    Unsigned,
-    /// Its signer's certificate is not accepted, nor any that issued it.
-    Stranger,
     /// It, or a certificate of its signature, is on the list of what is refused.
     Revoked,
-}
-
-/// What an image shows to the firmware.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Shown {
-    /// It has a place for signatures, whatever is there.
-    is_signed: bool,
-    /// Each signature, with what it is wrapped in taken off.
-    signatures: Vec<Vec<u8>>,
-    hash: [u8; 32],
+    /// A certificate that is called like its signer's, or like one that issued that, is accepted, with another key.
+    Namesake,
+    /// What it carries is no signature of it: it was changed since, or the signature is another image's, or damaged.
+    Invalid,
+    /// Its signer's certificate is not accepted, nor any that issued it.
+    Stranger,
+    /// It carries no signature, and its hash is not accepted.
+    Unsigned,
 }
 
 /// Judges the image at `path` (a path of this process).
@@ -123,94 +166,52 @@ struct Shown {
 pub fn judge(path: &Path, keys: &Keys) -> io::Result<Verdict> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
-    Ok(shown(&bytes).map_or(Verdict::Unsigned, |shown| of(&shown, keys)))
+    Ok(verdict_on(&bytes, keys))
 }
 
-fn of(shown: &Shown, keys: &Keys) -> Verdict {
-    let certificates: Vec<&[u8]> = shown
-        .signatures
-        .iter()
-        .flat_map(|s| der::certificates(s))
+fn verdict_on(bytes: &[u8], keys: &Keys) -> Verdict {
+    Image::parse(bytes).map_or(Verdict::Unsigned, |image| of(&image, keys))
+}
+
+fn of(image: &Image, keys: &Keys) -> Verdict {
+    let signatures = image.signatures.iter();
+    let signatures: Vec<_> = signatures
+        .map(|bytes| Signature::parse(bytes, image))
         .collect();
-    let refuses =
-        |certificate: &&[u8]| keys.refused.certificates.iter().any(|it| it == certificate);
-    if keys.refused.images.contains(&shown.hash) || certificates.iter().any(refuses) {
+    let (refused, sums) = (keys.refused.read(), &keys.refused.sums);
+    let is_refused = |it: &Signature| it.has_signer_of(sums) || it.is_certainly_by(&refused);
+    if has(&keys.refused, image) || signatures.iter().flatten().any(is_refused) {
         return Verdict::Revoked;
     }
-    let is_accepted = |accepted: &Signatures| {
-        let by_hash = accepted.images.contains(&shown.hash);
-        let by_certificate = accepted.certificates.iter().any(|it| {
-            let signs = |signature: &Vec<u8>| der::is_signed_by(signature, it);
-            shown.signatures.iter().any(signs)
-        });
-        by_hash || by_certificate || (accepted.has_more && !shown.signatures.is_empty())
-    };
     match &keys.accepted {
-        Some(accepted) if is_accepted(accepted) => Verdict::Accepted,
         // Nobody knows what is accepted, and so neither of what.
-        None if shown.is_signed => Verdict::Accepted,
-        Some(_) if !shown.signatures.is_empty() => Verdict::Stranger,
-        _ => Verdict::Unsigned,
+        None if image.is_signed => Verdict::Accepted,
+        Some(accepted) if accepted.has_more && !signatures.is_empty() => Verdict::Accepted,
+        Some(accepted) if has(accepted, image) => Verdict::Accepted,
+        Some(accepted) => {
+            let all = accepted.read();
+            let (dead, alive): (Vec<_>, _) = all.into_iter().partition(|it| it.is_among(sums));
+            let verdicts = signatures.iter().map(|signature| match signature {
+                Some(signature) => verdict_of(signature, &alive, &dead),
+                None => Verdict::Invalid,
+            });
+            verdicts.min().unwrap_or(Verdict::Unsigned)
+        }
+        None => Verdict::Unsigned,
     }
 }
 
-/// None: it is no image.
-fn shown(bytes: &[u8]) -> Option<Shown> {
-    let header = Header::parse(bytes).ok()?;
-    let optional = header.optional_header?;
-    let table = kernel::certificates(&optional);
-    let at = |number: u32| usize::try_from(number).ok();
-    let (start, size) = match table {
-        Some(table) => (at(table.virtual_address)?, at(table.size)?),
-        None => (bytes.len(), 0),
-    };
-    let mut signatures = Vec::new();
-    let mut left = bytes.get(start..start.checked_add(size)?)?;
-    while let Some(length) = left.get(..4) {
-        let length = usize::try_from(u32::from_le_bytes(length.try_into().ok()?)).ok()?;
-        let kind = u16::from_le_bytes(left.get(6..8)?.try_into().ok()?);
-        let Some(body) = left.get(8..length) else {
-            break;
-        };
-        if kind == PKCS {
-            signatures.push(body.to_owned());
-        }
-        left = left.get(length.next_multiple_of(8)..).unwrap_or_default();
+fn has(list: &Signatures, image: &Image) -> bool {
+    list.images.iter().any(|sum| image.hash == sum)
+}
+
+/// What one signature says: some of the accepted certificates are revoked by their sums, the `dead`.
+fn verdict_of(signature: &Signature, alive: &[Certificate], dead: &[Certificate]) -> Verdict {
+    match signature.verdict(alive) {
+        Verdict::Accepted => Verdict::Accepted,
+        _ if signature.verdict(dead) == Verdict::Accepted => Verdict::Revoked,
+        other => other,
     }
-    let optional_at = at(header.dos_header.pe_pointer)?.checked_add(24)?;
-    let sections = kernel::sections(bytes, &header).ok()?;
-    let mut parts: Vec<(usize, usize)> = Vec::new();
-    for section in &sections {
-        parts.push((
-            at(section.pointer_to_raw_data)?,
-            at(section.size_of_raw_data)?,
-        ));
-    }
-    parts.retain(|(_, size)| *size > 0);
-    parts.sort_unstable();
-    let headers = at(optional.windows_fields.size_of_headers)?;
-    // The checksum and the certificates' place are what signing changes; they are left out, and so are these.
-    let (checksum, directory) = (
-        optional_at.checked_add(64)?,
-        optional_at.checked_add(112 + 4 * 8)?,
-    );
-    let mut hash = Sha256::new();
-    hash.update(bytes.get(..checksum)?);
-    hash.update(bytes.get(checksum + 4..directory)?);
-    hash.update(bytes.get(directory + 8..headers)?);
-    let mut hashed = headers;
-    for (start, size) in parts {
-        hash.update(bytes.get(start..start.checked_add(size)?)?);
-        hashed = hashed.checked_add(size)?;
-    }
-    // What follows the sections, up to the certificates.
-    let end = bytes.len().checked_sub(size)?;
-    hash.update(bytes.get(hashed..end).unwrap_or_default());
-    Some(Shown {
-        is_signed: table.is_some(),
-        signatures,
-        hash: hash.finalize().into(),
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What firmware with Secure Boot will not start, among what is prepared: whose signer it does not know, or what carries
-//! no signature at all. Signatures are not computed ([`boot_entries::signature`]).
+//! no signature of its own ([`boot_entries::signature`]).
 
 use boot_entries::Subject;
 use boot_entries::signature::Keys;
@@ -18,7 +18,7 @@ impl Prepared {
     /// Refuses to arm `subject` where the firmware would refuse to start it.
     ///
     /// # Errors
-    /// When its kernel is not signed, or by nobody that the firmware knows.
+    /// When its kernel is not signed, or not by one that the firmware knows.
     pub fn starts_under_secure_boot(&self, view: &View, subject: &Subject) -> Result<(), Error> {
         let keys = view.keys();
         let first = self.planned.first();

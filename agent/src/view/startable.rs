@@ -33,6 +33,14 @@ pub fn refusal_of(path: &Path, keys: &Keys) -> Option<&'static str> {
         Verdict::Accepted => None,
         Verdict::Unsigned => Some("carries no signature"),
         Verdict::Stranger => Some("is signed by somebody whom neither the firmware nor shim knows"),
+        Verdict::Namesake => Some(
+            "is signed with a key that neither the firmware nor shim knows, though they know another of the same name (keys that \
+             are made anew must be enrolled)",
+        ),
+        Verdict::Invalid => Some(
+            "carries a signature that is not its own (it was changed after it was signed, or the signature is another image's, or \
+             damaged)",
+        ),
         Verdict::Revoked => Some("is on the firmware's list of what is revoked (dbx)"),
     }
 }
@@ -117,6 +125,42 @@ mod tests {
             put(0x58 + 240 + at, &number.to_le_bytes());
         }
         bytes
+    }
+
+    /// What was changed after it was signed, and what is signed with a key made anew under the old name.
+    #[test]
+    fn why_a_signature_is_refused_is_told() {
+        let tree = tempfile::tempdir().unwrap();
+        let path = |name: &str| tree.path().join(name);
+        let write = |name: &str, bytes: &[u8]| {
+            let mut file = std::fs::File::create(path(name)).unwrap();
+            file.write_all(bytes).unwrap();
+        };
+        write("kernel", &kernel());
+        let script = "for it in old new; do openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj '/CN=Database Key' \
+             -keyout $it.key -out $it.pem; sbsign --key $it.key --cert $it.pem --output by-$it kernel; done; \
+             cert-to-efi-sig-list old.pem db";
+        let mut sh = std::process::Command::new("sh");
+        let ended = sh.args(["-euc", script]).current_dir(tree.path());
+        let ended = ended.output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        let mut changed = std::fs::read(path("by-old")).unwrap();
+        changed[0x200] ^= 1;
+        write("changed", &changed);
+        let keys = Keys {
+            accepted: signature::Signatures::parse(&std::fs::read(path("db")).unwrap()),
+            ..Keys::default()
+        };
+        for (name, why) in [
+            ("by-old", None),
+            ("by-new", Some("made anew")),
+            ("changed", Some("changed after it was signed")),
+            ("kernel", Some("no signature")),
+        ] {
+            let told = refusal_of(&path(name), &keys);
+            assert_eq!(told.is_some(), why.is_some(), "{name}");
+            assert!(told.unwrap_or_default().contains(why.unwrap_or_default()));
+        }
     }
 
     fn told(entry: &str, files: &[(&str, &[u8])]) -> Option<String> {
