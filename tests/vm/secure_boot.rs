@@ -92,7 +92,7 @@ fn what_is_not_signed_is_refused_and_left_under_secure_boot() -> Result<()> {
             closure("by Debian", ""),
             "neither the firmware nor shim knows",
         )?;
-        is_refused(vm, closure("by a namesake", &by_namesake), "sign")?;
+        is_refused(vm, closure("by a namesake", &by_namesake), "made anew")?;
 
         vm.chapter("what was armed loses its signature");
         let bad = broken::deploy(vm, Variant::Two, closure("signed too", &signed))?;
