@@ -47,8 +47,9 @@ fn the_cable_is_out(debian: Debian) -> Result<()> {
         vm.wait_for("excused: generation 2", BOTH_FAIL)?;
         let boots = vm.boots();
         stays(vm, boots)?;
-        ensure!(state_of(vm, 2)? == "suspect");
+        let state = state_of(vm, 2)?;
         let why = json(vm, "why 1")?;
+        ensure!(state == "suspect", "{state}: {why}");
         ensure!(why["cause"].to_string().contains("route"), "{why}");
 
         vm.set_cable(true)?;
@@ -95,10 +96,14 @@ fn when_no_generation_passes_the_machine_stays_up() -> Result<()> {
         vm.wait_for_ssh(BOOT)?;
         stays(vm, boots)?;
         let status = json(vm, "status")?;
-        ensure!(status["degraded"]["faults"][0]["key"] == "unit:nginx.service");
+        ensure!(
+            status["degraded"]["faults"][0]["key"] == "unit:nginx.service",
+            "{status}"
+        );
         ensure!(status["automaticReboots"] == 1, "{status}");
         ensure!(!vm.has_said(Fact::Rejected(1)) && !vm.has_said(Fact::Rejected(2)));
-        ensure!(state_of(vm, 3)? == "suspect");
+        let (state, why) = (state_of(vm, 3)?, json(vm, "why 3")?);
+        ensure!(state == "suspect", "{state}: {why}, and {status}");
 
         // An operator who reboots it gets the same, once.
         vm.reboot()?;
