@@ -17,21 +17,25 @@ use crate::start_failures::{is_left, named, with_loader};
 /// What signing changes at the beginning of an image: its headers.
 const HEAD: usize = 4096;
 
-/// The lines that give the closure `$out` a kernel of its own: what is there, signed. Nothing in the machine can sign, so the
-/// beginning and the end of the signed one are brought.
-fn signed_kernel(plain: &[u8], signed: &[u8]) -> Result<String> {
+/// The lines that give the closure `$out` a kernel of its own: `unsigned` with `more` at its end, signed. Nothing in the machine
+/// can sign, so the beginning and the end of the signed one are brought.
+fn signed_kernel(unsigned: &[u8], more: &[u8], by: &Signer) -> Result<String> {
+    let signed = by.sign(&[unsigned, more].concat())?;
+    let common = unsigned.len();
     ensure!(
-        signed.get(HEAD..plain.len()) == plain.get(HEAD..),
+        signed.get(HEAD..common) == unsigned.get(HEAD..),
         "signing has changed more than headers and the end"
     );
     let part = |bytes: Option<&[u8]>| bytes.map(|bytes| BASE64_STANDARD.encode(bytes));
     let head = part(signed.get(..HEAD)).context("a short kernel")?;
-    let tail = part(signed.get(plain.len()..)).context("no signature")?;
+    let tail = part(signed.get(common..)).context("no signature")?;
     Ok(format!(
         "old=$(readlink -f $out/kernel)
         new=/nix/store/$(basename $out | cut -c 1-32)-kernel
         mkdir $new
-        {{ echo {head} | base64 --decode; tail --bytes=+{} $old; echo {tail} | base64 --decode; }} >$new/$(basename $old)
+        {{ echo {head} | base64 --decode
+            head --bytes={common} $old | tail --bytes=+{}
+            echo {tail} | base64 --decode; }} >$new/$(basename $old)
         sed -i \"s#$old#$new/$(basename $old)#g\" $out/boot.json
         ln -sfn $new/$(basename $old) $out/kernel",
         HEAD + 1
@@ -57,6 +61,20 @@ fn is_refused(vm: &mut Machine, closure: Broken<'_>, why: &str) -> Result<()> {
     Ok(())
 }
 
+/// Arms the closure. Gives its number.
+fn armed(vm: &mut Machine, closure: Broken<'_>) -> Result<u32> {
+    let number = broken::make(vm, Variant::Two, closure)?;
+    let out = broken::toplevel(number, closure);
+    let said = vm.run(&format!("lastgood install {out} 2>&1"))?;
+    said.stdout.lines().for_each(|line| vm.note(line));
+    // The first one was proven before, and is none to fall back to any more: that is told as well.
+    ensure!(
+        said.stdout.contains("boots next") && said.stdout.contains("the kernel of generation 1"),
+        "{said:?}"
+    );
+    Ok(number)
+}
+
 /// What the firmware would not start is never armed; and where what was armed has lost its signature since, the machine comes
 /// back by itself.
 #[test]
@@ -71,8 +89,10 @@ fn what_is_not_signed_is_refused_and_left_under_secure_boot() -> Result<()> {
         // Debian's own signature is on it, which this firmware does not know.
         let plain = kernel(vm, 1)?;
         let unsigned = signing::unsigned(&plain)?;
-        let signed = signed_kernel(&plain, &known.sign(&plain)?)?;
-        let by_namesake = signed_kernel(&plain, &namesake.sign(&plain)?)?;
+        let signed = signed_kernel(&unsigned, &[], &known)?;
+        // Another file, so that what becomes of it is not the last good one's trouble.
+        let signed_too = signed_kernel(&unsigned, &[0; 512], &known)?;
+        let by_namesake = signed_kernel(&unsigned, &[], &namesake)?;
         let closure = |name, change| Broken { name, change };
         let good = broken::deploy(vm, Variant::One, closure("signed", &signed))?;
         vm.reboot()?;
@@ -95,7 +115,7 @@ fn what_is_not_signed_is_refused_and_left_under_secure_boot() -> Result<()> {
         is_refused(vm, closure("by a namesake", &by_namesake), "made anew")?;
 
         vm.chapter("what was armed loses its signature");
-        let bad = broken::deploy(vm, Variant::Two, closure("signed too", &signed))?;
+        let bad = armed(vm, closure("signed too", &signed_too))?;
         vm.power_off()?;
         let path = named(vm, bad, "linux")?;
         esp::write(&vm.disk(), &path, &unsigned)?;

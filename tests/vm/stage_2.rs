@@ -185,7 +185,7 @@ fn a_broken_fstab_is_its_own_generations_with_initramfs_tools() -> Result<()> {
 }
 
 #[test]
-fn a_broken_fstab_is_its_own_generations_with_dracut() -> Result<()> {
+fn long_a_broken_fstab_is_its_own_generations_with_dracut() -> Result<()> {
     fstab_stories(Debian::Twelve, Initrd::Dracut)
 }
 
