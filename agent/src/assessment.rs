@@ -10,13 +10,13 @@ pub mod probation;
 pub mod requirements;
 pub mod verdict;
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::state::baseline::{Baseline, Surroundings};
 use crate::state::cause::{Cause, UnitFailure};
 use crate::state::fault::Fault;
 use crate::system::check::Ended;
+use crate::system::running::Running;
 use crate::system::systemd::{self, snapshot::Snapshot};
 use requirements::Requirements;
 use verdict::{Judgement, Watch};
@@ -67,47 +67,16 @@ pub trait Clock {
     fn elapsed(&self) -> Duration;
 }
 
-/// Between two looks at the clock no more than this counts. Where nobody answers a look takes a third of it.
-const LONGEST_TURN: Duration = Duration::from_secs(30);
-
-/// The time in which the machine ran.
-///
-/// A virtual machine that is paused, moved or copied stands still, and its monotonic clock may go on meanwhile. What is waited
-/// for stood still as well: that time is held against nobody.
-#[derive(Debug, Clone)]
-pub struct Running {
-    counted: Cell<Duration>,
-    looked: Cell<Instant>,
-}
-
-impl Running {
-    /// Since `began`.
-    #[must_use]
-    pub const fn since(began: Instant) -> Self {
-        Self {
-            counted: Cell::new(Duration::ZERO),
-            looked: Cell::new(began),
-        }
-    }
-
-    fn elapsed_at(&self, now: Instant) -> Duration {
-        let passed = now.saturating_duration_since(self.looked.replace(now));
-        if passed > LONGEST_TURN {
-            tracing::warn!(
-                "{} s passed at once, and {} of them count: the machine stood still, or answered no sooner",
-                passed.as_secs(),
-                LONGEST_TURN.as_secs()
-            );
-        }
-        let counted = self.counted.get() + passed.min(LONGEST_TURN);
-        self.counted.set(counted);
-        counted
-    }
-}
-
 impl Clock for Running {
     fn elapsed(&self) -> Duration {
-        self.elapsed_at(Instant::now())
+        let (counted, left_out) = self.look(Instant::now());
+        if !left_out.is_zero() {
+            tracing::warn!(
+                "{} s passed at once and do not count: the machine stood still, or answered no sooner",
+                left_out.as_secs()
+            );
+        }
+        counted
     }
 }
 

@@ -192,7 +192,7 @@ impl Default for Health {
 }
 
 /// A length of time, at most `LONGEST` seconds. Unless said otherwise one that an assessment can keep: some, and together
-/// with another one well below the 30 minutes after which the assessor no longer puts off its end (`system::pulse`).
+/// with another one well below the 30 minutes after which the assessor ends itself (`system::pulse`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct Seconds<const LONGEST: u64 = 800>(u64);

@@ -190,6 +190,10 @@ fn of(image: &Image, keys: &Keys) -> Verdict {
         Some(accepted) if has(accepted, image) => Verdict::Accepted,
         Some(accepted) => {
             let all = accepted.read();
+            if all.len() < accepted.certificates.len() && !signatures.is_empty() {
+                // Of one that cannot be read here nobody knows what it accepts.
+                return Verdict::Accepted;
+            }
             let (dead, alive): (Vec<_>, _) = all.into_iter().partition(|it| it.is_among(sums));
             let verdicts = signatures.iter().map(|signature| match signature {
                 Some(signature) => verdict_of(signature, &alive, &dead),

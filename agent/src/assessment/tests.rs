@@ -97,20 +97,6 @@ fn assessed(state: Option<Active>, takes: Duration, talks: bool) -> (Outcome, u3
 }
 
 #[test]
-fn the_time_in_which_the_machine_stood_still_is_held_against_nobody() {
-    let mut now = Instant::now();
-    let clock = Running::since(now);
-    let mut passes = |seconds| {
-        now += Duration::from_secs(seconds);
-        clock.elapsed_at(now).as_secs()
-    };
-    assert_eq!(
-        [passes(10), passes(0), passes(600), passes(29)],
-        [10, 10, 40, 69]
-    );
-}
-
-#[test]
 fn a_healthy_machine_gives_its_baseline() {
     let (outcome, _, ended) = assessed(Some(Active::Active), Duration::ZERO, true);
     assert_eq!(outcome, Outcome::Healthy(Baseline::default()));

@@ -36,7 +36,7 @@ pub const GATHER: Duration = Duration::from_secs(2);
 pub const MOMENT: Duration = Duration::from_millis(500);
 
 /// The longest that is waited beyond a deadline, counted like it: with one more `settle` of 800 s this is below the 30
-/// minutes of `lastgood-assess.service`.
+/// minutes after which the assessor ends itself (`system::pulse`).
 const LATEST: Duration = Duration::from_mins(15);
 
 /// What systemd has restarted so often is not late but in a loop.

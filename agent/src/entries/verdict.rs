@@ -70,7 +70,7 @@ pub fn write_verdict(view: &View, counter: plan::Counter) -> Result<(), Error> {
 fn demote_all(place: &Place, steps: &[Step]) {
     for demotion in no_room::demotions(steps) {
         match no_room::demote(place, &demotion) {
-            Ok(()) => tracing::warn!("renamed {} to {}", demotion.from, demotion.to),
+            Ok(()) => tracing::warn!("renamed {} to {}", demotion.from.join(", "), demotion.to),
             Err(error) => tracing::error!("{}", one_line(&error)),
         }
     }

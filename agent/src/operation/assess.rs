@@ -13,7 +13,7 @@ use super::fall_back::fall_back;
 use super::{begin, last_resort};
 use crate::activation::firewall;
 use crate::assessment::requirements::{Requirements, missing_units};
-use crate::assessment::{Observer, Outcome, Running};
+use crate::assessment::{Observer, Outcome};
 use crate::config;
 use crate::error::Error;
 use crate::host;
@@ -26,6 +26,7 @@ use crate::state::{Subject, WhenUnhealthy};
 use crate::store::handover::{Healthy, Snippets, Units};
 use crate::system::check::Ended;
 use crate::system::pulse::Pulse;
+use crate::system::running::Running;
 use crate::system::systemd::{self, Systemd, snapshot::Snapshot};
 use crate::system::{command_line, surroundings};
 use crate::view::View;
@@ -48,6 +49,8 @@ pub enum Assessed {
 pub fn assess(root: &Root) -> Result<Assessed, Error> {
     let began = Instant::now();
     let session = begin::session(root)?;
+    // What was waited for others counts as well.
+    let clock = Running::since(began);
     let view = &session.view;
     let (Some(boot), Some(subject)) = (view.this_boot(), view.running()) else {
         return Ok(Assessed::NotOurs);
@@ -86,12 +89,7 @@ pub fn assess(root: &Root) -> Result<Assessed, Error> {
         pulse: Pulse::from(began),
         last_resort: last_resort::Watch::default(),
     };
-    let outcome = crate::assessment::assess(
-        &requirements,
-        baseline.as_ref(),
-        &mut machine,
-        &Running::since(began),
-    );
+    let outcome = crate::assessment::assess(&requirements, baseline.as_ref(), &mut machine, &clock);
     let cause = match outcome {
         Outcome::Healthy(baseline) => {
             Healthy { boot, baseline }.leave(root)?;

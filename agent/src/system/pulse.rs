@@ -15,12 +15,14 @@
 //! service that runs, and systemd is told of each turn as well: if it ends such a one by mistake it starts it again.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libsystemd::daemon::{NotifyState, notify, watchdog_enabled};
 use nix::sys::signal::{Signal, raise};
+
+use super::running::Running;
 
 /// How often it is wound up at most.
 const EVERY: Duration = Duration::from_secs(1);
@@ -30,12 +32,16 @@ const LONGEST: Duration = Duration::from_mins(30);
 /// In so many steps the limit passes.
 const STEPS: u32 = 9;
 
+/// Whether systemd is told, in this process: a loop without an end has begun. The loops inside it tell it as well, or it would
+/// take a long wait for a hang.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
+
 /// The pulse of one loop. It beats once a second at most, however fast the loop turns.
 #[derive(Debug)]
 pub struct Pulse {
     next: Instant,
-    /// None: it may go on for ever.
-    end: Option<Instant>,
+    /// How long it has gone on. None: it may go on for ever.
+    ran: Option<Running>,
 }
 
 impl Default for Pulse {
@@ -49,7 +55,7 @@ impl From<Instant> for Pulse {
     fn from(began: Instant) -> Self {
         Self {
             next: began,
-            end: Some(began + LONGEST),
+            ran: Some(Running::since(began)),
         }
     }
 }
@@ -58,9 +64,10 @@ impl Pulse {
     /// Of a loop that goes on for as long as it is asked to.
     #[must_use]
     pub fn endless() -> Self {
+        IS_TOLD.store(true, Ordering::Relaxed);
         Self {
             next: Instant::now(),
-            end: None,
+            ran: None,
         }
     }
 
@@ -73,7 +80,7 @@ impl Pulse {
             return;
         };
         Left::wind_up(limit);
-        if self.end.is_some() {
+        if !IS_TOLD.load(Ordering::Relaxed) {
             return;
         }
         // Nothing hangs on one of them: the next one comes in time.
@@ -83,7 +90,8 @@ impl Pulse {
     }
 
     fn is_due(&mut self, now: Instant) -> bool {
-        if now < self.next || self.end.is_some_and(|end| now >= end) {
+        let ran = self.ran.as_ref().map(|ran| ran.look(now).0);
+        if now < self.next || ran.is_some_and(|ran| ran >= LONGEST) {
             return false;
         }
         self.next = now + EVERY;
@@ -146,6 +154,20 @@ mod tests {
         }
         assert_eq!(told.get(..3), Some([0, 1, 2].as_slice()));
         assert_eq!(told.last(), Some(&(30 * 60 - 1)));
+    }
+
+    #[test]
+    fn one_that_stood_still_for_an_hour_goes_on() {
+        let began = Instant::now();
+        let mut pulse = Pulse::from(began);
+        assert!(pulse.is_due(began + Duration::from_mins(29)));
+        assert!(pulse.is_due(began + Duration::from_mins(89)));
+    }
+
+    #[test]
+    fn systemd_hears_of_all_loops_inside_one_that_is_endless() {
+        let _outer = Pulse::endless();
+        assert!(IS_TOLD.load(Ordering::Relaxed));
     }
 
     #[test]

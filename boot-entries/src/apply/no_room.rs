@@ -18,8 +18,8 @@ use crate::step::Step;
 pub struct Demotion {
     /// On which partition.
     pub on: Partition,
-    /// Its path there, as it is.
-    pub from: String,
+    /// Its paths there, as they are: half a rename leaves two.
+    pub from: Vec<String>,
     /// The same with a counter that has run out.
     pub to: String,
 }
@@ -41,30 +41,36 @@ pub fn demotions(steps: &[Step]) -> Vec<Demotion> {
             Path::new(path).parent() == Path::new(to).parent()
                 && name(path).is_some_and(|old| old.stem == new.stem)
         };
-        let from = steps.iter().find_map(|step| match step {
+        let from = steps.iter().filter_map(|step| match step {
             Step::Remove { on: there, path } if there == on => Some(path).filter(is_old),
             _ => None,
         });
-        demotions.extend(from.map(|from| Demotion {
-            on: *on,
-            from: from.clone(),
-            to: to.clone(),
-        }));
+        let from: Vec<String> = from.cloned().collect();
+        if !from.is_empty() {
+            demotions.push(Demotion {
+                on: *on,
+                from,
+                to: to.clone(),
+            });
+        }
     }
     demotions
 }
 
-/// Gives the file its new name. Where another has that already, a run got so far, and this one goes.
+/// Gives the file its new name, over what a run that did not end has left there, from each name that it still has.
 ///
 /// # Errors
-/// When that cannot be done; it is then as it was.
+/// When that cannot be done. What has not got its new name has its old one.
 pub fn demote(place: &Place, demotion: &Demotion) -> Result<(), durable::Error> {
     let directory = place.directory(demotion.on);
-    let [from, to] = [&demotion.from, &demotion.to].map(|path| directory.join(path));
-    if matches!(to.try_exists(), Ok(true)) {
-        return durable::remove(&from);
+    let to = directory.join(&demotion.to);
+    for from in &demotion.from {
+        let from = directory.join(from);
+        if !matches!(from.try_exists(), Ok(false)) {
+            durable::rename(&from, &to)?;
+        }
     }
-    durable::rename(&from, &to)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -97,11 +103,13 @@ mod tests {
             remove("lastgood-2-0123abcd+3-0.conf"),
             remove("lastgood-3-0123abcd+2-1.conf"),
             remove("lastgood-5-0123abcd+0-3.conf"),
+            remove("lastgood-3-0123abcd+3-0.conf"),
         ];
+        let at = |name: &str| format!("loader/entries/lastgood-3-0123abcd{name}.conf");
         let demotion = Demotion {
             on: Partition::Esp,
-            from: "loader/entries/lastgood-3-0123abcd+2-1.conf".to_owned(),
-            to: "loader/entries/lastgood-3-0123abcd+0-1.conf".to_owned(),
+            from: vec![at("+2-1"), at("+3-0")],
+            to: at("+0-1"),
         };
         assert_eq!(demotions(&steps), [demotion]);
     }
@@ -114,20 +122,25 @@ mod tests {
             boot: tree.path().to_owned(),
             ..Place::default()
         };
-        let [from, to] = ["a+2-1.conf", "a+0-1.conf"].map(|name| tree.path().join(name));
-        durable::put_text("title a\n", &from).unwrap();
+        let names = ["a+3-0.conf", "a+2-1.conf", "a+0-1.conf"];
+        let [first, second, to] = names.map(|name| tree.path().join(name));
         let demotion = Demotion {
             on: Partition::Esp,
-            from: "a+2-1.conf".to_owned(),
+            from: vec!["a+3-0.conf".to_owned(), "a+2-1.conf".to_owned()],
             to: "a+0-1.conf".to_owned(),
         };
+        let rest = || {
+            let left = [&first, &second].map(|path| path.try_exists().unwrap());
+            (left, std::fs::read_to_string(&to).unwrap())
+        };
+        durable::put_text("title a\n", &second).unwrap();
         demote(&place, &demotion).unwrap();
-        assert!(!from.try_exists().unwrap());
-        assert_eq!(std::fs::read_to_string(&to).unwrap(), "title a\n");
-        // Killed between a plan's two steps.
-        durable::put_text("title b\n", &from).unwrap();
+        assert_eq!(rest(), ([false; 2], "title a\n".to_owned()));
+        // Half a rename of the firmware's, and an empty file that a power cut has left of one of ours.
+        for (path, text) in [(&first, "title b\n"), (&second, "title b\n"), (&to, "")] {
+            durable::put_text(text, path).unwrap();
+        }
         demote(&place, &demotion).unwrap();
-        assert!(!from.try_exists().unwrap());
-        assert_eq!(std::fs::read_to_string(&to).unwrap(), "title a\n");
+        assert_eq!(rest(), ([false; 2], "title b\n".to_owned()));
     }
 }

@@ -18,7 +18,7 @@ const INDIRECT_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
 /// More certificates or signers than any signature needs. What is beyond that is not looked at, nor held against it.
-const MOST: usize = 32;
+const MOST: usize = 16;
 
 #[derive(Sequence)]
 struct ContentInfo<'a> {

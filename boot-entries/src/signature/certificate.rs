@@ -1,7 +1,7 @@
 //! X.509 certificates: whose they are, and which of them has issued which.
 
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef};
-use der::{Decode, Encode as _, Reader as _, Sequence, SliceReader};
+use der::{Decode, Encode as _, Reader as _, Sequence, SliceReader, Tag, Tagged as _};
 
 use super::algorithm::{Algorithm, Hash, PublicKey};
 
@@ -34,14 +34,16 @@ struct Body<'a> {
     #[asn1(context_specific = "2", tag_mode = "IMPLICIT", optional = "true")]
     subject_id: Option<BitStringRef<'a>>,
     #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
-    extensions: Option<Vec<Extension<'a>>>,
+    extensions: Option<Vec<AnyRef<'a>>>,
 }
 
-#[derive(Debug, Clone, Sequence)]
-struct Extension<'a> {
-    id: ObjectIdentifier,
-    is_critical: Option<bool>,
-    value: &'a OctetStringRef,
+/// What an `Extension` is, and its value. Whether it is critical is between them, and is not asked: OpenSSL takes any byte for
+/// "true", and `der` takes one.
+fn extension<'a>(whole: AnyRef<'a>) -> Option<(ObjectIdentifier, &'a [u8])> {
+    let parts = values::<AnyRef>(whole.value());
+    let (id, value) = parts.first().zip(parts.last())?;
+    let value = value.decode_as::<&'a OctetStringRef>().ok()?;
+    Some((id.decode_as().ok()?, value.as_bytes()))
 }
 
 #[derive(Sequence)]
@@ -129,15 +131,18 @@ impl<'a> Certificate<'a> {
 
     /// As OpenSSL has it (`X509_check_ca`). What is not understood is not held against it.
     fn may_issue(&self) -> bool {
-        let extensions = self.body.extensions.as_deref().unwrap_or_default();
-        let find = |id| extensions.iter().find(|extension| extension.id == id);
-        let usage = find(KEY_USAGE).and_then(|it| first::<BitStringRef>(it.value.as_bytes()));
+        let extensions = self.body.extensions.iter().flatten();
+        let extensions: Vec<_> = extensions.filter_map(|it| extension(*it)).collect();
+        let find = |id| {
+            let mut all = extensions.iter();
+            all.find_map(|(one, value)| (*one == id).then_some(*value))
+        };
+        let usage = find(KEY_USAGE).and_then(first::<BitStringRef>);
         let signs = usage.is_none_or(|usage| {
             let first = usage.raw_bytes().first();
             first.is_some_and(|bits| bits & MAY_SIGN_CERTIFICATES != 0)
         });
-        let constraints =
-            find(BASIC_CONSTRAINTS).map(|it| first::<BasicConstraints>(it.value.as_bytes()));
+        let constraints = find(BASIC_CONSTRAINTS).map(first::<BasicConstraints>);
         let issues = match constraints {
             Some(Some(constraints)) => constraints.may_issue == Some(true),
             Some(None) => true,
@@ -154,9 +159,10 @@ impl PartialEq for Certificate<'_> {
     }
 }
 
-/// Whether two names are the same: letters in upper and lower case are, and so is white space of any length.
+/// Whether two names are the same: letters in upper and lower case are, white space of any length is, and so is a text in
+/// another encoding.
 fn is_same(one: AnyRef, other: AnyRef) -> bool {
-    one == other || parts(one) == parts(other)
+    one == other || (parts(one) == parts(other) && !parts(one).is_empty())
 }
 
 /// The attributes of a name, each its kind and its text.
@@ -169,7 +175,15 @@ fn parts(name: AnyRef) -> Vec<(ObjectIdentifier, String)> {
     let attributes = values::<AnyRef>(name.value()).into_iter();
     let attributes = attributes.flat_map(|one| values::<Attribute>(one.value()));
     let text = |value: AnyRef| {
-        let text = String::from_utf8_lossy(value.value()).to_ascii_lowercase();
+        let bytes = value.value();
+        let text = if value.tag() == Tag::BmpString {
+            let pairs = bytes.as_chunks::<2>().0.iter();
+            let units: Vec<u16> = pairs.map(|pair| u16::from_be_bytes(*pair)).collect();
+            String::from_utf16_lossy(&units)
+        } else {
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        let text = text.to_ascii_lowercase();
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     attributes.map(|it| (it.id, text(it.value))).collect()

@@ -14,7 +14,7 @@ pub(super) const PKCS_GUID: [u8; 16] = [
     0x9d, 0xd2, 0xaf, 0x4a, 0xdf, 0x68, 0xee, 0x49, 0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65, 0xa7,
 ];
 /// As many signatures of one image are read.
-const MOST: usize = 32;
+const MOST: usize = 8;
 /// `WIN_CERTIFICATE`: length, revision, type.
 const HEADER: usize = 8;
 
@@ -76,7 +76,9 @@ fn next(table: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let length = at(u32::from_le_bytes(table.get(..4)?.try_into().ok()?))?;
     let kind = u16::from_le_bytes(table.get(6..HEADER)?.try_into().ok()?);
     let body = table.get(HEADER..length)?;
-    let rest = table.get(length.checked_next_multiple_of(8)?..)?;
+    // Some firmware wants the last one padded as well, and some does not.
+    let rest = table.get(length.checked_next_multiple_of(8)?..);
+    let rest = rest.unwrap_or_default();
     let signature = match kind {
         PKCS => Some(body),
         BY_GUID => body.strip_prefix(&PKCS_GUID),
@@ -110,6 +112,12 @@ fn parts<'a>(bytes: &'a [u8], header: &Header, size: usize) -> Option<Vec<&'a [u
         bytes.get(checksum + 4..directory)?,
         bytes.get(directory + 8..headers)?,
     ];
+    let mut all = places.iter().map(|(_, size)| *size);
+    // Sections that lie over one another: the firmware does not hash that either.
+    let all = all.try_fold(headers, usize::checked_add)?;
+    if all.checked_add(size)? > bytes.len() {
+        return None;
+    }
     let mut hashed = headers;
     for (start, size) in places {
         parts.push(bytes.get(start..start.checked_add(size)?)?);

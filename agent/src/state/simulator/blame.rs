@@ -28,7 +28,7 @@ impl World {
             let rejection = self.state.rejected.get(toplevel);
             let is_shared = rejection.is_some_and(|rejection| {
                 let faults = &rejection.cause.faults;
-                faults.iter().all(|fault| fault.key() == OUTSIDE)
+                !faults.is_empty() && faults.iter().all(|fault| fault.key() == OUTSIDE)
             });
             one.nature == Nature::Good && at != up.at && has_just_left && is_shared
         };
