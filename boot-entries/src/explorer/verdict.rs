@@ -1,11 +1,14 @@
 //! Verdicts: on every machine that a run leaves, and on what a power cut leaves of one.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
+use super::claim::Claim;
 use super::domain::{Machine, machines};
-use super::place::Held;
-use super::{Case, Goal, observe};
+use super::place::{Held, Volumes};
+use super::{Case, Goal, explore, observe};
+use crate::apply::no_room::demotions;
+use crate::durable::call::Call;
 use crate::generation::Subject;
 use crate::name::stem_of;
 use crate::plan::tests::{id, proven, select};
@@ -133,4 +136,53 @@ pub(super) fn trials() -> Vec<Case> {
         }
     }
     cases
+}
+
+impl Case {
+    /// Not a byte can be written, so that what is to be passed over is renamed only: cuts the power after every call of that.
+    fn explore_without_room(&self) -> Result<usize, String> {
+        let claim = Claim::of(self)?;
+        let mut volumes = Volumes::new(&self.held);
+        let mut seen = BTreeSet::new();
+        let steps = self.verdict(&self.held).map_err(|why| why.to_string())?;
+        for demotion in demotions(&steps) {
+            let to = PathBuf::from(&demotion.to);
+            let directory = to.parent().unwrap_or(Path::new("")).to_owned();
+            for from in demotion.from {
+                let calls = [
+                    Call::Rename(from.into(), to.clone()),
+                    Call::FlushAll(directory.clone()),
+                    Call::Flush(directory.clone()),
+                ];
+                for call in calls {
+                    volumes.call(demotion.on, &call);
+                    for found in volumes.after_a_cut() {
+                        if seen.insert(found.clone()) {
+                            claim
+                                .check_renamed(&found)
+                                .map_err(|why| format!("{call:?}: {why}"))?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(seen.len())
+    }
+}
+
+#[test]
+fn no_power_cut_strands_a_machine_whose_boot_partition_is_full() {
+    let demotes = |case: &Case| {
+        let steps = case.verdict(&case.held);
+        steps.is_ok_and(|steps| !demotions(&steps).is_empty())
+    };
+    let mut all = cases();
+    all.extend(after_a_cut(&trials(), 1));
+    all.retain(demotes);
+    explore(
+        "demotions without room",
+        &all,
+        Case::explore_without_room,
+        [50, 500],
+    );
 }
