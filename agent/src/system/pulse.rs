@@ -3,11 +3,11 @@
 //! The assessment lasts for the whole start of a `Type=oneshot`. systemd enforces `WatchdogSec=` there only from the first
 //! `WATCHDOG=1` on, and each `daemon-reload` and `daemon-reexec` ends that until the next one: what hangs by then hangs for
 //! ever (252, 257 and 262). And it counts by the clock: where a virtual machine is paused for longer, and goes on, what has
-//! stood still with it is ended. So it is not told anything there. Nor is `TimeoutStartSec=` of use, put off again and again with `EXTEND_TIMEOUT_USEC=`
-//! (`sd_notify(3)`): each of these two forgets that it was put off, and counts from the start of the unit, so that whoever
-//! reloads in the middle of a long assessment would end it. So a thread counts down here, each turn of the loop winds it up,
-//! and where it runs out the process ends by `SIGALRM`. A process that waits in a system call ends by that as well, if it can
-//! be killed at all.
+//! stood still with it is ended. So it is not told anything there. Nor is `TimeoutStartSec=` of use, put off again and again
+//! with `EXTEND_TIMEOUT_USEC=` (`sd_notify(3)`): each of these two forgets that it was put off, and counts from the start of
+//! the unit, so that whoever reloads in the middle of a long assessment would end it. So a thread counts down here, each turn
+//! of the loop winds it up, and where it runs out the process ends by `SIGALRM`. A process that waits in a system call ends by
+//! that as well, if it can be killed at all.
 //!
 //! The thread counts in steps: a machine that stood still for an hour, and goes on, has lost one.
 //!
