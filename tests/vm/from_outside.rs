@@ -34,9 +34,9 @@ fn told(vm: &mut Machine, heard: &Heard) -> Result<Moment> {
             "    port {port}: open {}, refused {}, first {}",
             count(Answer::Open(port)),
             count(Answer::Refused(port)),
-            first.map_or("never".to_owned(), |at| format!(
+            first.map_or("never".to_owned(), |moment| format!(
                 "at {:.2} s",
-                at.at.as_secs_f64()
+                moment.at.as_secs_f64()
             ))
         ));
     }

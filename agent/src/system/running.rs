@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the clock no more than this counts. A look at a machine on which nobody answers takes less.
-pub const LONGEST_TURN: Duration = Duration::from_secs(30);
+const LONGEST_TURN: Duration = Duration::from_secs(30);
 
 /// Counts it, as often as somebody looks.
 #[derive(Debug, Clone)]
