@@ -28,6 +28,7 @@
 //! evidence  what a failed scenario leaves
 //! faults    one run with every file-changing call of it failing in turn
 //! loader_rig the real loader in the real firmware, without a kernel
+//! scratch   directories that nothing leaves behind, and room for a run
 //! patience  how long something is waited for
 //! layers    imports run down, as the map says
 //! tree      a directory that plays a machine, for `--root`
@@ -65,6 +66,7 @@ pub mod program;
 pub mod prometheus;
 pub mod scenario;
 pub mod schema;
+pub mod scratch;
 pub mod signing;
 pub mod story;
 pub mod switching;

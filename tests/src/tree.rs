@@ -15,7 +15,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::{command, files, paths, program};
+use crate::{command, files, paths, program, scratch};
 
 /// An EFI application that every host of the rig has. It plays kernels.
 pub const KERNEL: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
@@ -57,10 +57,8 @@ impl Tree {
     /// # Errors
     /// When it cannot be made.
     pub fn new() -> Result<Self> {
-        let rig = paths::rig();
-        fs::create_dir_all(&rig)?;
         let tree = Self {
-            directory: tempfile::Builder::new().prefix("tree-").tempdir_in(rig)?,
+            directory: scratch::directory("tree-")?,
         };
         for place in ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"] {
             let place = tree.path("boot").join(place);
@@ -75,9 +73,7 @@ impl Tree {
     /// # Errors
     /// When it cannot be made.
     pub fn copy(&self) -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("tree-")
-            .tempdir_in(paths::rig())?;
+        let directory = scratch::directory("tree-")?;
         let from = self.path(".");
         let words = ["-a", "--reflink=auto"].map(AsRef::as_ref);
         let places = [from.as_os_str(), directory.path().as_os_str()];

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use lastgood_tests::container::Rootfs;
 use lastgood_tests::debian::Debian;
-use lastgood_tests::{host, paths, units};
+use lastgood_tests::{host, paths, scratch, units};
 
 use crate::output;
 
@@ -43,6 +43,8 @@ const SIMULATED: &str = "10000000";
 /// `long`: also what takes minutes and tries new cases each time, or is nearly the same as another story.
 pub(crate) fn run(only: Option<Ring>, long: bool) -> Result<()> {
     host::ensure_packages(output::line)?;
+    scratch::sweep()?;
+    scratch::ensure_room()?;
     let rings = Ring::value_variants()
         .iter()
         .copied()
@@ -208,6 +210,8 @@ fn count(arguments: &[&str], tests: &mut usize) -> Result<()> {
 fn command(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(paths::repository());
+    // What each crate was, bit by bit, is of use to whoever changes it: gigabytes that a run of all tests does without.
+    cargo.env("CARGO_INCREMENTAL", "0");
     cargo
 }
 

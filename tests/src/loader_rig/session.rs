@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::layout::Layout;
 use super::results::{self, Seen};
 use super::{disk, script};
-use crate::paths;
+use crate::scratch;
 
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
@@ -35,9 +35,7 @@ pub(super) fn run(
     boots: usize,
     power: Power,
 ) -> Result<Vec<Seen>> {
-    let rig = paths::rig();
-    fs::create_dir_all(&rig)?;
-    let directory = tempfile::Builder::new().prefix("loader-").tempdir_in(rig)?;
+    let directory = scratch::directory("loader-")?;
     let image = |at: usize| directory.path().join(format!("{at}.img"));
     let loader = fs::read(loader).context("cannot read systemd-boot")?;
     let startup = script::startup(layouts, boots, power);

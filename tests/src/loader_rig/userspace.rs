@@ -20,7 +20,7 @@ use serde_json::Value;
 use systemd_boot_model::{Loader, Partition, ReleaseRange};
 
 use super::layout::{EntryText, Layout};
-use crate::{command, files, paths};
+use crate::{command, files, scratch};
 
 /// The order that userspace has.
 const RELEASE: ReleaseRange = ReleaseRange::V258_1;
@@ -73,11 +73,7 @@ impl Layout {
 /// # Errors
 /// When bootctl does not answer.
 pub fn disagreements_with_bootctl(layouts: &[Layout]) -> Result<Vec<String>> {
-    let rig = paths::rig();
-    fs::create_dir_all(&rig)?;
-    let directory = tempfile::Builder::new()
-        .prefix("bootctl-")
-        .tempdir_in(rig)?;
+    let directory = scratch::directory("bootctl-")?;
     let place = |at: usize| directory.path().join(format!("{at:06}"));
     for (at, layout) in layouts.iter().enumerate() {
         fs::create_dir_all(place(at).join("loader/entries"))?;

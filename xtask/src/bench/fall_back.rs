@@ -1,6 +1,7 @@
 //! From the fault to served again, by each way back, on one machine, in turns; and what the agent's steps take of a boot.
 //!
-//! The guest's clocks count instructions here, its date as well, so that what else this host does has no part in it.
+//! By the guest's clocks, which count instructions here, its date as well, so that what else this host does has no part in
+//! it. Or by this host's clock, on a host that does nothing else.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,9 +33,21 @@ pub(super) struct Arguments {
     /// Only this way, or these
     #[arg(long, value_enum)]
     way: Vec<Way>,
+    /// Whose clock says how long it took
+    #[arg(long, value_enum, default_value_t = Clock::Guest)]
+    clock: Clock,
     /// Keep here what the journal and systemd say of each way, to see where the time goes
     #[arg(long, value_name = "DIRECTORY")]
     keep: Option<PathBuf>,
+}
+
+/// What times are taken by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Clock {
+    /// The guest's, of which an instruction takes 8 ns, whatever it is
+    Guest,
+    /// This host's, which must have nothing else to do
+    Host,
 }
 
 /// A way back.
@@ -95,7 +108,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             continue;
         }
         scenario_of(debian, Kind::Quick, "bench-fallback", |vm| {
-            vm.count_instructions();
+            if arguments.clock == Clock::Guest {
+                vm.count_instructions();
+            }
             measure(vm, debian, arguments)
         })?;
     }
@@ -109,8 +124,12 @@ fn measure(vm: &mut Machine, debian: Debian, arguments: &Arguments) -> Result<()
     vm.wait_for("blessed: generation 1", PATIENCE)?;
     vm.wait_until_settled()?;
     output::line(&format!(
-        "\n{}: from the fault to served again, in instructions of 8 ns; median and least of {times}",
-        debian.name()
+        "\n{}: from the fault to served again, {}; median and least of {times}",
+        debian.name(),
+        match arguments.clock {
+            Clock::Guest => "in instructions of 8 ns",
+            Clock::Host => "by this host's clock",
+        }
     ));
     let only = &arguments.way;
     let ways = Way::on(debian).iter().copied();
@@ -120,7 +139,7 @@ fn measure(vm: &mut Machine, debian: Debian, arguments: &Arguments) -> Result<()
     let mut all: Vec<Vec<Duration>> = vec![Vec::new(); ways.len()];
     for _ in 0..times {
         for (way, times) in ways.iter().zip(&mut all) {
-            let took = back(vm, *way, keep)?;
+            let took = back(vm, *way, arguments.clock, keep)?;
             // As it goes: a round takes many boots.
             output::line(&format!("    {}: {:.1} s", way.name(), took.as_secs_f64()));
             times.push(took);
@@ -150,7 +169,7 @@ fn measure(vm: &mut Machine, debian: Debian, arguments: &Arguments) -> Result<()
 }
 
 /// One way, from the trial's first fault until the good one's server runs.
-fn back(vm: &mut Machine, way: Way, kept: Option<&Path>) -> Result<Duration> {
+fn back(vm: &mut Machine, way: Way, clock: Clock, kept: Option<&Path>) -> Result<Duration> {
     vm.run_ok("rm -f /root/faults")?;
     let broken = Broken {
         name: way.name(),
@@ -159,7 +178,7 @@ fn back(vm: &mut Machine, way: Way, kept: Option<&Path>) -> Result<Duration> {
     let bad = broken::deploy(vm, Variant::One, broken)?;
     let before = vm.boots();
     vm.reboot()?;
-    vm.wait_for("rig: fault", PATIENCE)?;
+    let said = vm.wait_for("rig: fault", PATIENCE)?.at;
     if way == Way::Counting {
         for _ in 0..2 {
             vm.wait_for("rig: fault", PATIENCE)?;
@@ -182,11 +201,22 @@ fn back(vm: &mut Machine, way: Way, kept: Option<&Path>) -> Result<Duration> {
     ensure!(boots == expected, "{}: {boots} boots", way.name());
     let faults = vm.run_ok("cat /root/faults")?;
     let fault: f64 = faults.lines().next().context("no fault")?.trim().parse()?;
-    let served = vm.run_ok(
-        "date --date=\"$(systemctl show --timestamp=us+utc --value --property=ActiveEnterTimestamp nginx)\" +%s.%N",
-    )?;
-    let served: f64 = served.trim().parse()?;
-    ensure!(served > fault, "served at {served}, fault at {fault}");
+    let took = match clock {
+        Clock::Guest => {
+            let served = vm.run_ok(
+                "date --date=\"$(systemctl show --timestamp=us+utc --value --property=ActiveEnterTimestamp nginx)\" +%s.%N",
+            )?;
+            let served: f64 = served.trim().parse()?;
+            ensure!(served > fault, "served at {served}, fault at {fault}");
+            Duration::from_secs_f64(served - fault)
+        }
+        Clock::Host => {
+            let served = served_at(vm)?;
+            served
+                .checked_sub(said)
+                .with_context(|| format!("served at {served:?}, fault at {said:?}"))?
+        }
+    };
     keep(vm, kept, way.name(), fault)?;
     // The incident is over before the next one begins.
     if way == Way::Live {
@@ -197,7 +227,22 @@ fn back(vm: &mut Machine, way: Way, kept: Option<&Path>) -> Result<Duration> {
     vm.wait_until_settled()?;
     // Nobody has judged one that only the loader has counted, and it is not to have a second chance.
     vm.run(&format!("lastgood bad {bad}"))?;
-    Ok(Duration::from_secs_f64(served - fault))
+    Ok(took)
+}
+
+/// Since when the server runs, by this host's clock, since the machine was first switched on.
+fn served_at(vm: &mut Machine) -> Result<Duration> {
+    let begun = vm.timeline().begun();
+    let asked = begun.elapsed();
+    let said = vm.run_ok(
+        "cut -d' ' -f1 /proc/uptime; systemctl show --value --property=ActiveEnterTimestampMonotonic nginx",
+    )?;
+    let (now, since) = said.trim().split_once('\n').context("half an answer")?;
+    let (now, since): (f64, f64) = (now.parse()?, since.parse()?);
+    let runs_for = Duration::try_from_secs_f64(now - since / 1e6)?;
+    asked
+        .checked_sub(runs_for)
+        .context("the server runs for longer than the machine")
 }
 
 /// What the agent's steps on the way to the services take of a boot that has nothing to do.
