@@ -7,6 +7,7 @@
 mod facts;
 mod file_systems;
 mod kexec;
+mod limited;
 mod unit;
 mod waiting;
 mod way;

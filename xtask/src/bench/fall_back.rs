@@ -3,6 +3,8 @@
 //! By the guest's clocks, which count instructions here, its date as well, so that what else this host does has no part in
 //! it. Or by this host's clock, on a host that does nothing else.
 
+mod alone;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -164,6 +166,10 @@ fn measure(vm: &mut Machine, debian: Debian, arguments: &Arguments) -> Result<()
             of.join(", ")
         ));
     }
+    let has_soft_reboot = Way::on(debian).contains(&Way::SoftReboot);
+    for (what, took) in alone::measure(vm, arguments.clock, has_soft_reboot)? {
+        output::line(&format!("{what:28}  {:6.1} s", took.as_secs_f64()));
+    }
     shares(vm, keep)?;
     vm.power_off()
 }
@@ -199,24 +205,9 @@ fn back(vm: &mut Machine, way: Way, clock: Clock, kept: Option<&Path>) -> Result
         Way::SoftReboot | Way::Live => 1,
     };
     ensure!(boots == expected, "{}: {boots} boots", way.name());
+    let took = served(vm, clock, said)?;
     let faults = vm.run_ok("cat /root/faults")?;
     let fault: f64 = faults.lines().next().context("no fault")?.trim().parse()?;
-    let took = match clock {
-        Clock::Guest => {
-            let served = vm.run_ok(
-                "date --date=\"$(systemctl show --timestamp=us+utc --value --property=ActiveEnterTimestamp nginx)\" +%s.%N",
-            )?;
-            let served: f64 = served.trim().parse()?;
-            ensure!(served > fault, "served at {served}, fault at {fault}");
-            Duration::from_secs_f64(served - fault)
-        }
-        Clock::Host => {
-            let served = served_at(vm)?;
-            served
-                .checked_sub(said)
-                .with_context(|| format!("served at {served:?}, fault at {said:?}"))?
-        }
-    };
     keep(vm, kept, way.name(), fault)?;
     // The incident is over before the next one begins.
     if way == Way::Live {
@@ -230,8 +221,29 @@ fn back(vm: &mut Machine, way: Way, clock: Clock, kept: Option<&Path>) -> Result
     Ok(took)
 }
 
+/// How long after the fault the server has run again, or after a request. `said`: when this host heard of it.
+fn served(vm: &mut Machine, clock: Clock, said: Duration) -> Result<Duration> {
+    match clock {
+        Clock::Guest => {
+            let faults = vm.run_ok("cat /root/faults")?;
+            let fault: f64 = faults.lines().next().context("no fault")?.trim().parse()?;
+            let served = vm.run_ok(
+                "date --date=\"$(systemctl show --timestamp=us+utc --value --property=ActiveEnterTimestamp nginx)\" +%s.%N",
+            )?;
+            let served: f64 = served.trim().parse()?;
+            ensure!(served > fault, "served at {served}, fault at {fault}");
+            Ok(Duration::from_secs_f64(served - fault))
+        }
+        Clock::Host => {
+            let served = runs_since(vm)?;
+            let took = served.checked_sub(said);
+            took.with_context(|| format!("served at {served:?}, fault at {said:?}"))
+        }
+    }
+}
+
 /// Since when the server runs, by this host's clock, since the machine was first switched on.
-fn served_at(vm: &mut Machine) -> Result<Duration> {
+fn runs_since(vm: &mut Machine) -> Result<Duration> {
     let begun = vm.timeline().begun();
     let asked = begun.elapsed();
     let said = vm.run_ok(

@@ -1,7 +1,6 @@
 //! Down the ladder, and what is said on the way.
 
 use std::fs::File;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use boot_entries::generation::Generation;
 
 use super::kexec::{self, Load};
 use super::waiting::{self, Patience, Waited};
-use super::{facts, file_systems};
+use super::{facts, file_systems, limited};
 use crate::activation::{self, etc};
 use crate::config::{self, Fallback};
 use crate::entries::prediction;
@@ -25,7 +24,6 @@ use crate::state::ladder::{Facts, Rung, ladder};
 use crate::state::{Event, Standing, Subject, WhenUnhealthy};
 use crate::store::handover::{Stage2, Tried};
 use crate::system::manager::{self, Manager};
-use crate::system::pulse::Pulse;
 use crate::system::userspace;
 use crate::system::way_down::{self, Way};
 
@@ -133,23 +131,11 @@ fn mended(lock: Option<Session>, root: &Root, to: &Subject) -> Option<Session> {
             return None;
         }
     };
-    let (done, is_done) = mpsc::channel();
     let to = to.clone();
-    thread::spawn(move || {
+    let lock = limited::wait(MENDING, move || {
         mend(&session, &to);
-        // Nobody waits for it any more.
-        drop(done.send(session));
+        session
     });
-    let until = Instant::now() + MENDING;
-    let mut pulse = Pulse::default();
-    let lock = loop {
-        pulse.beat();
-        match is_done.recv_timeout(Duration::from_secs(1)) {
-            Ok(session) => break Some(session),
-            Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
-            Err(_) => break None,
-        }
-    };
     if lock.is_none() {
         tracing::error!(
             "what boots next cannot be read within {} s; going on all the same",

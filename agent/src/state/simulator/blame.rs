@@ -18,13 +18,17 @@ impl World {
             && self.outside
             && before.bound_by.is_none()
             && before.standing(running) == Standing::Proven;
+        // After a soft-reboot to what works, and a boot of that by the loader, the machine has still left the other.
+        let fallen = before.fallen_from.as_ref().map(|from| &from.toplevel);
+        let is_same_incident = before.incident.is_some_and(|incident| incident.fell);
+        let left = match &before.came_from {
+            Some(from) if is_same_incident && fallen == Some(&running.toplevel) => Some(from),
+            _ => fallen,
+        };
         let is_blamed = |at: usize| {
             let one = &self.generations[at];
             let toplevel = &one.subject.toplevel;
-            let has_just_left = before
-                .fallen_from
-                .as_ref()
-                .is_some_and(|from| from.toplevel == *toplevel);
+            let has_just_left = left == Some(toplevel);
             let rejection = self.state.rejected.get(toplevel);
             let is_shared = rejection.is_some_and(|rejection| {
                 let faults = &rejection.cause.faults;
