@@ -48,7 +48,7 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Copies a tree with owners, modes and times, into a directory that does not exist yet.
+/// Copies a tree with owners, modes and times, into a directory that does not exist yet. Not what is mounted in it.
 ///
 /// # Errors
 /// As `cp` says.
@@ -57,6 +57,7 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         "cp",
         [
             "-a".as_ref(),
+            "--one-file-system".as_ref(),
             "--reflink=auto".as_ref(),
             from.as_os_str(),
             to.as_os_str(),

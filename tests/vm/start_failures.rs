@@ -38,7 +38,8 @@ pub(crate) fn with_loader(vm: &mut Machine, loader: &Path) -> Result<()> {
     Ok(())
 }
 
-fn loader(at: usize) -> Result<std::path::PathBuf> {
+/// Debian 12's loader, 13's, and 14's.
+pub(crate) fn loader(at: usize) -> Result<std::path::PathBuf> {
     let all = loaders()?;
     all.get(at).cloned().context("no such loader")
 }
@@ -124,19 +125,25 @@ fn by_hand(at: usize, name: &str) -> Result<()> {
         blessed_first_boot(vm)?;
         let bad = armed(vm)?;
         damage(vm, bad, "linux", 6_000_000)?;
-        let mut switched_on = 0;
-        while !counter(vm, bad)?.starts_with("0-") {
-            ensure!(switched_on < 3, "it has more tries than three");
-            switched_on += 1;
-            vm.power_on()?;
-            vm.wait_for("Error loading", BOOT)?;
-            vm.cut_power()?;
-        }
-        vm.note(format!("{switched_on} times switched on for its tries"));
+        use_up_by_hand(vm, bad)?;
         vm.power_on()?;
         is_back(vm, bad)?;
         vm.power_off()
     })
+}
+
+/// Switches the machine on and off until a generation that cannot be started has no tries left.
+pub(crate) fn use_up_by_hand(vm: &mut Machine, bad: u32) -> Result<()> {
+    let mut switched_on = 0;
+    while !counter(vm, bad)?.starts_with("0-") {
+        ensure!(switched_on < 3, "it has more tries than three");
+        switched_on += 1;
+        vm.power_on()?;
+        vm.wait_for("Error loading", BOOT)?;
+        vm.cut_power()?;
+    }
+    vm.note(format!("{switched_on} times switched on for its tries"));
+    Ok(())
 }
 
 #[test]

@@ -20,7 +20,10 @@ impl Debian {
     /// Unpacks Debian's smallest system and these packages. `more` are further options of mmdebstrap.
     pub(crate) fn unpack(self, root: &Path, packages: &[String], more: &[String]) -> Result<()> {
         let sources = tempfile::tempdir()?;
-        let mut mmdebstrap = Command::new("mmdebstrap");
+        // Where somebody is in the tree it cannot unmount /proc there, only warns, and whoever copies the tree copies that:
+        // dozens of gibibytes. In mounts of its own none is left.
+        let mut mmdebstrap = Command::new("unshare");
+        mmdebstrap.args(["--mount", "mmdebstrap"]);
         mmdebstrap.args(["--variant=minbase", "--mode=root"]);
         mmdebstrap.arg(format!("--include={}", packages.join(",")));
         for unread in ["man", "doc", "locale", "info"] {
