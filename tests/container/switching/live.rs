@@ -13,6 +13,7 @@ use super::{laid, runs};
 
 on_one_debian! {
     Twelve: a_failed_trial_is_left_without_a_reboot,
+    Twelve: what_failed_by_a_file_it_reads_is_up_before_systemd_reads_its_units,
     Thirteen: what_cannot_be_left_so_is_left_by_a_reboot,
     Thirteen: the_script_of_a_closure_may_do_all_that_it_does_in_a_boot,
 }
@@ -73,6 +74,39 @@ fn a_failed_trial_is_left_without_a_reboot(debian: Debian) -> Result<()> {
         server.power_off()
     })
 }
+
+/// Where the units are the same, nobody waits for a reload that brings nothing: what failed is up again first.
+fn what_failed_by_a_file_it_reads_is_up_before_systemd_reads_its_units(
+    debian: Debian,
+) -> Result<()> {
+    in_container("switch-live-fallback-same-units", debian, |server| {
+        let closure = |word: &str| {
+            let allowed = "[fallback]\nlive = true\nsoft-reboot = false\ngrace-sec = 0\n";
+            Closure::new()
+                .file("etc/lastgood/lastgood.toml", format!("{CONFIG}{allowed}"))
+                .file("etc/app.conf", format!("{word}\n"))
+                .wanted("app.service", READS)
+        };
+        let subjects = tried(server, &[closure("good"), closure("bad")])?;
+        server.wait_for("fell-back: generation 1")?;
+        runs(server, &subjects[0])?;
+        let up = server.run_ok("systemctl is-active app.service")?;
+        ensure!(up == "active", "{up}");
+        let said = server.run_ok("journalctl --boot --output=cat --no-pager _PID=1")?;
+        let last = |words: &str| {
+            said.lines()
+                .collect::<Vec<_>>()
+                .iter()
+                .rposition(|line| line.starts_with(words))
+        };
+        let (finished, reloaded) = (last("Finished app.service"), last("Reloading"));
+        ensure!(finished.is_some() && finished < reloaded, "{said}");
+        server.power_off()
+    })
+}
+
+/// Fails where its file is not as it should be.
+const READS: &str = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/grep --quiet good /etc/app.conf\n";
 
 /// Another kernel command line is nothing that can be changed while the kernel runs.
 fn what_cannot_be_left_so_is_left_by_a_reboot(debian: Debian) -> Result<()> {

@@ -23,6 +23,14 @@ use crate::output;
 /// How long a boot may take. Counting instructions is slow, and a busy host makes it slower.
 const PATIENCE: Duration = Duration::from_mins(15);
 
+/// The host's own part of the server's unit, in every generation: it says when the server has failed.
+const SAYS_WHEN: &str = "mkdir -p /etc/systemd/system/nginx.service.d
+    cat >/etc/systemd/system/nginx.service.d/bench.conf <<'END'
+[Service]
+ExecStopPost=/bin/sh -c 'test $SERVICE_RESULT = success || { date +%%s.%%N >>/root/faults; sync /root/faults; echo rig: fault >/dev/console; }'
+END
+    sync /etc/systemd/system/nginx.service.d/bench.conf";
+
 /// How much is measured.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -59,6 +67,9 @@ enum Way {
     Counting,
     Reboot,
     SoftReboot,
+    /// The server's unit is another one as well, so that systemd has to read its units first.
+    LiveUnits,
+    /// The server's unit is the same.
     Live,
 }
 
@@ -66,10 +77,14 @@ impl Way {
     /// Those there are on a release, the shortest first.
     fn on(debian: Debian) -> &'static [Self] {
         match debian {
-            Debian::Twelve => &[Self::Live, Self::Reboot, Self::Counting],
-            Debian::Thirteen | Debian::Sid => {
-                &[Self::Live, Self::SoftReboot, Self::Reboot, Self::Counting]
-            }
+            Debian::Twelve => &[Self::Live, Self::LiveUnits, Self::Reboot, Self::Counting],
+            Debian::Thirteen | Debian::Sid => &[
+                Self::Live,
+                Self::LiveUnits,
+                Self::SoftReboot,
+                Self::Reboot,
+                Self::Counting,
+            ],
         }
     }
 
@@ -78,16 +93,15 @@ impl Way {
             Self::Counting => "boot counting alone",
             Self::Reboot => "reboot",
             Self::SoftReboot => "soft-reboot",
+            Self::LiveUnits => "live, another unit",
             Self::Live => "live",
         }
     }
 
-    /// Makes its closure: the same misspelt word in each, which the server meets in its start. When it has failed it says
-    /// when.
+    /// Makes its closure: the same misspelt word in each, which the server meets in its start.
     fn change(self) -> String {
         const FAULT: &str = "sed -i 's/listen 80;/lissten 80;/' $out/etc/nginx/nginx.conf
-            mkdir -p $out/etc/systemd/system/nginx.service.d
-            printf '[Service]\\nExecStopPost=/bin/sh -c \"test $SERVICE_RESULT = success || { date +%%%%s.%%%%N >>/root/faults; sync /root/faults; echo rig: fault >/dev/console; }\"\\n' >$out/etc/systemd/system/nginx.service.d/bench.conf\n";
+            mkdir -p $out/etc/systemd/system/nginx.service.d\n";
         let more = match self {
             // Nothing of ours runs in its boot.
             Self::Counting => concat!(
@@ -97,6 +111,10 @@ impl Way {
             Self::Reboot => "echo 'soft-reboot = false' >>$out/etc/lastgood/lastgood.toml",
             Self::SoftReboot => "true",
             Self::Live => "echo 'live = true' >>$out/etc/lastgood/lastgood.toml",
+            Self::LiveUnits => concat!(
+                "printf '[Service]\\nEnvironment=BENCH=1\\n' >$out/etc/systemd/system/nginx.service.d/another.conf\n",
+                "echo 'live = true' >>$out/etc/lastgood/lastgood.toml"
+            ),
         };
         [FAULT, more].concat()
     }
@@ -125,6 +143,7 @@ fn measure(vm: &mut Machine, debian: Debian, arguments: &Arguments) -> Result<()
     vm.power_on()?;
     vm.wait_for("blessed: generation 1", PATIENCE)?;
     vm.wait_until_settled()?;
+    vm.run_ok(SAYS_WHEN)?;
     output::line(&format!(
         "\n{}: from the fault to served again, {}; median and least of {times}",
         debian.name(),
@@ -194,7 +213,7 @@ fn back(vm: &mut Machine, way: Way, clock: Clock, kept: Option<&Path>) -> Result
     }
     // Served by then, for what it takes a loaded host to see.
     match way {
-        Way::Live => vm.wait_for("fell-back: generation 1", PATIENCE)?,
+        Way::Live | Way::LiveUnits => vm.wait_for("fell-back: generation 1", PATIENCE)?,
         _ => vm.wait_for(Fact::Proven(1), PATIENCE)?,
     };
     page_says(vm, Variant::One)?;
@@ -202,7 +221,7 @@ fn back(vm: &mut Machine, way: Way, clock: Clock, kept: Option<&Path>) -> Result
     let expected = match way {
         Way::Counting => 4,
         Way::Reboot => 2,
-        Way::SoftReboot | Way::Live => 1,
+        Way::SoftReboot | Way::LiveUnits | Way::Live => 1,
     };
     ensure!(boots == expected, "{}: {boots} boots", way.name());
     let took = served(vm, clock, said)?;
@@ -210,7 +229,7 @@ fn back(vm: &mut Machine, way: Way, clock: Clock, kept: Option<&Path>) -> Result
     let fault: f64 = faults.lines().next().context("no fault")?.trim().parse()?;
     keep(vm, kept, way.name(), fault)?;
     // The incident is over before the next one begins.
-    if way == Way::Live {
+    if matches!(way, Way::Live | Way::LiveUnits) {
         vm.reboot()?;
         vm.wait_for(Fact::Begun(1), PATIENCE)?;
         vm.wait_for(Fact::Proven(1), PATIENCE)?;

@@ -173,8 +173,14 @@ fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
     walk.stop(&planned).map_err(told)?;
     place::put(root, to, &BTreeMap::new(), walk.speaker).map_err(|problems| problems.join("; "))?;
     walk.until = Instant::now() + PHASE;
-    walk.reload(&planned).map_err(told)?;
-    walk.up(&planned).map_err(told)?;
+    if situation.has_the_same_units() {
+        // A reload takes a while, and brings nothing that what is started here would be started by.
+        walk.up(&planned).map_err(told)?;
+        walk.reload(&planned).map_err(told)?;
+    } else {
+        walk.reload(&planned).map_err(told)?;
+        walk.up(&planned).map_err(told)?;
+    }
     walk.restart_late(&planned).map_err(told)?;
     let of_users = Instant::now() + users::PATIENCE_OF_ALL;
     users::switch(root, &active, to, walk.speaker, of_users);
