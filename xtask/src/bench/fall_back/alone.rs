@@ -9,9 +9,14 @@ use lastgood_tests::patience::Patience;
 
 use super::{Clock, PATIENCE, served};
 
-/// Nothing of ours is started by this systemd any more, until the kernel is started anew. The closure's units stay.
-const WITHOUT_THE_AGENT: &str = "for unit in /usr/lib/systemd/system/lastgood-*.service; do \
-     ln -s /dev/null /run/systemd/system/${unit##*/}; done; systemctl daemon-reload";
+/// Nothing of ours is started by this systemd any more, until the kernel is started anew. The closure's units stay; and the
+/// guest agent comes back without a new device that wants it.
+const WITHOUT_THE_AGENT: &str =
+    "systemctl add-wants --runtime multi-user.target qemu-guest-agent.service
+    for unit in /usr/lib/systemd/system/lastgood-*.service
+    do ln -s /dev/null /run/systemd/system/${unit##*/}
+    done
+    systemctl daemon-reload";
 
 /// Says when something is asked for, the guest and this host.
 const ASKED: &str = "date +%s.%N >/root/faults; echo rig: asked >/dev/console";
