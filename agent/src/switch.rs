@@ -17,6 +17,7 @@ pub mod fstab;
 pub mod inhibitors;
 pub mod late;
 pub mod plan;
+pub mod same;
 pub mod set;
 pub mod situation;
 pub mod unit_file;

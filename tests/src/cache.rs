@@ -4,6 +4,7 @@
 //! it is complete, so a run that dies leaves no half image; what such runs left is removed by the next build of the
 //! step.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -128,11 +129,21 @@ impl Step {
     }
 }
 
+/// Whether this is a complete result, by its name.
+pub(crate) fn is_a_result(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let key = name.rsplit_once('-').map_or("", |(_, key)| key);
+    key.len() == 2 * KEY && key.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// So many bytes of a hash make a key.
+const KEY: usize = 16;
+
 /// The first half is long enough to tell inputs apart, and keeps paths readable.
 fn hex(hash: &[u8]) -> String {
     let digits: Vec<String> = hash
         .iter()
-        .take(16)
+        .take(KEY)
         .map(|byte| format!("{byte:02x}"))
         .collect();
     digits.concat()
@@ -158,6 +169,19 @@ mod tests {
         assert_eq!(of("a", "1"), of("a", "1"));
         assert_ne!(of("a", "1"), of("a", "2"));
         assert_ne!(of("a", "1"), of("b", "1"));
+    }
+
+    #[test]
+    fn a_result_is_known_by_its_name_and_half_a_one_is_none() {
+        let key = key(Step::new("x").text("a"));
+        for (name, expected) in [
+            (format!("image-{key}"), true),
+            (format!("image-{key}.unfinished"), false),
+            ("image.lock".to_owned(), false),
+            ("run".to_owned(), false),
+        ] {
+            assert_eq!(is_a_result(Path::new(&name)), expected, "{name}");
+        }
     }
 
     #[test]

@@ -1,18 +1,19 @@
-//! Directories that are gone when they are not needed any more, also after a run that was killed, and whether there is
-//! room for a run at all.
+//! Directories that are gone when they are not needed any more, also after a run that was killed; and whether there is room for
+//! a run at all.
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::statvfs::statvfs;
 use tempfile::TempDir;
 
-use crate::{command, files, paths};
+use crate::{cache, files, paths};
 
-/// What all of a run takes under `target/`, in bytes, of a clean clone: programs, images, and what runs at the same time.
-const RUN_TAKES: u64 = 14 << 30;
+/// What is wanted free in any case, in bytes: logs, and what a run replaces before it removes it.
+const SPARE: u64 = 2 << 30;
 
 /// A new directory whose name begins with `prefix`, in `target/rig/scratch/`. Gone when dropped.
 ///
@@ -45,26 +46,20 @@ fn sweep_in(scratch: &Path) -> Result<()> {
     }
 }
 
-/// Says before a run of an hour, and not in its middle, that the disk will be full.
+/// Says before a run of an hour, and not in its middle, that the disk will be full. `takes`: what the run takes under `target/`
+/// in a clean clone, in GiB.
 ///
 /// # Errors
-/// When there is less room than what a run takes and is not there yet.
-pub fn ensure_room() -> Result<()> {
+/// When there is less room than that, less what is there already and is used again.
+pub fn ensure_room(takes: u64) -> Result<()> {
     let target = paths::target();
     fs::create_dir_all(&target)?;
     let disk = statvfs(&target).with_context(|| format!("cannot ask {}", target.display()))?;
     let free = disk.blocks_available() * disk.fragment_size();
-    if free >= RUN_TAKES {
+    if free >= (takes << 30) + SPARE {
         return Ok(());
     }
-    // In KiB, as it is on the disk: images are sparse.
-    let said = command::run("du", ["-sk".as_ref(), target.as_os_str()])?;
-    let taken: u64 = said
-        .split_whitespace()
-        .next()
-        .context("du said nothing")?
-        .parse()?;
-    let missing = RUN_TAKES.saturating_sub(taken << 10);
+    let missing = (takes << 30).saturating_sub(kept(&target)?) + SPARE;
     ensure!(
         free >= missing,
         "the tests need {} more on the disk of {}, and {} are free: make room there, or set CARGO_TARGET_DIR to a directory on a disk that has it",
@@ -73,6 +68,28 @@ pub fn ensure_room() -> Result<()> {
         gibibytes(free),
     );
     Ok(())
+}
+
+/// What an earlier run has left that the next one uses again, in bytes: programs, and what the rig has built.
+fn kept(target: &Path) -> Result<u64> {
+    let rig = target.join("rig");
+    let mut places = vec![target.join("debug/deps"), target.join("debug/build")];
+    if rig.is_dir() {
+        let built = files::sorted_entries(&rig)?.into_iter();
+        places.extend(built.filter(|path| cache::is_a_result(path)));
+    }
+    // As it is on the disk: images are sparse. Whoever builds meanwhile may take a file away, which du does not like.
+    let said = Command::new("du").args(["-skc"]).args(&places).output();
+    let said = said.context("cannot run du")?.stdout;
+    let said = String::from_utf8_lossy(&said);
+    let total = said
+        .lines()
+        .last()
+        .and_then(|line| line.split_whitespace().next());
+    Ok(total
+        .and_then(|total| total.parse::<u64>().ok())
+        .unwrap_or(0)
+        << 10)
 }
 
 fn gibibytes(bytes: u64) -> String {

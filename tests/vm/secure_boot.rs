@@ -109,12 +109,12 @@ fn long_what_is_not_signed_under_257() -> Result<()> {
     by_hand(1, "secure-boot-257")
 }
 
-/// Refusals first. Then one is armed that loses its signature, and `is_left` says how the machine, which is off, comes back from
+/// Refusals first. Then one is armed that loses its signature, and `comes_back` says how the machine, which is off, comes back from
 /// it to the last good one.
 fn under_secure_boot(
     at: usize,
     name: &str,
-    is_left: impl FnOnce(&mut Machine, u32, u32) -> Result<()>,
+    comes_back: impl FnOnce(&mut Machine, u32, u32) -> Result<()>,
 ) -> Result<()> {
     let (known, namesake) = (Signer::known()?, Signer::of_the_same_name()?);
     let signed_loader = known.sign(&std::fs::read(loader(at)?)?)?;
@@ -156,7 +156,7 @@ fn under_secure_boot(
         vm.power_off()?;
         let path = named(vm, bad, "linux")?;
         esp::write(&vm.disk(), &path, &unsigned)?;
-        is_left(vm, good, bad)?;
+        comes_back(vm, good, bad)?;
         page_says(vm, Variant::One)?;
         vm.power_off()
     })

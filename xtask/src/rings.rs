@@ -35,16 +35,19 @@ struct Report {
     outcome: Result<()>,
 }
 
-/// Runs one ring, or all of them; a failed one does not keep the next from running.
-///
 /// So many steps has the simulator in the long run.
 const SIMULATED: &str = "10000000";
 
+/// What all rings take under `target/` in a clean clone, in GiB. They share programs and images.
+const ALL_TAKE: u64 = 14;
+
+/// Runs one ring, or all of them; a failed one does not keep the next from running.
+///
 /// `long`: also what takes minutes and tries new cases each time, or is nearly the same as another story.
 pub(crate) fn run(only: Option<Ring>, long: bool) -> Result<()> {
-    host::ensure_packages(output::line)?;
     scratch::sweep()?;
-    scratch::ensure_room()?;
+    scratch::ensure_room(only.map_or(ALL_TAKE, Ring::takes))?;
+    host::ensure_packages(output::line)?;
     let rings = Ring::value_variants()
         .iter()
         .copied()
@@ -86,6 +89,15 @@ pub(crate) fn run(only: Option<Ring>, long: bool) -> Result<()> {
 }
 
 impl Ring {
+    /// What it takes under `target/` by itself in a clean clone, in GiB.
+    const fn takes(self) -> u64 {
+        match self {
+            Self::Fast | Self::Loader => 4,
+            Self::Trees => 7,
+            Self::Container | Self::Vm => 9,
+        }
+    }
+
     fn run(self, long: bool, tests: &mut usize) -> Result<()> {
         match self {
             Self::Fast => {

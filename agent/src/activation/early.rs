@@ -38,6 +38,29 @@ const READ_EARLY: [&str; 22] = [
     "veritytab",
 ];
 
+/// What a reload reads besides: generators themselves, and what those of others read (of systemd's own sysv, rc.local and ssh, of
+/// systemd-cron, nfs-utils, openvpn, postgresql-common, openssh, zfs, zram, cloud-init).
+const READ_BY_A_RELOAD: [&str; 18] = [
+    "cloud",
+    "cron.d",
+    "crontab",
+    "default",
+    "exports",
+    "exports.d",
+    "init.d",
+    "nfs.conf",
+    "nfs.conf.d",
+    "openvpn",
+    "postgresql",
+    "rc.local",
+    "ssh",
+    "systemd/system-environment-generators",
+    "systemd/system-generators",
+    "systemd/zram-generator.conf",
+    "systemd/zram-generator.conf.d",
+    "zfs",
+];
+
 /// How much of a file is looked at, in bytes. They are small, and one that is larger is as good as another one.
 const LIMIT: u64 = 1024 * 1024;
 /// How deep directories are looked into, and how many files: nobody keeps a boot waiting.
@@ -54,6 +77,16 @@ impl EarlyFiles {
     pub fn look(root: &Root) -> Self {
         let mut found = Self::default();
         for path in READ_EARLY {
+            found.add(root, Path::new(path), DEPTH);
+        }
+        found
+    }
+
+    /// What there is now that PID 1 and its generators read when they are told to read all anew, beside units.
+    #[must_use]
+    pub fn of_a_reload(root: &Root) -> Self {
+        let mut found = Self::look(root);
+        for path in READ_BY_A_RELOAD {
             found.add(root, Path::new(path), DEPTH);
         }
         found
@@ -120,6 +153,24 @@ mod tests {
         ];
         let changed = before.changed(&EarlyFiles::look(&root));
         assert_eq!(changed, expected.map(PathBuf::from).into());
+    }
+
+    #[test]
+    fn a_reload_reads_generators_and_what_they_read() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let put = |path: &str, text: &str| put_text(text, &tree.path().join("etc").join(path));
+        let (early, before) = (EarlyFiles::look(&root), EarlyFiles::of_a_reload(&root));
+        put("motd", "hello\n").unwrap();
+        assert_eq!(before, EarlyFiles::of_a_reload(&root));
+        put("systemd/system-generators/a", "").unwrap();
+        assert_eq!(early, EarlyFiles::look(&root));
+        let changed = before.changed(&EarlyFiles::of_a_reload(&root));
+        let expected = ["systemd/system-generators/a"].map(PathBuf::from);
+        assert_eq!(changed, expected.into());
+        put("systemd/system.conf.d/a.conf", "").unwrap();
+        let changed = before.changed(&EarlyFiles::of_a_reload(&root));
+        assert_eq!(changed.len(), 2, "{changed:?}");
     }
 
     /// The same bytes through a link are the same to whoever has read them.

@@ -80,7 +80,7 @@ pub struct Plan {
     pub hold_back: Reasons,
     /// PID 1 is executed anew, and why. It always reloads, with or without.
     pub reexecute: Option<String>,
-    /// Restarted alone, right after the reload: the target on which hang tmpfiles, sysctl and their kind.
+    /// Restarted alone, after the reload and before all others: the target on which hang tmpfiles, sysctl and their kind.
     pub reactivate: Option<String>,
     /// Start limits to be forgotten (`ResetFailedUnit`) before the first start.
     pub reset_failed: BTreeSet<String>,

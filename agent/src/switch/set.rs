@@ -28,6 +28,8 @@ pub struct Units {
     pub drop_ins: BTreeMap<String, BTreeMap<String, Leads>>,
     /// By the unit that wants: the names in its `.wants`, `.requires` and `.upholds` directories.
     pub wanted: BTreeMap<String, BTreeSet<String>>,
+    /// By path in the directory of units (`app.service.requires/db.service`): whether that link masks.
+    pub links: BTreeMap<String, bool>,
     /// What those files hold that somebody read. An empty one masks.
     pub texts: BTreeMap<PathBuf, String>,
     /// What could not be read, a line each. A unit that is concerned counts as changed.

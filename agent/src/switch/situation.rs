@@ -211,22 +211,3 @@ pub struct Situation {
     /// is no undo.
     pub before: Option<BTreeMap<String, Before>>,
 }
-
-impl Situation {
-    /// Whether PID 1, with all that it reads, is told the same by both closures: what it has in memory is what a reload brings.
-    /// That is known of units whose files were read; the paths of all others are compared.
-    #[must_use]
-    pub fn has_the_same_units(&self) -> bool {
-        let (old, new) = (&self.old, &self.new);
-        let manager = &self.manager;
-        let is_another_systemd = manager.wanted.is_some() && manager.wanted != manager.runs;
-        old.files == new.files
-            && old.drop_ins == new.drop_ins
-            && old.wanted == new.wanted
-            && old.problems.is_empty()
-            && new.problems.is_empty()
-            && self.old_fstab == self.new_fstab
-            && manager.config == manager.new_config
-            && !is_another_systemd
-    }
-}

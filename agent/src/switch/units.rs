@@ -71,9 +71,8 @@ fn top(root: &Root, closure: &Path, below: &str, units: &mut Units) -> io::Resul
             continue;
         };
         let looked = match sort(path) {
-            Sort::Unit => leads(&directory, directory.place(), path, true).map(|leads| {
-                units.files.insert(text.to_owned(), leads);
-            }),
+            Sort::Unit => leads(&directory, directory.place(), path, true)
+                .map(|leads| units.insert(text, leads)),
             Sort::AddingUp => adding_up(&directory, path, units),
             Sort::Other => Ok(()),
         };
@@ -93,9 +92,14 @@ fn adding_up(directory: &Directory, path: &Path, units: &mut Units) -> io::Resul
     let (place, names) = directory.inner(path)?;
     let names = names.iter().filter_map(|name| name.to_str());
     if path.extension() != Some(OsStr::new("d")) {
-        let wanted = units.wanted.entry(unit.to_owned()).or_default();
-        let units = names.filter(|name| sort(Path::new(name)) == Sort::Unit);
-        wanted.extend(units.map(str::to_owned));
+        for name in names.filter(|name| sort(Path::new(name)) == Sort::Unit) {
+            let target = directory.target(&place.join(name))?;
+            let is_mask = target.is_some_and(|target| target == Path::new(NOWHERE));
+            let link = path.join(name).display().to_string();
+            units.links.insert(link, is_mask);
+            let wanted = units.wanted.entry(unit.to_owned()).or_default();
+            wanted.insert(name.to_owned());
+        }
         return Ok(());
     }
     for name in names.filter(|name| Path::new(name).extension() == Some(OsStr::new("conf"))) {

@@ -14,6 +14,7 @@ use super::{laid, runs};
 on_one_debian! {
     Twelve: a_failed_trial_is_left_without_a_reboot,
     Twelve: what_failed_by_a_file_it_reads_is_up_before_systemd_reads_its_units,
+    Thirteen: a_reload_comes_first_where_generators_read_something_else,
     Thirteen: what_cannot_be_left_so_is_left_by_a_reboot,
     Thirteen: the_script_of_a_closure_may_do_all_that_it_does_in_a_boot,
 }
@@ -79,13 +80,39 @@ fn a_failed_trial_is_left_without_a_reboot(debian: Debian) -> Result<()> {
 fn what_failed_by_a_file_it_reads_is_up_before_systemd_reads_its_units(
     debian: Debian,
 ) -> Result<()> {
-    in_container("switch-live-fallback-same-units", debian, |server| {
+    starts_and_reloads(
+        debian,
+        "switch-live-fallback-same-units",
+        |closure, _| closure,
+        ["Starting", "Finished", "Reloading"],
+    )
+}
+
+/// What generators make of that may be for what failed.
+fn a_reload_comes_first_where_generators_read_something_else(debian: Debian) -> Result<()> {
+    starts_and_reloads(
+        debian,
+        "switch-live-fallback-generators",
+        |closure, word| closure.file("etc/default/app", format!("WORD={word}\n")),
+        ["Reloading", "Starting", "Finished"],
+    )
+}
+
+/// A trial fails by a file, is left live, and systemd does this in this order, each of it once.
+fn starts_and_reloads(
+    debian: Debian,
+    name: &str,
+    further: impl Fn(Closure, &str) -> Closure,
+    order: [&str; 3],
+) -> Result<()> {
+    in_container(name, debian, |server| {
         let closure = |word: &str| {
             let allowed = "[fallback]\nlive = true\nsoft-reboot = false\ngrace-sec = 0\n";
-            Closure::new()
+            let closure = Closure::new()
                 .file("etc/lastgood/lastgood.toml", format!("{CONFIG}{allowed}"))
                 .file("etc/app.conf", format!("{word}\n"))
-                .wanted("app.service", READS)
+                .wanted("app.service", READS);
+            further(closure, word)
         };
         let subjects = tried(server, &[closure("good"), closure("bad")])?;
         server.wait_for("fell-back: generation 1")?;
@@ -93,14 +120,22 @@ fn what_failed_by_a_file_it_reads_is_up_before_systemd_reads_its_units(
         let up = server.run_ok("systemctl is-active app.service")?;
         ensure!(up == "active", "{up}");
         let said = server.run_ok("journalctl --boot --output=cat --no-pager _PID=1")?;
-        let last = |words: &str| {
-            said.lines()
-                .collect::<Vec<_>>()
-                .iter()
-                .rposition(|line| line.starts_with(words))
+        let after = said
+            .lines()
+            .skip_while(|line| !line.starts_with("Failed to start app.service"));
+        // 252 has fewer dots.
+        let is_told = |line: &&str| {
+            line.starts_with("Starting app.service")
+                || line.starts_with("Finished app.service")
+                || line.trim_end_matches('.') == "Reloading"
         };
-        let (finished, reloaded) = (last("Finished app.service"), last("Reloading"));
-        ensure!(finished.is_some() && finished < reloaded, "{said}");
+        let told: Vec<&str> = after.filter(is_told).collect();
+        let is_so = told.len() == order.len()
+            && told
+                .iter()
+                .zip(order)
+                .all(|(line, word)| line.starts_with(word));
+        ensure!(is_so, "{told:?}");
         server.power_off()
     })
 }

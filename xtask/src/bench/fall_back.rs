@@ -264,10 +264,11 @@ fn served(vm: &mut Machine, clock: Clock, said: Duration) -> Result<Duration> {
 /// Since when the server runs, by this host's clock, since the machine was first switched on.
 fn runs_since(vm: &mut Machine) -> Result<Duration> {
     let begun = vm.timeline().begun();
-    let asked = begun.elapsed();
     let said = vm.run_ok(
         "cut -d' ' -f1 /proc/uptime; systemctl show --value --property=ActiveEnterTimestampMonotonic nginx",
     )?;
+    // What it takes to ask counts against whoever is measured.
+    let asked = begun.elapsed();
     let (now, since) = said.trim().split_once('\n').context("half an answer")?;
     let (now, since): (f64, f64) = (now.parse()?, since.parse()?);
     let runs_for = Duration::try_from_secs_f64(now - since / 1e6)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::system::pulse::Pulse;
 
-/// What `work` gives. None: it has not come to its end within `limit`, and goes on; or it has panicked.
+/// What `work` gives. None: it has not come to its end within `limit`, and goes on.
 pub(super) fn wait<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,

@@ -18,6 +18,7 @@ use super::missed::{self, Down};
 use super::said::Speaker;
 use super::walk::Walk;
 use super::{dead_man, place, users, words};
+use crate::activation::early::EarlyFiles;
 use crate::config;
 use crate::error::Error;
 use crate::report::line::one_line;
@@ -26,6 +27,7 @@ use crate::state::Subject;
 use crate::state::fault::Fault;
 use crate::store::lock;
 use crate::switch::plan::Plan;
+use crate::switch::same::may_start_first;
 use crate::switch::situation::{Requests, Situation};
 use crate::system::manager::{self, JobResult, Manager, Mode, Setting, Wanted};
 use crate::view::View;
@@ -171,17 +173,20 @@ fn try_to(view: &View, from: &Path, to: &Path) -> Result<(), String> {
     words::plan(&planned, &mut speaker);
     let mut walk = Walk::new(&mut manager, &mut speaker, Instant::now() + PHASE);
     walk.stop(&planned).map_err(told)?;
+    let before = EarlyFiles::of_a_reload(root);
     place::put(root, to, &BTreeMap::new(), walk.speaker).map_err(|problems| problems.join("; "))?;
     walk.until = Instant::now() + PHASE;
-    if situation.has_the_same_units() {
-        // A reload takes a while, and brings nothing that what is started here would be started by.
+    // That all its units were not linked in time is told by systemd only, and not by what the closures say.
+    let is_all_read = before.changed(&EarlyFiles::of_a_reload(root)).is_empty()
+        && !is_blamed(view, from, &Fault::Units);
+    if is_all_read && may_start_first(&situation, &planned) {
         walk.up(&planned).map_err(told)?;
         walk.reload(&planned).map_err(told)?;
     } else {
         walk.reload(&planned).map_err(told)?;
         walk.up(&planned).map_err(told)?;
+        walk.restart_late(&planned).map_err(told)?;
     }
-    walk.restart_late(&planned).map_err(told)?;
     let of_users = Instant::now() + users::PATIENCE_OF_ALL;
     users::switch(root, &active, to, walk.speaker, of_users);
     place::firewall_of_unit(root, to)?;
@@ -235,6 +240,12 @@ fn units<'a>(faults: impl Iterator<Item = &'a Fault>) -> BTreeSet<String> {
 fn blamed(view: &View, from: &Path) -> BTreeSet<String> {
     let rejection = view.state.rejected.get(from);
     units(rejection.iter().flat_map(|one| &one.cause.faults))
+}
+
+/// Whether the verdict on `from` names this fault.
+fn is_blamed(view: &View, from: &Path, fault: &Fault) -> bool {
+    let rejection = view.state.rejected.get(from);
+    rejection.is_some_and(|one| one.cause.faults.contains(fault))
 }
 
 /// What is to be started anew although its unit is the same in both closures.

@@ -283,3 +283,42 @@ fn files_that_hold_the_same_are_the_same() {
     }
     assert_eq!(old.drop_ins["web.service"], new.drop_ins["web.service"]);
 }
+
+/// systemd.unit(5): drop-ins of all names of a unit count.
+#[test]
+fn a_drop_in_of_another_name_is_one_of_the_unit() {
+    let tree = Tree::new();
+    let (closure, units) = tree.closure("new");
+    tree.file(&format!("{units}/web.service"), "[Service]\n");
+    tree.link(&format!("{units}/www.service"), "web.service");
+    tree.file(&format!("{units}/www.service.d/a.conf"), "[Service]\n");
+    let listed = list(&tree.root(), &closure, Home::Etc);
+    let files = listed.files_of("web.service");
+    assert!(files.drop_ins.contains_key("a.conf"), "{files:?}");
+}
+
+/// One is as good as the other for what is pulled in, and not for what follows when it fails.
+#[test]
+fn a_link_is_known_by_its_kind_and_by_whether_it_masks() {
+    let tree = Tree::new();
+    let (closure, units) = tree.closure("new");
+    tree.link(
+        &format!("{units}/a.service.wants/db.service"),
+        "../db.service",
+    );
+    tree.link(
+        &format!("{units}/b.service.requires/db.service"),
+        "/dev/null",
+    );
+    let listed = list(&tree.root(), &closure, Home::Etc);
+    let links: Vec<(&str, bool)> = listed
+        .links
+        .iter()
+        .map(|(link, mask)| (link.as_str(), *mask))
+        .collect();
+    let expected = [
+        ("a.service.wants/db.service", false),
+        ("b.service.requires/db.service", true),
+    ];
+    assert_eq!(links, expected);
+}

@@ -1,7 +1,6 @@
 //! Whose file a unit is made of, and under which name.
 
 use super::*;
-use crate::switch::fstab::Fstab;
 use crate::switch::situation::{Home, Load};
 
 const A: &str = "[Service]\nExecStart=/a\n";
@@ -263,46 +262,4 @@ fn on_a_plain_host_units_change_hands() {
         ),
         ["stop x.service: the closure masks it"]
     );
-}
-
-/// Nobody has to read units anew that are the same.
-#[test]
-fn units_are_the_same_where_nothing_differs_that_pid_1_reads() {
-    type Change = fn(&mut Situation);
-    const OTHER: &str = "[Service]\nExecStart=/b\n";
-    let units = [
-        (
-            "a.service",
-            "[Service]\nExecStart=/a\n",
-            "[Service]\nExecStart=/a\n",
-        ),
-        ("a.service.d/b.conf", "[Unit]\n", "[Unit]\n"),
-    ];
-    let mut same = given(&units);
-    wanted(&mut same, "multi-user.target", "a.service");
-    same.manager.runs = Some("/systemd".to_owned());
-    assert!(same.has_the_same_units());
-    let differences: [(&str, Change); 10] = [
-        ("a text", |one| put(&mut one.new, "a.service", OTHER)),
-        ("one more", |one| put(&mut one.new, "b.service", OTHER)),
-        ("a drop-in", |one| {
-            put(&mut one.new, "a.service.d/b.conf", OTHER);
-        }),
-        ("one less", |one| one.new.files.clear()),
-        ("a link", |one| one.new.wanted.clear()),
-        ("unread", |one| one.old.problems.push("x".to_owned())),
-        ("unread", |one| one.new.problems.push("x".to_owned())),
-        ("fstab", |one| {
-            one.new_fstab = Fstab::parse("/dev/a /a ext4");
-        }),
-        ("settings", |one| {
-            one.manager.new_config = Some("/x".to_owned());
-        }),
-        ("systemd", |one| one.manager.wanted = Some("/x".to_owned())),
-    ];
-    for (what, change) in differences {
-        let mut one = same.clone();
-        change(&mut one);
-        assert!(!one.has_the_same_units(), "{what}");
-    }
 }
