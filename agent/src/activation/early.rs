@@ -77,22 +77,25 @@ impl EarlyFiles {
     pub fn look(root: &Root) -> Self {
         let mut found = Self::default();
         for path in READ_EARLY {
-            found.add(root, Path::new(path), DEPTH);
+            found.add(root, Path::new(path), DEPTH, |_| None);
         }
         found
     }
 
-    /// What there is now that PID 1 and its generators read when they are told to read all anew, beside units.
+    /// What there is now that PID 1 and its generators read when they are told to read all anew, beside units. A file that
+    /// cannot be read as text, as a program is, is another one where it is elsewhere.
     #[must_use]
     pub fn of_a_reload(root: &Root) -> Self {
-        let mut found = Self::look(root);
-        for path in READ_BY_A_RELOAD {
-            found.add(root, Path::new(path), DEPTH);
+        let by_place = |place: &Path| Some(Digest::of(place.as_os_str().as_encoded_bytes()));
+        let mut found = Self::default();
+        for path in READ_EARLY.iter().chain(&READ_BY_A_RELOAD) {
+            found.add(root, Path::new(path), DEPTH, by_place);
         }
         found
     }
 
-    fn add(&mut self, root: &Root, path: &Path, depth: usize) {
+    /// `unread`: what is known of a file in this place that is no text.
+    fn add(&mut self, root: &Root, path: &Path, depth: usize, unread: fn(&Path) -> Option<Digest>) {
         let Ok(place) = root.resolve(Path::new(ETC).join(path)) else {
             return;
         };
@@ -102,7 +105,8 @@ impl EarlyFiles {
             _ => {
                 let text = bounded::read(&place, LIMIT).ok();
                 let digest = text.map(|text| Digest::of(text.as_bytes()));
-                self.0.insert(path.to_owned(), digest);
+                self.0
+                    .insert(path.to_owned(), digest.or_else(|| unread(&place)));
                 return;
             }
         }
@@ -112,7 +116,7 @@ impl EarlyFiles {
         };
         for item in listing.flatten() {
             if depth > 0 && self.0.len() < MOST {
-                self.add(root, &path.join(item.file_name()), depth - 1);
+                self.add(root, &path.join(item.file_name()), depth - 1, unread);
             }
         }
     }
@@ -130,6 +134,7 @@ impl EarlyFiles {
 mod tests {
     use super::*;
     use boot_entries::durable::put_text;
+    use std::io::Write as _;
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -171,6 +176,25 @@ mod tests {
         put("systemd/system.conf.d/a.conf", "").unwrap();
         let changed = before.changed(&EarlyFiles::of_a_reload(&root));
         assert_eq!(changed.len(), 2, "{changed:?}");
+    }
+
+    #[test]
+    fn a_program_is_another_one_where_it_is_elsewhere() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::new(tree.path());
+        let link = tree.path().join("etc/systemd/system-generators/a");
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        let mut seen = Vec::new();
+        for store in ["one", "two"] {
+            let place = tree.path().join("nix/store").join(store);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            let mut program = std::fs::File::create(&place).unwrap();
+            program.write_all(b"\x7fELF\xff").unwrap();
+            drop(std::fs::remove_file(&link));
+            symlink(Path::new("/nix/store").join(store), &link).unwrap();
+            seen.push(EarlyFiles::of_a_reload(&root));
+        }
+        assert_ne!(seen[0], seen[1]);
     }
 
     /// The same bytes through a link are the same to whoever has read them.
