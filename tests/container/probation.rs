@@ -232,7 +232,8 @@ fn a_fallback_that_fails_after_the_blessing_reboots_nothing(debian: Debian) -> R
         server.wait_for(Fact::Proven(2))?;
         let fall_back = "lastgood-fall-back.service";
         assert_eq!(server.property(fall_back, "FailureAction")?, "reboot");
-        server.run_ok("mv /var/lib/lastgood/ledger.jsonl /var/lib/lastgood/aside && mkdir /var/lib/lastgood/ledger.jsonl")?;
+        // Not while somebody writes it.
+        server.run_ok("flock /var/lib/lastgood/lock sh -c 'mv /var/lib/lastgood/ledger.jsonl /var/lib/lastgood/aside && mkdir /var/lib/lastgood/ledger.jsonl'")?;
         server.run_ok(&format!("systemctl start {fall_back}"))?;
         server.run_ok("rmdir /var/lib/lastgood/ledger.jsonl && mv /var/lib/lastgood/aside /var/lib/lastgood/ledger.jsonl")?;
         let said = server.run_ok(&format!("journalctl --boot --output=cat -u {fall_back}"))?;
