@@ -133,6 +133,15 @@ mod tests {
         situation.states.get_mut("a.service").unwrap()
     }
 
+    /// Each of these differences alone has the reload come first.
+    fn assert_reload_first(differences: &[(&str, Change)]) {
+        for (what, change) in differences {
+            let mut one = same();
+            change(&mut one);
+            assert!(!may_start_first(&one, &starts()), "{what}");
+        }
+    }
+
     #[test]
     fn units_are_the_same_where_nothing_differs_that_pid_1_reads() {
         assert!(may_start_first(&same(), &starts()));
@@ -158,11 +167,7 @@ mod tests {
             }),
             ("a set of users", |one| one.home = Home::User),
         ];
-        for (what, change) in differences {
-            let mut one = same();
-            change(&mut one);
-            assert!(!may_start_first(&one, &starts()), "{what}");
-        }
+        assert_reload_first(&differences);
     }
 
     /// The generator may have been ended before it had linked all; another one may make something else of other files.
@@ -187,11 +192,7 @@ mod tests {
                 state(one).drop_ins.push(more.to_owned());
             }),
         ];
-        for (what, change) in differences {
-            let mut one = same();
-            change(&mut one);
-            assert!(!may_start_first(&one, &starts()), "{what}");
-        }
+        assert_reload_first(&differences);
     }
 
     #[test]

@@ -225,8 +225,7 @@ fn back(vm: &mut Machine, way: Way, clock: Clock, kept: Option<&Path>) -> Result
     };
     ensure!(boots == expected, "{}: {boots} boots", way.name());
     let took = served(vm, clock, said)?;
-    let faults = vm.run_ok("cat /root/faults")?;
-    let fault: f64 = faults.lines().next().context("no fault")?.trim().parse()?;
+    let fault = fault_at(vm)?;
     keep(vm, kept, way.name(), fault)?;
     // The incident is over before the next one begins.
     if matches!(way, Way::Live | Way::LiveUnits) {
@@ -244,8 +243,7 @@ fn back(vm: &mut Machine, way: Way, clock: Clock, kept: Option<&Path>) -> Result
 fn served(vm: &mut Machine, clock: Clock, said: Duration) -> Result<Duration> {
     match clock {
         Clock::Guest => {
-            let faults = vm.run_ok("cat /root/faults")?;
-            let fault: f64 = faults.lines().next().context("no fault")?.trim().parse()?;
+            let fault = fault_at(vm)?;
             let served = vm.run_ok(
                 "date --date=\"$(systemctl show --timestamp=us+utc --value --property=ActiveEnterTimestamp nginx)\" +%s.%N",
             )?;
@@ -259,6 +257,12 @@ fn served(vm: &mut Machine, clock: Clock, said: Duration) -> Result<Duration> {
             took.with_context(|| format!("served at {served:?}, fault at {said:?}"))
         }
     }
+}
+
+/// The guest's date of the first fault, or of a request, in seconds.
+fn fault_at(vm: &mut Machine) -> Result<f64> {
+    let faults = vm.run_ok("cat /root/faults")?;
+    Ok(faults.lines().next().context("no fault")?.trim().parse()?)
 }
 
 /// Since when the server runs, by this host's clock, since the machine was first switched on.
